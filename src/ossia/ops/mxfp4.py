@@ -1,0 +1,81 @@
+"""The number format of the experts' weights: 32 four-bit floats that share one power of two.
+
+Knows nothing of files or layers. Letters: O output rows, I input columns, J = I/32 blocks.
+Source: OCP Microscaling Formats (MX) specification 1.0; nibble order as in the gpt-oss checkpoint.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 32
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+"""The value of each four-bit code: bit 3 is the sign."""
+SCALE_BIAS = 127
+_MIDPOINTS = np.array([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Mxfp4:
+    """Packed matrices: byte k of a block holds value 2k in its low and 2k+1 in its high nibble."""
+
+    blocks: NDArray[np.uint8]
+    """[..., O, J, 16]"""
+    scales: NDArray[np.uint8]
+    """[..., O, J]: s means 2^(s - 127)."""
+
+    def __post_init__(self) -> None:
+        """Refuse blocks and scales that do not belong together."""
+        if self.blocks.shape != (*self.scales.shape, BLOCK // 2):
+            raise ValueError(
+                f"MXFP4 blocks {list(self.blocks.shape)} do not fit scales "
+                f"{list(self.scales.shape)}; expected [..., rows, n, 16] and [..., rows, n]"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the matrices that are packed here: [..., O, I]."""
+        *outer, blocks = self.scales.shape
+        return (*outer, blocks * BLOCK)
+
+
+def unpack(packed: Mxfp4) -> NDArray[np.float32]:
+    """Widen to float32, exactly: [..., O, I]."""
+    code = np.stack([packed.blocks & 0xF, packed.blocks >> 4], axis=-1)
+    value = E2M1[code.reshape(*packed.scales.shape, BLOCK)]
+    exponent = packed.scales.astype(np.int32) - SCALE_BIAS
+    return np.ldexp(value, exponent[..., None]).reshape(packed.shape)
+
+
+def pack(weight: NDArray[np.float32]) -> Mxfp4:
+    """Round [..., O, I] to MXFP4: scale 2^(floor(log2(largest)) - 2), nearest code, ties to even.
+
+    Zeros are written as +0, so that packing what was unpacked gives the same bytes.
+
+    Raises:
+        ValueError: the input axis is no multiple of 32, or a value is not finite.
+    """
+    if weight.shape[-1] % BLOCK or not np.isfinite(weight).all():
+        raise ValueError(
+            f"cannot pack {list(weight.shape)}: need finite values, columns by {BLOCK}"
+        )
+    block = weight.reshape(*weight.shape[:-1], -1, BLOCK).astype(np.float32)
+    largest = np.abs(block).max(axis=-1)
+    exponent = np.where(largest > 0, np.frexp(largest)[1] - 3, -SCALE_BIAS)
+    exponent = np.clip(exponent, -SCALE_BIAS, SCALE_BIAS)
+    unit = np.ldexp(block, -exponent[..., None])
+    code = round_to_code(unit)
+    blocks = code[..., 0::2] | (code[..., 1::2] << 4)
+    return Mxfp4(blocks, (exponent + SCALE_BIAS).astype(np.uint8))
+
+
+def round_to_code(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Nearest E2M1 code of values already divided by their scale; beyond 6 is cut to 6."""
+    size = np.abs(unit)
+    # a tie goes to the even code: up from codes 1, 3, 5 ("right"), down from 0, 2, 4, 6 ("left")
+    up = np.searchsorted(_MIDPOINTS, size, side="right").astype(np.uint8)
+    down = np.searchsorted(_MIDPOINTS, size, side="left").astype(np.uint8)
+    code = np.where(up % 2 == 0, up, down)
+    sign = np.where((unit < 0) & (code > 0), 8, 0).astype(np.uint8)
+    return code | sign
