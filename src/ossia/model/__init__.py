@@ -1,0 +1,1 @@
+"""The network: one forward pass over the operations of a backend."""

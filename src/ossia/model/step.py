@@ -1,0 +1,71 @@
+"""One step of the model, as arrays: which ids, of which sequences, and which rows will sample.
+
+Knows nothing of requests or of who owns a page. Letters: T tokens, Q sequences, R rows, P pages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ossia.ops.api import Int32, Spans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What one sequence does in a step: these ids, after `past` earlier ones, on these pages."""
+
+    ids: Sequence[int]
+    past: int = 0
+    pages: Sequence[int] = ()
+    """Pages of the full layers, in order of position."""
+    ring: Sequence[int] = ()
+    """Pages of the windowed layers, used round and round; as many in every slice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A batch, end to end: sequence after sequence, each in order."""
+
+    id_T: Int32
+    position_T: Int32
+    row_R: Int32
+    full: Spans
+    windowed: Spans
+
+    @classmethod
+    def of(cls, slices: Sequence[Slice], rows: Sequence[int], *, window: int) -> "Step":
+        """Lay the slices end to end; `rows` are the tokens of the step whose logits are wanted."""
+        count_Q = np.array([len(one.ids) for one in slices], np.int32)
+        past_Q = np.array([one.past for one in slices], np.int32)
+        first_Q = (np.cumsum(count_Q) - count_Q).astype(np.int32)
+        longest = int((past_Q + count_Q).max(initial=1))
+        full, windowed = (
+            Spans(first_Q=first_Q, count_Q=count_Q, past_Q=past_Q, page_QP=table, window=sight)
+            for table, sight in (
+                (_table([one.pages for one in slices]), longest),
+                (_table([one.ring for one in slices]), window),
+            )
+        )
+        id_T = np.array([each for one in slices for each in one.ids], np.int32)
+        return cls(
+            id_T=id_T,
+            position_T=np.arange(len(id_T), dtype=np.int32) + np.repeat(past_Q - first_Q, count_Q),
+            row_R=np.asarray(rows, np.int32),
+            full=full,
+            windowed=windowed,
+        )
+
+    @classmethod
+    def alone(cls, sequences: Sequence[Sequence[int]], *, window: int) -> "Step":
+        """Whole sequences without a cache, all rows wanted: for research and training."""
+        total = sum(len(ids) for ids in sequences)
+        return cls.of([Slice(ids=ids) for ids in sequences], range(total), window=window)
+
+
+def _table(rows: Sequence[Sequence[int]]) -> Int32:
+    """Stack page lists; the shorter are padded with page 0, which is never looked into."""
+    table_QP = np.zeros((len(rows), max(map(len, rows), default=0)), np.int32)
+    for row_P, row in zip(table_QP, rows, strict=True):
+        row_P[: len(row)] = row
+    return table_QP

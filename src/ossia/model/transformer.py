@@ -1,0 +1,49 @@
+"""gpt-oss, once: the forward pass over the operations of a backend.
+
+Knows no device, no file, no request. Letters: T tokens in this step, R rows that will sample,
+D model width, V vocabulary.
+"""
+
+from typing import Generic
+
+from ossia.checkpoint.config import ModelConfig
+from ossia.model.kv_cache import KvCache
+from ossia.model.step import Step
+from ossia.model.weights import Weights
+from ossia.ops.api import Array, Ops
+
+
+class Transformer(Generic[Array]):
+    """The network: ids in, logits out."""
+
+    def __init__(self, config: ModelConfig, ops: Ops[Array], weights: Weights) -> None:
+        self.config = config
+        self.ops = ops
+        self.weights = weights
+
+    def forward(self, step: Step, cache: KvCache[Array] | None) -> Array:
+        """Run one step of any number of sequences.
+
+        Args:
+            step: ids, places and spans; positions below the model's longest.
+            cache: read and extended; None for a step that stands alone.
+
+        Returns:
+            logits_RV, float32, one row for each of `step.row_R`.
+        """
+        ops = self.ops
+        hidden_TD = ops.embed(step.id_T, self.weights.embedding)
+        for index, layer in enumerate(self.weights.layers):
+            query_TKGC, key_TKC, value_TKC = ops.project_qkv(hidden_TD, step.position_T, layer.qkv)
+            mixed_TE = ops.attend(
+                query_TKGC,
+                key_TKC,
+                value_TKC,
+                step.windowed if layer.is_windowed else step.full,
+                None if cache is None else cache.layers[index],
+                layer.sinks,
+            )
+            hidden_TD = ops.project_out(hidden_TD, mixed_TE, layer.out)
+            routed = ops.route(hidden_TD, layer.router)
+            hidden_TD = ops.mix_experts(hidden_TD, routed, layer.experts)
+        return ops.unembed(hidden_TD, step.row_R, self.weights.head)
