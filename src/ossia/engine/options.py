@@ -1,0 +1,59 @@
+"""What the operator chooses about the engine, and the plan that follows for one model."""
+
+from dataclasses import dataclass
+
+from ossia.checkpoint.config import ModelConfig
+from ossia.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Options of the operator; None asks for what suits the model."""
+
+    context_length: int | None = None
+    """Most tokens of one request, prompt and answer; the model's longest unless told."""
+    max_running: int = 8
+    """Requests in one step: enough to share each weight read, few enough to answer soon."""
+    step_tokens: int = 512
+    """Tokens in one step: a longer prompt is read in chunks, others write in between."""
+    pool_tokens: int | None = None
+    """Tokens whose keys fit in the cache, all requests together; one whole context unless told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlan:
+    """The same with nothing left open."""
+
+    context_length: int
+    max_running: int
+    step_tokens: int
+    num_pages: int
+
+
+def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> EnginePlan:
+    """Fill in what the operator left open.
+
+    Raises:
+        RequestError: a size that the model or the cache cannot have.
+    """
+    longest = config.max_position_embeddings
+    context = longest if options.context_length is None else options.context_length
+    if not 1 <= context <= longest:
+        raise RequestError(f"context length is {context}; this model takes 1 to {longest} tokens")
+    pool = context if options.pool_tokens is None else options.pool_tokens
+    if pool < context:
+        raise RequestError(
+            f"the cache holds {pool} tokens, fewer than one context of {context}; "
+            "raise the pool or shorten the context"
+        )
+    if not 1 <= options.max_running <= options.step_tokens:
+        raise RequestError(
+            f"{options.max_running} running requests in steps of {options.step_tokens} tokens; "
+            "expected at least one request, and a token for each in a step"
+        )
+    return EnginePlan(
+        context_length=context,
+        max_running=options.max_running,
+        step_tokens=options.step_tokens,
+        num_pages=-(-pool // page_tokens),
+    )

@@ -1,0 +1,129 @@
+"""Logits -> the next id of one request. Knows no batch, no text, no state but the generator's.
+
+Letters: V vocabulary, M candidates (all ids, or the few that are legal).
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.engine.request import Choice, SamplingParams
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+
+def choose(
+    logits_V: Float32,
+    params: SamplingParams,
+    *,
+    allowed: tuple[int, ...] | NDArray[np.bool_] | None,
+    prompt: Iterable[int],
+    written: Mapping[int, int],
+    generator: np.random.Generator,
+) -> Choice:
+    """Choose one id.
+
+    Args:
+        logits_V: float32, not modified; may be shorter than a mask (ids that mean nothing).
+        params: of the request.
+        allowed: ids that may come, as a few ids or a mask; None: any.
+        prompt: ids of the prompt; looked at only by the repetition penalty.
+        written: how often each id was written in this answer.
+        generator: the request's own; drawn from once unless the temperature is 0.
+
+    Raises:
+        FloatingPointError: no candidate has a finite score, or one is not a number.
+    """
+    score_V = _penalised(logits_V, params, prompt, written)
+    if isinstance(allowed, tuple):
+        id_M = np.array(allowed, np.int64)
+        score_M = score_V[id_M]
+    else:
+        id_M = None
+        score_M = score_V if allowed is None else np.where(allowed, score_V, -np.inf)
+    likeliest = int(np.argmax(score_M))
+    if not np.isfinite(score_M[likeliest]):
+        raise FloatingPointError(f"the best score is {score_M[likeliest]}: the weights are damaged")
+    temperature = np.float32(params.temperature or 1.0)
+    scaled_M = (score_M - score_M[likeliest]) / temperature
+    place = likeliest
+    if params.temperature > 0:
+        place = _draw(_truncated(np.exp(scaled_M), params), generator.random())
+    if params.logprobs is None:
+        return Choice(_id(id_M, place))
+    logprob_M = scaled_M - np.log(np.exp(scaled_M).sum())
+    top = _top(logprob_M, params.logprobs)
+    return Choice(
+        _id(id_M, place),
+        float(logprob_M[place]),
+        tuple((_id(id_M, each), float(logprob_M[each])) for each in top),
+    )
+
+
+def _id(id_M: Int64 | None, place: int) -> int:
+    return place if id_M is None else int(id_M[place])
+
+
+def _penalised(
+    logits_V: Float32, params: SamplingParams, prompt: Iterable[int], written: Mapping[int, int]
+) -> Float32:
+    """Apply penalties and bias to a copy; without any, the logits themselves."""
+    if not (
+        params.logit_bias
+        or params.presence_penalty
+        or params.frequency_penalty
+        or params.repetition_penalty != 1
+    ):
+        return logits_V
+    score_V = logits_V.copy()
+    if params.repetition_penalty != 1:
+        seen = np.array(sorted({*prompt, *written}), np.int64)
+        penalty = np.float32(params.repetition_penalty)
+        score_V[seen] *= np.where(score_V[seen] > 0, 1 / penalty, penalty)
+    if written:
+        ids, times = np.array(list(written.items()), np.int64).T
+        score_V[ids] -= np.float32(params.presence_penalty)
+        score_V[ids] -= np.float32(params.frequency_penalty) * times.astype(np.float32)
+    for token_id, bias in params.logit_bias.items():
+        score_V[token_id] += np.float32(bias)
+    return score_V
+
+
+def _truncated(weight_M: Float32, params: SamplingParams) -> Float32:
+    """Set the weight of what top_k, top_p and min_p drop to 0; the largest weight is 1."""
+    if params.top_k is not None and params.top_k < len(weight_M):
+        kept = np.argpartition(weight_M, -params.top_k)[-params.top_k :]
+        weight_M = _only(weight_M, kept)
+    if params.top_p < 1:
+        order = np.argsort(-weight_M, kind="stable")
+        cumulative = np.cumsum(weight_M[order], dtype=np.float64)
+        enough = int(np.searchsorted(cumulative, params.top_p * cumulative[-1])) + 1
+        weight_M = _only(weight_M, order[:enough])
+    if params.min_p > 0:
+        weight_M = np.where(weight_M >= params.min_p, weight_M, np.float32(0))
+    return weight_M
+
+
+def _only(weight_M: Float32, kept: Int64) -> Float32:
+    alone = np.zeros_like(weight_M)
+    alone[kept] = weight_M[kept]
+    return alone
+
+
+def _draw(weight_M: Float32, uniform: float) -> int:
+    """The place where the running sum passes `uniform` of the whole."""
+    cumulative = np.cumsum(weight_M, dtype=np.float64)
+    place = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    # rounding may carry the product up to the whole: then the last place with any weight
+    return min(place, int(np.searchsorted(cumulative, cumulative[-1])))
+
+
+def _top(logprob_M: Float32, count: int) -> list[int]:
+    count = min(count, len(logprob_M))
+    if count == 0:
+        return []
+    places = np.argpartition(logprob_M, -count)[-count:]
+    best = places[np.argsort(-logprob_M[places], kind="stable")]
+    return [int(place) for place in best if np.isfinite(logprob_M[place])]

@@ -1,0 +1,139 @@
+"""The one thread boundary: an engine on its own thread, and token streams for everyone else."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ossia.engine.engine import Engine
+from ossia.engine.request import Guide, SamplingParams, TokenEvent
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One request on its way in, and the way its events come back."""
+
+    prompt: list[int]
+    params: SamplingParams
+    guide: Guide
+    inbox: "queue.SimpleQueue[TokenEvent]" = field(default_factory=queue.SimpleQueue)
+
+
+class TokenStream(Iterator[TokenEvent]):
+    """The events of one request, up to the one that ends it. Closing it early cancels."""
+
+    def __init__(self, service: "EngineService", ticket: _Ticket) -> None:
+        self._service = service
+        self._ticket = ticket
+        self._finished = False
+
+    def __next__(self) -> TokenEvent:
+        """Wait for the next event.
+
+        Raises:
+            Exception: what failed inside the engine; the stream has ended then.
+        """
+        if self._finished:
+            raise StopIteration
+        event = self._ticket.inbox.get()
+        self._finished = event.finish_reason is not None
+        if event.error is not None:
+            raise event.error
+        return event
+
+    def close(self) -> None:
+        """Cancel the request unless it has ended."""
+        if not self._finished:
+            self._finished = True
+            self._service.cancel(self._ticket)
+
+
+class EngineService:
+    """Many threads may submit; none waits for a step of the engine but to read its own events."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._changed = threading.Condition()
+        self._arrived: list[_Ticket] = []
+        self._cancelled: list[_Ticket] = []
+        self._closed = False
+        self._tickets: dict[int, _Ticket] = {}  # the engine thread's own
+        self._thread = threading.Thread(target=self._run, name="ossia-engine", daemon=True)
+        self._thread.start()
+
+    def stream(self, prompt: list[int], params: SamplingParams, guide: Guide) -> TokenStream:
+        """Submit a request and read its events.
+
+        Raises:
+            RequestError: see `Engine.check`; before anything runs.
+        """
+        self.engine.check(prompt, params)
+        ticket = _Ticket(prompt, params, guide)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("this model was closed")
+            self._arrived.append(ticket)
+            self._changed.notify()
+        return TokenStream(self, ticket)
+
+    def cancel(self, ticket: _Ticket) -> None:
+        """Stop a request after the step it is in."""
+        with self._changed:
+            self._cancelled.append(ticket)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop the thread after the step it is in; what runs ends as cancelled."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._receive():
+            for event in self._step():
+                self._deliver(event)
+        for ticket in (*self._tickets.values(), *self._arrived):
+            ticket.inbox.put(TokenEvent(-1, None, finish_reason="cancelled"))
+
+    def _receive(self) -> bool:
+        """Wait for something to do and take in what came; False: the service was closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._arrived or self._cancelled or not self.engine.idle
+            )
+            if self._closed:
+                return False
+            arrived, self._arrived = self._arrived, []
+            cancelled, self._cancelled = self._cancelled, []
+        for ticket in arrived:
+            try:
+                request_id = self.engine.submit(ticket.prompt, ticket.params, ticket.guide)
+            except Exception as error:  # its guide failed: that request ends, no other
+                ticket.inbox.put(TokenEvent(-1, None, finish_reason="error", error=error))
+            else:
+                self._tickets[request_id] = ticket
+        for request_id in [key for key, one in self._tickets.items() if one in cancelled]:
+            self.engine.cancel(request_id)
+            del self._tickets[request_id]
+        return True
+
+    def _step(self) -> list[TokenEvent]:
+        try:
+            return self.engine.step()
+        except Exception as error:  # the step failed: what ran in it ends, the engine goes on
+            logger.exception("a step of the engine failed")
+            for request_id in self._tickets:
+                self.engine.cancel(request_id)
+            return [
+                TokenEvent(request_id, None, finish_reason="error", error=error)
+                for request_id in self._tickets
+            ]
+
+    def _deliver(self, event: TokenEvent) -> None:
+        self._tickets[event.request_id].inbox.put(event)
+        if event.finish_reason is not None:
+            del self._tickets[event.request_id]
