@@ -1,0 +1,137 @@
+"""Byte-level BPE out of a table of tokens: the one way this project builds a tokenizer.
+
+Knows how bytes are spelt in a tokenizer.json; does not know what any control token means.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+
+_PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+CHAR_OF_BYTE: Mapping[int, str] = {byte: chr(byte) for byte in _PLAIN} | {
+    byte: chr(0x100 + nth) for nth, byte in enumerate(b for b in range(256) if b not in _PLAIN)
+}
+"""How a byte is spelt in tokenizer.json: printable Latin-1 as itself, the rest from U+0100 up."""
+
+_NO_BYTE = 0xFFFF
+_BYTE_OF_CHAR = {byte: _NO_BYTE for byte in range(256)} | {
+    ord(char): byte for byte, char in CHAR_OF_BYTE.items()
+}
+
+
+def spell(tokens: Sequence[bytes]) -> list[str]:
+    """Write each token's bytes in the alphabet of tokenizer.json."""
+    joined = b"".join(tokens).decode("latin-1").translate(CHAR_OF_BYTE)
+    spelt, start = [], 0
+    for token in tokens:
+        spelt.append(joined[start : start + len(token)])
+        start += len(token)
+    return spelt
+
+
+def unspell(name: str) -> bytes | None:
+    """Turn a name from tokenizer.json back into bytes; None if a character stands for no byte."""
+    try:
+        return name.translate(_BYTE_OF_CHAR).encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+
+
+def split_lengths(ranks: Sequence[bytes]) -> bytes:
+    """Find, for each token of two bytes or more, the length of its left part in its last merge.
+
+    One such merge a token is all that BPE ever performs, however many splits of it are known.
+
+    Raises:
+        ValueError: a token cannot be merged out of earlier ones; `ranks` is no BPE table.
+    """
+    rank_of = {token: rank for rank, token in enumerate(ranks)}
+    return bytes(
+        len(_parts_before(token, rank_of, rank)[0])
+        for rank, token in enumerate(ranks)
+        if len(token) > 1
+    )
+
+
+def _parts_before(token: bytes, rank_of: Mapping[bytes, int], limit: int) -> list[bytes]:
+    """Merge `token`'s bytes by rank, lowest first, with the ranks below `limit` only."""
+    parts = [token[at : at + 1] for at in range(len(token))]
+    while len(parts) > 2:
+        joined = (left + right for left, right in pairwise(parts))
+        rank, at = min((rank_of.get(pair, limit), at) for at, pair in enumerate(joined))
+        if rank >= limit:
+            raise ValueError(f"token {limit} {token!r} cannot be merged out of earlier tokens")
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
+
+
+def build_tokenizer(
+    ranks: Sequence[bytes], *, splits: bytes, pattern: str, control: Mapping[str, int]
+) -> Tokenizer:
+    """Build the tokenizer whose ordinary ids are the ranks and whose merges follow `splits`.
+
+    Args:
+        ranks: bytes of each ordinary token, in order of rank; the rank is the id.
+        splits: as from `split_lengths`.
+        pattern: regular expression of the pieces that no token may cross.
+        control: id of each control token by name, from `len(ranks)` up.
+    """
+    names = spell(ranks)
+    longer = (name for name in names if len(name) > 1)
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={name: rank for rank, name in enumerate(names)},
+            merges=[(name[:at], name[at:]) for name, at in zip(longer, splits, strict=True)],
+            ignore_merges=True,
+        )
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    _add_control(tokenizer, control, first=len(ranks))
+    return tokenizer
+
+
+def _add_control(tokenizer: Tokenizer, control: Mapping[str, int], *, first: int) -> None:
+    """Register the control tokens; the library numbers them itself, so they must be gapless."""
+    names = sorted(control, key=lambda name: control[name])
+    ids = [control[name] for name in names]
+    if ids != list(range(first, first + len(ids))):
+        raise ValueError(f"control ids are {ids}; they must follow the {first} ordinary ids")
+    tokenizer.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in names]
+    )
+
+
+def write_tokenizer_json(
+    path: Path, ranks: Sequence[bytes], pattern: str, control: Mapping[str, int]
+) -> None:
+    """Write a tokenizer.json that any reader of the published one understands.
+
+    Args:
+        path: the file to write.
+        ranks: bytes of each ordinary token, in order of rank; all 256 single bytes among them.
+        pattern: regular expression of the pieces that no token may cross.
+        control: id of each control token by name, gapless after the ordinary ids.
+
+    Raises:
+        ValueError: the table is no byte-level BPE, or the control ids leave a gap.
+    """
+    if missing := missing_bytes(ranks):
+        raise ValueError(f"the table lacks the single bytes {missing[:8]}")
+    tokenizer = build_tokenizer(
+        ranks, splits=split_lengths(ranks), pattern=pattern, control=control
+    )
+    tokenizer.save(str(path), pretty=True)
+
+
+def missing_bytes(tokens: Iterable[bytes]) -> list[int]:
+    """List the byte values that no token spells alone; text with them could not be encoded."""
+    return sorted(set(range(256)) - {token[0] for token in tokens if len(token) == 1})

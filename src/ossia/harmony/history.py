@@ -1,0 +1,54 @@
+"""Which past reasoning a model still needs to see; knows messages, no tokens."""
+
+from collections.abc import Sequence
+
+from ossia.harmony.messages import FUNCTIONS, Message
+
+
+def drop_old_reasoning(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Drop the reasoning of turns that are over.
+
+    Before the last answer that a user message follows, bare analysis goes, and so do built-in
+    calls on analysis with their results. Function calls, preambles and answers stay, and so does
+    everything after that answer: a tool loop needs its reasoning.
+    """
+    over = _last_answered(messages)
+    kept = []
+    dropped_call: str | None = None
+    for at, message in enumerate(messages):
+        if at >= over:
+            kept.append(message)
+        elif message.role == "tool":
+            if dropped_call is None or not _answers(message, dropped_call):
+                kept.append(message)
+        elif _is_reasoning(message):
+            dropped_call = message.recipient
+        else:
+            kept.append(message)
+            dropped_call = None
+    return tuple(kept)
+
+
+def _last_answered(messages: Sequence[Message]) -> int:
+    """Index of the last answer that a user message follows; 0 if there is none."""
+    user_follows = False
+    for at in range(len(messages) - 1, -1, -1):
+        message = messages[at]
+        if message.role == "user":
+            user_follows = True
+        elif user_follows and message.role == "assistant" and message.channel == "final":
+            return at
+    return 0
+
+
+def _is_reasoning(message: Message) -> bool:
+    """Whether it was said on analysis, to nobody or to a built-in tool."""
+    if message.role != "assistant" or message.channel != "analysis":
+        return False
+    return message.recipient is None or not message.recipient.startswith(f"{FUNCTIONS}.")
+
+
+def _answers(result: Message, recipient: str) -> bool:
+    """Whether a result belongs to a call; a built-in may sign with its namespace alone."""
+    name = result.name or ""
+    return name.split(".")[0] == recipient.split(".")[0]

@@ -1,0 +1,214 @@
+"""What is said in a conversation and what the model is told before it: frozen, checked at birth.
+
+Knows names, channels and limits; does not know how any of it is spelt in tokens.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date as calendar_date
+from typing import Any, Literal, get_args
+
+from ossia.errors import RequestError
+from ossia.harmony.schema_rules import check_size, normalise
+
+Role = Literal["developer", "user", "assistant", "tool"]
+Channel = Literal["analysis", "commentary", "final"]
+Effort = Literal["low", "medium", "high"]
+Builtin = Literal["browser", "python"]
+
+IDENTITY = "You are ChatGPT, a large language model trained by OpenAI."
+KNOWLEDGE_CUTOFF = "2024-06"
+FUNCTIONS = "functions"
+"""The namespace of every function a developer defines."""
+
+MAX_TOOLS = 128
+MAX_MESSAGES = 10_000
+MAX_TEXT_CHARS = 8 << 20
+"""Over a million tokens, eight times the context; refuses nothing that could be answered."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ADDRESS = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?")
+_CONTENT_TYPE = re.compile(r"(<\|constrain\|>)?[A-Za-z0-9_./+-]{1,64}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CUTOFF = re.compile(r"[0-9]{4}-[0-9]{2}")
+_ROLES = frozenset((*get_args(Role), "system"))
+_NAMESPACES = frozenset(("browser", FUNCTIONS))
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuse a name that could be read as anything but a name."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RequestError(
+            f"{what} is {name!r:.80}; expected 1 to 64 letters, digits, underscores or dashes"
+        )
+
+
+def _check_one_of(value: object, allowed: tuple[str, ...], what: str) -> None:
+    if value not in allowed:
+        raise RequestError(f"{what} is {value!r:.80}; expected one of {', '.join(allowed)}")
+
+
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise RequestError(f"{what} is a {type(text).__name__}; expected text")
+    if len(text) > MAX_TEXT_CHARS:
+        raise RequestError(f"{what} has {len(text)} characters, more than {MAX_TEXT_CHARS}")
+
+
+def _check_pattern(value: str | None, pattern: re.Pattern[str], what: str, expected: str) -> None:
+    if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+        raise RequestError(f"{what} is {value!r:.80}; expected {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message, as it is kept in a history."""
+
+    role: Role
+    content: str | tuple[str, ...]
+    """Text, or parts of it that are encoded one by one and never joined."""
+    channel: Channel | None = None
+    """Of every assistant message; of a tool's result, the channel of the call."""
+    recipient: str | None = None
+    """Whom an assistant message calls, for example functions.f or python."""
+    name: str | None = None
+    """Who speaks: for a tool the full name that was called; for a user an optional name."""
+    content_type: str | None = None
+    """For example json, code or <|constrain|>json; decoration, as the model gave it."""
+    sampled_ids: tuple[int, ...] | None = None
+    """Ids as sampled, from after the role up to the terminator; rendered instead of the rest."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be rendered without lying about who speaks to whom."""
+        _check_one_of(self.role, get_args(Role), "the role of a message")
+        for part in self.parts:
+            _check_text(part, f"the content of a {self.role} message")
+        _check_pattern(self.content_type, _CONTENT_TYPE, "a content type", "a plain word")
+        if self.role == "assistant":
+            self._check_assistant()
+        elif self.role == "tool":
+            self._check_tool()
+        else:
+            self._check_said()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The content's parts, one for a plain text."""
+        return (self.content,) if isinstance(self.content, str) else self.content
+
+    @property
+    def text(self) -> str:
+        """The whole content as one text."""
+        return "".join(self.parts)
+
+    def _check_assistant(self) -> None:
+        _check_one_of(self.channel, get_args(Channel), "the channel of an assistant message")
+        address = "a name, or a namespace and a name, of letters, digits, underscores and dashes"
+        _check_pattern(self.recipient, _ADDRESS, "a recipient", address)
+        if self.name is not None:
+            raise RequestError("an assistant message has a name; only users and tools have")
+        if self.recipient is not None and self.channel == "final":
+            raise RequestError(
+                f"a final message is sent to {self.recipient}; calls go on analysis or commentary"
+            )
+
+    def _check_tool(self) -> None:
+        _check_one_of(self.channel, ("analysis", "commentary"), "the channel of a tool's result")
+        _check_pattern(self.name, _ADDRESS, "the name of a tool", "the name the call was sent to")
+        name = self.name or ""
+        if not name or name in _NAMESPACES or name.split(".")[0] in _ROLES:
+            raise RequestError(  # only the name is rendered: another would forge a role
+                f"the name of a tool's result is {self.name!r}; expected the name that was called"
+            )
+        if self.recipient not in (None, "assistant"):
+            raise RequestError(f"a tool's result goes to {self.recipient!r:.80}, not to assistant")
+
+    def _check_said(self) -> None:
+        if self.channel is not None or self.recipient is not None:
+            raise RequestError(f"a {self.role} message has a channel or recipient; expected none")
+        if self.name is not None:
+            check_name(self.name, f"the name of a {self.role}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionTool:
+    """A function the model may call; who runs it is not known here."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    """JSON schema of one object, or None for a function without parameters."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be spelt in the tools section."""
+        check_name(self.name, "the name of a function")
+        _check_text(self.description, f"the description of function {self.name}")
+        if self.parameters is not None:
+            normalise(self.parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseFormat:
+    """A shape the answer should have; the prompt asks for it, the grammar enforces it."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be spelt in the developer message."""
+        check_name(self.name, "the name of a response format")
+        _check_text(self.description, f"the description of response format {self.name}")
+        check_size(self.schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Everything a prompt is made of: what the model is told, then what was said."""
+
+    messages: tuple[Message, ...] = ()
+    effort: Effort = "medium"
+    date: str | None = None
+    """Day the conversation began, YYYY-MM-DD; fixed, or the prefix cache dies at midnight."""
+    instructions: str | None = None
+    functions: tuple[FunctionTool, ...] = ()
+    builtins: tuple[Builtin, ...] = ()
+    response_formats: tuple[ResponseFormat, ...] = ()
+    identity: str = IDENTITY
+    knowledge_cutoff: str | None = KNOWLEDGE_CUTOFF
+
+    def __post_init__(self) -> None:
+        """Refuse what no prompt can be made of."""
+        _check_one_of(self.effort, get_args(Effort), "the reasoning effort")
+        _check_text(self.identity, "the identity")
+        if self.instructions is not None:
+            _check_text(self.instructions, "the instructions")
+        _check_pattern(self.knowledge_cutoff, _CUTOFF, "the knowledge cutoff", "YYYY-MM")
+        if self.date is not None:
+            _check_date(self.date)
+        if len(self.messages) > MAX_MESSAGES:
+            raise RequestError(f"{len(self.messages)} messages; at most {MAX_MESSAGES} are taken")
+        for builtin in self.builtins:
+            _check_one_of(builtin, get_args(Builtin), "a built-in tool")
+        self._check_tools()
+
+    def _check_tools(self) -> None:
+        if (count := len(self.functions)) > MAX_TOOLS:
+            raise RequestError(f"{count} functions are offered; at most {MAX_TOOLS} are taken")
+        groups: dict[str, list[str]] = {
+            "function": [function.name for function in self.functions],
+            "built-in tool": list(self.builtins),
+            "response format": [shape.name for shape in self.response_formats],
+        }
+        for what, names in groups.items():
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise RequestError(f"{what} {min(twice)} is given more than once; name each once")
+
+
+def _check_date(date: str) -> None:
+    _check_pattern(date, _DATE, "the date", "YYYY-MM-DD")
+    try:
+        calendar_date.fromisoformat(date)
+    except ValueError:
+        raise RequestError(f"the date is {date}; no such day") from None

@@ -1,0 +1,214 @@
+"""JSON schemas made plain: the few forms that have a TypeScript spelling, and nothing else.
+
+Knows what of a schema the model should read; knows neither how it is spelt nor how it is enforced.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ossia.errors import RequestError
+
+MAX_DEPTH = 16
+MAX_BYTES = 64 << 10
+MAX_NODES = 10_000
+"""After every $ref is resolved: a small schema can name itself into millions."""
+
+_MAX_RAW_DEPTH = 4 * MAX_DEPTH
+_SIMPLE = frozenset(("string", "number", "integer", "boolean"))
+_TYPES = _SIMPLE | {"object", "array", "null"}
+
+Schema = dict[str, Any]
+
+
+class _Normaliser:
+    """One walk over one schema; holds the root for references and counts the nodes."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def plain(self, schema: object, *, depth: int, open_refs: tuple[str, ...]) -> Schema:
+        """The schema with references, anyOf, allOf, const and odd enums gone."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise RequestError(f"a tool schema unfolds to more than {MAX_NODES} parts; simplify it")
+        if depth > MAX_DEPTH:
+            raise RequestError(f"a tool schema nests deeper than {MAX_DEPTH} levels; flatten it")
+        if isinstance(schema, bool):
+            return {}
+        if not isinstance(schema, dict):
+            raise RequestError(f"a tool schema holds {schema!r:.60} where a schema is expected")
+        for _ in range(MAX_DEPTH):  # each round takes one wrapper away
+            if isinstance(ref := schema.get("$ref"), str):
+                if ref in open_refs:
+                    raise RequestError(f"a tool schema refers to itself through {ref}; unroll it")
+                open_refs = (*open_refs, ref)
+                schema = {**self._target(ref), **_beside(schema, "$ref")}
+            elif (opened := _without_any_of(_without_all_of(schema))) is not schema:
+                schema = opened
+            else:
+                return self._with_plain_children(_typed(schema), depth=depth, open_refs=open_refs)
+        raise RequestError(f"a tool schema wraps a type more than {MAX_DEPTH} times; flatten it")
+
+    def _target(self, ref: str) -> Schema:
+        """What a local reference points at."""
+        target: object = self._root
+        if not ref.startswith("#"):
+            raise RequestError(f"a tool schema refers to {ref}; only local references are followed")
+        for step in ref[1:].split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(target, dict) and name in target:
+                target = target[name]
+            elif isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+                target = target[int(name)]
+            else:
+                raise RequestError(f"a tool schema refers to {ref}, which is not there")
+        if not isinstance(target, dict):
+            raise RequestError(f"a tool schema refers to {ref}, which is no schema")
+        return target
+
+    def _with_plain_children(
+        self, schema: Schema, *, depth: int, open_refs: tuple[str, ...]
+    ) -> Schema:
+        def child(part: object) -> Schema:
+            return self.plain(part, depth=depth + 1, open_refs=open_refs)
+
+        found = {key: schema[key] for key in schema if key not in ("oneOf", "properties", "items")}
+        if (variants := schema.get("oneOf")) and isinstance(variants, list):
+            found["oneOf"] = [child(variant) for variant in variants]
+        if isinstance(properties := schema.get("properties"), dict):
+            found["properties"] = {key: child(part) for key, part in properties.items()}
+        if isinstance(items := schema.get("items"), dict):
+            found["items"] = child(items)
+        return found
+
+
+def normalise(schema: object) -> Schema:
+    """Check a tool's parameters and reduce them to what can be spelt.
+
+    Returns:
+        The schema in terms of oneOf, type, properties, required, items, enum, nullable, title,
+        description, examples and default; `literals` holds an enum of any other kind.
+
+    Raises:
+        RequestError: too large, too deep, a cycle, a remote reference, or no object's schema.
+    """
+    if not isinstance(schema, Mapping):
+        raise RequestError(f"a tool's parameters are {schema!r:.60}; expected a JSON schema object")
+    check_size(schema)
+    plain = _Normaliser(dict(schema)).plain(dict(schema), depth=0, open_refs=())
+    if plain and "oneOf" not in plain and plain.get("type", "object") != "object":
+        raise RequestError(
+            f"a tool's parameters are of type {plain['type']!r:.40}; expected type object"
+        )
+    return plain
+
+
+def check_size(schema: object) -> None:
+    """Refuse a schema that is not JSON, too deep or too large; raises RequestError."""
+    layer: list[object] = [schema]
+    for _ in range(_MAX_RAW_DEPTH):
+        layer = [
+            part
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            break
+    if layer:
+        raise RequestError(f"a tool schema nests deeper than {MAX_DEPTH} levels; flatten it")
+    try:
+        size = len(json.dumps(schema, allow_nan=False, ensure_ascii=False))
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"a tool schema is not JSON: {error}") from None
+    if size > MAX_BYTES:
+        raise RequestError(f"a tool schema has {size} characters, more than {MAX_BYTES}")
+
+
+def _beside(schema: Schema, key: str) -> Schema:
+    return {name: value for name, value in schema.items() if name != key}
+
+
+def _without_all_of(schema: Schema) -> Schema:
+    """An allOf of one schema is that schema; more than one has no spelling and is left out."""
+    parts = schema.get("allOf")
+    if isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], dict):
+        return {**parts[0], **_beside(schema, "allOf")}
+    return schema
+
+
+def _without_any_of(schema: Schema) -> Schema:
+    """AnyOf with null becomes nullable, of simple types a type list, else oneOf."""
+    parts = schema.get("anyOf")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return schema
+    rest = _beside(schema, "anyOf")
+    others = [part for part in parts if part != {"type": "null"}]
+    has_null = len(others) < len(parts)
+    if len(others) == 1:
+        return {**others[0], **rest} | ({"nullable": True} if has_null else {})
+    if others and all(part.keys() == {"type"} and _is_simple(part["type"]) for part in others):
+        names = [part["type"] for part in others]
+        return {**rest, "type": [*dict.fromkeys(names), *(["null"] if has_null else [])]}
+    return {**rest, "oneOf": parts}
+
+
+def _is_simple(name: object) -> bool:
+    return isinstance(name, str) and name in _SIMPLE
+
+
+def _typed(schema: Schema) -> Schema:
+    """Const and enums of no strings become literals; a type list with parts is taken apart."""
+    if schema.get("oneOf") or "$ref" in schema:
+        return schema
+    schema = dict(schema)
+    if "const" in schema:
+        schema["literals"] = [schema.pop("const")]
+        return schema
+    names = schema.get("type")
+    if isinstance(values := schema.get("enum"), list) and values:
+        if names != "string" or not all(isinstance(value, str) for value in values):
+            schema["literals"] = values
+        return schema
+    if isinstance(names, list):
+        return _taken_apart(schema, [_known(name) for name in names])
+    if names == "null":
+        return {**schema, "literals": [None]}
+    if names is None:
+        guess = "object" if "properties" in schema else "array" if "items" in schema else None
+        return {**schema, "type": guess} if guess else schema
+    return schema
+
+
+def _known(name: object) -> str:
+    """A type's name goes into the prompt bare, so it must be one of JSON's."""
+    if isinstance(name, str) and name in _TYPES:
+        return name
+    raise RequestError(f"a tool schema has the type {name!r:.40}; expected one of {sorted(_TYPES)}")
+
+
+def _taken_apart(schema: Schema, names: list[str]) -> Schema:
+    """A type list that says more than names, as one nullable type or as oneOf."""
+    details = {"object": "properties", "array": "items"}
+    solid = [name for name in names if name != "null"]
+    if len(names) == 1:
+        return _typed({**schema, "type": names[0]})
+    if not any(details.get(name) in schema for name in solid):
+        return {**schema, "type": names}
+    if len(solid) == 1:
+        return {**schema, "type": solid[0], "nullable": True}
+    outer = [key for key in ("title", "description", "default") if key in schema]
+    inner = {key: value for key, value in schema.items() if key not in outer}
+    found: Schema = {key: schema[key] for key in outer}
+    return {**found, "oneOf": [{**inner, "type": name} for name in names]}
+
+
+def literals(schema: Mapping[str, Any]) -> list[Any]:
+    """The values a schema lists one by one: an enum's, a constant's, or none."""
+    listed = schema.get("literals")
+    if isinstance(listed, list):
+        return listed
+    values = schema.get("enum")
+    return values if isinstance(values, list) and schema.get("type") == "string" else []

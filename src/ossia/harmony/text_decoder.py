@@ -1,0 +1,42 @@
+"""Text out of bytes that arrive a token at a time; knows no token, only UTF-8."""
+
+from codecs import utf_8_decode
+
+from ossia.harmony.vocabulary import Vocabulary
+
+
+def decode_more(pending: bytes, more: bytes) -> tuple[str, bytes]:
+    """Decode the longest valid prefix; return its text and the bytes still waiting (at most 3).
+
+    Each maximal invalid part becomes one U+FFFD.
+    """
+    waiting = pending + more
+    text, used = utf_8_decode(waiting, "replace", False)
+    return text, waiting[used:]
+
+
+def decode_rest(pending: bytes) -> str:
+    """Decode what was still waiting when the message closed."""
+    return utf_8_decode(pending, "replace", True)[0]
+
+
+class TextDecoder:
+    """Streams the text of one message; make a new one for the next, so no byte crosses over."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._pending = b""
+
+    def push(self, token_id: int) -> str:
+        """Text that became certain with this ordinary token, maybe none.
+
+        Raises:
+            ValueError: the id is no ordinary token.
+        """
+        text, self._pending = decode_more(self._pending, self._vocabulary.bytes_of(token_id))
+        return text
+
+    def close(self) -> str:
+        """Text of the bytes still held back."""
+        text, self._pending = decode_rest(self._pending), b""
+        return text
