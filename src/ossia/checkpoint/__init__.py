@@ -1,0 +1,24 @@
+"""Bytes on disk: opens, checks and writes gpt-oss checkpoints; knows nothing of arithmetic."""
+
+from ossia.checkpoint import counts
+from ossia.checkpoint.config import ModelConfig
+from ossia.checkpoint.folder import Checkpoint, open_checkpoint, verify_values
+from ossia.checkpoint.layouts import LAYOUTS, Layout, our_shapes
+from ossia.checkpoint.tensors import Tensors
+from ossia.checkpoint.values import check_finite, check_scales
+from ossia.checkpoint.writing import write_checkpoint
+
+__all__ = [
+    "LAYOUTS",
+    "Checkpoint",
+    "Layout",
+    "ModelConfig",
+    "Tensors",
+    "check_finite",
+    "check_scales",
+    "counts",
+    "open_checkpoint",
+    "our_shapes",
+    "verify_values",
+    "write_checkpoint",
+]

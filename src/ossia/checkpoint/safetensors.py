@@ -1,0 +1,268 @@
+"""One safetensors file: mapped and read without copies, or written as a stream.
+
+It knows the format, not the model: which tensors belong there is decided in `layouts.py`.
+
+Source:
+    the format's description in github.com/huggingface/safetensors (README.md, "Format").
+"""
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.checkpoint.files import open_regular, parse_json, short, written_whole
+from ossia.errors import CheckpointError
+
+Array = NDArray[Any]
+
+MAX_HEADER_BYTES = 2**24
+"""The format allows 100 MB, gpt-oss-120b needs 0.1; this much holds `MAX_TENSORS` lines."""
+MAX_TENSORS = 65_536
+MAX_AXES = 8
+MAX_EXTENT = 2**31 - 1
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        name: np.dtype(kind)
+        for name, kind in {
+            "BOOL": np.bool_,
+            "U8": np.uint8,
+            "I8": np.int8,
+            "F8_E4M3": ml_dtypes.float8_e4m3fn,
+            "F8_E5M2": ml_dtypes.float8_e5m2,
+            "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+            "U16": np.uint16,
+            "I16": np.int16,
+            "F16": np.float16,
+            "BF16": ml_dtypes.bfloat16,
+            "U32": np.uint32,
+            "I32": np.int32,
+            "F32": np.float32,
+            "U64": np.uint64,
+            "I64": np.int64,
+            "F64": np.float64,
+        }.items()
+    }
+)
+"""The format's names of number types, and numpy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor as the header describes it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    """First byte, counted from the end of the header; in bytes."""
+    end: int
+
+
+class SafetensorsFile:
+    """A checked, mapped, read-only safetensors file; its arrays keep the mapping alive."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file and check every line of its header against the file's real size.
+
+        Raises:
+            CheckpointError: not a regular file, or not a safetensors file in every detail.
+        """
+        self.path = path
+        try:
+            with open_regular(path) as file:
+                header_bytes = int.from_bytes(file.read(8), "little")
+                self._size = file.seek(0, os.SEEK_END)
+                if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, self._size - 8):
+                    raise CheckpointError(
+                        f"{path} has {self._size} bytes and claims a header of {header_bytes}; "
+                        f"it may be 2 to {MAX_HEADER_BYTES} and must fit: fetch the file again"
+                    )
+                file.seek(8)
+                header = file.read(header_bytes)
+                self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:  # ValueError: cut short between the two calls
+            raise CheckpointError(f"{path} cannot be mapped: {error}") from error
+        self._start = 8 + header_bytes
+        self.entries: Mapping[str, Entry] = MappingProxyType(
+            _read_header(header, self._size - self._start, path)
+        )
+        """The tensors, in the order in which their bytes lie."""
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors; the header not counted."""
+        return self._size - self._start
+
+    def view(self, name: str) -> Array:
+        """The tensor as a read-only array over the mapped file.
+
+        A tensor whose bytes do not lie on a multiple of its item size is copied instead: the
+        format allows that, compiled kernels do not.
+
+        Raises:
+            KeyError: no tensor has this name.
+            CheckpointError: the file has become shorter since it was opened.
+        """
+        entry = self.entries[name]
+        if self._map.size() < self._size:  # touching what was cut off would kill the program
+            raise CheckpointError(
+                f"{self.path} had {self._size} bytes when it was opened and has "
+                f"{self._map.size()} now; something cut it short: fetch the file again"
+            )
+        dtype = DTYPES[entry.dtype]
+        offset = self._start + entry.begin
+        raw = np.frombuffer(self._map, np.uint8, count=entry.end - entry.begin, offset=offset)
+        if offset % dtype.itemsize:
+            raw = raw.copy()
+            raw.flags.writeable = False
+        return raw.view(dtype).reshape(entry.shape)
+
+    def release(self, name: str) -> None:
+        """Give the tensor's resident pages back to the system; a later access reads them again."""
+        entry = self.entries[name]
+        page = mmap.PAGESIZE
+        first = -(-(self._start + entry.begin) // page) * page  # whole pages only, within it
+        last = (self._start + entry.end) // page * page
+        if last > first:
+            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """A tensor to be written: described now, made when its turn comes."""
+
+    name: str
+    dtype: str
+    """A key of `DTYPES`."""
+    shape: tuple[int, ...]
+    pieces: Callable[[], Iterable[Array]]
+    """The values in C order, cut anywhere; called once."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the values."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+def write_safetensors(
+    path: Path, tensors: Iterable[PlannedTensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write one file as a stream: whole and durable under its name, or not at all.
+
+    Args:
+        path: replaced if it exists.
+        tensors: written widest type first, then by name, as the format's own library does; so
+            each lies on a multiple of its item size. Only one piece is in memory at a time.
+        metadata: free text for other programs; none, and the header says nothing of it.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+        ValueError: a name stands twice, or pieces of another type or number than planned.
+    """
+    ordered = sorted(tensors, key=lambda t: (-DTYPES[t.dtype].itemsize, t.name))
+    header = _write_header(ordered, metadata)
+    with written_whole(path) as file:
+        file.write(len(header).to_bytes(8, "little"))
+        file.write(header)
+        for tensor in ordered:
+            written = 0
+            for piece in tensor.pieces():
+                if piece.dtype != DTYPES[tensor.dtype]:
+                    raise ValueError(
+                        f"{tensor.name} is planned as {tensor.dtype}, not {piece.dtype}"
+                    )
+                written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+            if written != tensor.num_bytes:
+                raise ValueError(f"{tensor.name} has {written} bytes, {tensor.num_bytes} planned")
+
+
+def _write_header(
+    tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for tensor in tensors:
+        if tensor.name in entries:
+            raise ValueError(f"the name {tensor.name!r} stands twice")
+        begin, end = end, end + tensor.num_bytes
+        entries[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % 8)  # so that the first tensor lies on 8 bytes
+
+
+def _read_header(header: bytes, data_bytes: int, path: Path) -> dict[str, Entry]:
+    """The checked entries in the order of their bytes, which they cover without gap or overlap."""
+    if not header.startswith(b"{"):
+        raise CheckpointError(f"{path} has no safetensors header; fetch the file again")
+    lines = parse_json(header, f"the header of {path}")
+    _check_metadata(lines.pop("__metadata__", {}), path)
+    if not 1 <= len(lines) <= MAX_TENSORS:
+        raise CheckpointError(
+            f"{path} holds {len(lines)} tensors, not 1 to {MAX_TENSORS}; is this a gpt-oss model?"
+        )
+    entries = [(name, _read_entry(f"{path}: {short(name)}", line)) for name, line in lines.items()]
+    entries.sort(key=lambda pair: pair[1].begin)
+    reached = 0
+    for name, entry in entries:
+        if entry.begin != reached:
+            raise CheckpointError(
+                f"{path}: {short(name)} begins at byte {entry.begin}, but the tensors before it "
+                f"end at {reached}; the format allows no gap and no overlap: fetch the file again"
+            )
+        reached = entry.end
+    if reached != data_bytes:
+        raise CheckpointError(
+            f"{path} has {data_bytes} bytes of tensors, but its header describes {reached}; "
+            "it is cut short or has a foreign tail: fetch the file again"
+        )
+    return dict(entries)
+
+
+def _check_metadata(metadata: object, path: Path) -> None:
+    """Free text for other programs: held to the format, then forgotten."""
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise CheckpointError(f"{path}: __metadata__ is not a table of strings; fetch it again")
+
+
+def _read_entry(where: str, line: object) -> Entry:
+    if not isinstance(line, dict) or line.keys() != {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{where} is described by {short(line)}, not dtype, shape, offsets")
+    dtype, shape, offsets = line["dtype"], line["shape"], line["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise CheckpointError(
+            f"{where} has the dtype {short(dtype)}; known are {', '.join(DTYPES)}"
+        )
+    if not _counts(shape, 1, MAX_EXTENT) or len(shape) > MAX_AXES:
+        raise CheckpointError(
+            f"{where} has the shape {short(shape)}, not a list of at most {MAX_AXES} whole "
+            f"numbers from 1 to {MAX_EXTENT}"
+        )
+    if not _counts(offsets, 0, 2**63) or len(offsets) != 2:
+        raise CheckpointError(f"{where} has the offsets {short(offsets)}, not two byte counts")
+    begin, end = offsets
+    num_bytes = math.prod(shape) * DTYPES[dtype].itemsize  # Python integers: nothing overflows
+    if end - begin != num_bytes:
+        raise CheckpointError(
+            f"{where} of {dtype} and shape {shape} needs {num_bytes} bytes, "
+            f"but its offsets span {end - begin}; fetch the file again"
+        )
+    return Entry(dtype, tuple(shape), begin, end)
+
+
+def _counts(values: object, least: int, most: int) -> bool:
+    """Whether this is a list of whole numbers in the range; `True` and 1.0 are none."""
+    return isinstance(values, list) and all(type(v) is int and least <= v <= most for v in values)
