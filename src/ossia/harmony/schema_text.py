@@ -45,14 +45,14 @@ def json_text(value: object) -> str:
 
 
 def _float_text(value: float) -> str:
-    """1e-05 becomes 0.00001, 1e-07 becomes 1e-7, 1e+16 becomes 1e16."""
+    """1e-05 becomes 0.00001, 1e-07 becomes 1e-7."""
     digits, _, exponent = repr(value).partition("e")
     if not exponent:
         return digits
     if int(exponent) == -5:
         sign = "-" if value < 0 else ""
         return f"{sign}0.0000{digits.lstrip('-').replace('.', '')}"
-    return f"{digits}e{int(exponent)}"
+    return f"{digits}e{int(exponent):+d}"
 
 
 def _quoted(text: str) -> str:
