@@ -153,13 +153,15 @@ class Guide(Protocol):
 
 @dataclass(slots=True)
 class Unguided:
-    """Any token may come; the request ends at one of these ids."""
+    """Any token may come, or any of a mask; the request ends at one of `stop_ids`."""
 
-    stop_ids: frozenset[int]
+    stop_ids: frozenset[int] = frozenset()
+    mask: NDArray[np.bool_] | None = None
     finished: bool = False
 
-    def allowed(self) -> None:
+    def allowed(self) -> NDArray[np.bool_] | None:
         """See `Guide.allowed`."""
+        return self.mask
 
     def accept(self, token_id: int) -> None:
         """See `Guide.accept`."""

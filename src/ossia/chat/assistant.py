@@ -1,0 +1,274 @@
+"""`LLM`: the one place that assembles checkpoint, backend, model, engine and language."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.chat.conversation import ChatMessage, to_conversation
+from ossia.chat.events import Event, Reply, collect
+from ossia.chat.guide import FrameGuide
+from ossia.chat.raw import Completion, RawReader, complete, meaningful_ids, raw_stops, read_raw
+from ossia.chat.stops import StopFinder
+from ossia.chat.turn import Meter, TurnReader, read_turn
+from ossia.checkpoint import open_checkpoint
+from ossia.checkpoint.find import find_model
+from ossia.engine.engine import Engine
+from ossia.engine.options import EngineOptions, resolve
+from ossia.engine.request import SamplingParams, Unguided
+from ossia.engine.service import EngineService, TokenStream
+from ossia.errors import ContextOverflow, RequestError
+from ossia.harmony.frame import Frame, FrameRules
+from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool
+from ossia.harmony.render import render_prompt
+from ossia.harmony.vocabulary import Vocabulary
+from ossia.model.kv_cache import PAGE_TOKENS
+from ossia.model.score import score
+from ossia.model.transformer import Transformer
+from ossia.model.weights import prepare
+from ossia.ops.select import OpsOptions, select_ops
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and how far it is, from 0 to 1."""
+
+O200K_ROWS = 201_088
+"""Rows of the published models' tables: such a folder may lack its tokenizer, we have it."""
+MAX_ANALYSIS_TOKENS = 1 << 20
+
+
+class ChatStream(Iterator[Event]):
+    """The events of one turn. Closing it early cancels what is left."""
+
+    def __init__(self, events: Iterator[Event], tokens: TokenStream) -> None:
+        self._events = events
+        self._tokens = tokens
+
+    def __next__(self) -> Event:
+        """Wait for the next event; the last one is `Finished`."""
+        try:
+            return next(self._events)
+        except BaseException:  # also the end: a stop string leaves tokens behind
+            self._tokens.close()
+            raise
+
+    def close(self) -> None:
+        """Stop writing; what was not written yet is not written."""
+        self._tokens.close()
+
+
+class LLM:
+    """A gpt-oss model, opened: it thinks, speaks, asks for tools, and shows its logits."""
+
+    def __init__(
+        self,
+        model: str = "nano",
+        *,
+        backend: str = "auto",
+        ops: OpsOptions | None = None,
+        engine: EngineOptions | None = None,
+        progress: Progress = lambda phase, share: None,
+    ) -> None:
+        """Open a model.
+
+        Args:
+            model: `nano`, a folder, or a hub name that was downloaded before.
+            backend: one of `ops.select.BACKENDS`; auto: the fastest that runs here.
+            ops: threads, instruction set and type of the kept keys.
+            engine: context length, and how many requests run together.
+            progress: called while the model is being opened.
+
+        Raises:
+            CheckpointError: the files are not what they should be.
+            MissingExtra: the backend's libraries are not installed.
+            UnsupportedDevice: the backend cannot run here.
+            RequestError: the context length is not one the model can have.
+        """
+        progress("open", 0.0)
+        self.name = model
+        self.checkpoint = open_checkpoint(find_model(model))
+        self.config = self.checkpoint.config
+        self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
+        self.ops = select_ops(backend, ops or OpsOptions())
+        self.vocabulary = _vocabulary(self.checkpoint.tokenizer_path, self.config.vocab_size)
+        weights = prepare(
+            self.config,
+            self.ops,
+            self.checkpoint.tensors,
+            lambda done, total: progress("prepare", done / total),
+        )
+        self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
+        self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one request, prompt and answer."""
+        return self.plan.context_length
+
+    def chat(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        params: SamplingParams | None = None,
+        max_analysis_tokens: int | None = None,
+        **conversation: Any,
+    ) -> Reply:
+        """Answer a conversation: the sum of `stream`, which see."""
+        options = {"params": params, "max_analysis_tokens": max_analysis_tokens}
+        return collect(self.stream(messages, **options, **conversation))
+
+    def stream(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        params: SamplingParams | None = None,
+        max_analysis_tokens: int | None = None,
+        **conversation: Any,
+    ) -> ChatStream:
+        """Answer a conversation, event by event.
+
+        Args:
+            messages: one user message, or a list of dicts as OpenAI spells them.
+            params: how to sample.
+            max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
+            conversation: `effort`, `instructions`, `tools`, `date`; see `conversation`.
+
+        Raises:
+            ContextOverflow: the conversation leaves no room for an answer.
+            RequestError: something in the request has no meaning here.
+        """
+        params = params or SamplingParams()
+        _check_budget(max_analysis_tokens)
+        vocabulary = self._language()
+        spoken = self.conversation(messages, **conversation)
+        frame = Frame(vocabulary, _rules(spoken), vocab_size=self.config.vocab_size)
+        prompt = render_prompt(vocabulary, spoken)
+        left = max(1, self.context_length - len(prompt))
+        guide = FrameGuide(
+            frame, max_analysis=max_analysis_tokens, max_tokens=min(params.max_tokens or left, left)
+        )
+        stop, meter = StopFinder(params.stop), Meter(time.monotonic, len(prompt))
+        tokens = self._service.stream(prompt, params, guide)
+        reader = TurnReader(frame, vocabulary, stop)
+        return ChatStream(read_turn(tokens, reader, stop, meter), tokens)
+
+    def conversation(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        effort: Effort = "medium",
+        instructions: str | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
+        date: str | None = None,
+    ) -> Conversation:
+        """What the model would be told; `render` gives its exact ids.
+
+        Args:
+            messages: one user message, or a list of dicts as OpenAI spells them.
+            effort: how long the model should think: low, medium or high.
+            instructions: what the developer wants of it.
+            tools: functions it may ask for, as `FunctionTool` or as OpenAI spells them.
+            date: the day the conversation began, YYYY-MM-DD.
+        """
+        return to_conversation(
+            messages, effort=effort, instructions=instructions, tools=tools, date=date
+        )
+
+    def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
+        """The exact token ids of the prompt that `stream` would send."""
+        return render_prompt(self._language(), self.conversation(messages, **conversation))
+
+    def generate(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None
+    ) -> Completion:
+        """Continue raw text or ids, without the harmony frame: the sum of `generate_stream`."""
+        stream, reader = self._continue(prompt, params or SamplingParams())
+        return complete(stream, reader)
+
+    def generate_stream(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None
+    ) -> ChatStream:
+        """Continue raw text or ids, event by event: `Text`, then `Finished`.
+
+        Raises:
+            ContextOverflow: the prompt leaves no room.
+            RequestError: the prompt is empty, or text and the model has no vocabulary.
+        """
+        return self._continue(prompt, params or SamplingParams())[0]
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Score the next token after each of these, for research and checks.
+
+        Returns:
+            float32 [tokens, vocabulary].
+
+        Raises:
+            ContextOverflow: more tokens than the context holds.
+            RequestError: an id is not one of the model's.
+        """
+        if len(ids) > self.context_length:
+            raise ContextOverflow(len(ids), self.context_length)
+        size = self.config.vocab_size
+        if wrong := [each for each in ids if not 0 <= each < size]:
+            raise RequestError(f"token id {wrong[0]} is not one of this model's {size}")
+        return score(self.model, ids)
+
+    def close(self) -> None:
+        """Stop the engine; answers that run end as cancelled."""
+        self._service.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _continue(
+        self, prompt: str | Sequence[int], params: SamplingParams
+    ) -> tuple[ChatStream, RawReader]:
+        ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        guide = Unguided(
+            stop_ids=raw_stops(self.vocabulary),
+            mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
+        )
+        reader = RawReader(self.vocabulary, StopFinder(params.stop))
+        meter = Meter(time.monotonic, len(ids))
+        tokens = self._service.stream(ids, params, guide)
+        return ChatStream(read_raw(tokens, reader, meter), tokens), reader
+
+    def _language(self) -> Vocabulary:
+        if self.vocabulary is None:
+            raise RequestError(
+                f"{self.checkpoint.folder} has no tokenizer.json; add one, or work in token ids: "
+                "LLM.generate and LLM.logits take lists of ids"
+            )
+        return self.vocabulary
+
+
+def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
+    if tokenizer is not None:
+        return Vocabulary.from_file(tokenizer)
+    return Vocabulary.o200k_harmony() if vocab_size == O200K_ROWS else None
+
+
+def _rules(spoken: Conversation) -> FrameRules:
+    recipients = {f"{FUNCTIONS}.{function.name}": "json" for function in spoken.functions}
+    return FrameRules(recipients=recipients)
+
+
+def _check_budget(max_analysis_tokens: int | None) -> None:
+    if max_analysis_tokens is not None and not 0 <= max_analysis_tokens <= MAX_ANALYSIS_TOKENS:
+        raise RequestError(
+            f"max_analysis_tokens is {max_analysis_tokens}; it must be from 0 to "
+            f"{MAX_ANALYSIS_TOKENS}"
+        )

@@ -1,0 +1,78 @@
+"""Where models are on this disk: the embedded one, a folder, or Hugging Face's cache.
+
+Knows no network: what is not here is not found.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ossia.errors import CheckpointError
+
+EMBEDDED = "nano"
+SHORT_NAMES = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that `find_model` would find by this name."""
+
+    name: str
+    folder: Path
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model: `nano`, a folder's path, or a hub name that was downloaded before.
+
+    Raises:
+        CheckpointError: nothing is called so here.
+    """
+    if name == EMBEDDED:
+        return _embedded()
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    hub_name = SHORT_NAMES.get(name, name)
+    for found in _cached():
+        if found.name == hub_name:
+            return found.folder
+    if hub_name.count("/") == 1 and not hub_name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"{hub_name} is not in Hugging Face's cache on this disk; download it with: "
+            f"hf download {hub_name} --exclude 'original/*' --exclude 'metal/*'"
+        )
+    raise CheckpointError(
+        f"no model is called {name!r}; expected {EMBEDDED}, a folder with config.json, "
+        "or a downloaded hub name such as openai/gpt-oss-20b"
+    )
+
+
+def models_on_disk() -> list[FoundModel]:
+    """Every model that can be named without a path, the embedded one first."""
+    return [FoundModel(EMBEDDED, _embedded()), *_cached()]
+
+
+def _embedded() -> Path:
+    return Path(str(files("ossia"))) / "models" / "nano"
+
+
+def _cached() -> list[FoundModel]:
+    """Downloaded gpt-oss models, by what their config.json says of itself."""
+    from huggingface_hub.constants import HF_HUB_CACHE  # slow to import, rarely needed
+
+    found = []
+    for repo in sorted(Path(HF_HUB_CACHE).glob("models--*--*")):
+        main = repo / "refs" / "main"
+        if not main.is_file():
+            continue
+        folder = repo / "snapshots" / main.read_text(encoding="utf-8").strip()
+        if _is_gpt_oss(folder / "config.json"):
+            found.append(FoundModel(repo.name.removeprefix("models--").replace("--", "/"), folder))
+    return found
+
+
+def _is_gpt_oss(config: Path) -> bool:
+    try:
+        return bool(json.loads(config.read_bytes()).get("model_type") == "gpt_oss")
+    except (OSError, ValueError, AttributeError):
+        return False  # someone else's model, or half a download
