@@ -1,0 +1,128 @@
+"""How far our logits are from transformers' GptOssForCausalLM, in float32, on random checkpoints.
+
+    python -m benchmarks.parity [--backend cpu] [--long 4200] [--json]
+
+Every layout, lengths on both sides of the window, whole prompts and token by token. transformers
+reads the packed checkpoint and widens MXFP4 itself, so it judges our unpacking too.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.random_checkpoint import SHAPES, random_tensors
+from ossia.checkpoint import ModelConfig, open_checkpoint, write_checkpoint
+from ossia.model.score import score
+from ossia.model.step import Step
+from ossia.model.transformer import Transformer
+from ossia.model.weights import prepare
+from ossia.ops.select import OpsOptions, select_ops
+
+LAYOUTS = ("hugging-face", "dense", "original")
+SHAPE = dataclasses.replace(SHAPES["tiny"], sliding_window=128, num_hidden_layers=4, layer_types=(
+    "sliding_attention", "full_attention", "sliding_attention", "full_attention"))  # fmt: skip
+AROUND_THE_WINDOW = (1, 2, 127, 128, 129, 300)
+
+
+def write_random(folder: Path, layout: str, config: ModelConfig = SHAPE, seed: int = 0) -> Path:
+    """Write one of the random checkpoints compared here."""
+    tensors = random_tensors(config, seed, packed=layout != "dense")
+    write_checkpoint(folder, config, tensors, layout)
+    return folder
+
+
+def random_ids(count: int, vocab_size: int) -> list[int]:
+    """Ids of one random text."""
+    return [int(each) for each in np.random.default_rng(count).integers(0, vocab_size, count)]
+
+
+def published(folder: Path) -> Any:
+    """transformers' model of a Hugging Face folder: float32, eager attention."""
+    import torch
+    from transformers import GptOssForCausalLM, Mxfp4Config
+
+    config = json.loads((folder / "config.json").read_text())
+    kind = {"quantization_config": Mxfp4Config(dequantize=True)}
+    model = GptOssForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        **(kind if "quantization_config" in config else {}),
+    )
+    return model.eval()
+
+
+def published_logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
+    """What transformers says, float32 [T, V]."""
+    import torch
+
+    with torch.no_grad():
+        logits: NDArray[np.float32] = model(torch.tensor([list(ids)])).logits[0].numpy()
+    return logits
+
+
+def ours(folder: Path, backend: str, options: OpsOptions) -> Transformer[Any]:
+    """Our model of any folder."""
+    checkpoint = open_checkpoint(folder)
+    ops = select_ops(backend, options)
+    return Transformer(checkpoint.config, ops, prepare(checkpoint.config, ops, checkpoint.tensors))
+
+
+def distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Relative L2 distance."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def compare(backend: str, options: OpsOptions, long: int) -> Iterator[dict[str, Any]]:
+    """One row for each layout, length and way of reading."""
+    with tempfile.TemporaryDirectory() as parent:
+        folders = {name: write_random(Path(parent) / name, name) for name in LAYOUTS}
+        for layout in LAYOUTS:
+            # the original layout holds the packed one's weights; transformers cannot read it
+            judge = published(folders["dense" if layout == "dense" else "hugging-face"])
+            model = ours(folders[layout], backend, options)
+            for count in (*AROUND_THE_WINDOW, long):
+                ids = random_ids(count, model.config.vocab_size)
+                expected = published_logits(judge, ids)
+                row = {
+                    "backend": backend,
+                    "kv": options.kv_dtype,
+                    "layout": layout,
+                    "tokens": count,
+                }
+                step = Step.alone([ids], window=model.config.sliding_window)
+                whole = model.ops.to_numpy(model.forward(step, None))
+                yield row | {"read": "whole", "distance": distance(whole, expected)}
+                for chunk in (1, 100):
+                    by_chunk = score(model, ids, chunk=chunk)
+                    yield row | {"read": f"by {chunk}", "distance": distance(by_chunk, expected)}
+
+
+def main() -> None:
+    """Print the rows and the worst of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", default="cpu")
+    parser.add_argument("--kv-dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--isa", default="auto")
+    parser.add_argument("--long", type=int, default=4200)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    rows = []
+    for row in compare(
+        asked.backend, OpsOptions(kv_dtype=asked.kv_dtype, isa=asked.isa), asked.long
+    ):
+        rows.append(row)
+        shown = json.dumps(row) if asked.json else "  ".join(str(each) for each in row.values())
+        print(shown, flush=True)
+    print(json.dumps({"worst": max(row["distance"] for row in rows), "rows": len(rows)}))
+
+
+if __name__ == "__main__":
+    main()

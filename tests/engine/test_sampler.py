@@ -1,0 +1,129 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ossia.engine.request import SamplingParams
+from ossia.engine.sampler import choose
+
+LOGITS = np.array([0.0, 2.0, 1.0, -1.0], np.float32)
+
+
+def pick(logits=LOGITS, *, allowed=None, prompt=(), written=None, seed=0, **params):
+    return choose(
+        np.asarray(logits, np.float32),
+        SamplingParams(**params),
+        allowed=allowed,
+        prompt=prompt,
+        written=written or {},
+        generator=np.random.default_rng(seed),
+    )
+
+
+def shares(draws=4000, **params):
+    generator = np.random.default_rng(1)
+    counts = Counter(
+        choose(
+            LOGITS,
+            SamplingParams(**params),
+            allowed=params.pop("allowed", None),
+            prompt=(),
+            written={},
+            generator=generator,
+        ).token_id
+        for _ in range(draws)
+    )
+    return np.array([counts[each] for each in range(4)]) / draws
+
+
+def softmax(x):
+    e = np.exp(np.asarray(x, float))
+    return e / e.sum()
+
+
+def test_temperature_zero_takes_the_likeliest():
+    assert pick(temperature=0).token_id == 1
+
+
+def test_draws_as_often_as_the_softmax_says():
+    # 4,000 draws: a share is off by 0.008 at one sigma
+    np.testing.assert_allclose(shares(), softmax(LOGITS), atol=0.035)
+
+
+def test_temperature_flattens():
+    np.testing.assert_allclose(shares(temperature=2.0), softmax(LOGITS / 2), atol=0.035)
+
+
+def test_top_k_keeps_that_many():
+    drawn = shares(top_k=2)
+    assert drawn[0] == drawn[3] == 0
+    np.testing.assert_allclose(drawn[1], softmax([2, 1])[0], atol=0.035)
+
+
+def test_top_p_keeps_the_fewest_that_reach_it():
+    p = softmax(LOGITS)  # 0.087 0.644 0.237 0.032
+    assert (shares(top_p=float(p[1] - 0.01)) > 0).tolist() == [False, True, False, False]
+    assert (shares(top_p=float(p[1] + 0.01)) > 0).tolist() == [False, True, True, False]
+
+
+def test_min_p_drops_what_is_unlikely_beside_the_likeliest():
+    # relative to the likeliest: 0.135 1 0.368 0.0498
+    assert (shares(min_p=0.2) > 0).tolist() == [False, True, True, False]
+
+
+def test_the_same_seed_draws_the_same():
+    assert [pick(seed=5).token_id for _ in range(5)] == [pick(seed=5).token_id] * 5
+
+
+def test_only_what_is_allowed_is_chosen():
+    assert pick(allowed=(0, 3), temperature=0).token_id == 0
+    mask = np.array([False, False, True, True])
+    assert pick(allowed=mask, temperature=0).token_id == 2
+    assert {pick(allowed=mask, seed=seed).token_id for seed in range(50)} == {2, 3}
+
+
+def test_penalties_count_what_was_written():
+    assert pick(temperature=0, presence_penalty=1.5, written={1: 1}).token_id == 2
+    assert pick(temperature=0, frequency_penalty=0.5, written={1: 1}).token_id == 1
+    assert pick(temperature=0, frequency_penalty=0.5, written={1: 3}).token_id == 2
+
+
+def test_the_repetition_penalty_counts_the_prompt_too():
+    assert pick(temperature=0, repetition_penalty=3.0, prompt=(1,)).token_id == 2
+    assert pick([-1.0, -1.1], temperature=0, repetition_penalty=2.0, prompt=(0,)).token_id == 1
+
+
+def test_a_bias_is_added():
+    assert pick(temperature=0, logit_bias={3: 10}).token_id == 3
+
+
+def test_the_logits_are_not_modified():
+    before = LOGITS.copy()
+    pick(logit_bias={3: 10}, presence_penalty=1, written={0: 1}, repetition_penalty=2, prompt=(1,))
+    np.testing.assert_array_equal(LOGITS, before)
+
+
+def test_logprobs_are_of_the_distribution_sampled_from():
+    choice = pick(temperature=0, logprobs=2)
+    expected = np.log(softmax(LOGITS))
+    assert choice.logprob == pytest.approx(expected[1], abs=1e-6)
+    assert [each for each, _ in choice.top] == [1, 2]
+    warm = pick(temperature=2.0, logprobs=4, seed=3)
+    assert dict(warm.top)[0] == pytest.approx(np.log(softmax(LOGITS / 2))[0], abs=1e-6)
+
+
+def test_logprobs_under_a_mask_know_only_what_is_allowed():
+    choice = pick(allowed=(0, 3), temperature=0, logprobs=4)
+    assert [each for each, _ in choice.top] == [0, 3]
+    assert np.exp([logprob for _, logprob in choice.top]).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_damaged_scores_are_refused_aloud():
+    with pytest.raises(FloatingPointError):
+        pick([np.nan, 0.0])
+
+
+def test_a_uniform_draw_never_lands_on_weight_zero():
+    logits = np.full(1000, -np.inf, np.float32)
+    logits[[3, 500]] = 0
+    assert {pick(logits, seed=seed).token_id for seed in range(40)} == {3, 500}
