@@ -12,7 +12,7 @@ from ossia.engine.options import EnginePlan
 from ossia.engine.pages import PageOwner
 from ossia.engine.request import Choice, FinishReason, Guide, SamplingParams, TokenEvent
 from ossia.engine.sampler import choose
-from ossia.engine.scheduler import Scheduler, Turn
+from ossia.engine.scheduler import Scheduler
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.kv_cache import KvCache
 from ossia.model.transformer import Transformer
@@ -54,13 +54,13 @@ class Engine:
             owner, max_running=plan.max_running, step_tokens=plan.step_tokens
         )
         self._requests: dict[int, Request] = {}
-        self._early: list[TokenEvent] = []  # forced before the first step of a request
+        self._new: list[Request] = []
         self._next_id = 0
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to run."""
-        return self._scheduler.idle and not self._early
+        return self._scheduler.idle
 
     def check(self, prompt: list[int], params: SamplingParams) -> None:
         """Refuse a request that could not run; asks only what never changes, from any thread.
@@ -106,18 +106,21 @@ class Engine:
         self._next_id += 1
         self._requests[request.request_id] = request
         self._scheduler.add(request.request_id, request.num_prompt)
-        self._force(request, self._early)
+        self._new.append(request)
         return request.request_id
 
     def cancel(self, request_id: int) -> None:
         """Stop a request; it gives no more events. A request that has ended may be cancelled."""
         if self._requests.pop(request_id, None) is not None:
             self._scheduler.remove(request_id)
-        self._early = [event for event in self._early if event.request_id != request_id]
+            self._new = [one for one in self._new if one.request_id != request_id]
 
     def step(self) -> list[TokenEvent]:
         """Run every scheduled request a little further; return the tokens that came out."""
-        events, self._early = self._early, []
+        events: list[TokenEvent] = []
+        arrived, self._new = self._new, []
+        for request in arrived:
+            self._advance(request, None, events)
         turns = self._scheduler.next_step()
         if not turns:
             return events
@@ -126,15 +129,17 @@ class Engine:
         step = build_step(turns, tokens, self._cache, window=window)
         logits_RV = self.model.ops.to_numpy(self.model.forward(step, self._cache))
         self._scheduler.settle(turns)
-        self._sample(turns, logits_RV, events)
-        return events
-
-    def _sample(
-        self, turns: list[Turn], logits_RV: NDArray[np.float32], events: list[TokenEvent]
-    ) -> None:
         sampling = [self._requests[turn.request_id] for turn in turns if turn.samples]
         for request, logits_V in zip(sampling, logits_RV, strict=True):
-            try:
+            self._advance(request, logits_V, events)
+        return events
+
+    def _advance(
+        self, request: Request, logits_V: NDArray[np.float32] | None, events: list[TokenEvent]
+    ) -> None:
+        """Sample one token, unless the request is new, and put what must follow it."""
+        try:
+            if logits_V is not None:
                 choice = choose(
                     logits_V,
                     request.params,
@@ -143,13 +148,12 @@ class Engine:
                     written=request.written,
                     generator=request.generator,
                 )
-                if self._append(request, choice, events, forced=False):
-                    self._force(request, events)
-            except Exception as error:  # one request's fault ends that request only
-                self.cancel(request.request_id)
-                events.append(
-                    TokenEvent(request.request_id, None, finish_reason="error", error=error)
-                )
+                if not self._append(request, choice, events, forced=False):
+                    return
+            self._force(request, events)
+        except Exception as error:  # one request's fault ends that request only
+            self.cancel(request.request_id)
+            events.append(TokenEvent(request.request_id, None, finish_reason="error", error=error))
 
     def _force(self, request: Request, events: list[TokenEvent]) -> None:
         """Append what the guide leaves no choice about: it runs as one chunk in the next step."""

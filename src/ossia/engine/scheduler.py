@@ -56,8 +56,10 @@ class Scheduler:
         self._waiting.append(Sequence(request_id, known=num_tokens))
 
     def extend(self, request_id: int, num_tokens: int) -> None:
-        """A running request has this many more tokens to go through."""
-        next(one for one in self._running if one.request_id == request_id).known += num_tokens
+        """A request has this many more tokens to go through."""
+        for one in (*self._running, *self._waiting):
+            if one.request_id == request_id:
+                one.known += num_tokens
 
     def remove(self, request_id: int) -> None:
         """Forget a request, running or waiting; its pages are free at once."""

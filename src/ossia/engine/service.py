@@ -110,12 +110,8 @@ class EngineService:
             arrived, self._arrived = self._arrived, []
             cancelled, self._cancelled = self._cancelled, []
         for ticket in arrived:
-            try:
-                request_id = self.engine.submit(ticket.prompt, ticket.params, ticket.guide)
-            except Exception as error:  # its guide failed: that request ends, no other
-                ticket.inbox.put(TokenEvent(-1, None, finish_reason="error", error=error))
-            else:
-                self._tickets[request_id] = ticket
+            request_id = self.engine.submit(ticket.prompt, ticket.params, ticket.guide)
+            self._tickets[request_id] = ticket
         for request_id in [key for key, one in self._tickets.items() if one in cancelled]:
             self.engine.cancel(request_id)
             del self._tickets[request_id]

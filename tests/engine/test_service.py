@@ -1,0 +1,81 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ossia.engine.request import SamplingParams, Unguided
+from ossia.engine.service import EngineService
+from ossia.errors import ContextOverflow
+
+PARAMS = SamplingParams(temperature=0, max_tokens=10)
+
+
+@pytest.fixture
+def service(engine_of):
+    service = EngineService(engine_of())
+    yield service
+    service.close()
+
+
+def ids_of(stream):
+    return [event.choice.token_id for event in stream]
+
+
+def test_many_threads_read_their_own_tokens(service):
+    prompts = [[seed + 1] * (seed + 3) for seed in range(6)]
+    alone = [ids_of(service.stream(prompt, PARAMS, Unguided())) for prompt in prompts]
+    with ThreadPoolExecutor(6) as threads:
+        together = threads.map(
+            lambda prompt: ids_of(service.stream(prompt, PARAMS, Unguided())), prompts
+        )
+        assert list(together) == alone
+
+
+def test_closing_a_stream_cancels_and_the_next_request_runs(service):
+    endless = service.stream([1, 2], SamplingParams(temperature=0), Unguided())
+    next(endless)
+    endless.close()
+    with pytest.raises(StopIteration):
+        next(endless)
+    assert len(ids_of(service.stream([3], PARAMS, Unguided()))) == 10
+
+
+def test_a_refused_request_raises_before_anything_runs(service):
+    with pytest.raises(ContextOverflow):
+        service.stream([1] * 96, PARAMS, Unguided())
+
+
+class Failing(Unguided):
+    def allowed(self):
+        raise KeyError("a bug of the guide")
+
+
+class FailingAtOnce(Unguided):
+    def forced(self, tokens_left):
+        raise KeyError("a bug of the guide")
+
+
+@pytest.mark.parametrize("guide", [Failing, FailingAtOnce])
+def test_what_fails_inside_is_raised_to_its_reader_alone(service, guide):
+    with pytest.raises(KeyError):
+        ids_of(service.stream([1], PARAMS, guide()))
+    assert len(ids_of(service.stream([3], PARAMS, Unguided()))) == 10
+
+
+def test_a_step_that_fails_ends_what_runs_and_the_engine_goes_on(service, monkeypatch, caplog):
+    model = service.engine.model
+    monkeypatch.setattr(model, "forward", lambda step, cache: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ids_of(service.stream([1], PARAMS, Unguided()))
+    assert "a step of the engine failed" in caplog.text
+    monkeypatch.undo()
+    assert len(ids_of(service.stream([3], PARAMS, Unguided()))) == 10
+
+
+def test_closing_ends_what_runs_as_cancelled(engine_of):
+    service = EngineService(engine_of())
+    endless = service.stream([1, 2], SamplingParams(temperature=0), Unguided())
+    next(endless)
+    service.close()
+    assert list(endless)[-1].finish_reason in ("cancelled", "length")
+    with pytest.raises(RuntimeError, match="closed"):
+        service.stream([1], PARAMS, Unguided())
