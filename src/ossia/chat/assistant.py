@@ -22,7 +22,8 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams, Unguided
 from ossia.engine.service import EngineService, TokenStream
 from ossia.errors import ContextOverflow, RequestError
-from ossia.harmony.frame import Frame, FrameRules
+from ossia.harmony.frame import Frame
+from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool
 from ossia.harmony.render import render_prompt
 from ossia.harmony.vocabulary import Vocabulary
@@ -117,8 +118,11 @@ class LLM:
         **conversation: Any,
     ) -> Reply:
         """Answer a conversation: the sum of `stream`, which see."""
-        options = {"params": params, "max_analysis_tokens": max_analysis_tokens}
-        return collect(self.stream(messages, **options, **conversation))
+        return collect(
+            self.stream(
+                messages, params=params, max_analysis_tokens=max_analysis_tokens, **conversation
+            )
+        )
 
     def stream(
         self,
@@ -263,7 +267,7 @@ def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
 
 def _rules(spoken: Conversation) -> FrameRules:
     recipients = {f"{FUNCTIONS}.{function.name}": "json" for function in spoken.functions}
-    return FrameRules(recipients=recipients)
+    return FrameRules(recipients=recipients, allow_analysis=True)
 
 
 def _check_budget(max_analysis_tokens: int | None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ossia.errors import RequestError
-from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool, Message
+from ossia.harmony.messages import FUNCTIONS, Channel, Conversation, Effort, FunctionTool, Message
 
 ChatMessage = Mapping[str, Any]
 """{"role": "system" | "developer" | "user" | "assistant" | "tool", "content": text}; an assistant
@@ -75,7 +75,7 @@ def _assistant(message: ChatMessage, called: dict[str, str]) -> Iterable[Message
     if reasoning:
         yield Message(role="assistant", channel="analysis", content=reasoning)
     if message.get("content"):
-        channel = "commentary" if calls else "final"
+        channel: Channel = "commentary" if calls else "final"
         yield Message(role="assistant", channel=channel, content=_content(message))
     elif not calls and not reasoning:
         raise RequestError("an assistant message has neither content, reasoning nor tool_calls")
@@ -99,7 +99,7 @@ def _assistant(message: ChatMessage, called: dict[str, str]) -> Iterable[Message
 
 def _result(message: ChatMessage, called: Mapping[str, str]) -> Message:
     call_id = message.get("tool_call_id")
-    if call_id not in called:
+    if not isinstance(call_id, str) or call_id not in called:
         raise RequestError(
             f"a tool message answers call {call_id!r:.80}, which no earlier assistant message made"
         )
@@ -108,11 +108,16 @@ def _result(message: ChatMessage, called: Mapping[str, str]) -> Message:
     )
 
 
-def _content(message: ChatMessage) -> str | Any:
-    """Text, or the texts of OpenAI's content parts; `Message` refuses the rest."""
+def _content(message: ChatMessage) -> str:
+    """Text, or the joined texts of OpenAI's content parts."""
     content = message.get("content")
-    if not isinstance(content, list | tuple):
+    if isinstance(content, str):
         return content
+    if not isinstance(content, list | tuple):
+        raise RequestError(
+            f"the content of a {message.get('role')} message is a {type(content).__name__}; "
+            "expected text"
+        )
     parts = []
     for part in content:
         if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):

@@ -35,7 +35,7 @@ class FrameGuide:
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
         """See `Guide.allowed`."""
         legal = self._frame.legal(self._state)
-        return legal.mask() if legal.ids is None else legal.ids
+        return legal.mask() if legal.is_body else legal.ids
 
     def accept(self, token_id: int) -> None:
         """See `Guide.accept`."""

@@ -21,7 +21,8 @@ from ossia.chat.events import (
 )
 from ossia.chat.stops import StopFinder
 from ossia.engine.request import Choice, FinishReason, TokenEvent
-from ossia.harmony.frame import BodyPiece, Closed, Frame, FrameEvent, Opened
+from ossia.harmony.frame import Frame
+from ossia.harmony.frame_rules import BodyPiece, Closed, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS
 from ossia.harmony.vocabulary import Vocabulary
 
