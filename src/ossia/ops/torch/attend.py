@@ -1,0 +1,122 @@
+"""Attention with sinks in torch: sequences side by side, padded to the longest.
+
+Knows nothing of projections. Letters as in ops/api.py; S keys a query may look at. In the names
+here T counts the tokens of the longest sequence.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ossia.ops.api import Int32, Spans
+
+
+def look_back(
+    query_QTKGC: Tensor, key_QSKC: Tensor, value_QSKC: Tensor, sink_KG: Tensor, visible_QTS: Tensor
+) -> Tensor:
+    """Attention with sinks for sequences of one padded length.
+
+    Returns:
+        mixed_QTE; rows of padding hold finite values that mean nothing.
+    """
+    sequences, tokens, heads, groups, channels = query_QTKGC.shape
+    keys = key_QSKC.shape[1]
+    # the query heads of one key head stand below each other: one matrix product for all
+    query = query_QTKGC.permute(0, 2, 3, 1, 4).reshape(sequences, heads, groups * tokens, channels)
+    score = query @ key_QSKC.permute(0, 2, 3, 1) / math.sqrt(channels)
+    score_QKGTS = score.view(sequences, heads, groups, tokens, keys)
+    score_QKGTS = score_QKGTS.masked_fill(~visible_QTS[:, None, None], -math.inf)
+    sink = sink_KG[None, :, :, None, None].expand(sequences, -1, -1, tokens, 1)
+    # the sink is one more column of scores, whose weight is then dropped
+    weight = torch.cat([score_QKGTS, sink.to(score_QKGTS)], dim=-1).softmax(dim=-1)[..., :-1]
+    mixed = weight.reshape(sequences, heads, groups * tokens, keys) @ value_QSKC.transpose(1, 2)
+    mixed_QKGTC = mixed.view(sequences, heads, groups, tokens, channels)
+    return mixed_QKGTC.permute(0, 3, 1, 2, 4).reshape(sequences, tokens, -1)
+
+
+def places(spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column in a [Q, longest] table of each token of the step, in the step's order."""
+    count_Q = spans.count_Q.astype(np.int64)
+    row_T = np.repeat(np.arange(len(count_Q)), count_Q)
+    return row_T, np.arange(count_Q.sum()) - np.repeat(np.cumsum(count_Q) - count_Q, count_Q)
+
+
+def pad(x: Tensor, spans: Spans) -> Tensor:
+    """Tokens [T, ...] -> [Q, longest, ...], zeros after the end of the shorter ones."""
+    sequences, longest = len(spans.count_Q), int(spans.count_Q.max(initial=0))
+    if sequences * longest == len(x):
+        return x.reshape(sequences, longest, *x.shape[1:])
+    row_T, column_T = places(spans)
+    cell_T = torch.from_numpy(row_T * longest + column_T).to(x.device)
+    padded = x.new_zeros(sequences * longest, *x.shape[1:]).index_copy(0, cell_T, x)
+    return padded.view(sequences, longest, *x.shape[1:])
+
+
+def unpad(x: Tensor, spans: Spans) -> Tensor:
+    """Undo `pad`."""
+    sequences, longest = x.shape[:2]
+    flat = x.reshape(sequences * longest, *x.shape[2:])
+    if int(spans.count_Q.sum()) == len(flat):
+        return flat
+    row_T, column_T = places(spans)
+    return flat.index_select(0, torch.from_numpy(row_T * longest + column_T).to(x.device))
+
+
+def sight(spans: Spans, kept_Q: Int32) -> NDArray[np.bool_]:
+    """Which of its keys each query sees: `kept_Q` older ones at the right of their columns.
+
+    Returns:
+        visible_QTS: S = most kept + longest; padding sees itself, so no row is empty.
+    """
+    older, longest = int(kept_Q.max(initial=0)), int(spans.count_Q.max(initial=0))
+    column_S = np.arange(-older, longest)  # a key's place; 0 is the first token of this step
+    age_TS = np.arange(longest)[:, None] - column_S
+    near_TS = (age_TS >= 0) & (age_TS < spans.window)
+    visible_QTS: NDArray[np.bool_] = near_TS & (column_S >= -kept_Q[:, None])[:, None]
+    return visible_QTS
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """One layer's pool of keys and values."""
+
+    key_PBKC: Tensor
+    value_PBKC: Tensor
+
+    def read(self, spans: Spans, kept_Q: Int32) -> tuple[Tensor, Tensor]:
+        """Gather the newest `kept_Q` stored keys and values, at the right of [Q, most, K, C]."""
+        older = int(kept_Q.max())
+        position_QS = spans.past_Q[:, None] + np.arange(-older, 0)
+        # what lies before a sequence's kept keys is masked out: any stored place will do
+        cell = self._cells(spans, np.maximum(position_QS, 0))
+        page, slot = (torch.from_numpy(each).to(self.key_PBKC.device) for each in cell)
+        stored = np.arange(-older, 0) >= -kept_Q[:, None]
+        stored_QS11 = torch.from_numpy(stored)[:, :, None, None].to(self.key_PBKC.device)
+        # a place never written may hold anything, and 0 * NaN is NaN: clear it
+        key_QSKC = self.key_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
+        return key_QSKC, self.value_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
+
+    def write(self, spans: Spans, key_TKC: Tensor, value_TKC: Tensor) -> None:
+        """Store the newest keys of each sequence: no more than a window, so a ring holds them."""
+        row_T, column_T = places(spans)
+        kept_T = column_T >= spans.count_Q[row_T] - spans.window
+        row_T, column_T = row_T[kept_T], column_T[kept_T]
+        position_T = (spans.past_Q[row_T] + column_T)[:, None]
+        page, slot = self._cells(spans, position_T, row_T)
+        where = (torch.from_numpy(page[:, 0]), torch.from_numpy(slot[:, 0]))
+        kept = torch.from_numpy(np.flatnonzero(kept_T)).to(key_TKC.device)
+        self.key_PBKC[where] = key_TKC.index_select(0, kept)
+        self.value_PBKC[where] = value_TKC.index_select(0, kept)
+
+    def _cells(
+        self, spans: Spans, position: NDArray[np.int64], row: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Page and slot of positions [rows, n], row r of sequence `row[r]` (default: r)."""
+        table = spans.page_QP if row is None else spans.page_QP[row]
+        page_tokens, width = self.key_PBKC.shape[1], max(1, table.shape[1])
+        page = np.take_along_axis(table, position // page_tokens % width, axis=1)
+        return page.astype(np.int64), (position % page_tokens).astype(np.int64)
