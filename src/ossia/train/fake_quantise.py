@@ -1,0 +1,46 @@
+"""Rounding to MXFP4 while learning: forward the rounded values, backward as if nothing had been.
+
+The values equal those of `ossia.ops.mxfp4` bit for bit, so packing after training changes nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ossia.ops.mxfp4 import BLOCK, SCALE_BIAS
+
+_LARGEST = 6.0
+
+
+class _StraightThrough(torch.autograd.Function):
+    """`round_to_mxfp4`, whose gradient is taken to be 1 (arXiv:1308.3432)."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return round_to_mxfp4(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+def fake_quantise(weight: Tensor) -> Tensor:
+    """Round [..., I] as `round_to_mxfp4` does; the gradient passes straight through."""
+    rounded: Tensor = _StraightThrough.apply(weight)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+def round_to_mxfp4(weight: Tensor) -> Tensor:
+    """The values that `unpack(pack(weight))` gives; float32, blocks of 32 along the last axis."""
+    block = weight.reshape(*weight.shape[:-1], -1, BLOCK)
+    largest = block.abs().amax(dim=-1, keepdim=True)
+    exponent = torch.where(largest > 0, torch.frexp(largest).exponent - 3, -SCALE_BIAS)
+    exponent = exponent.clamp(-SCALE_BIAS, SCALE_BIAS)
+    unit = torch.ldexp(block, -exponent)
+    size = unit.abs()
+    # the grid's spacing: 1/2 below 2, 1 below 4, 2 beyond; its codes are even where `round` ties
+    spacing = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
+    rounded = ((size / spacing).round() * spacing).clamp(max=_LARGEST)
+    rounded = torch.where(unit < 0, -rounded, rounded) + 0.0  # -0 becomes +0, as in `pack`
+    return torch.ldexp(rounded, exponent).flatten(-2)

@@ -1,0 +1,89 @@
+"""A training run on disk, to go on from: parameters, moments, and how far it has come.
+
+One safetensors file, replaced whole: whoever reads it sees one leg or the next, never half.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ossia.checkpoint.safetensors import PlannedTensor, SafetensorsFile, write_safetensors
+from ossia.errors import CheckpointError
+
+NAME = "leg.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_PROGRESS = "progress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run has come; `step` is also the number of the next batch."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Of the budget, spent over all legs."""
+
+
+def write(
+    path: Path, progress: Progress, parameters: dict[str, Tensor], optimiser: torch.optim.AdamW
+) -> None:
+    """Write one leg; the file appears whole or not at all."""
+    arrays: dict[str, NDArray[Any]] = {
+        _PROGRESS: np.array([progress.step, progress.tokens, progress.seconds], np.float64)
+    }
+    for name, value in parameters.items():
+        arrays[name] = _array(value)
+        for moment in MOMENTS:
+            if value in optimiser.state:
+                arrays[f"{name}.{moment}"] = _array(optimiser.state[value][moment])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(path, [_plan(name, array) for name, array in arrays.items()], None)
+
+
+def read(path: Path, parameters: dict[str, Tensor], optimiser: torch.optim.AdamW) -> Progress:
+    """Fill parameters and moments from a leg.
+
+    Raises:
+        CheckpointError: the file is no leg of a model of this shape.
+    """
+    file = SafetensorsFile(path)
+    if _PROGRESS not in file.entries:
+        raise CheckpointError(f"{path} is no leg of a training run; choose another folder")
+    step, tokens, seconds = file.view(_PROGRESS).tolist()
+    for name, value in parameters.items():
+        if name not in file.entries or file.view(name).shape != tuple(value.shape):
+            raise CheckpointError(
+                f"{path} lacks {name} with the shape {list(value.shape)}; "
+                "it was trained in another shape, choose another folder"
+            )
+        with torch.no_grad():
+            value.copy_(torch.from_numpy(file.view(name).copy()))
+        if step:
+            optimiser.state[value] = {
+                "step": torch.tensor(float(step), device=value.device),
+                **{
+                    moment: torch.from_numpy(file.view(f"{name}.{moment}").copy()).to(value.device)
+                    for moment in MOMENTS
+                },
+            }
+    return Progress(step=int(step), tokens=int(tokens), seconds=seconds)
+
+
+def _array(value: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = value.detach().cpu().numpy()
+    return array
+
+
+def _plan(name: str, array: NDArray[Any]) -> PlannedTensor:
+    def pieces() -> Iterator[NDArray[Any]]:
+        yield array
+
+    kind = "F64" if array.dtype == np.float64 else "F32"
+    return PlannedTensor(name, kind, array.shape, pieces)

@@ -1,0 +1,168 @@
+"""A step in which many sequences go on from one prefix: the system message is computed once.
+
+Knows ids and places, not what they say. Letters as in ops/api.py; S keys a query may look at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ossia.model.step import Step
+from ossia.ops.api import Handle, Routed, Spans
+from ossia.ops.torch import TorchOps
+from ossia.ops.torch.attend import look_back
+
+NUM_SIDE_BY_SIDE = 16
+"""Sequences of similar length that are padded to one: more make fewer, but emptier, products."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A prefix, and what follows it in each sequence."""
+
+    prefix: Sequence[int]
+    sequences: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Sequences that are computed side by side; token numbers are places in the step."""
+
+    query_QT: Tensor
+    """Shorter sequences repeat their last token."""
+    key_QS: Tensor
+    visible_QTS: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilySpans(Spans):
+    """Spans whose sequences may go on from another one of the same step."""
+
+    blocks: tuple[Block, ...]
+    return_T: Tensor
+    """Where each token's row stands in the blocks' padded rows, end to end."""
+
+
+def family_step(families: Sequence[Family], *, window: int) -> Step:
+    """Lay each family end to end: the prefix, then its sequences; no row is wanted yet."""
+    runs: list[Sequence[int]] = []
+    parents: list[int | None] = []
+    for family in families:
+        parent = len(runs)
+        runs += [family.prefix, *family.sequences]
+        parents += [None, *(parent for _ in family.sequences)]
+    count_Q = np.array([len(run) for run in runs], np.int32)
+    first_Q = (np.cumsum(count_Q) - count_Q).astype(np.int32)
+    past_Q = np.array([0 if up is None else count_Q[up] for up in parents], np.int32)
+    parent_Q = np.array([q if up is None else up for q, up in enumerate(parents)], np.int32)
+    longest = int((past_Q + count_Q).max())
+    id_T = np.concatenate([np.asarray(run, np.int32) for run in runs])
+    full, windowed = (
+        _spans(first_Q, count_Q, past_Q, parent_Q, sight) for sight in (longest, window)
+    )
+    return Step(
+        id_T=id_T,
+        position_T=np.arange(len(id_T), dtype=np.int32) + np.repeat(past_Q - first_Q, count_Q),
+        row_R=np.zeros(0, np.int32),
+        full=full,
+        windowed=windowed,
+    )
+
+
+def _spans(
+    first_Q: NDArray[np.int32],
+    count_Q: NDArray[np.int32],
+    past_Q: NDArray[np.int32],
+    parent_Q: NDArray[np.int32],
+    window: int,
+) -> FamilySpans:
+    order_Q = np.lexsort((count_Q, past_Q))  # prefixes first, then by length
+    blocks, return_T, rows = [], np.zeros(int(count_Q.sum()), np.int64), 0
+    for start in range(0, len(order_Q), NUM_SIDE_BY_SIDE):
+        q = order_Q[start : start + NUM_SIDE_BY_SIDE]
+        column_T = np.arange(count_Q[q].max())
+        query_QT = first_Q[q, None] + np.minimum(column_T, count_Q[q, None] - 1)
+        for n, one in enumerate(q):
+            mine = slice(first_Q[one], first_Q[one] + count_Q[one])
+            return_T[mine] = rows + n * len(column_T) + np.arange(count_Q[one])
+        rows += query_QT.size
+        blocks.append(_block(query_QT.astype(np.int64), first_Q, past_Q[q], parent_Q[q], window))
+    return FamilySpans(
+        first_Q=first_Q,
+        count_Q=count_Q,
+        past_Q=past_Q,
+        page_QP=np.zeros((len(count_Q), 0), np.int32),
+        window=window,
+        blocks=tuple(blocks),
+        return_T=torch.from_numpy(return_T),
+    )
+
+
+def _block(
+    query_QT: NDArray[np.int64],
+    first_Q: NDArray[np.int32],
+    past_Q: NDArray[np.int32],
+    parent_Q: NDArray[np.int32],
+    window: int,
+) -> Block:
+    """Keys: the prefix, padded at its left, then the tokens of the sequence itself."""
+    older = int(past_Q.max())
+    place_QS = past_Q[:, None] + np.arange(-older, query_QT.shape[1])  # positions of the keys
+    prefix_QS = first_Q[parent_Q, None] + np.maximum(place_QS[:, :older], 0)
+    age_QTS = (past_Q[:, None] + np.arange(query_QT.shape[1]))[:, :, None] - place_QS[:, None]
+    visible_QTS = (age_QTS >= 0) & (age_QTS < window) & (place_QS >= 0)[:, None]
+    return Block(
+        torch.from_numpy(query_QT),
+        torch.from_numpy(np.concatenate([prefix_QS, query_QT], axis=1).astype(np.int64)),
+        torch.from_numpy(visible_QTS),
+    )
+
+
+class TrainingOps(TorchOps):
+    """TorchOps for whole steps of families; it keeps the routers' scores for the extra losses."""
+
+    name = "training"
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        self.scores: list[tuple[Tensor, Tensor]] = []
+        """For each layer of the newest step score_TN and expert_TA; the trainer empties it."""
+
+    def choose(self, normed_TD: Tensor, score_TN: Tensor, num_active: int) -> Routed:
+        """Keep the scores, then choose."""
+        routed = super().choose(normed_TD, score_TN, num_active)
+        self.scores.append((score_TN, routed.expert_TA))
+        return routed
+
+    def attend(
+        self,
+        query_TKGC: Tensor,
+        key_TKC: Tensor,
+        value_TKC: Tensor,
+        spans: Spans,
+        pages: Handle | None,
+        sinks: Handle,
+    ) -> Tensor:
+        """See `Ops.attend`; a sequence also sees its family's prefix. Nothing is stored."""
+        if pages is not None or not isinstance(spans, FamilySpans):
+            raise ValueError("the training backend runs steps of families, without pages")
+        mixed = [
+            look_back(
+                _rows(query_TKGC, block.query_QT),
+                _rows(key_TKC, block.key_QS),
+                _rows(value_TKC, block.key_QS),
+                sinks,
+                block.visible_QTS.to(self.device),
+            ).flatten(0, 1)
+            for block in spans.blocks
+        ]
+        return torch.cat(mixed).index_select(0, spans.return_T.to(self.device))
+
+
+def _rows(x: Tensor, place_QT: Tensor) -> Tensor:
+    """Gather tokens [T, ...] -> [Q, T, ...]; `index_select`, since its gradient is the quickest."""
+    return x.index_select(0, place_QT.flatten().to(x.device)).view(*place_QT.shape, *x.shape[1:])

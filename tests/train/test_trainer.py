@@ -1,0 +1,105 @@
+import json
+from itertools import count
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ossia.errors import CheckpointError
+from ossia.train.legs import NAME
+from ossia.train.network import nano_config
+from ossia.train.trainer import COOL_DOWN, WARM_UP, Plan, Trainer, learning_rate
+
+SHAPE = nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=32)
+LOSS_BAND = (2.2, 2.8)
+"""After 25 steps from seed 0, where 6.5 is where every model begins; found 2.50 on x86-64."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Bits are promised for one number of threads only."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def second_by_second():
+    """A clock that moves one second each time it is read."""
+    ticks = count()
+    return lambda: float(next(ticks))
+
+
+def trainer(vocabulary, out, *, seconds, lessons=12, config=SHAPE):
+    out.mkdir(exist_ok=True)
+    plan = Plan(seed=0, seconds=seconds, lessons=lessons, peak_rate=1e-2, leg_seconds=1e9)
+    return Trainer.start(config, vocabulary, plan, out, second_by_second())
+
+
+def logged(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_few_steps_bring_the_loss_into_its_band(vocabulary, tmp_path):
+    one = trainer(vocabulary, tmp_path, seconds=25, lessons=18)
+    one.train()
+    begun, ended = logged(tmp_path)[0]["loss"], one.validate()["validation_loss"]
+    assert begun == pytest.approx(6.46, abs=0.2)  # ln 640, before anything is learned
+    assert LOSS_BAND[0] < ended < LOSS_BAND[1]
+
+
+@pytest.mark.slow
+def test_going_on_from_a_leg_gives_the_same_bits(vocabulary, tmp_path):
+    whole = trainer(vocabulary, tmp_path / "whole", seconds=8)
+    whole.train()
+
+    first = trainer(vocabulary, tmp_path / "cut", seconds=8)
+    first.clock = stopping_at(first, 3)
+    first.train()
+    second = trainer(vocabulary, tmp_path / "cut", seconds=8)
+    second.train()
+
+    assert first.progress.step == 3
+    assert second.progress == whole.progress
+    files = [(tmp_path / each / NAME).read_bytes() for each in ("whole", "cut")]
+    assert files[0] == files[1]
+
+
+def stopping_at(one, step):
+    """A clock that asks the trainer to stop, as a signal would, during the given step."""
+    tick = second_by_second()
+
+    def clock():
+        one.stopping = one.progress.step == step - 1
+        return tick()
+
+    return clock
+
+
+def test_every_expert_is_counted_in_the_log(vocabulary, tmp_path):
+    trainer(vocabulary, tmp_path, seconds=1).train()
+    shares = logged(tmp_path)[0]["expert_share"]
+    assert [len(layer) for layer in shares] == [8, 8]
+    assert all(sum(layer) == pytest.approx(1, abs=0.01) for layer in shares)
+
+
+def test_a_leg_of_another_shape_is_refused(vocabulary, tmp_path):
+    trainer(vocabulary, tmp_path, seconds=1).train()
+    wider = nano_config(vocab_size=640, hidden=128, layers=2, experts=8, inner=32)
+    with pytest.raises(CheckpointError, match="another shape"):
+        trainer(vocabulary, tmp_path, seconds=1, config=wider)
+
+
+def test_a_file_that_is_no_leg_is_refused(vocabulary, tmp_path):
+    save_file({"embedding": torch.zeros(2)}, tmp_path / NAME)
+    with pytest.raises(CheckpointError, match="no leg"):
+        trainer(vocabulary, tmp_path, seconds=1)
+
+
+def test_the_rate_rises_stays_and_falls():
+    assert learning_rate(0.0, 1.0) == 0.0
+    assert learning_rate(WARM_UP / 2, 1.0) == pytest.approx(0.5)
+    assert learning_rate(0.5, 1.0) == 1.0
+    assert learning_rate(1 - COOL_DOWN / 2, 1.0) == pytest.approx(0.5)
+    assert learning_rate(1.1, 1.0) == 0.0
