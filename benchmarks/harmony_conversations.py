@@ -21,7 +21,7 @@ SPACES = (" ", " ", " ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "   \n ")
 PLAIN = _PLAIN.split()
 KEYS = _KEYS.split()
 DEFAULTS: tuple[Any, ...] = (
-    "C", "two words", 3, -1, 0, 2.5, 1e-7, 0.00001, 1.5e-5, 1e16, 2.5e300, 123456.75, True, False, None,
+    "C", "two words", 3, -1, 0, 2.5, 1e-7, 0.00001, 1.5e-5, 1e16, 2.5e300, 12.75, True, False, None,
     [], [1, 2], ["a", None], {"a": [1, {"b": "c"}], "z": 1e-9}, {},
 )  # fmt: skip
 

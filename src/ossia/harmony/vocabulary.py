@@ -72,6 +72,7 @@ class Vocabulary:
         self._tokenizer = Tokenizer(tokenizer.model)
         if tokenizer.pre_tokenizer is not None:
             self._tokenizer.pre_tokenizer = tokenizer.pre_tokenizer
+        self._masks: dict[tuple[int, int | None], npt.NDArray[np.bool_]] = {}
         self._check(has_normalizer=tokenizer.normalizer is not None)
 
     @classmethod
@@ -174,12 +175,23 @@ class Vocabulary:
                 shown += self._names.get(token_id, f"<|reserved_{token_id}|>").encode()
         return shown.decode("utf-8", "replace")
 
-    def text_mask(self, vocab_size: int) -> npt.NDArray[np.bool_]:
-        """Mark the ordinary ids among `vocab_size` rows of a model's table; shape [V], bool."""
-        mask_V = np.zeros(vocab_size, dtype=np.bool_)
-        known = min(vocab_size, len(self._bytes))
-        mask_V[:known] = [token is not None for token in self._bytes[:known]]
-        return mask_V
+    def text_mask(self, vocab_size: int, *, also: int | None = None) -> npt.NDArray[np.bool_]:
+        """Mark the ordinary ids, and `also`, among `vocab_size` rows of a model's table.
+
+        Returns:
+            Read-only bool array of shape [V], the same one every time.
+        """
+        if (vocab_size, also) not in self._masks:
+            if also is None:
+                mask_V = np.zeros(vocab_size, dtype=np.bool_)
+                known = min(vocab_size, len(self._bytes))
+                mask_V[:known] = [token is not None for token in self._bytes[:known]]
+            else:
+                mask_V = self.text_mask(vocab_size).copy()
+                mask_V[also] = True
+            mask_V.flags.writeable = False
+            self._masks[vocab_size, also] = mask_V
+        return self._masks[vocab_size, also]
 
 
 def _byte_table(

@@ -1,0 +1,376 @@
+"""The frame automaton: which ids may come next in an assistant's output, and what they mean.
+
+It masks at sampling time and parses what was sampled; knows no logits and no body grammar.
+"""
+
+from collections.abc import Mapping
+from dataclasses import astuple
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ossia.errors import RequestError
+from ossia.harmony.frame_rules import BodyPiece, Closed, FrameEvent, FrameRules, Opened
+from ossia.harmony.id_trie import IdTrie
+from ossia.harmony.message_kinds import (
+    CALL_CHANNELS,
+    CHANNELS,
+    CONSTRAIN,
+    TYPES_OF_CALL,
+    TYPES_OF_FINAL,
+    Terminator,
+    may_be_empty,
+    terminator_of,
+)
+from ossia.harmony.text_decoder import decode_more, decode_rest
+from ossia.harmony.vocabulary import Vocabulary
+
+__all__ = [
+    "BodyPiece", "Closed", "Frame", "FrameEvent", "FrameRules", "FrameState", "Legal", "Opened",
+    "Phase",
+]  # fmt: skip
+
+
+class Phase(IntEnum):
+    """Where in a message the next id stands."""
+
+    HEAD = 0  # after the role
+    NAME = 1  # in a channel's name; complete names are NAMED
+    TO = 2  # in a recipient
+    TYPE = 3  # in a content type
+    BODY = 4
+    START = 5  # a message has ended, another is due
+    ROLE = 6
+    DONE = 7
+
+
+class FrameState(NamedTuple):
+    """A place in the frame; a value, so that keeping one is a checkpoint to return to."""
+
+    phase: Phase
+    node: int = 0
+    """In the trie of the phase."""
+    channel: str | None = None
+    recipient: str | None = None
+    may_think: bool = False
+    """Whether later messages may be bare analysis."""
+    may_be_thought: bool = False
+    """The same for the message being headed, settled when its channel began."""
+    num_closed: int = 0
+    has_body: bool = False
+    pending: bytes = b""
+    """Bytes of an unfinished character, at most three."""
+
+
+class Legal:
+    """The ids that may come next."""
+
+    __slots__ = ("_mask_V", "_vocab_size", "ids", "is_body")
+
+    def __init__(
+        self, ids: tuple[int, ...], *, vocab_size: int, mask_V: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        self.ids = ids
+        """Every legal id; in a body the terminator alone, if legal, beside all ordinary text."""
+        self.is_body = mask_V is not None
+        """Whether ordinary text is legal."""
+        self._mask_V = mask_V
+        self._vocab_size = vocab_size
+
+    @property
+    def only(self) -> int | None:
+        """The single legal id, where there is just one: it need not be sampled."""
+        return self.ids[0] if len(self.ids) == 1 and not self.is_body else None
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Mark the legal ids, shape [V]; shared and read-only in bodies, made anew in headers."""
+        if self._mask_V is not None:
+            return self._mask_V
+        mask_V = np.zeros(self._vocab_size, dtype=np.bool_)
+        mask_V[list(self.ids)] = True
+        return mask_V
+
+
+_Edges = Mapping[int, tuple[FrameState, tuple[FrameEvent, ...]]]
+
+
+class Frame:
+    """The automaton of one request."""
+
+    start: FrameState
+    """After START assistant and the opener, if the rules give one."""
+    opening: tuple[FrameEvent, ...]
+    """What the opener meant."""
+
+    def __init__(self, vocabulary: Vocabulary, rules: FrameRules, *, vocab_size: int) -> None:
+        """Lay out the tries; `vocab_size` is the number of rows of the model's table, in ids.
+
+        Raises:
+            RequestError: the opener cannot begin a message under these rules.
+            ValueError: the model's table has no row for a control token.
+        """
+        if (highest := max(astuple(vocabulary.ids))) >= vocab_size:
+            raise ValueError(f"control id {highest} is outside the model's {vocab_size} rows")
+        self._vocabulary = vocabulary
+        self._ids = vocabulary.ids
+        self._rules = rules
+        self._vocab_size = vocab_size
+        self._terminators: Mapping[Terminator, int] = {
+            "end": self._ids.end,
+            "return": self._ids.return_,
+            "call": self._ids.call,
+        }
+        self._role = IdTrie({"assistant": vocabulary.encode("assistant")})
+        self._recipients = IdTrie(
+            {name: vocabulary.encode(f" to={name}") for name in rules.callable}
+        )
+        self._channels: dict[tuple[str, ...], IdTrie] = {}
+        self._types: dict[tuple[str, ...], IdTrie] = {}
+        self._edges_of: dict[FrameState, _Edges] = {}
+        self._legal_of: dict[FrameState, Legal] = {}
+        self._bodies: dict[int | None, Legal] = {}
+        self.start, self.opening = self._opened(rules.opener)
+
+    def legal(self, state: FrameState) -> Legal:
+        """The ids that may come next; none only when done."""
+        if state.phase is Phase.BODY:
+            return self._body(self._terminator(state))
+        if state not in self._legal_of:
+            ids = tuple(self._edges(state))
+            self._legal_of[state] = Legal(ids, vocab_size=self._vocab_size)
+        return self._legal_of[state]
+
+    def step(self, state: FrameState, token_id: int) -> tuple[FrameState, tuple[FrameEvent, ...]]:
+        """Take one id; return the next state and what became known.
+
+        Raises:
+            ValueError: the id is not legal here, which the mask should have prevented.
+        """
+        if state.phase is Phase.BODY:
+            return self._step_body(state, token_id)
+        taken = self._edges(state).get(token_id)
+        if taken is None:
+            raise ValueError(f"id {token_id} is not legal in {state}")
+        return taken
+
+    def forced(self, state: FrameState) -> tuple[int, ...]:
+        """The ids to come while each is the only legal one."""
+        run: list[int] = []
+        while (token_id := self.legal(state).only) is not None:
+            run.append(token_id)
+            state, _ = self.step(state, token_id)
+        return tuple(run)
+
+    def close_analysis(self, state: FrameState) -> tuple[int, ...]:
+        """The ids that end a thought and open the answer, or the call if one is required.
+
+        END alone is not enough: the model would open the next thought. Empty outside thoughts.
+        """
+        if not self.in_analysis(state):
+            return ()
+        ids = self._ids
+        head = (ids.end, ids.start, *self._vocabulary.encode("assistant"), ids.channel)
+        if self._rules.may_answer:
+            return (*head, *self._vocabulary.encode("final"), ids.message)
+        called = self._recipients.common_prefix()
+        return (*head, *self._vocabulary.encode("commentary"), *called)
+
+    def without_analysis(self, state: FrameState) -> FrameState:
+        """The same place, from which no further thought may begin."""
+        return state._replace(may_think=False)
+
+    def cut(self, state: FrameState) -> tuple[FrameEvent, ...]:
+        """What it means that no id follows: an open body is closed, a header is dropped."""
+        if state.phase is not Phase.BODY:
+            return ()
+        return (*_rest(state), Closed("cut"))
+
+    def is_done(self, state: FrameState) -> bool:
+        """Whether the generation has ended with a call or an answer."""
+        return state.phase is Phase.DONE
+
+    def in_analysis(self, state: FrameState) -> bool:
+        """Whether the next id belongs to a thought's body."""
+        return state.phase is Phase.BODY and state.channel == "analysis" and state.recipient is None
+
+    def _opened(self, opener: tuple[int, ...]) -> tuple[FrameState, tuple[FrameEvent, ...]]:
+        state = FrameState(Phase.HEAD, may_think=self._rules.allow_analysis)
+        found: list[FrameEvent] = []
+        for at, token_id in enumerate(opener):
+            try:
+                state, events = self.step(state, token_id)
+            except ValueError:
+                raise RequestError(
+                    f"id {token_id} at place {at} of the opener cannot stand there; "
+                    "an opener is the beginning of an assistant message"
+                ) from None
+            found += events
+        return state, tuple(found)
+
+    def _terminator(self, state: FrameState) -> int | None:
+        """The id that may end this body now."""
+        assert state.channel is not None
+        if not state.has_body and not may_be_empty(state.channel, state.recipient):
+            return None
+        return self._terminators[terminator_of(state.channel, state.recipient)]
+
+    def _body(self, terminator: int | None) -> Legal:
+        if terminator not in self._bodies:
+            mask_V = self._vocabulary.text_mask(self._vocab_size, also=terminator)
+            ids = () if terminator is None else (terminator,)
+            self._bodies[terminator] = Legal(ids, vocab_size=self._vocab_size, mask_V=mask_V)
+        return self._bodies[terminator]
+
+    def _step_body(
+        self, state: FrameState, token_id: int
+    ) -> tuple[FrameState, tuple[FrameEvent, ...]]:
+        if self._vocabulary.is_text(token_id) and token_id < self._vocab_size:
+            text, pending = decode_more(state.pending, self._vocabulary.bytes_of(token_id))
+            if not state.has_body or pending != state.pending:
+                state = state._replace(has_body=True, pending=pending)
+            return state, (BodyPiece(text),) if text else ()
+        if token_id != self._terminator(state):
+            raise ValueError(f"id {token_id} is not legal in {state}")
+        assert state.channel is not None
+        kind = terminator_of(state.channel, state.recipient)
+        after = FrameState(
+            Phase.START if kind == "end" else Phase.DONE,
+            may_think=state.may_think,
+            num_closed=state.num_closed + 1,
+        )
+        return after, (*_rest(state), Closed(kind))
+
+    def _edges(self, state: FrameState) -> _Edges:
+        """Every legal id of a header with where it leads; worked out once a state."""
+        if state not in self._edges_of:
+            self._edges_of[state] = self._find_edges(state)
+        return self._edges_of[state]
+
+    def _find_edges(self, state: FrameState) -> _Edges:
+        match state.phase:
+            case Phase.HEAD:
+                return {**self._to_channel(state), **self._along_recipients(state, 0)}
+            case Phase.NAME:
+                return self._after_name(state)
+            case Phase.TO:
+                return {
+                    **self._along_recipients(state, state.node),
+                    **self._after_recipient(state),
+                }
+            case Phase.TYPE:
+                trie = self._type_trie(state)
+                edges = self._along(trie, state, state.node)
+                return {**edges, **self._to_body(state)} if state.node in trie.complete else edges
+            case Phase.START:
+                return {self._ids.start: (state._replace(phase=Phase.ROLE), ())}
+            case Phase.ROLE:
+                return self._along_role(state)
+        return {}  # done
+
+    def _along(self, trie: IdTrie, state: FrameState, node: int) -> _Edges:
+        """The edges inside one trie."""
+        return {
+            token_id: (state._replace(node=child), ())
+            for token_id, child in trie.children[node].items()
+        }
+
+    def _along_role(self, state: FrameState) -> _Edges:
+        head = state._replace(phase=Phase.HEAD, node=0)
+        return {
+            token_id: (head if child in self._role.complete else state._replace(node=child), ())
+            for token_id, child in self._role.children[state.node].items()
+        }
+
+    def _along_recipients(self, state: FrameState, node: int) -> _Edges:
+        """On towards a recipient; the state remembers the name wherever one is complete."""
+        return {
+            token_id: (
+                state._replace(
+                    phase=Phase.TO, node=child, recipient=self._recipients.complete.get(child)
+                ),
+                (),
+            )
+            for token_id, child in self._recipients.children[node].items()
+        }
+
+    def _after_recipient(self, state: FrameState) -> _Edges:
+        if state.recipient is None:
+            return {}
+        return self._to_channel(state) if state.channel is None else self._after_header(state)
+
+    def _to_channel(self, state: FrameState) -> _Edges:
+        may_be_thought = state.may_think and self._may_go_on(state)
+        named = state._replace(phase=Phase.NAME, node=0, may_be_thought=may_be_thought)
+        return {self._ids.channel: (named, ())}
+
+    def _may_go_on(self, state: FrameState) -> bool:
+        """Whether another message may follow this one."""
+        return state.num_closed < self._rules.max_messages
+
+    def _offered(self, state: FrameState) -> tuple[str, ...]:
+        """The channels this message may stand on."""
+        if state.recipient is not None:
+            return CALL_CHANNELS
+        calls = bool(self._rules.callable)
+        offered = (calls or state.may_be_thought, calls, self._rules.may_answer)
+        return tuple(name for name, is_in in zip(CHANNELS, offered, strict=True) if is_in)
+
+    def _after_name(self, state: FrameState) -> _Edges:
+        if state.channel is None:
+            trie = self._channel_trie(self._offered(state))
+            return {
+                token_id: (state._replace(node=child, channel=trie.complete.get(child)), ())
+                for token_id, child in trie.children[state.node].items()
+            }
+        edges = self._after_header(state)
+        if state.recipient is None and state.channel != "final":
+            edges = {**edges, **self._along_recipients(state, 0)}
+        return edges
+
+    def _after_header(self, state: FrameState) -> _Edges:
+        """What may follow once nothing of the header is missing: a type, or the body."""
+        typed = state._replace(phase=Phase.TYPE)
+        edges = dict(self._along(self._type_trie(state), typed, 0))
+        if self._may_open(state):
+            edges.update(self._to_body(state))
+        return edges
+
+    def _may_open(self, state: FrameState) -> bool:
+        """Whether the message may do without what is not there yet."""
+        if state.recipient is not None or state.channel == "final":
+            return True
+        if state.channel == "analysis":
+            return state.may_be_thought
+        return bool(self._rules.callable) and self._may_go_on(state)
+
+    def _to_body(self, state: FrameState) -> _Edges:
+        assert state.channel is not None
+        body = state._replace(phase=Phase.BODY, node=0)
+        return {self._ids.message: (body, (Opened(state.channel, state.recipient),))}
+
+    def _channel_trie(self, offered: tuple[str, ...]) -> IdTrie:
+        if offered not in self._channels:
+            self._channels[offered] = IdTrie({n: self._vocabulary.encode(n) for n in offered})
+        return self._channels[offered]
+
+    def _type_trie(self, state: FrameState) -> IdTrie:
+        if state.recipient is not None:
+            types = TYPES_OF_CALL[self._rules.recipients[state.recipient]]
+        else:
+            types = TYPES_OF_FINAL[self._rules.final_kind] if state.channel == "final" else ()
+        if types not in self._types:
+            self._types[types] = IdTrie({text: self._spelt(text) for text in types})
+        return self._types[types]
+
+    def _spelt(self, content_type: str) -> list[int]:
+        """A content type as ids, its marker as the control token."""
+        before, marker, after = content_type.partition(CONSTRAIN)
+        middle = [self._ids.constrain] if marker else []
+        return [*self._vocabulary.encode(before), *middle, *self._vocabulary.encode(after)]
+
+
+def _rest(state: FrameState) -> tuple[FrameEvent, ...]:
+    text = decode_rest(state.pending)
+    return (BodyPiece(text),) if text else ()

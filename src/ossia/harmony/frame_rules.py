@@ -1,0 +1,94 @@
+"""What one request allows the frame to do, and what the frame reports back; knows no token."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ossia.errors import RequestError
+
+CHOICES = ("auto", "none", "required")
+MAX_RECIPIENTS = 1024
+_ADDRESS = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?")
+_KINDS = ("json", "text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRules:
+    """The frame of one request."""
+
+    recipients: Mapping[str, str]
+    """Body kind, json or text, of each recipient by its full name, such as functions.f."""
+    choice: str = "auto"
+    """auto, none, required, or the name of the one recipient to call."""
+    final_kind: str = "text"
+    """text, or json where the answer must be JSON."""
+    allow_analysis: bool = True
+    """Whether the model may think in messages of its own."""
+    max_messages: int = 16
+    """Thoughts and preambles; after that many only a call or the answer is legal."""
+    opener: tuple[int, ...] = ()
+    """Ids already put after START assistant, to continue an answer or demand one tool."""
+
+    def __post_init__(self) -> None:
+        """Refuse rules under which no frame could be finished."""
+        if len(self.recipients) > MAX_RECIPIENTS:
+            raise RequestError(f"{len(self.recipients)} tools are offered, over {MAX_RECIPIENTS}")
+        for name, kind in self.recipients.items():
+            if not _ADDRESS.fullmatch(name):
+                raise RequestError(f"the recipient {name!r:.80} is no name, nor namespace and name")
+            _check_kind(kind, f"the body kind of {name}")
+        _check_kind(self.final_kind, "the body kind of the answer")
+        if self.choice not in CHOICES and self.choice not in self.recipients:
+            raise RequestError(
+                f"the tool choice is {self.choice!r:.80}; expected one of {', '.join(CHOICES)} "
+                "or the name of an offered tool"
+            )
+        if self.choice == "required" and not self.recipients:
+            raise RequestError("a tool call is required, but no tool is offered; offer one")
+        if not 1 <= self.max_messages <= 1024:
+            raise RequestError(f"max_messages is {self.max_messages}; it must be from 1 to 1024")
+
+    @property
+    def callable(self) -> Mapping[str, str]:
+        """The recipients that may be called, given the choice."""
+        if self.choice == "none":
+            return {}
+        if self.choice in CHOICES:
+            return self.recipients
+        return {self.choice: self.recipients[self.choice]}
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the final channel is offered."""
+        return self.choice in ("auto", "none")
+
+
+def _check_kind(kind: str, what: str) -> None:
+    if kind not in _KINDS:
+        raise RequestError(f"{what} is {kind!r:.40}; expected json or text")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message's body begins."""
+
+    channel: str
+    recipient: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPiece:
+    """Text of the open message that became certain; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The open message ended: by its terminator, or cut where the ids stop."""
+
+    kind: Literal["end", "return", "call", "cut"]
+
+
+FrameEvent = Opened | BodyPiece | Closed
