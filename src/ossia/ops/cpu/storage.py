@@ -1,0 +1,33 @@
+"""Stored weights -> what the kernels read: in place where they can be, widened where they cannot.
+
+Knows the number formats; not what a matrix is for.
+"""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.ops.cpu import _native
+from ossia.ops.mxfp4 import Mxfp4
+from ossia.ops.weights import Weight
+
+
+def stored(weight: Mxfp4 | Weight) -> _native.Stored:
+    """One matrix or a stack, without a copy when it is MXFP4, bfloat16 or float32 in order."""
+    if isinstance(weight, Mxfp4):
+        return _native.Stored(_in_order(weight.blocks), _in_order(weight.scales))
+    if weight.dtype == ml_dtypes.bfloat16:  # the bits: numpy's bfloat16 crosses no border
+        return _native.Stored(_in_order(weight).view(np.uint16))
+    return _native.Stored(_in_order(np.asarray(weight, np.float32)))
+
+
+def floats(weight: Weight) -> NDArray[np.float32]:
+    """A vector as float32 of its own."""
+    return np.array(weight, np.float32, order="C")
+
+
+def _in_order(array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself when it is contiguous and aligned, else a copy that is."""
+    return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])

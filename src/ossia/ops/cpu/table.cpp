@@ -1,0 +1,13 @@
+// The table of one instruction set.
+#include "declare.h"
+
+#define OSSIA_TEXT_OF(name) #name
+#define OSSIA_TEXT(name) OSSIA_TEXT_OF(name)
+
+namespace ossia::OSSIA_ISA {
+
+const Kernels kernels = {
+    OSSIA_TEXT(OSSIA_ISA), embed, project_qkv, attend, project_out, route, mix_experts, unembed,
+};
+
+}  // namespace ossia::OSSIA_ISA
