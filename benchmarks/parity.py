@@ -44,7 +44,7 @@ def random_ids(count: int, vocab_size: int) -> list[int]:
 
 
 def published(folder: Path) -> Any:
-    """transformers' model of a Hugging Face folder: float32, eager attention."""
+    """The published library's model of a Hugging Face folder: float32, eager attention."""
     import torch
     from transformers import GptOssForCausalLM, Mxfp4Config
 

@@ -1,0 +1,39 @@
+"""A byte vocabulary, and tokens from a script instead of a model."""
+
+import pytest
+
+from benchmarks.byte_vocabulary import write_byte_vocabulary
+from ossia.engine.request import Choice, TokenEvent
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory):
+    return write_byte_vocabulary(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def spell(vocabulary):
+    """Ids of a text in which `<|name|>` means the control token."""
+
+    def to_ids(text):
+        ids = []
+        while text:
+            name = next((each for each in vocabulary.control if text.startswith(each)), None)
+            ids += [vocabulary.control[name]] if name else vocabulary.encode(text[0])
+            text = text[len(name or "x") :]
+        return ids
+
+    return to_ids
+
+
+@pytest.fixture
+def played(spell):
+    """Token events of a text, the last one with the reason of the end."""
+
+    def events(text, reason="stop"):
+        ids = spell(text)
+        for place, token_id in enumerate(ids, start=1):
+            end = reason if place == len(ids) else None
+            yield TokenEvent(0, Choice(token_id), finish_reason=end)
+
+    return events

@@ -1,0 +1,111 @@
+import itertools
+
+import pytest
+
+from ossia.chat.events import Finished, Preamble, Text, Thought, collect
+from ossia.chat.stops import StopFinder
+from ossia.chat.turn import Meter, TurnReader, read_turn
+from ossia.engine.request import Choice, TokenEvent
+from ossia.harmony.frame import Frame
+from ossia.harmony.frame_rules import FrameRules
+
+TOOLS = {"functions.f": "json", "python": "text"}
+THOUGHT = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
+
+
+@pytest.fixture
+def turn(vocabulary, played):
+    """Events of a scripted turn, with a clock that ticks once a look."""
+
+    def read(text, reason="stop", stop=(), tools=TOOLS):
+        frame = Frame(vocabulary, FrameRules(recipients=tools), vocab_size=320)
+        finder, ticks = StopFinder(stop), itertools.count()
+        meter = Meter(lambda: next(ticks), num_prompt=7)
+        reader = TurnReader(frame, vocabulary, finder)
+        return list(read_turn(played(text, reason), reader, finder, meter))
+
+    return read
+
+
+def test_reasoning_and_answer_are_told_apart(turn):
+    *events, end = turn(THOUGHT + "<|channel|>final<|message|>Hi<|return|>")
+    assert events == [Thought("h"), Thought("m"), Text("H"), Text("i")]
+    assert isinstance(end, Finished)
+    assert end.reason == "stop"
+
+
+def test_tokens_are_counted(turn, spell):
+    text = THOUGHT + "<|channel|>final<|message|>Hi<|return|>"
+    usage = collect(turn(text)).usage
+    # "hm" and the END that closes it are reasoning; bytes are tokens here
+    assert (usage.prompt_tokens, usage.reasoning_tokens) == (7, 3)
+    assert usage.completion_tokens == len(spell(text))
+
+
+def test_a_call_is_one_event_with_whole_arguments(turn):
+    text = THOUGHT + '<|channel|>commentary to=functions.f json<|message|>{"a":1}<|call|>'
+    reply = collect(turn(text))
+    (call,) = reply.tool_calls
+    assert (call.name, call.arguments) == ("f", '{"a":1}')
+    assert call.call_id.startswith("call_")
+    assert reply.finish_reason == "tool_calls"
+    assert reply.text == ""
+
+
+def test_a_built_in_tool_keeps_its_name(turn):
+    call = collect(turn(" to=python<|channel|>analysis code<|message|>1+1<|call|>")).tool_calls[0]
+    assert (call.name, call.arguments) == ("python", "1+1")
+
+
+def test_a_preamble_is_shown(turn):
+    text = (
+        "<|channel|>commentary<|message|>Let me see.<|end|><|start|>assistant"
+        "<|channel|>final<|message|>So.<|return|>"
+    )
+    events = turn(text)
+    assert Preamble("L") in events
+    assert collect(events).preamble == "Let me see."
+
+
+def test_an_answer_cut_by_its_length_keeps_what_was_said(turn):
+    reply = collect(turn("<|channel|>final<|message|>Half an ans", reason="length"))
+    assert (reply.text, reply.finish_reason) == ("Half an ans", "length")
+
+
+def test_a_call_cut_by_its_length_is_no_call(turn):
+    text = '<|channel|>commentary to=functions.f<|message|>{"a":'
+    reply = collect(turn(text, reason="length"))
+    assert (reply.tool_calls, reply.finish_reason) == ([], "length")
+
+
+def test_a_header_cut_by_its_length_shows_nothing(turn):
+    (end,) = turn("<|channel|>fin", reason="length")
+    assert end.reason == "length"
+
+
+def test_a_stop_string_ends_the_answer_before_it(turn):
+    text = "<|channel|>analysis<|message|>END?<|end|><|start|>assistant<|channel|>final<|message|>"
+    reply = collect(turn(text + "One END two<|return|>", stop=["END"]))
+    assert (reply.analysis, reply.text, reply.finish_reason) == ("END?", "One ", "stop")
+
+
+def test_characters_cut_across_tokens_come_out_whole(turn):
+    events = turn("<|channel|>final<|message|>ça €!<|return|>")
+    assert [event.text for event in events[:-1]] == ["ç", "a", " ", "€", "!"]
+
+
+def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
+    frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
+    times = iter([10.0, 10.5, 11.0, 11.5, 12.0])
+    meter = Meter(lambda: next(times), num_prompt=1)
+    ids = spell("<|channel|>a")
+    events = [
+        TokenEvent(0, Choice(ids[0]), forced=True),
+        TokenEvent(0, Choice(ids[1])),
+        TokenEvent(0, Choice(spell("n")[0])),
+        TokenEvent(0, Choice(spell("a")[0]), finish_reason="length"),
+    ]
+    stop = StopFinder(())
+    (end,) = read_turn(iter(events), TurnReader(frame, vocabulary, stop), stop, meter)
+    assert end.timing.time_to_first_token == 1.0  # the forced one at 10.5 cost no sampling
+    assert end.timing.tokens_per_second == 2 / 1.0
