@@ -1,0 +1,109 @@
+"""`ossia chat`: a conversation, at a terminal or line by line from a pipe."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ossia.cli.folders import private_file, state_folder
+from ossia.cli.notices import introduce
+from ossia.cli.options import (
+    AskingOptions,
+    MachineOptions,
+    ModelOptions,
+    SamplingOptions,
+    open_llm,
+    spread,
+)
+from ossia.cli.session import Lines, Session
+from ossia.cli.talk import PlainScreen, Talk
+from ossia.cli.terminal import harmless, is_terminal
+
+if TYPE_CHECKING:
+    from ossia import LLM, SamplingParams
+    from ossia.cli.screen import TerminalScreen
+
+EXAMPLES = """
+ossia chat
+ossia chat -m FOLDER --effort high --system "Answer in German."
+"""
+
+
+@spread
+def chat(
+    *,
+    model: ModelOptions,
+    machine: MachineOptions,
+    asking: AskingOptions,
+    sampling: SamplingOptions,
+) -> None:
+    """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
+    params = sampling.params()
+    session = Session(effort=asking.effort, instructions=asking.system)
+    told = asking.told()
+    if not model.quiet:
+        introduce(model.model)
+    with open_llm(model, machine) as llm:
+        llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
+        fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}
+        if is_terminal(sys.stdin) and is_terminal(sys.stdout):
+            _at_terminal(llm, session, params, fixed)
+            return
+        screen = PlainScreen(sys.stdout, sys.stderr, quiet=model.quiet)
+        talk = Talk(llm, session, screen, params, fixed)
+        _from_pipe(talk)
+        if talk.has_failed:
+            raise typer.Exit(1)
+
+
+def _from_pipe(talk: Talk) -> None:
+    lines = Lines()
+    for line in sys.stdin:
+        message = lines.push(line.rstrip("\n"))
+        if message is not None and not talk.enter(message):
+            return
+    if rest := lines.close():
+        talk.enter(rest)
+
+
+def _at_terminal(
+    llm: "LLM", session: Session, params: "SamplingParams", fixed: dict[str, object]
+) -> None:
+    from rich.console import Console
+
+    from ossia.cli.screen import TerminalScreen, line_editor
+
+    screen = TerminalScreen(Console(highlight=False))
+    talk = Talk(llm, session, screen, params, fixed)
+    editor = line_editor(_history(screen), lambda: _toolbar(talk))
+    screen.say("/help lists what can be typed, Ctrl-D leaves")
+    while True:
+        try:
+            if not talk.enter(editor.prompt()):
+                return
+        except KeyboardInterrupt:
+            screen.say("(Ctrl-D leaves)")
+        except EOFError:
+            return
+
+
+def _history(screen: "TerminalScreen") -> Path | None:
+    try:
+        return private_file(state_folder(), "chat-history")
+    except OSError as error:
+        screen.complain(f"what you type is not kept: {error}")
+        return None
+
+
+def _toolbar(talk: Talk) -> str:
+    """Model, effort, how full the context is, and how fast the last answer came."""
+    used, longest = talk.context_tokens, talk.llm.context_length
+    parts = [
+        talk.llm.name,
+        f"effort {talk.session.effort or 'medium'}",
+        f"context {used:,} of {longest:,} ({used / longest:.0%})",
+    ]
+    if rate := talk.session.timing.tokens_per_second:
+        parts.append(f"{rate:.0f} tokens/s")
+    return harmless(" | ".join(parts))

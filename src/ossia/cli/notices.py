@@ -1,0 +1,41 @@
+"""Lines on stderr around an answer: which model this is, why it ended, how long it took."""
+
+import sys
+
+from ossia.chat.events import Reply
+
+EMBEDDED = "nano"
+
+
+def introduce(model: str) -> None:
+    """Say of the embedded model that it is a small one, and how to get a large one."""
+    if model == EMBEDDED:
+        _say(
+            "this is nano, a tiny demonstration model; "
+            "for gpt-oss-20b give its folder: -m FOLDER (ossia list: what is here)"
+        )
+
+
+def cut_short(reply: Reply, max_tokens: int | None) -> None:
+    """Say that an answer was not ended by the model."""
+    if reply.finish_reason == "length":
+        limit = "--max-tokens" if max_tokens is not None else "--context-length"
+        written = reply.usage.completion_tokens
+        _say(f"cut off after {written} tokens; raise {limit} for more")
+
+
+def timings(reply: Reply, load_seconds: float) -> None:
+    """Say how long everything took."""
+    usage, timing = reply.usage, reply.timing
+    waited = timing.time_to_first_token
+    rate = f" ({usage.prompt_tokens / waited:.0f} tokens/s)" if waited > 0 else ""
+    _say(f"load    {load_seconds:.2f} s")
+    _say(f"prompt  {usage.prompt_tokens} tokens, first answer token after {waited:.2f} s{rate}")
+    _say(
+        f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
+        f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"ossia: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,292 @@
+"""The options that several commands share, each defined once, and the settings they are read from.
+
+The environment is read here and in folders.py, nowhere else. Nothing heavy is imported at the top.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from ossia.cli.folders import HOME
+from ossia.cli.progress import loading
+
+if TYPE_CHECKING:
+    from ossia import LLM, SamplingParams
+
+MODEL, MACHINE, ASKING, SAMPLING = "Model", "Machine", "Asking", "Sampling"
+"""Headings in the help."""
+
+
+def tokens(text: str) -> int:
+    """Read a number of tokens: 4096, 8k (8,192) or 1m."""
+    factor = {"k": 2**10, "m": 2**20}.get(text[-1:].lower(), 1)
+    digits = text if factor == 1 else text[:-1]
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:12]) * factor < 2**31):
+        raise typer.BadParameter(f"{text!r} is no number of tokens; expected one like 4096 or 8k")
+    return int(digits) * factor
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which model, and how much of a conversation it keeps."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            envvar="OSSIA_MODEL",
+            metavar="MODEL",
+            help="nano, a folder, or a hub name that is on this disk.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "nano"
+    context_length: Annotated[
+        int | None,
+        typer.Option(
+            envvar="OSSIA_CONTEXT_LENGTH",
+            parser=tokens,
+            metavar="TOKENS",
+            help="Most of question and answer, such as 8k; the model's longest unless told.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    kv_dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(
+            envvar="OSSIA_KV_DTYPE",
+            metavar="TYPE",
+            help="How keys and values are kept: float32, or bfloat16 in half the memory.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "float32"
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineOptions:
+    """What does the arithmetic, and with how much of this computer."""
+
+    backend: Annotated[
+        Literal["auto", "cpu", "torch", "reference"],
+        typer.Option(
+            envvar="OSSIA_BACKEND",
+            metavar="NAME",
+            help="What does the arithmetic: auto, cpu, torch or reference.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            envvar="OSSIA_THREADS",
+            min=1,
+            max=1024,
+            metavar="N",
+            help="CPU threads; as many as there are cores unless told.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None
+    isa: Annotated[
+        str,
+        typer.Option(
+            envvar="OSSIA_ISA",
+            metavar="NAME",
+            help="Instruction set of the CPU; ossia doctor lists them.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+
+
+def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = False) -> "LLM":
+    """Open the model, with progress on stderr.
+
+    Raises:
+        OssiaError: it cannot be opened, with the reason.
+    """
+    with loading(quiet=quiet or model.quiet) as progress:
+        from ossia import LLM, EngineOptions, OpsOptions
+
+        return LLM(
+            model.model,
+            backend=machine.backend,
+            ops=OpsOptions(threads=machine.threads, isa=machine.isa, kv_dtype=model.kv_dtype),
+            engine=EngineOptions(context_length=model.context_length),
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingOptions:
+    """What the model is told beside the conversation. None: what the library takes unless told."""
+
+    effort: Annotated[
+        Literal["low", "medium", "high"] | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="How long to think: low, medium or high; medium unless told.",
+            rich_help_panel=ASKING,
+        ),
+    ] = None
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Instructions that hold throughout.", rich_help_panel=ASKING
+        ),
+    ] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="The day the model believes it is; it is told none unless you do.",
+            rich_help_panel=ASKING,
+        ),
+    ] = None
+    max_analysis_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=lambda text: 0 if text == "0" else tokens(text),
+            metavar="TOKENS",
+            help="End the thinking after so many; 0: answer at once.",
+            rich_help_panel=ASKING,
+        ),
+    ] = None
+
+    def told(self) -> dict[str, Any]:
+        """Arguments of `LLM.stream` for what was given."""
+        given = {
+            "effort": self.effort,
+            "instructions": self.system,
+            "date": self.date,
+            "max_analysis_tokens": self.max_analysis_tokens,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """How tokens are chosen. None: what the library takes unless told."""
+
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..2", help="0 always takes the likeliest; 1 unless told.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None  # fmt: skip
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1", help="From the fewest that together are so likely.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None  # fmt: skip
+    top_k: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="From the N likeliest.", rich_help_panel=SAMPLING),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1", help="None less likely than this share of the likeliest.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None  # fmt: skip
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Same seed, same answer.", rich_help_panel=SAMPLING),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=tokens, metavar="TOKENS", help="Most to write, thinking included.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None  # fmt: skip
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="End the answer before this; may be repeated.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None  # fmt: skip
+
+    def params(self) -> "SamplingParams":
+        """Sampling parameters; raises RequestError for what no sampler could honour."""
+        from ossia import SamplingParams
+
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return SamplingParams(**{n: value for n, value in given.items() if value is not None})
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the fields of a command's dataclass arguments to typer as options of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    @wraps(command)
+    def flat(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        command(**given)
+
+    written = inspect.signature(command)
+    shown: list[inspect.Parameter] = []
+    for parameter in written.parameters.values():
+        if parameter.name in groups:
+            shown.extend(_parameters(groups[parameter.name]))
+        else:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            shown.append(parameter.replace(kind=kind, annotation=hints[parameter.name]))
+    flat.__signature__ = written.replace(parameters=shown)  # type: ignore[attr-defined]
+    return flat
+
+
+def _parameters(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            annotation=hints[each.name],
+        )
+        for each in fields(group)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An option that may also stand in the environment."""
+
+    name: str
+    variable: str
+    value: str
+    origin: str
+    """environment or default."""
+
+
+def settings(environment: Mapping[str, str]) -> list[Setting]:
+    """Every setting with its value here and where that comes from."""
+    found = []
+    for group in (ModelOptions, MachineOptions):
+        hints = get_type_hints(group, include_extras=True)
+        for each in fields(group):
+            (option,) = hints[each.name].__metadata__
+            if option.envvar is not None:
+                given = environment.get(option.envvar)
+                value = given or ("" if each.default is None else str(each.default))
+                origin = "environment" if given else "default"
+                found.append(Setting(each.name, option.envvar, value, origin))
+    home = environment.get(HOME)
+    found.append(Setting("home", HOME, home or "", "environment" if home else "default"))
+    return found

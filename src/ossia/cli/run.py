@@ -1,0 +1,128 @@
+"""`ossia run`: one question, one answer."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ossia.chat.events import Event, Reply, Timing, Usage, collect
+from ossia.cli.answer import PlainAnswer
+from ossia.cli.notices import cut_short, introduce, timings
+from ossia.cli.options import (
+    AsJson,
+    AskingOptions,
+    MachineOptions,
+    ModelOptions,
+    SamplingOptions,
+    open_llm,
+    spread,
+)
+from ossia.cli.prompt import read_prompt
+
+if TYPE_CHECKING:
+    from ossia import ChatStream
+
+EXAMPLES = """
+ossia run "What is 37 + 48?"
+ossia run -m FOLDER --effort high "Summarise this" < notes.txt
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What is shown, and how."""
+
+    as_json: AsJson = False
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text as it is, without a conversation.")
+    ] = False
+    hide_thinking: Annotated[
+        bool, typer.Option("--hide-thinking", help="Show the answer only.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say how long everything took.")
+    ] = False
+
+
+@spread
+def run(
+    *,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROMPT",
+            help="The question; piped text goes below it. -: only what is piped.",
+        ),
+    ] = None,
+    model: ModelOptions,
+    machine: MachineOptions,
+    asking: AskingOptions,
+    sampling: SamplingOptions,
+    output: OutputOptions,
+) -> None:
+    """Answer one question: the answer on stdout, the thinking on stderr."""
+    if output.raw and (given := asking.told()):
+        raise typer.BadParameter(
+            f"it sends the text alone, so {', '.join(given)} would be lost; leave one of them out",
+            param_hint="--raw",
+        )
+    question = read_prompt(prompt, sys.stdin)
+    params = sampling.params()
+    quiet = model.quiet or output.as_json
+    if not quiet:
+        introduce(model.model)
+    began = time.monotonic()
+    with open_llm(model, machine, quiet=quiet) as llm:
+        load_seconds = time.monotonic() - began
+        if output.raw:
+            stream = llm.generate_stream(question, params)
+        else:
+            stream = llm.stream(question, params=params, **asking.told())
+        if output.as_json:
+            print(as_json(model.model, _whole(stream)))
+            return
+        reply = _stream_out(stream, shows_thinking=not (output.hide_thinking or model.quiet))
+    if not model.quiet:
+        cut_short(reply, sampling.max_tokens)
+    if output.verbose:
+        timings(reply, load_seconds)
+
+
+def as_json(model: str, reply: Reply) -> str:
+    """The whole turn as one object on one line; escaped, so that no terminal obeys it."""
+    return json.dumps(
+        {
+            "model": model,
+            "text": reply.text,
+            "analysis": reply.analysis,
+            "finish_reason": reply.finish_reason,
+            "usage": {name: getattr(reply.usage, name) for name in Usage.__slots__},
+            "timing": {name: getattr(reply.timing, name) for name in Timing.__slots__},
+        }
+    )
+
+
+def _whole(stream: "ChatStream") -> Reply:
+    try:
+        return collect(stream)
+    finally:
+        stream.close()
+
+
+def _stream_out(stream: "ChatStream", *, shows_thinking: bool) -> Reply:
+    answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking)
+
+    def shown() -> Iterable[Event]:
+        for event in stream:
+            answer.show(event)
+            yield event
+
+    try:
+        return collect(shown())
+    finally:
+        stream.close()
+        answer.close()

@@ -1,0 +1,55 @@
+"""What may be written to a terminal: it obeys what it reads, and model text can hold anything."""
+
+import os
+from typing import TextIO
+
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)}
+_ALLOWED = {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): None}
+_UNSEEN = dict.fromkeys(
+    (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+)
+_HARMLESS = _PICTURES | {0x7F: "\u2421"} | _UNSEEN | _ALLOWED
+"""C0 become their pictures; C1 and what reverses the direction of text become U+FFFD."""
+
+
+def harmless(text: str) -> str:
+    """Take from text what would move the cursor, recolour, or rename a terminal."""
+    return text.translate(_HARMLESS)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether people look at this stream."""
+    return not stream.closed and stream.isatty()
+
+
+def takes_styles(stream: TextIO) -> bool:
+    """Whether escape sequences are welcome there: https://no-color.org."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return is_terminal(stream) and not plain
+
+
+class Writer:
+    """Writes text at once; made harmless where a terminal reads it, exact where a file does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.is_terminal = is_terminal(stream)
+        self.takes_styles = takes_styles(stream)
+        self.at_line_start = True
+
+    def write(self, text: str, *, dim: bool = False) -> None:
+        """Write a piece of text; each dim piece ends its own dimness, whatever happens next."""
+        if not text:
+            return
+        self.at_line_start = text.endswith("\n")
+        if self.is_terminal:
+            text = harmless(text)
+        if dim and self.takes_styles:
+            text = f"\x1b[2m{text}\x1b[0m"
+        self.stream.write(text)
+        self.stream.flush()
+
+    def end_line(self) -> None:
+        """Begin a new line unless at the start of one."""
+        if not self.at_line_start:
+            self.write("\n")
