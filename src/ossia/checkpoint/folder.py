@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ossia.checkpoint.config import ModelConfig, read_config
 from ossia.checkpoint.files import inside, open_regular, read_json, short, some
-from ossia.checkpoint.layouts import Layout, detect_layout, stored_tensors
+from ossia.checkpoint.layouts import Layout, detect_layout
 from ossia.checkpoint.safetensors import MAX_TENSORS, SafetensorsFile
 from ossia.checkpoint.tensors import Tensors, place_tensors
 from ossia.errors import CheckpointError
@@ -75,8 +75,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     else:
         where, files, placed = _open_all(folder, names)
     layout = detect_layout(placed.keys(), where)
-    expected = {stored.name: stored for stored in stored_tensors(config, layout)}
-    tensors = place_tensors(placed, expected, where)
+    tensors = place_tensors(placed, config, layout, where)
     for name in tensors:
         if not name.endswith(_LARGE):
             tensors.verify(name)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -25,9 +25,10 @@ from ossia.errors import CheckpointError
 
 Array = NDArray[Any]
 
-MAX_HEADER_BYTES = 2**24
-"""The format allows 100 MB, gpt-oss-120b needs 0.1; this much holds `MAX_TENSORS` lines."""
-MAX_TENSORS = 65_536
+MAX_HEADER_BYTES = 2**23
+"""The format allows 100 MB, but hostile ones cost seconds and gigabytes to parse; gpt-oss-120b
+needs 0.1, and this much holds `MAX_TENSORS` lines."""
+MAX_TENSORS = 32_768
 MAX_AXES = 8
 MAX_EXTENT = 2**31 - 1
 
@@ -157,38 +158,44 @@ class PlannedTensor:
 def write_safetensors(
     path: Path, tensors: Iterable[PlannedTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write one file as a stream: whole and durable under its name, or not at all.
+    """Write one file, whole and durable under its name, or not at all; it replaces what is there.
 
     Args:
-        path: replaced if it exists.
-        tensors: written widest type first, then by name, as the format's own library does; so
-            each lies on a multiple of its item size. Only one piece is in memory at a time.
+        path: of the file; its folder must exist.
+        tensors: see `stream_safetensors`.
         metadata: free text for other programs; none, and the header says nothing of it.
 
     Raises:
         CheckpointError: the file cannot be written.
         ValueError: a name stands twice, or pieces of another type or number than planned.
     """
-    ordered = sorted(tensors, key=lambda t: (-DTYPES[t.dtype].itemsize, t.name))
-    header = _write_header(ordered, metadata)
     with written_whole(path) as file:
-        file.write(len(header).to_bytes(8, "little"))
-        file.write(header)
-        for tensor in ordered:
-            written = 0
-            for piece in tensor.pieces():
-                if piece.dtype != DTYPES[tensor.dtype]:
-                    raise ValueError(
-                        f"{tensor.name} is planned as {tensor.dtype}, not {piece.dtype}"
-                    )
-                written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
-            if written != tensor.num_bytes:
-                raise ValueError(f"{tensor.name} has {written} bytes, {tensor.num_bytes} planned")
+        stream_safetensors(file, tensors, metadata)
 
 
-def _write_header(
-    tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] | None = None
-) -> bytes:
+def stream_safetensors(
+    file: BinaryIO, tensors: Iterable[PlannedTensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write header and tensors; only one piece of one tensor is in memory at a time.
+
+    They go widest type first, then by name, as the format's own library does, so that each lies on
+    a multiple of its item size. Arguments and errors: see `write_safetensors`.
+    """
+    ordered = sorted(tensors, key=lambda tensor: (-DTYPES[tensor.dtype].itemsize, tensor.name))
+    header = _write_header(ordered, metadata)
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for tensor in ordered:
+        written = 0
+        for piece in tensor.pieces():
+            if piece.dtype != DTYPES[tensor.dtype]:
+                raise ValueError(f"{tensor.name} is {piece.dtype}, planned as {tensor.dtype}")
+            written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+        if written != tensor.num_bytes:
+            raise ValueError(f"{tensor.name} has {written} bytes, {tensor.num_bytes} planned")
+
+
+def _write_header(tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] | None) -> bytes:
     entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for tensor in tensors:

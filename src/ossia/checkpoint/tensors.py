@@ -6,8 +6,9 @@ It does not know how the files were found, nor what the weights are used for.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ossia.checkpoint.config import ModelConfig
 from ossia.checkpoint.files import some
-from ossia.checkpoint.layouts import StoredTensor
+from ossia.checkpoint.layouts import Layout, StoredTensor, is_packed, our_shapes, stored_tensors
 from ossia.checkpoint.safetensors import Array, SafetensorsFile
 from ossia.checkpoint.values import check_finite, check_scales
 from ossia.errors import CheckpointError
@@ -68,18 +69,20 @@ class Tensors(Mapping[str, Array]):
 
 
 def place_tensors(
-    files: Mapping[str, SafetensorsFile], expected: Mapping[str, StoredTensor], where: str
+    files: Mapping[str, SafetensorsFile], config: ModelConfig, layout: Layout, where: str
 ) -> Tensors:
     """Hold what is stored against what the configuration asks for, and name it our way.
 
     Args:
         files: for every stored tensor, the file it lies in.
-        expected: every tensor the layout must have, by stored name, in order.
+        config: says which tensors there must be, and their shapes.
+        layout: says how they are named and cut.
         where: the folder or index, for the message.
 
     Raises:
         CheckpointError: a tensor is missing or unknown, or has another shape or type.
     """
+    expected = {stored.name: stored for stored in stored_tensors(config, layout)}
     missing, unknown = expected.keys() - files.keys(), files.keys() - expected.keys()
     problems = [f"lacks {some(missing)}"] if missing else []
     problems += [f"has {some(unknown)}, unknown for gpt-oss"] if unknown else []
@@ -97,7 +100,7 @@ def place_tensors(
             rows = slice(first, first + part.rows)
             places[part.name] = Place(file, stored.name, rows, stored.transposed)
             first += part.rows
-    return Tensors(places)
+    return Tensors({name: places[name] for name in our_shapes(config, packed=is_packed(layout))})
 
 
 def _check_entry(file: SafetensorsFile, stored: StoredTensor) -> None:

@@ -119,7 +119,8 @@ def _split(planned: list[PlannedTensor], shards: int) -> list[list[PlannedTensor
     runs: dict[int, list[PlannedTensor]] = {}
     before = 0
     for tensor in planned:
-        runs.setdefault(before * shards // total, []).append(tensor)
+        middle = before + tensor.num_bytes // 2
+        runs.setdefault(middle * shards // total, []).append(tensor)
         before += tensor.num_bytes
     return list(runs.values())
 
