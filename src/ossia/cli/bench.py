@@ -22,6 +22,7 @@ from ossia.cli.terminal import harmless
 if TYPE_CHECKING:
     from ossia import LLM
     from ossia.engine.engine import Engine
+    from ossia.ops import Ops
 
 EXAMPLES = """
 ossia bench
@@ -52,8 +53,8 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What is measured."""
+class WorkOptions:
+    """What should be measured; None: what `plan` says."""
 
     prefill: Annotated[
         list[int] | None,
@@ -62,8 +63,9 @@ class Work:
         ),
     ] = None
     decode: Annotated[
-        int, typer.Option(parser=tokens, metavar="TOKENS", help="Write, for each request.")
-    ] = 64
+        int | None,
+        typer.Option(parser=tokens, metavar="TOKENS", help="Write; 64 unless told."),
+    ] = None
     batch: Annotated[
         list[int] | None,
         typer.Option(
@@ -74,18 +76,30 @@ class Work:
         ),
     ] = None
     depth: Annotated[
-        int, typer.Option(parser=tokens, metavar="TOKENS", help="Read before writing begins.")
-    ] = 64
+        int | None,
+        typer.Option(
+            parser=tokens, metavar="TOKENS", help="Read before writing begins; 64 unless told."
+        ),
+    ] = None
 
-    @property
-    def prefills(self) -> list[int]:
-        """Lengths of the prompts to read."""
-        return self.prefill or [512]
+    def plan(self) -> "Work":
+        """The same with nothing left open."""
+        return Work(
+            prefills=self.prefill or [512],
+            decode=self.decode or 64,
+            batches=self.batch or [1],
+            depth=self.depth or 64,
+        )
 
-    @property
-    def batches(self) -> list[int]:
-        """Numbers of requests that write at once."""
-        return self.batch or [1]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is measured."""
+
+    prefills: list[int]
+    decode: int
+    batches: list[int]
+    depth: int
 
     @property
     def longest_prefill(self) -> int:
@@ -100,9 +114,14 @@ class Work:
 
 @spread
 def bench(
-    *, model: ModelOptions, machine: MachineOptions, work: Work, as_json: AsJson = False
+    *,
+    model: ModelOptions,
+    machine: MachineOptions,
+    work_options: WorkOptions,
+    as_json: AsJson = False,
 ) -> None:
     """Measure speed, loading time and memory, on random tokens."""
+    work = work_options.plan()
     longest = max(work.longest_prefill, work.longest_decode)
     fitting = replace(model, context_length=model.context_length or longest)
     began = time.monotonic()
@@ -115,14 +134,23 @@ def bench(
         found = {
             "model": llm.name,
             "backend": llm.ops.name,
-            "isa": getattr(llm.ops, "isa", None),
-            "threads": getattr(llm.ops, "threads", None),
+            **_machine(llm.ops),
             "load_seconds": load_seconds,
             "peak_rss_bytes": _peak_rss_bytes(),
             "prefill": [asdict(each) for each in prefill],
             "decode": [asdict(each) for each in decode],
         }
     typer.echo(json.dumps(found) if as_json else _as_text(found))
+
+
+def _machine(ops: "Ops[Any]") -> dict[str, Any]:
+    """What the C++ backend runs on; the others leave that to their libraries."""
+    if ops.name != "cpu":
+        return {"isa": None, "threads": None}
+    from ossia.ops.cpu import CpuOps
+
+    assert isinstance(ops, CpuOps)
+    return {"isa": ops.machine.isa, "threads": ops.machine.threads}
 
 
 def _engine(llm: "LLM", work: Work) -> "Engine":

@@ -30,7 +30,7 @@ def timings(reply: Reply, load_seconds: float) -> None:
     waited = timing.time_to_first_token
     rate = f" ({usage.prompt_tokens / waited:.0f} tokens/s)" if waited > 0 else ""
     _say(f"load    {load_seconds:.2f} s")
-    _say(f"prompt  {usage.prompt_tokens} tokens, first answer token after {waited:.2f} s{rate}")
+    _say(f"prompt  {usage.prompt_tokens} tokens, first token after {waited:.2f} s{rate}")
     _say(
         f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
         f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"
