@@ -4,7 +4,6 @@ Knows how bytes are spelt in a tokenizer.json; does not know what any control to
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -59,11 +58,14 @@ def _parts_before(token: bytes, rank_of: Mapping[bytes, int], limit: int) -> lis
     """Merge `token`'s bytes by rank, lowest first, with the ranks below `limit` only."""
     parts = [token[at : at + 1] for at in range(len(token))]
     while len(parts) > 2:
-        joined = (left + right for left, right in pairwise(parts))
-        rank, at = min((rank_of.get(pair, limit), at) for at, pair in enumerate(joined))
-        if rank >= limit:
+        lowest, place = limit, 0
+        for at in range(len(parts) - 1):
+            rank = rank_of.get(parts[at] + parts[at + 1], limit)
+            if rank < lowest:
+                lowest, place = rank, at
+        if lowest == limit:
             raise ValueError(f"token {limit} {token!r} cannot be merged out of earlier tokens")
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
     return parts
 
 
