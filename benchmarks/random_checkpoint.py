@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ossia.checkpoint import LAYOUTS, ModelConfig, counts, our_shapes, write_checkpoint
 from ossia.errors import CheckpointError
 
-POOL_SIZE = 2**23
-"""Normal numbers drawn once; tensors are pieced together from runs of them, at memory speed."""
+POOL_SIZE, RUN_SIZE = 2**23, 2**21
+"""Numbers drawn once; large tensors are pieced together from runs of them, at memory speed."""
 E2M1_RMS = 2.926
 """Root mean square of an MXFP4 value whose 4 bits are random and whose scale is 1."""
 
@@ -93,7 +93,7 @@ class RandomTensors(Mapping[str, NDArray[Any]]):
         self._config = config
         self._seed = seed
         self._shapes = our_shapes(config, packed=packed)
-        self._pools: dict[float, NDArray[Any]] = {}
+        self._pools: dict[float | str, NDArray[Any]] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -107,10 +107,10 @@ class RandomTensors(Mapping[str, NDArray[Any]]):
         rng = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
         kind = name.rsplit(".", 1)[-1]
         if kind.endswith("_blocks"):
-            return np.frombuffer(rng.bytes(math.prod(shape)), np.uint8).reshape(shape)
+            return self._pieced(rng, shape, "bytes")
         if kind.endswith("_scales"):
             exponent = round(math.log2(self._spread(kind, 32 * shape[-1]) / E2M1_RMS))
-            return rng.integers(126 + exponent, 129 + exponent, shape, np.uint8)
+            return np.uint8(126 + exponent) + self._pieced(rng, shape, "bytes") % np.uint8(3)
         if kind.endswith("_norm"):
             return (1 + 0.1 * rng.standard_normal(shape, np.float32)).astype(ml_dtypes.bfloat16)
         if kind in ("gate_up_weight", "down_weight"):  # as such files lie: [expert, in, out]
@@ -134,24 +134,33 @@ class RandomTensors(Mapping[str, NDArray[Any]]):
     def _normal(
         self, rng: np.random.Generator, shape: tuple[int, ...], spread: float
     ) -> NDArray[Any]:
-        """Normal numbers; for a large tensor, runs out of a pool from random places in it."""
-        size, run = math.prod(shape), POOL_SIZE // 4
-        if size <= run:
-            values = spread * rng.standard_normal(shape, np.float32)
-            return values.astype(ml_dtypes.bfloat16)
-        pool = self._pool(spread)
-        flat = np.empty(size, ml_dtypes.bfloat16)
-        for start in range(0, size, run):
-            place = rng.integers(POOL_SIZE - run)
-            piece = flat[start : start + run]
+        if math.prod(shape) > RUN_SIZE:
+            return self._pieced(rng, shape, spread)
+        values = spread * rng.standard_normal(shape, np.float32)
+        return values.astype(ml_dtypes.bfloat16)
+
+    def _pieced(
+        self, rng: np.random.Generator, shape: tuple[int, ...], pool_of: float | str
+    ) -> NDArray[Any]:
+        """A large tensor out of runs of a pool, from random places in it."""
+        pool = self._pool(pool_of)
+        flat = np.empty(math.prod(shape), pool.dtype)
+        for start in range(0, len(flat), RUN_SIZE):
+            place = rng.integers(len(pool) - RUN_SIZE)
+            piece = flat[start : start + RUN_SIZE]
             piece[:] = pool[place : place + len(piece)]
         return flat.reshape(shape)
 
-    def _pool(self, spread: float) -> NDArray[Any]:
-        if spread not in self._pools:
-            normal = np.random.default_rng(self._seed).standard_normal(POOL_SIZE, np.float32)
-            self._pools[spread] = (spread * normal).astype(ml_dtypes.bfloat16)
-        return self._pools[spread]
+    def _pool(self, pool_of: float | str) -> NDArray[Any]:
+        """Random bytes, or bfloat16 normal numbers of a spread; drawn once."""
+        if pool_of not in self._pools:
+            rng = np.random.default_rng(self._seed)
+            if pool_of == "bytes":
+                self._pools[pool_of] = np.frombuffer(rng.bytes(POOL_SIZE), np.uint8)
+            else:
+                normal = np.float32(pool_of) * rng.standard_normal(POOL_SIZE, np.float32)
+                self._pools[pool_of] = normal.astype(ml_dtypes.bfloat16)
+        return self._pools[pool_of]
 
 
 def random_tensors(config: ModelConfig, seed: int, *, packed: bool = True) -> RandomTensors:

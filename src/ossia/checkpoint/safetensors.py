@@ -186,13 +186,18 @@ def stream_safetensors(
     file.write(len(header).to_bytes(8, "little"))
     file.write(header)
     for tensor in ordered:
-        written = 0
-        for piece in tensor.pieces():
-            if piece.dtype != DTYPES[tensor.dtype]:
-                raise ValueError(f"{tensor.name} is {piece.dtype}, planned as {tensor.dtype}")
-            written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
-        if written != tensor.num_bytes:
-            raise ValueError(f"{tensor.name} has {written} bytes, {tensor.num_bytes} planned")
+        _stream_tensor(file, tensor)
+
+
+def _stream_tensor(file: BinaryIO, tensor: PlannedTensor) -> None:
+    """A function of its own, so that its last piece is gone before the next tensor is made."""
+    written = 0
+    for piece in tensor.pieces():
+        if piece.dtype != DTYPES[tensor.dtype]:
+            raise ValueError(f"{tensor.name} is {piece.dtype}, planned as {tensor.dtype}")
+        written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
+    if written != tensor.num_bytes:
+        raise ValueError(f"{tensor.name} has {written} bytes, {tensor.num_bytes} planned")
 
 
 def _write_header(tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] | None) -> bytes:
