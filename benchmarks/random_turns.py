@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
-from ossia.harmony.read import read
+from ossia.harmony.reader import read
 
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors

@@ -91,7 +91,7 @@ def meaningful_ids(vocabulary: Vocabulary | None, vocab_size: int) -> NDArray[np
     """Mark the ids that stand for something: tables are padded, and a padding id says nothing."""
     if vocabulary is None:
         return None
-    mask_V = vocabulary.text_mask(vocab_size)
+    mask_V = vocabulary.text_mask(vocab_size).copy()
     for name, token_id in vocabulary.control.items():
         if token_id < vocab_size and not name.startswith("<|reserved_"):
             mask_V[token_id] = True

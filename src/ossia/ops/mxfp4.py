@@ -66,7 +66,7 @@ def pack(weight: NDArray[np.float32]) -> Mxfp4:
     exponent = np.clip(exponent, -SCALE_BIAS, SCALE_BIAS)
     unit = np.ldexp(block, -exponent[..., None])
     code = round_to_code(unit)
-    blocks = code[..., 0::2] | (code[..., 1::2] << 4)
+    blocks = code[..., 0::2] | (code[..., 1::2] << np.uint8(4))
     return Mxfp4(blocks, (exponent + SCALE_BIAS).astype(np.uint8))
 
 
@@ -76,6 +76,6 @@ def round_to_code(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
     # a tie goes to the even code: up from codes 1, 3, 5 ("right"), down from 0, 2, 4, 6 ("left")
     up = np.searchsorted(_MIDPOINTS, size, side="right").astype(np.uint8)
     down = np.searchsorted(_MIDPOINTS, size, side="left").astype(np.uint8)
-    code = np.where(up % 2 == 0, up, down)
+    code = np.where(up % 2 == 0, up, down).astype(np.uint8)
     sign = np.where((unit < 0) & (code > 0), 8, 0).astype(np.uint8)
     return code | sign
