@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.ops.cpu import _native
+import ossia.ops.cpu._native as _native
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.weights import Weight
 
