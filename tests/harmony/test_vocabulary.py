@@ -62,8 +62,9 @@ def test_a_lone_surrogate_is_refused(vocabulary, text):
 
 
 def test_what_is_no_text_is_our_bug_not_a_request(tiny):
-    with pytest.raises(TypeError):
-        tiny.encode(7)
+    for value in (7, ["a"], b"a"):
+        with pytest.raises(TypeError):
+            tiny.encode(value)
 
 
 def test_long_runs_of_one_character_stay_linear(o200k):

@@ -95,7 +95,7 @@ class Message:
     @property
     def parts(self) -> tuple[str, ...]:
         """The content's parts, one for a plain text."""
-        return (self.content,) if isinstance(self.content, str) else self.content
+        return self.content if isinstance(self.content, tuple) else (self.content,)
 
     @property
     def text(self) -> str:

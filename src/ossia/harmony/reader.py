@@ -17,7 +17,7 @@ _TOLD = frozenset(("system", "developer", "user"))
 _ADDRESS = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?")
 _TO_BEGUN = re.compile(r"( |$)(t|$)(o|$)(=|$)[A-Za-z0-9_.-]*")
 """Any beginning of ` to=` and an address."""
-_TYPE = re.compile(r"[!-~]{1,80}")
+_TYPE = re.compile(r"(?!to=)[!-~]{1,80}")
 _NOTED_CHARS = 200
 
 

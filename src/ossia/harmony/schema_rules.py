@@ -161,7 +161,7 @@ def _is_simple(name: object) -> bool:
 
 def _typed(schema: Schema) -> Schema:
     """Const and enums of no strings become literals; a type list with parts is taken apart."""
-    if schema.get("oneOf") or "$ref" in schema:
+    if (variants := schema.get("oneOf")) and isinstance(variants, list):
         return schema
     schema = dict(schema)
     if "const" in schema:
@@ -193,6 +193,8 @@ def _taken_apart(schema: Schema, names: list[str]) -> Schema:
     """A type list that says more than names, as one nullable type or as oneOf."""
     details = {"object": "properties", "array": "items"}
     solid = [name for name in names if name != "null"]
+    if not names:
+        return _typed(_beside(schema, "type"))
     if len(names) == 1:
         return _typed({**schema, "type": names[0]})
     if not any(details.get(name) in schema for name in solid):

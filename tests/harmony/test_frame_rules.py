@@ -1,0 +1,40 @@
+import pytest
+
+from ossia.errors import RequestError
+from ossia.harmony.frame_rules import FrameRules
+
+TOOLS = {"functions.f": "json", "python": "text"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "called", "may_answer"),
+    [
+        ("auto", TOOLS, True),
+        ("none", {}, True),
+        ("required", TOOLS, False),
+        ("python", {"python": "text"}, False),
+    ],
+)
+def test_the_choice_says_what_may_be_called(choice, called, may_answer):
+    rules = FrameRules(recipients=TOOLS, choice=choice)
+    assert rules.callable == called
+    assert rules.may_answer == may_answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"recipients": {"a b": "json"}}, "is no name"),
+        ({"recipients": {"a\n": "json"}}, "is no name"),
+        ({"recipients": {"f": "xml"}}, "expected json or text"),
+        ({"final_kind": "xml"}, "body kind of the answer"),
+        ({"choice": "g"}, "the tool choice is 'g'"),
+        ({"choice": "required", "recipients": {}}, "no tool is offered"),
+        ({"max_messages": 0}, "must be from 1"),
+        ({"max_messages": 1025}, "must be from 1"),
+        ({"recipients": {f"f{n}": "json" for n in range(1025)}}, "over 1024"),
+    ],
+)
+def test_rules_no_frame_could_finish_are_refused(fields, said):
+    with pytest.raises(RequestError, match=said):
+        FrameRules(**{"recipients": TOOLS, **fields})
