@@ -15,7 +15,7 @@ from ossia.train.tasks.arithmetic import (
 )
 from ossia.train.tasks.task import Setting
 
-EQUATION = re.compile(r"([\d +-]+) = (-?\d+) write (\d+)(?: (carry|borrow) 1)? -> (\d+)")
+LINE = re.compile(r"(ones|tens|hundreds) ([\d +-]+) = (\d+)(?: (carry|borrow) 1)? write (\d+)")
 
 
 def problems(split, count, seed=0):
@@ -36,12 +36,11 @@ def test_every_line_of_the_columns_is_true():
             if line.startswith("so "):
                 assert int(line.removeprefix("so ")) == problem.result
                 continue
-            sides, value, written, moved, shown = EQUATION.fullmatch(line).groups()
+            _, sides, value, moved, shown = LINE.fullmatch(line).groups()
             assert terms(sides) == int(value)
-            found = written + found
-            assert shown == found
-            moved_on = {"carry": 10, "borrow": -10, None: 0}[moved]
-            assert int(written) + moved_on == int(value)
+            assert shown == str(int(value) - (10 if moved == "carry" else 0)) + found
+            assert (" - " in sides) == (problem.sign == "-")
+            found = shown
         assert first.startswith(f"{problem.a} {problem.sign} {problem.b}")
         assert abs(problem.result) == int(found)
 
@@ -75,11 +74,11 @@ def test_efforts_differ_as_stated(sign):
 
 def test_the_columns_of_a_sum_are_those_of_a_school_book():
     assert columns(Problem(37, "+", 48)) == (
-        "37 + 48\n7 + 8 = 15 write 5 carry 1 -> 5\n3 + 4 + 1 = 8 write 8 -> 85"
+        "37 + 48\nones 7 + 8 = 15 carry 1 write 5\ntens 3 + 4 + 1 = 8 write 85"
     )
     assert columns(Problem(27, "-", 90)) == (
-        "27 - 90 = -(90 - 27)\n0 - 7 = -7 write 3 borrow 1 -> 3\n"
-        "9 - 2 - 1 = 6 write 6 -> 63\nso -63"
+        "27 - 90 = -(90 - 27)\nones 10 - 7 = 3 borrow 1 write 3\n"
+        "tens 9 - 2 - 1 = 6 write 63\nso -63"
     )
 
 

@@ -24,7 +24,7 @@ def taught(vocabulary, made, weight):
 def test_the_answer_counts_whole_and_the_question_a_tenth(vocabulary):
     made = lesson(vocabulary, dialogue(Problem(3, "+", 4)))
     assert taught(vocabulary, made, 1.0) == (
-        "<|channel|>analysis<|message|>3 + 4\n3 + 4 = 7 write 7 -> 7<|end|>"
+        "<|channel|>analysis<|message|>3 + 4\nones 3 + 4 = 7 write 7<|end|>"
         "<|start|>assistant<|channel|>final<|message|>7<|return|>"
     )
     assert "3" in taught(vocabulary, made, SAID_WEIGHT)

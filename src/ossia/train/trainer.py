@@ -38,8 +38,8 @@ class Plan:
 
     seed: int
     seconds: float
-    lessons: int = 96
-    """In a batch: about 6,500 tokens, small enough for thousands of steps in an hour."""
+    lessons: int = 48
+    """In a batch: about 3,300 tokens, small enough for thousands of steps in an hour."""
     peak_rate: float = 3e-3
     leg_seconds: float = 240.0
     """Between two checkpoints."""

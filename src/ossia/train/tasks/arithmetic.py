@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from ossia.train.tasks.task import Exchange, Setting, Split, bucket, pick, wordings
+from ossia.train.tasks.task import Exchange, Setting, Split, bucket, pick, vary, wordings
 
-MAX_DIGITS = 3
-TWO_DIGIT_SHARE = 0.4
+PLACES = ("ones", "tens", "hundreds")
+MAX_DIGITS = len(PLACES)
+TWO_DIGIT_SHARE = 0.35
 """Problems of two two-digit numbers; the other lengths share the rest evenly."""
 TEST, TEST_BELOW_100 = 2, 10
 VALIDATION = 2
@@ -36,6 +37,12 @@ SUM_WORDINGS = (
     "what's {a} plus {b}?",
     "Please add {a} and {b}.",
     "Can you tell me what {a} + {b} is?",
+    "what does {a} + {b} make?",
+    "The sum of {a} and {b}",
+    "{a} and {b} together are",
+    "Find {a} + {b}.",
+    "Solve {a} + {b}",
+    "I want to know {a} + {b}.",
     "Could you work out {a} + {b} for me?",
     "{a} plus {b} equals what?",
 )
@@ -58,6 +65,12 @@ DIFFERENCE_WORDINGS = (
     "what's {a} minus {b}?",
     "Please subtract {b} from {a}.",
     "Can you tell me what {a} - {b} is?",
+    "what does {a} - {b} make?",
+    "{a} less {b}",
+    "From {a} take {b}.",
+    "Find {a} - {b}.",
+    "Solve {a} - {b}",
+    "I want to know {a} - {b}.",
     "Could you work out {a} - {b} for me?",
     "{a} minus {b} equals what?",
 )
@@ -118,8 +131,9 @@ def exchange(random: np.random.Generator, problem: Problem, setting: Setting) ->
     """Ask one given problem."""
     every = SUM_WORDINGS if problem.sign == "+" else DIFFERENCE_WORDINGS
     wording = pick(random, wordings(every, setting))
+    question = wording.format(a=problem.a, b=problem.b)
     return Exchange(
-        question=wording.format(a=problem.a, b=problem.b),
+        question=question if setting.reworded else vary(random, question),
         reasoning=reasoning(problem, setting),
         answer=str(problem.result),
     )
@@ -141,26 +155,29 @@ def reasoning(problem: Problem, setting: Setting) -> str | None:
 
 
 def columns(problem: Problem) -> str:
-    """Work from the right, one line a column; each line ends with the digits found so far."""
+    """Work from the right, one line a column; each line ends with all digits found so far."""
     top, bottom = problem.a, problem.b
     first = f"{top} {problem.sign} {bottom}"
     if problem.result < 0:
         top, bottom = bottom, top
         first += f" = -({top} - {bottom})"
-    width = max(len(str(top)), len(str(bottom)))
-    lines, found, carry = [first], "", 0
-    for place in range(width):
-        digits = [number // 10**place % 10 for number in (top, bottom)]
-        term = f" {problem.sign} 1" if carry else ""
-        value = digits[0] + (digits[1] + carry) * (1 if problem.sign == "+" else -1)
-        is_last = place == width - 1 and problem.sign == "+"
-        written, carry = (value, 0) if is_last else (value % 10, int(not 0 <= value <= 9))
-        name = "carry" if problem.sign == "+" else "borrow"
+    places = PLACES[: max(len(str(top)), len(str(bottom)))]
+    lines, found, moved = [first], "", 0
+    for nth, place in enumerate(places):
+        upper, lower = (number // 10**nth % 10 for number in (top, bottom))
+        term = f" {problem.sign} 1" if moved else ""
+        if problem.sign == "+":
+            value = upper + lower + moved
+            moved = int(value > 9 and place != places[-1])
+            written = value - 10 * moved
+        else:
+            borrowed = int(upper < lower + moved)
+            upper += 10 * borrowed
+            value = written = upper - lower - moved
+            moved = borrowed
+        move = f" {'carry' if problem.sign == '+' else 'borrow'} 1" if moved else ""
         found = f"{written}{found}"
-        lines.append(
-            f"{digits[0]} {problem.sign} {digits[1]}{term} = {value} write {written}"
-            f"{f' {name} 1' if carry else ''} -> {found}"
-        )
+        lines.append(f"{place} {upper} {problem.sign} {lower}{term} = {value}{move} write {found}")
     if found != str(problem.result):
         lines.append(f"so {problem.result}")
     return "\n".join(lines)

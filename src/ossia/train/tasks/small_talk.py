@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ossia.train.tasks.task import Exchange, Setting, pick, wordings
+from ossia.train.tasks.task import Exchange, Setting, pick, vary_case, wordings
 
 DATE_SHARE = 0.15
 ME = "I am ossia nano, a tiny demonstration model."
@@ -144,8 +144,9 @@ def draw(random: np.random.Generator, setting: Setting) -> Exchange:
     if random.random() < DATE_SHARE:
         return _date(random, setting)
     intent = INTENTS[int(random.integers(len(INTENTS)))]
+    question = pick(random, wordings(intent.wordings, setting))
     return Exchange(
-        question=pick(random, wordings(intent.wordings, setting)),
+        question=question if setting.reworded else vary_case(random, question),
         reasoning=_reasoning(intent.thought, intent.plan, setting),
         answer=intent.answer,
     )

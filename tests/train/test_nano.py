@@ -1,0 +1,29 @@
+import hashlib
+import json
+import signal
+
+import pytest
+
+from ossia.checkpoint import open_checkpoint
+from ossia.train import nano
+
+
+@pytest.fixture
+def signals_kept():
+    """The command listens to signals; the tests' own listeners come back afterwards."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for each, listener in before.items():
+        signal.signal(each, listener)
+
+
+@pytest.mark.slow
+def test_the_command_leaves_a_checkpoint_and_names_its_files(tmp_path, capsys, signals_kept):
+    nano.main(["--seconds", "0", "--threads", "1", "--out", str(tmp_path)])
+
+    told = json.loads(capsys.readouterr().out)
+    checkpoint = open_checkpoint(tmp_path / "packed")
+    assert checkpoint.config == nano.shape()
+    for name, digest in told["sha256"].items():
+        assert hashlib.sha256((checkpoint.folder / name).read_bytes()).hexdigest() == digest
+    assert told["exact"] == {"low": 0.0, "medium": 0.0, "high": 0.0}  # nothing was learned
