@@ -119,7 +119,7 @@ def shown_by_pattern(vocabulary: Vocabulary) -> Callable[[Sequence[int]], list[s
     )
     header = (
         "(?:^|\ue000assistant)\ue002(?:final|commentary)"
-        "(?: ?\ue003[!-~]{0,67}| (?!to=)[!-~]{1,80}| )?\ue001"
+        "(?: ?\ue003[!-~]{0,67}| (?!to=)[!-~]{1,80})?\ue001"
     )
     shown = re.compile(header + "([^\ue000\ue004\ue005\ue006]*)")
     prompt = re.compile("\ue000(?:system|developer|user)(?=[: ]|[\ue000-\uefff]|$)")

@@ -95,6 +95,7 @@ def test_a_good_header_that_the_ids_stop_in_is_dropped(vocabulary, text):
         ("<|channel|>final<|startoftext|><|message|>x", "a control token stands in the header"),
         ("ok<|channel|>final<|message|>x", "text stands before the channel"),
         (" json<|channel|>final<|message|>x", "the header has words too many"),
+        ("<|channel|>final <|message|>x", "the header has words too many"),
         ("<|channel|>final a b<|message|>x", "the header has words too many"),
         ("<|channel|>final json<|constrain|>json<|message|>x", "the header has words too many"),
         ("<|channel|>final to=python<|message|>x", "an answer has a recipient"),

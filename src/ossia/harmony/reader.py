@@ -231,7 +231,7 @@ def _read_header(segments: _Segments, *, is_implied: bool) -> _Header:
     channel, after = None, []
     if segments.after is not None:
         channel, *after = segments.after.split(" ")
-    if after and not after[-1]:
+    if segments.constrained is not None and after and not after[-1]:
         after.pop()  # the space before CONSTRAIN
     words = before if before and before[0].startswith("to=") else after
     recipient = words.pop(0)[3:] if words and words[0].startswith("to=") else None

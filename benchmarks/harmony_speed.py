@@ -1,0 +1,59 @@
+"""How long do the language's steps take: opening, encoding, laying out a frame, one masked step?
+
+python -m benchmarks.harmony_speed
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+from benchmarks.harmony_conversations import conversation
+from ossia.harmony.frame import Frame, FrameRules
+from ossia.harmony.render import render_prompt
+from ossia.harmony.vocabulary import Vocabulary
+
+ROWS = 201_088
+TOOLS = {f"functions.tool_{number}": "json" for number in range(20)} | {"python": "text"}
+
+
+def best_seconds(act: Callable[[], object], repeats: int = 5) -> float:
+    """The shortest of a few runs: what the work costs when nothing else is in the way."""
+    found = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        act()
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def masked_walk(frame: Frame, ids: list[int]) -> None:
+    """What a sampler asks of the frame for each id."""
+    state = frame.start
+    for token_id in ids:
+        frame.legal(state).mask()
+        state, _ = frame.step(state, token_id)
+
+
+def main() -> None:
+    """Print one line for each question."""
+    opening = best_seconds(Vocabulary.o200k_harmony, repeats=3)
+    vocabulary = Vocabulary.o200k_harmony()
+    rng = random.Random(0)
+    talks = [conversation(rng) for _ in range(50)]
+    prompts = [render_prompt(vocabulary, talk) for talk in talks]
+    rendering = best_seconds(lambda: [render_prompt(vocabulary, talk) for talk in talks])
+    rules = FrameRules(recipients=TOOLS)
+    laying = best_seconds(lambda: Frame(vocabulary, rules, vocab_size=ROWS))
+    frame = Frame(vocabulary, rules, vocab_size=ROWS)
+    body = [rng.randrange(199_998) for _ in range(10_000)]
+    head = [vocabulary.ids.channel, *vocabulary.encode("analysis"), vocabulary.ids.message]
+    masked = best_seconds(lambda: masked_walk(frame, head + body))
+    print(f"open o200k_harmony        {opening:8.2f} s")
+    print(f"render a prompt           {rendering / len(talks) * 1e3:8.2f} ms for "
+          f"{sum(map(len, prompts)) / len(prompts):.0f} ids")  # fmt: skip
+    print(f"lay out a frame, 21 tools {laying * 1e3:8.2f} ms")
+    print(f"one masked step in a body {masked / len(body) * 1e6:8.2f} us")
+
+
+if __name__ == "__main__":
+    main()
