@@ -53,7 +53,7 @@ def models_on_disk() -> list[FoundModel]:
 
 
 def _embedded() -> Path:
-    return Path(str(files("ossia"))) / "models" / "nano"
+    return Path(str(files("ossia") / "models" / "nano"))
 
 
 def _cached() -> list[FoundModel]:
