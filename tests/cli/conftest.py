@@ -41,12 +41,11 @@ def mute_folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """No test sees or touches the user's own files and settings; the judge does the arithmetic."""
+    """No test sees or touches the user's own files and settings."""
     for name in [name for name in os.environ if name.startswith("OSSIA_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("OSSIA_BACKEND", "reference")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     return tmp_path / "home"
 

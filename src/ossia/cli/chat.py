@@ -16,6 +16,7 @@ from ossia.cli.options import (
     open_llm,
     spread,
 )
+from ossia.cli.prompt import read_lines
 from ossia.cli.session import Lines, Session
 from ossia.cli.talk import PlainScreen, Talk
 from ossia.cli.terminal import harmless, is_terminal
@@ -59,8 +60,8 @@ def chat(
 
 def _from_pipe(talk: Talk) -> None:
     lines = Lines()
-    for line in sys.stdin:
-        message = lines.push(line.rstrip("\n"))
+    for line in read_lines(sys.stdin.buffer):
+        message = lines.push(line)
         if message is not None and not talk.enter(message):
             return
     if rest := lines.close():

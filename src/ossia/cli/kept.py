@@ -21,6 +21,8 @@ def save(session: Session, path: str, model: str) -> Path:
     Raises:
         RequestError: something else is there, or it cannot be written.
     """
+    if "\0" in path:
+        raise RequestError("no file has NUL in its name; give another name")
     target = Path(os.path.realpath(os.path.expanduser(path)))
     if os.path.lexists(target):
         try:

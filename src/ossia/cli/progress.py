@@ -60,6 +60,8 @@ class _Bar:
             self._drawn = _rich_progress()
             self._drawn.start()
         if phase not in self._tasks:
+            for task in self._tasks.values():  # what came before is done
+                self._drawn.update(task, completed=1.0)
             self._tasks[phase] = self._drawn.add_task(phase, total=1.0)
         self._drawn.update(self._tasks[phase], completed=share)
 

@@ -1,6 +1,7 @@
-"""Where the words of `ossia run` come from: the argument, what is piped in, or both."""
+"""Where words come from when there is no terminal: the argument, what is piped in, or both."""
 
 import select
+from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
 import typer
@@ -39,12 +40,28 @@ def _read(stdin: BinaryIO) -> str:
     content = stdin.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise RequestError(f"stdin holds more than {MAX_BYTES >> 20} MiB; pipe in less")
+    return _as_text(content).removesuffix("\n")
+
+
+def read_lines(stdin: BinaryIO) -> Iterator[str]:
+    """Lines as they come, without their ends.
+
+    Raises:
+        RequestError: a line is too long or no UTF-8.
+    """
+    while line := stdin.readline(MAX_BYTES + 1):
+        if len(line) > MAX_BYTES:
+            raise RequestError(f"a line of stdin has more than {MAX_BYTES >> 20} MiB; break it up")
+        yield _as_text(line).rstrip("\r\n")
+
+
+def _as_text(content: bytes) -> str:
     try:
-        return content.decode().removesuffix("\n")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"stdin has the byte 0x{content[error.start]:02x} at {error.start}, which is no UTF-8; "
-            "convert the text first, for example with iconv"
+            f"stdin has the byte 0x{content[error.start]:02x} after {error.start} others, which is "
+            "no UTF-8; convert the text first, for example with iconv"
         ) from None
 
 

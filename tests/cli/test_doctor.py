@@ -1,0 +1,67 @@
+"""All that a bug report needs, and nothing heavy behind it."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ossia import __version__
+from ossia.cli import doctor
+from ossia.ops.cpu import isas
+from ossia.ops.select import BACKENDS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _setting(monkeypatch):
+    monkeypatch.setenv("OSSIA_BACKEND", "reference")
+
+
+def test_the_report_names_machine_backends_folders_and_settings(ossia, home):
+    found = json.loads(ossia("doctor", "--json").out)
+    assert found["ossia"] == __version__
+    assert list(found["backends"]) == list(BACKENDS)
+    assert found["backends"]["reference"] is None
+    assert found["cpu"]["isas"] == isas()
+    assert found["cpu"]["isa"] == isas()[0]
+    assert found["cpu"]["threads"] >= 1
+    assert found["folders"]["state"] == str(home / "state")
+    backend = next(each for each in found["settings"] if each["variable"] == "OSSIA_BACKEND")
+    assert (backend["value"], backend["origin"]) == ("reference", "environment")
+
+
+def test_people_read_the_same(ossia):
+    shown = ossia("doctor").out
+    assert "OSSIA_BACKEND" in shown
+    assert "reference, from environment" in shown
+    assert f"ossia {__version__}" in " ".join(shown.split())
+
+
+def test_an_instruction_set_that_is_not_here_is_told(ossia, monkeypatch):
+    monkeypatch.setenv("OSSIA_ISA", "abacus")
+    found = json.loads(ossia("doctor", "--json").out)["cpu"]
+    assert found["isa"] is None
+    assert found["problem"] == f"no kernels for 'abacus' here; choose {', '.join(isas())}"
+    assert "no kernels for 'abacus'" in ossia("doctor").out
+
+
+def test_the_extras_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert doctor.EXTRAS.keys() == extras.keys() - {"dev"}
+    for name, libraries in doctor.EXTRAS.items():
+        assert all(line.startswith(libraries) for line in extras[name])
+
+
+def test_a_system_that_does_not_tell_its_memory_is_no_failure(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "Path", lambda name: tmp_path / "nowhere")
+    assert doctor.memory() == {"total_bytes": None, "available_bytes": None}
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux tells its memory there")
+def test_memory_is_told_in_bytes():
+    sizes = doctor.memory()
+    assert 2**28 < sizes["available_bytes"] < sizes["total_bytes"]
