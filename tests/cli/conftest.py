@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.byte_vocabulary import write_byte_vocabulary
@@ -22,21 +23,36 @@ class Ran:
     err: str
 
 
+def write_model(folder, tensors, *, speaks=True):
+    write_checkpoint(folder, SHAPES["tiny"], tensors, "hugging-face")
+    if speaks:
+        write_byte_vocabulary(folder / "tokenizer.json")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A model that says nonsense in words."""
-    folder = tmp_path_factory.mktemp("models") / "nonsense"
-    write_checkpoint(folder, SHAPES["tiny"], random_tensors(SHAPES["tiny"], 0), "hugging-face")
-    write_byte_vocabulary(folder / "tokenizer.json")
-    return folder
+    tensors = random_tensors(SHAPES["tiny"], 0)
+    return write_model(tmp_path_factory.mktemp("models") / "nonsense", tensors)
 
 
 @pytest.fixture(scope="session")
 def mute_folder(tmp_path_factory):
     """The same without a tokenizer."""
-    folder = tmp_path_factory.mktemp("models") / "mute"
-    write_checkpoint(folder, SHAPES["tiny"], random_tensors(SHAPES["tiny"], 0), "hugging-face")
-    return folder
+    tensors = random_tensors(SHAPES["tiny"], 0)
+    return write_model(tmp_path_factory.mktemp("models") / "mute", tensors, speaks=False)
+
+
+@pytest.fixture(scope="session")
+def endless_folder(tmp_path_factory):
+    """A model that finds all tokens equally likely: at temperature 0 it writes the first for ever.
+
+    The first is the byte 0; what ends a message comes after all bytes.
+    """
+    tensors = dict(random_tensors(SHAPES["tiny"], 0))
+    tensors["head"] = np.zeros_like(tensors["head"])
+    return write_model(tmp_path_factory.mktemp("models") / "endless", tensors)
 
 
 @pytest.fixture(autouse=True)

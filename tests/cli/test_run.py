@@ -4,11 +4,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 FEW = ("--max-tokens", 40, "--seed", 1)
+FOREVER = ("--temperature", "0")
 
 
 def test_the_answer_is_on_stdout_and_the_thinking_on_stderr(ossia, folder):
@@ -124,22 +124,21 @@ def test_the_embedded_model_says_what_it_is(ossia):
 
 
 @pytest.mark.slow
-def test_an_interruption_ends_with_status_130_and_no_trace(folder):
-    command = [sys.executable, "-m", "ossia", "run", "Hi", "-m", str(folder)]
+def test_an_interruption_ends_with_status_130_and_no_trace(endless_folder):
+    command = [sys.executable, "-m", "ossia", "run", "Hi", *FOREVER, "-m", str(endless_folder)]
     how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **how) as process:
         assert process.stderr.readline() == "thinking:\n"
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in err + out
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_ends_it_in_peace(folder):
-    command = [sys.executable, "-m", "ossia", "run", "Hi", "--raw", "-q", "-m", str(folder)]
+def test_a_reader_that_leaves_ends_it_in_peace(endless_folder):
+    options = ("--raw", "-q", *FOREVER, "-m", str(endless_folder))
+    command = [sys.executable, "-m", "ossia", "run", "Hi", *options]
     how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **how) as process:
         assert process.stdout.read(1)
