@@ -268,7 +268,7 @@ JSON = st.recursive(
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     table=st.sampled_from([HUGGING_FACE, VERSION_5, ORIGINAL]),

@@ -216,6 +216,12 @@ def test_refuses_a_tensor_described_with(line, opened):
         opened(file_bytes({"a": line}, bytes(4)))
 
 
+@pytest.mark.parametrize("extent", [3, 5])
+def test_refuses_a_shape_that_does_not_fill_its_bytes(extent, opened):
+    with pytest.raises(CheckpointError, match=rf"shape \[{extent}\] needs {extent} bytes"):
+        opened(file_bytes({"a": entry(shape=[extent])}, bytes(4)))
+
+
 @pytest.mark.parametrize("offsets", [(3, 7), (5, 9)], ids=["overlap", "gap"])
 def test_refuses_tensors_that_do_not_meet(offsets, opened):
     entries = {"a": entry(), "b": entry(offsets=offsets)}
