@@ -120,7 +120,10 @@ def test_a_folder_without_a_tokenizer_is_refused_in_one_line(ossia, mute_folder)
 
 
 def test_the_embedded_model_says_what_it_is(ossia):
-    assert "demonstration model" in ossia("run", "x", "--max-tokens", 1, "--temperature", 0).err
+    ran = ossia("run", "What is 1 + 1?", "--max-tokens", 8)
+    assert ran.code == 0
+    assert "nano is a tiny demonstration model" in ran.err
+    assert "demonstration" not in ossia("run", "Hi", "-q", "--max-tokens", 8).err
 
 
 @pytest.mark.slow

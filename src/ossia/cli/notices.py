@@ -10,10 +10,7 @@ EMBEDDED = "nano"
 def introduce(model: str) -> None:
     """Say of the embedded model that it is a small one, and how to get a large one."""
     if model == EMBEDDED:
-        _say(
-            "this is nano, a tiny demonstration model; "
-            "for gpt-oss-20b give its folder: -m FOLDER (ossia list: what is here)"
-        )
+        _say("nano is a tiny demonstration model; for gpt-oss-20b give its folder: -m FOLDER")
 
 
 def cut_short(reply: Reply, max_tokens: int | None) -> None:

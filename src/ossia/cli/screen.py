@@ -75,6 +75,8 @@ class LiveAnswer:
         """See `Answer.close`."""
         self._end_thinking()
         self._end_writing()
+        if self._num_drawn:
+            self._console.print()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the last lines of the tail: what is taller than the terminal cannot be redrawn."""
