@@ -1,0 +1,112 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+FULL = 1 << 20
+
+
+@pytest.mark.parametrize("counts", [[0], [1], [5], [128], [129], [70, 0, 1, 200]])
+@pytest.mark.parametrize("window", [1, 3, 128, FULL])
+@pytest.mark.parametrize("heads", [(1, 1, 2), (2, 3, 6), (2, 8, 64), (1, 16, 16), (3, 1, 32)])
+def test_agrees_with_the_judge(both, make, assert_near, counts, window, heads):
+    attention = make.attention(sum(counts), heads, window)
+    ours, law = (attention.alone(ops, counts) for ops in both)
+    assert_near(ours, law)
+
+
+def seen_by(ops, make, query, window):
+    """Which keys the query at a position sees: values name their own position."""
+    tokens = query + 3
+    attention = dataclasses.replace(
+        make.attention(tokens, (1, 1, 256), window),
+        query_TKGC=np.zeros((tokens, 1, 1, 256), np.float32),
+        value_TKC=np.eye(tokens, 256, dtype=np.float32)[:, None],
+        sink_H=np.zeros(1, np.float32),
+    )
+    return np.flatnonzero(attention.alone(ops, [tokens])[query]).tolist()
+
+
+@pytest.mark.parametrize("query", [0, 1, 126, 127, 128, 129, 200])
+def test_a_window_of_128_is_128_keys_itself_included(backend, make, query):
+    keys = seen_by(backend, make, query, 128)
+    assert keys == list(range(max(0, query - 127), query + 1))
+
+
+def test_a_full_layer_sees_all_that_came_before(backend, make):
+    assert seen_by(backend, make, 200, FULL) == list(range(201))
+
+
+def test_the_sink_is_a_score_without_a_value(backend, make):
+    """Keys score 0, the sink log 2: it takes two thirds, then a half of the weight."""
+    attention = dataclasses.replace(
+        make.attention(2, (1, 1, 4), 128),
+        query_TKGC=np.zeros((2, 1, 1, 4), np.float32),
+        value_TKC=np.array([[[3, 6, 9, 12]], [[5, 6, 7, 8]]], np.float32),
+        sink_H=np.log(np.array([2], np.float32)),
+    )
+    mixed_TE = attention.alone(backend, [2])
+    np.testing.assert_allclose(mixed_TE, [[1, 2, 3, 4], [2, 3, 4, 5]], rtol=1e-6)
+
+
+def test_the_sink_is_not_divided_as_scores_are(backend, make):
+    """A score of 16/sqrt(16) = 4 against a sink of 4: half of the value."""
+    attention = dataclasses.replace(
+        make.attention(1, (1, 1, 16), 9),
+        query_TKGC=np.ones((1, 1, 1, 16), np.float32),
+        key_TKC=np.ones((1, 1, 16), np.float32),
+        value_TKC=np.full((1, 1, 16), 6, np.float32),
+        sink_H=np.full(1, 4, np.float32),
+    )
+    np.testing.assert_allclose(attention.alone(backend, [1]), 3, rtol=1e-6)
+
+
+def test_great_scores_do_not_overflow(both, make, assert_near):
+    attention = make.attention(90, (2, 2, 16), 128)
+    attention = dataclasses.replace(
+        attention,
+        query_TKGC=attention.query_TKGC * 100,
+        key_TKC=attention.key_TKC * 100,
+        sink_H=attention.sink_H * 1000,
+    )
+    ours, law = (attention.alone(ops, [90]) for ops in both)
+    assert_near(ours, law)
+
+
+CUTS = [[[1] * 150], [[150]], [[100, 1, 1, 1, 40]], [[3, 60], [0, 75]]]
+
+
+@pytest.mark.parametrize("page_tokens", [5, 64])
+@pytest.mark.parametrize("window", [7, 64, FULL])
+@pytest.mark.parametrize("chunks", CUTS)
+def test_steps_on_pages_say_what_the_whole_says(
+    both, make, assert_near, page_tokens, window, chunks
+):
+    attention = make.attention(150, (2, 2, 16), window)
+    backend, judge = both
+    law = attention.alone(judge, [150 // len(chunks)] * len(chunks))
+    assert_near(attention.in_steps(backend, chunks, page_tokens), law)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chunks=st.lists(st.lists(st.integers(0, 40), max_size=5), min_size=1, max_size=3),
+    window=st.integers(1, 70),
+    page_tokens=st.integers(1, 33),
+)
+def test_any_cut_and_any_ring_will_do(both, make, chunks, window, page_tokens):
+    attention = make.attention(90 * len(chunks), (1, 2, 8), window)
+    backend, judge = both
+    law = attention.alone(judge, [90] * len(chunks))
+    ours = attention.in_steps(backend, chunks, page_tokens)
+    np.testing.assert_allclose(ours, law, rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_past_is_read_from_pages(both, make, assert_near):
+    """One token after 4,200: more than the whole window of positions that RoPE was trained on."""
+    attention = make.attention(4201, (1, 2, 16), FULL)
+    backend, judge = both
+    ours, law = (attention.in_steps(ops, [[4200, 1]], 64) for ops in both)
+    assert_near(ours[-1:], law[-1:])
