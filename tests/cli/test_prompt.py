@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 
 import pytest
 import typer
@@ -55,21 +56,28 @@ def test_a_flood_is_refused(monkeypatch):
         read_prompt(None, piped(b"a" * ((1 << 20) + 1)))
 
 
-def test_a_silent_pipe_is_waited_for_in_the_open(monkeypatch, capsys):
+def test_beside_an_argument_a_silent_pipe_is_not_waited_for(monkeypatch, capsys):
     monkeypatch.setattr(prompt, "PATIENCE_SECONDS", 0.0)
     read_end, write_end = os.pipe()
-    real = prompt._arrives
+    with open(read_end) as stdin, open(write_end, "w"):
+        assert read_prompt("Hi", stdin) == "Hi"
+    assert "nothing came from stdin" in capsys.readouterr().err
 
-    def speaks_late(stdin):
-        arrived = real(stdin)
+
+@pytest.mark.parametrize("argument", [None, "-"])
+def test_without_an_argument_the_end_of_the_pipe_is_waited_for(monkeypatch, argument):
+    monkeypatch.setattr(prompt, "PATIENCE_SECONDS", 0.0)
+    read_end, write_end = os.pipe()
+
+    def speak():
         os.write(write_end, b"late")
         os.close(write_end)
-        return arrived
 
-    monkeypatch.setattr(prompt, "_arrives", speaks_late)
+    speaker = threading.Timer(0.2, speak)
+    speaker.start()
     with open(read_end) as stdin:
-        assert read_prompt("Hi", stdin) == "Hi\n\nlate"
-    assert "waiting for the end of stdin" in capsys.readouterr().err
+        assert read_prompt(argument, stdin) == "late"
+    speaker.join()
 
 
 def test_lines_come_one_by_one_without_their_ends():

@@ -25,6 +25,7 @@ from ossia.errors import ContextOverflow, RequestError
 from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool
+from ossia.harmony.o200k import MODEL_ROWS
 from ossia.harmony.render import render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
@@ -36,8 +37,6 @@ from ossia.ops.select import OpsOptions, select_ops
 Progress = Callable[[str, float], None]
 """Told what is being done and how far it is, from 0 to 1."""
 
-O200K_ROWS = 201_088
-"""Rows of the published models' tables: such a folder may lack its tokenizer, we have it."""
 MAX_ANALYSIS_TOKENS = 1 << 20
 
 
@@ -262,7 +261,7 @@ class LLM:
 def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
     if tokenizer is not None:
         return Vocabulary.from_file(tokenizer)
-    return Vocabulary.o200k_harmony() if vocab_size == O200K_ROWS else None
+    return Vocabulary.o200k_harmony() if vocab_size == MODEL_ROWS else None
 
 
 def _rules(spoken: Conversation) -> FrameRules:

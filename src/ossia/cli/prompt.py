@@ -12,11 +12,14 @@ from ossia.errors import RequestError
 MAX_BYTES = 32 << 20
 """Of piped text: more than any context holds."""
 PATIENCE_SECONDS = 1.0
-"""After which a person is told what we wait for."""
+"""How long a silent pipe is waited for when there is a prompt without it."""
 
 
 def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
     """Join the argument and the piped text, with a blank line between; `-` is the piped text alone.
+
+    Beside an argument, a pipe in which nothing stirs is left alone: a caller that never closes it
+    is not waited for.
 
     Raises:
         RequestError: the piped text is too long or no UTF-8.
@@ -25,7 +28,10 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
     named = argument if argument != "-" else None
     piped = None
     if stdin is not None and (argument == "-" or not is_terminal(stdin)):
-        piped = _read(stdin.buffer)
+        if named is None or _arrives(stdin.buffer):
+            piped = _read(stdin.buffer)
+        else:
+            typer.echo("ossia: nothing came from stdin; with - it is waited for", err=True)
     parts = [part for part in (named, piped) if part and part.strip()]
     if not parts:
         raise typer.BadParameter(
@@ -35,8 +41,6 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
 
 
 def _read(stdin: BinaryIO) -> str:
-    if not _arrives(stdin):
-        typer.echo("ossia: waiting for the end of stdin (to give none: < /dev/null)", err=True)
     content = stdin.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise RequestError(f"stdin holds more than {MAX_BYTES >> 20} MiB; pipe in less")
@@ -66,7 +70,7 @@ def _as_text(content: bytes) -> str:
 
 
 def _arrives(stdin: BinaryIO) -> bool:
-    """Whether there is something to read, or an end, before a person would wonder."""
+    """Whether there is something to read, or an end, before patience does."""
     try:
         return bool(select.select([stdin], [], [], PATIENCE_SECONDS)[0])
     except (OSError, ValueError):  # no descriptor to ask

@@ -14,6 +14,9 @@ from tokenizers import Tokenizer
 from ossia.errors import CheckpointError
 from ossia.harmony.byte_bpe import build_tokenizer
 
+MODEL_ROWS = 201_088
+"""Rows of the published models' tables: such a folder may lack its tokenizer, we have it."""
+
 PUBLISHED_BYTES = 27_868_174
 PUBLISHED_SHA256 = "0614fe83cadab421296e664e1f48f4261fa8fef6e03e63bb75c20f38e37d07d3"
 """tokenizer.json as OpenAI publishes it with both models; the table below encodes the same."""
