@@ -39,6 +39,14 @@ def test_closing_a_stream_cancels_and_the_next_request_runs(service):
     assert len(ids_of(service.stream([3], PARAMS, Unguided()))) == 10
 
 
+def test_a_reader_that_walks_away_leaves_nothing_running(service):
+    for _ in service.stream([1, 2], SamplingParams(temperature=0, max_tokens=90), Unguided()):
+        break
+    after = ids_of(service.stream([3], PARAMS, Unguided()))
+    assert len(after) == 10
+    assert service.engine.idle  # the abandoned one had 80 more tokens to write
+
+
 def test_a_refused_request_raises_before_anything_runs(service):
     with pytest.raises(ContextOverflow):
         service.stream([1] * 96, PARAMS, Unguided())

@@ -41,7 +41,7 @@ MAX_ANALYSIS_TOKENS = 1 << 20
 
 
 class ChatStream(Iterator[Event]):
-    """The events of one turn. Closing it early cancels what is left."""
+    """The events of one turn. Closing or dropping it early cancels what is left."""
 
     def __init__(self, events: Iterator[Event], tokens: TokenStream) -> None:
         self._events = events

@@ -37,7 +37,7 @@ class Meter:
     first: float | None = None
     last: float = 0.0
     tokens: int = 0
-    sampled_before_first: int = 0
+    tokens_at_first: int = 0
     reasoning: int = 0
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Meter:
         self.tokens += 1
         self.last = self.clock()
         if self.first is None:
-            self.sampled_before_first = self.tokens
+            self.tokens_at_first = self.tokens
             if not forced:
                 self.first = self.last
 
@@ -58,7 +58,7 @@ class Meter:
         usage = Usage(self.num_prompt, self.tokens, self.reasoning)
         if self.first is None:
             return Finished(reason, usage, Timing())
-        later, seconds = self.tokens - self.sampled_before_first, self.last - self.first
+        later, seconds = self.tokens - self.tokens_at_first, self.last - self.first
         rate = later / seconds if later and seconds > 0 else 0.0
         return Finished(reason, usage, Timing(self.first - self.started, rate))
 

@@ -23,7 +23,7 @@ class _Ticket:
 
 
 class TokenStream(Iterator[TokenEvent]):
-    """The events of one request, up to the one that ends it. Closing it early cancels."""
+    """The events of one request, up to the one that ends it. Closing or dropping it cancels."""
 
     def __init__(self, service: "EngineService", ticket: _Ticket) -> None:
         self._service = service
@@ -43,6 +43,10 @@ class TokenStream(Iterator[TokenEvent]):
         if event.error is not None:
             raise event.error
         return event
+
+    def __del__(self) -> None:
+        """A reader that walked away (a `break` in its loop) leaves nothing running."""
+        self.close()
 
     def close(self) -> None:
         """Cancel the request unless it has ended."""
