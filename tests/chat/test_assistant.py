@@ -169,6 +169,17 @@ def test_refuses_a_model_that_is_not_here(tmp_path):
         LLM(str(tmp_path))
 
 
+def test_refuses_a_scale_that_is_not_a_number(tmp_path):
+    tensors = dict(random_tensors(CONFIG, 2))
+    scales = tensors["layers.1.down_scales"].copy()
+    scales[0, 3, 1] = 255
+    write_checkpoint(
+        tmp_path / "m", CONFIG, {**tensors, "layers.1.down_scales": scales}, "hugging-face"
+    )
+    with pytest.raises(CheckpointError, match=r"scale byte 255 .* at \[0, 3, 1\]"):
+        LLM(str(tmp_path / "m"))
+
+
 def test_refuses_a_backend_that_is_not_here(folder):
     with pytest.raises(UnsupportedDevice, match="choose reference, cpu, torch"):
         LLM(str(folder), backend="abacus")

@@ -90,6 +90,8 @@ class LLM:
         progress("open", 0.0)
         self.name = model
         self.checkpoint = open_checkpoint(find_model(model))
+        progress("verify", 0.0)
+        self.checkpoint.tensors.verify_scales()
         self.config = self.checkpoint.config
         self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
         self.ops = select_ops(backend, ops or OpsOptions())

@@ -62,6 +62,16 @@ class Tensors(Mapping[str, Array]):
         elif not name.endswith("_blocks"):
             check_finite(self[name], where=self.source(name))
 
+    def verify_scales(self) -> None:
+        """Look at every MXFP4 scale byte: 600 MB of a 20b, less than a twentieth of its bytes.
+
+        Raises:
+            CheckpointError: one is 255, which is not a number.
+        """
+        for name in self:
+            if name.endswith("_scales"):
+                self.verify(name)
+
     def release(self, name: str) -> None:
         """Give the tensor's resident pages back; a later access reads them again."""
         place = self._places[name]
