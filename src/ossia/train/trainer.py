@@ -26,7 +26,7 @@ BETAS = (0.9, 0.95)
 DECAY = 0.1
 CLIP = 1.0
 WARM_UP = 0.02
-COOL_DOWN = 0.25
+COOL_DOWN = 0.55
 """Shares of the time budget: the rate rises, stays, and falls in a line to 0."""
 LOG_EVERY = 20
 VALIDATE_EVERY = 200
