@@ -99,6 +99,13 @@ def test_raw_text_is_continued_without_a_frame(llm):
     assert completion.token_ids == likeliest.tolist()
 
 
+def test_raw_text_can_be_streamed(llm):
+    params = SamplingParams(temperature=0, max_tokens=16)
+    *pieces, end = llm.generate_stream("abc", params)
+    assert "".join(piece.text for piece in pieces) == llm.generate("abc", params).text
+    assert end.usage.completion_tokens == 16
+
+
 def test_a_raw_stop_string_ends_before_itself(llm):
     whole = llm.generate("abc", SamplingParams(temperature=0, max_tokens=16))
     stop = whole.text[4:6]

@@ -89,6 +89,20 @@ def test_a_stop_string_ends_the_answer_before_it(turn):
     assert (reply.analysis, reply.text, reply.finish_reason) == ("END?", "One ", "stop")
 
 
+def test_what_was_held_back_for_a_stop_string_comes_at_the_end(turn):
+    reply = collect(turn("<|channel|>final<|message|>One EN<|return|>", stop=["END"]))
+    assert (reply.text, reply.finish_reason) == ("One EN", "stop")
+
+
+def test_a_turn_cancelled_before_its_first_token_is_empty(vocabulary):
+    frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
+    stop, meter = StopFinder(()), Meter(lambda: 0.0, num_prompt=1)
+    tokens = iter([TokenEvent(0, None, finish_reason="cancelled")])
+    (end,) = read_turn(tokens, TurnReader(frame, vocabulary, stop), stop, meter)
+    assert (end.reason, end.usage.completion_tokens) == ("cancelled", 0)
+    assert end.timing.tokens_per_second == 0
+
+
 def test_characters_cut_across_tokens_come_out_whole(turn):
     events = turn("<|channel|>final<|message|>ça €!<|return|>")
     assert [event.text for event in events[:-1]] == ["ç", "a", " ", "€", "!"]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from ossia.chat.conversation import ChatMessage, to_conversation
 from ossia.chat.events import Event, Reply, collect
 from ossia.chat.guide import FrameGuide
-from ossia.chat.raw import Completion, RawReader, complete, meaningful_ids, raw_stops, read_raw
+from ossia.chat.raw import (
+    Completion,
+    RawEvent,
+    RawReader,
+    complete,
+    meaningful_ids,
+    raw_stops,
+    read_raw,
+)
 from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, TurnReader, read_turn
 from ossia.checkpoint import open_checkpoint
@@ -40,14 +48,17 @@ Progress = Callable[[str, float], None]
 MAX_ANALYSIS_TOKENS = 1 << 20
 
 
-class ChatStream(Iterator[Event]):
+AnyEvent = TypeVar("AnyEvent", covariant=True)
+
+
+class ChatStream(Iterator[AnyEvent]):
     """The events of one turn. Closing or dropping it early cancels what is left."""
 
-    def __init__(self, events: Iterator[Event], tokens: TokenStream) -> None:
+    def __init__(self, events: Iterator[AnyEvent], tokens: TokenStream) -> None:
         self._events = events
         self._tokens = tokens
 
-    def __next__(self) -> Event:
+    def __next__(self) -> AnyEvent:
         """Wait for the next event; the last one is `Finished`."""
         try:
             return next(self._events)
@@ -132,7 +143,7 @@ class LLM:
         params: SamplingParams | None = None,
         max_analysis_tokens: int | None = None,
         **conversation: Any,
-    ) -> ChatStream:
+    ) -> ChatStream[Event]:
         """Answer a conversation, event by event.
 
         Args:
@@ -195,7 +206,7 @@ class LLM:
 
     def generate_stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
-    ) -> ChatStream:
+    ) -> ChatStream[RawEvent]:
         """Continue raw text or ids, event by event: `Text`, then `Finished`.
 
         Raises:
@@ -240,7 +251,7 @@ class LLM:
 
     def _continue(
         self, prompt: str | Sequence[int], params: SamplingParams
-    ) -> tuple[ChatStream, RawReader]:
+    ) -> tuple[ChatStream[RawEvent], RawReader]:
         ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
         guide = Unguided(
             stop_ids=raw_stops(self.vocabulary),

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.chat.events import Event, Finished, Text, Timing, TokenLogprob, TurnEnd, Usage
+from ossia.chat.events import Finished, Text, Timing, TokenLogprob, TurnEnd, Usage
 from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, named
 from ossia.engine.request import Choice, FinishReason, TokenEvent
 from ossia.harmony.text_decoder import TextDecoder
 from ossia.harmony.vocabulary import Vocabulary
+
+RawEvent = Text | Finished
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class RawReader:
         return Text(rest) if rest else None
 
 
-def read_raw(tokens: Iterator[TokenEvent], reader: RawReader, meter: Meter) -> Iterator[Event]:
+def read_raw(tokens: Iterator[TokenEvent], reader: RawReader, meter: Meter) -> Iterator[RawEvent]:
     """Turn a stream of tokens into `Text` and, at the end, exactly one `Finished`."""
     reason: FinishReason = "cancelled"
     for token in tokens:
@@ -75,14 +77,14 @@ def read_raw(tokens: Iterator[TokenEvent], reader: RawReader, meter: Meter) -> I
     yield meter.finished(reason)
 
 
-def complete(events: Iterator[Event], reader: RawReader) -> Completion:
+def complete(events: Iterator[RawEvent], reader: RawReader) -> Completion:
     """Fold a raw stream into one completion."""
     whole = Completion(token_ids=reader.token_ids)
     for event in events:
         if isinstance(event, Text):
             whole.text += event.text
             whole.logprobs.extend(event.logprobs)
-        elif isinstance(event, Finished):
+        else:
             whole.finish_reason, whole.usage, whole.timing = event.reason, event.usage, event.timing
     return whole
 

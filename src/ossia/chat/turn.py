@@ -22,7 +22,7 @@ from ossia.chat.events import (
 from ossia.chat.stops import StopFinder
 from ossia.engine.request import Choice, FinishReason, TokenEvent
 from ossia.harmony.frame import Frame
-from ossia.harmony.frame_rules import BodyPiece, Closed, FrameEvent, Opened
+from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS
 from ossia.harmony.vocabulary import Vocabulary
 
@@ -102,8 +102,8 @@ class TurnReader:
                 self._arguments, self._logprobs = [], []
             case BodyPiece(text):
                 yield from self._body(text)
-            case Closed(kind):
-                yield from self._close(kind)
+            case _:  # Closed
+                yield from self._close(seen.kind)
 
     def _body(self, text: str) -> Iterator[Event]:
         if self._recipient is not None:

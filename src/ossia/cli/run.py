@@ -78,6 +78,7 @@ def run(
     began = time.monotonic()
     with open_llm(model, machine, quiet=quiet) as llm:
         load_seconds = time.monotonic() - began
+        stream: ChatStream[Event]
         if output.raw:
             stream = llm.generate_stream(question, params)
         else:
@@ -106,14 +107,14 @@ def as_json(model: str, reply: Reply) -> str:
     )
 
 
-def _whole(stream: "ChatStream") -> Reply:
+def _whole(stream: "ChatStream[Event]") -> Reply:
     try:
         return collect(stream)
     finally:
         stream.close()
 
 
-def _stream_out(stream: "ChatStream", *, shows_thinking: bool) -> Reply:
+def _stream_out(stream: "ChatStream[Event]", *, shows_thinking: bool) -> Reply:
     answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking)
 
     def shown() -> Iterable[Event]:
