@@ -23,7 +23,7 @@ class Request:
     """One request, while it runs."""
 
     request_id: int
-    num_prompt: int
+    prompt: list[int]
     tokens: list[int]
     """Prompt and answer so far."""
     max_total: int
@@ -96,7 +96,7 @@ class Engine:
         most = len(prompt) + (params.max_tokens or self.plan.context_length)
         request = Request(
             request_id=self._next_id,
-            num_prompt=len(prompt),
+            prompt=prompt,
             tokens=list(prompt),
             max_total=min(most, self.plan.context_length),
             params=params,
@@ -105,7 +105,7 @@ class Engine:
         )
         self._next_id += 1
         self._requests[request.request_id] = request
-        self._scheduler.add(request.request_id, request.num_prompt)
+        self._scheduler.add(request.request_id, len(prompt))
         self._new.append(request)
         return request.request_id
 
@@ -144,7 +144,7 @@ class Engine:
                     logits_V,
                     request.params,
                     allowed=request.guide.allowed(),
-                    prompt=request.tokens[: request.num_prompt],
+                    prompt=request.prompt,
                     written=request.written,
                     generator=request.generator,
                 )
