@@ -3,40 +3,58 @@
 
 namespace ossia {
 
-#define OSSIA_DECLARE(isa)      \
-  namespace isa {               \
-  extern const Kernels kernels; \
-  }
-OSSIA_DECLARE(plain)
-#ifdef OSSIA_X86
-OSSIA_DECLARE(avx2)
-OSSIA_DECLARE(avx512)
-#endif
-#ifdef OSSIA_ARM64
-OSSIA_DECLARE(neon)
-#endif
+namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace neon {
+extern const Kernels kernels;
+}
+namespace plain {
+extern const Kernels kernels;
+}
 
 namespace {
 
 struct Choice {
-  const Kernels* list[4] = {};
+  const Kernels* list[5] = {};
 
   Choice() {
     const Kernels** next = list;
-#ifdef OSSIA_X86
-    __builtin_cpu_init();  // also asks whether the system saves the wide registers
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl")) {
-      *next++ = &avx512::kernels;
-    }
-    if (has_avx2) *next++ = &avx2::kernels;
+#ifdef OSSIA_HAS_avx512
+    if (has_avx512()) *next++ = &avx512::kernels;
 #endif
-#ifdef OSSIA_ARM64
+#ifdef OSSIA_HAS_avx2
+    if (has_avx2()) *next++ = &avx2::kernels;
+#endif
+#ifdef OSSIA_HAS_neon
     *next++ = &neon::kernels;
 #endif
-    *next = &plain::kernels;
+#ifdef OSSIA_HAS_plain
+    *next++ = &plain::kernels;
+#endif
+    *next = nullptr;
   }
+
+ private:
+#if defined(OSSIA_HAS_avx2) || defined(OSSIA_HAS_avx512)
+  static bool has_avx2() {
+    __builtin_cpu_init();  // also asks whether the system saves the wide registers
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  }
+#endif
+#ifdef OSSIA_HAS_avx512
+  static bool has_avx512() {
+#ifdef OSSIA_EMULATE_AVX512
+    return has_avx2();
+#else
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+#endif
+  }
+#endif
 };
 
 }  // namespace
