@@ -100,6 +100,6 @@ def test_a_file_that_is_no_leg_is_refused(vocabulary, tmp_path):
 def test_the_rate_rises_stays_and_falls():
     assert learning_rate(0.0, 1.0) == 0.0
     assert learning_rate(WARM_UP / 2, 1.0) == pytest.approx(0.5)
-    assert learning_rate(0.5, 1.0) == 1.0
+    assert learning_rate(0.4, 1.0) == 1.0
     assert learning_rate(1 - COOL_DOWN / 2, 1.0) == pytest.approx(0.5)
     assert learning_rate(1.1, 1.0) == 0.0
