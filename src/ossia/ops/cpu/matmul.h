@@ -8,10 +8,12 @@ namespace ossia::OSSIA_ISA {
 constexpr std::size_t kTileRows = 32;
 constexpr std::size_t kTileTokens = 8;
 
+using Sums = Vec[kTileTokens];
+
 // What a tile is added up in: `sums` lane by lane, `total` at the end.
 struct Tile {
   const float* x[kTileTokens];  // the tokens' activations
-  Vec sums[kTileRows][kTileTokens];
+  Sums sums[kTileRows];
   float total[kTileTokens][kTileRows];
 };
 

@@ -50,8 +50,8 @@ inline void widen_block(const std::uint8_t* block, std::uint8_t scale, Vec* out)
   };
   const __m256i nibbles = _mm256_srlv_epi64(twice(block), _mm256_setr_epi64x(0, 0, 4, 4));
   const __m256i code = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
-  const __m256i low = _mm256_shuffle_epi8(twice(mxfp4_bits.low[scale]), code);
-  const __m256i high = _mm256_shuffle_epi8(twice(mxfp4_bits.high[scale]), code);
+  const __m256i low = _mm256_shuffle_epi8(twice(mxfp4_bits.bytes[scale][0]), code);
+  const __m256i high = _mm256_shuffle_epi8(twice(mxfp4_bits.bytes[scale][1]), code);
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   const __m256i first = _mm256_unpacklo_epi8(low, high), last = _mm256_unpackhi_epi8(low, high);
   out[0] = _mm256_castsi256_ps(_mm256_slli_epi32(first, 16));

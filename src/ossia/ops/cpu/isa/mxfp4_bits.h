@@ -7,15 +7,15 @@ namespace ossia::OSSIA_ISA {
 
 struct Mxfp4Bits {
   bf16 value[256][16];
-  std::uint8_t low[256][16], high[256][16];  // the same, byte by byte: for byte shuffles
+  std::uint8_t bytes[256][2][16];  // the same, lower bytes and upper bytes: for byte shuffles
 
-  constexpr Mxfp4Bits() : value{}, low{}, high{} {
+  constexpr Mxfp4Bits() : value{}, bytes{} {
     for (int scale = 0; scale < 256; ++scale) {
       for (int code = 0; code < 16; ++code) {
         const bf16 bits = static_cast<bf16>(size_bits(code & 7, scale) | (code & 8) << 12);
         value[scale][code] = bits;
-        low[scale][code] = static_cast<std::uint8_t>(bits & 255);
-        high[scale][code] = static_cast<std::uint8_t>(bits >> 8);
+        bytes[scale][0][code] = static_cast<std::uint8_t>(bits & 255);
+        bytes[scale][1][code] = static_cast<std::uint8_t>(bits >> 8);
       }
     }
   }
