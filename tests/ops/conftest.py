@@ -9,9 +9,9 @@ import pytest
 
 from ossia.ops import Ops, select_ops
 from ossia.ops.api import Spans, ring_pages
-from ossia.ops.cpu import isas
+from ossia.ops.cpu import CpuOps, isas
 from ossia.ops.mxfp4 import Mxfp4
-from ossia.ops.select import BACKENDS, OpsOptions, why_not
+from ossia.ops.select import BACKENDS, why_not
 from ossia.ops.weights import ExpertWeights, QkvWeights, Rope, RouterWeights
 
 BF16 = ml_dtypes.bfloat16
@@ -27,7 +27,7 @@ def backend(request: pytest.FixtureRequest) -> Ops[Any]:
     name, _, isa = request.param.partition("-")
     if reason := why_not(name):
         pytest.skip(reason)
-    return select_ops(name, OpsOptions(threads=2, isa=isa or "auto"))
+    return CpuOps(2, isa, alone_below=0) if name == "cpu" else select_ops(name)
 
 
 @pytest.fixture

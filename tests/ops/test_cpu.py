@@ -93,7 +93,7 @@ def test_rows_that_lie_at_odd_addresses_are_copied(make, run, assert_near):
 
 
 def test_threads_of_python_take_turns(make):
-    ops, head_VD = CpuOps(2), make.weight(64, 256)
+    ops, head_VD = CpuOps(2, alone_below=0), make.weight(64, 256)
     head = ops.prepare_unembed(np.ones(256, np.float32), head_VD, 1e-5)
     hidden_TD, row_R = make.normal(5, 256), np.arange(5, dtype=np.int32)
     law = ops.unembed(hidden_TD, row_R, head)

@@ -60,7 +60,7 @@ NAMES = ["project_qkv", "project_out", "route", "packed experts", "dense experts
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_token_alone_and_in_company(isa, calls, name):
-    ops = CpuOps(2, isa)
+    ops = CpuOps(2, isa, alone_below=0)
     together = calls[name](ops, np.arange(TOKENS, dtype=np.int32))
     for size in (1, 2, 3, 4, 5, 6, 7, 11):
         for first in {0, 3 * size % (TOKENS - size)}:
@@ -72,7 +72,9 @@ def test_a_token_alone_and_in_company(isa, calls, name):
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_any_number_of_threads(isa, calls, name, threads):
     rows = np.arange(TOKENS, dtype=np.int32)
-    assert_same_bits(calls[name](CpuOps(threads, isa), rows), calls[name](CpuOps(1, isa), rows))
+    assert_same_bits(
+        calls[name](CpuOps(threads, isa, alone_below=0), rows), calls[name](CpuOps(1, isa), rows)
+    )
 
 
 @pytest.mark.parametrize("kv_dtype", ["float32", "bfloat16"])
@@ -82,7 +84,7 @@ def test_attention_in_any_steps_on_any_pages(isa, make, kv_dtype, page_tokens, w
     attention = make.attention(400, (2, 3, 20), window)
     whole = attention.alone(CpuOps(1, isa, kv_dtype), [200, 200])
     for chunks in ([[1] * 200, [200]], [[131, 1, 1, 67], [64, 64, 1]]):
-        ours = attention.in_steps(CpuOps(2, isa, kv_dtype), chunks, page_tokens)
+        ours = attention.in_steps(CpuOps(2, isa, kv_dtype, alone_below=0), chunks, page_tokens)
         assert_same_bits([ours], [whole])
 
 
@@ -96,7 +98,9 @@ def test_attention_in_any_steps_on_any_pages(isa, make, kv_dtype, page_tokens, w
 def test_attention_however_it_is_cut(make, chunks, window, page_tokens, threads):
     attention = make.attention(150 * len(chunks), (1, 2, 18), window)
     whole = attention.alone(CpuOps(1), [150] * len(chunks))
-    assert_same_bits([attention.in_steps(CpuOps(threads), chunks, page_tokens)], [whole])
+    assert_same_bits(
+        [attention.in_steps(CpuOps(threads, alone_below=0), chunks, page_tokens)], [whole]
+    )
 
 
 def test_bfloat16_pages_round_once(make, assert_near):
