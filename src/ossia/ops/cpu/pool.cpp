@@ -1,11 +1,6 @@
 #include "pool.h"
 
-#ifdef _WIN32
-#include <process.h>
-#define getpid _getpid
-#else
 #include <unistd.h>
-#endif
 
 namespace ossia {
 namespace {
