@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ossia.ops.cpu import isas
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
@@ -42,15 +44,34 @@ def build(name: str, *options: str) -> str:
     return f"{folder}/kernels_test"
 
 
+def build_sanitized() -> str:
+    return build("test-sanitize", "-DOSSIA_SANITIZE=ON", f"-DOSSIA_ISAS={';'.join(isas())}")
+
+
 def test_no_kernel_steps_outside_its_arrays():
-    program = build("test-sanitize", "-DOSSIA_SANITIZE=ON")
-    assert "every rule holds" in run(program, UBSAN_OPTIONS="print_stacktrace=1")
+    said = run(build_sanitized(), UBSAN_OPTIONS="print_stacktrace=1")
+    assert "every rule holds" in said
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_no_instruction_set_shares_a_function_with_another(isa):
+    """The linker keeps one copy of a shared inline function, maybe one this CPU cannot run."""
+    folder = Path(build_sanitized()).parent / "CMakeFiles" / f"ossia_{isa}.dir"
+    objects = [str(file) for file in (ROOT / folder).rglob("*.o")]
+    lines = run("nm", "-C", *objects).splitlines()
+    symbols = [words for words in (line.split(maxsplit=2) for line in lines) if len(words) == 3]
+    assert ["T", f"ossia::{isa}::attend(ossia::Attend const&, ossia::Team const&)"] in [
+        words[1:] for words in symbols
+    ]
+    shared = {name for _, kind, name in symbols if kind in "VWu"}
+    strangers = {name for name in shared if f"ossia::{isa}::" not in name}
+    assert strangers <= {"DW.ref.__gxx_personality_v0"}  # a pointer, not code
 
 
 @needs("aarch64-linux-gnu-g++", "qemu-aarch64", package="g++-aarch64-linux-gnu qemu-user")
 def test_arm64_computes_the_same():
     toolchain = "-DCMAKE_TOOLCHAIN_FILE=tests/native/arm64.cmake"
-    program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", toolchain)
+    program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", "-DOSSIA_ISAS=neon", toolchain)
     said = run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", program)
     assert "kernels: neon" in said
     assert "every rule holds" in said
@@ -59,6 +80,6 @@ def test_arm64_computes_the_same():
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86-64 processor")
 @needs("/usr/include/simde/x86/avx512.h", package="libsimde-dev")
 def test_avx512_computes_the_same():
-    said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON"))
+    said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512"))
     assert "kernels: avx512" in said
     assert "every rule holds" in said
