@@ -1,5 +1,6 @@
 """What only the C++ backend promises: its options, its threads, and weights read in place."""
 
+import dataclasses
 import multiprocessing
 import os
 import threading
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from ossia.errors import UnsupportedDevice
+from ossia.ops.api import Spans
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.select import OpsOptions, select_ops
@@ -44,11 +46,11 @@ def test_refuses_to_work_with_no_threads(threads):
         CpuOps(threads)
 
 
-def reads_in_place(make_head, path, array):
+def reads_in_place(make_score, path, array):
     """Whether a change of the file, after the weights were prepared, is seen by the kernel."""
     array.tofile(path)
     mapped = np.memmap(path, array.dtype, "r+", shape=array.shape)
-    score = make_head(mapped)
+    score = make_score(mapped)
     before = score()
     mapped[:] = 0
     return bool(before.any()) and not score().any()
@@ -57,29 +59,27 @@ def reads_in_place(make_head, path, array):
 def test_bfloat16_is_read_from_the_mapped_file(make, tmp_path):
     ops, hidden_TD = CpuOps(1), make.normal(1, 64)
 
-    def make_head(bits):
+    def make_score(bits):
         head = ops.prepare_unembed(np.ones(64, np.float32), bits.view(ml_dtypes.bfloat16), 1e-5)
         return lambda: ops.unembed(hidden_TD, np.zeros(1, np.int32), head)
 
-    assert reads_in_place(make_head, tmp_path / "head", make.weight(8, 64).view(np.uint16))
+    assert reads_in_place(make_score, tmp_path / "head", make.weight(8, 64).view(np.uint16))
 
 
 def test_packed_experts_are_read_from_the_mapped_file(make, tmp_path):
-    import dataclasses
-
     ops, weights = CpuOps(1), make.experts(2, 64, 32)
     weights = dataclasses.replace(weights, down_bias_ND=np.zeros((2, 64), np.float32))
     routed = (make.normal(1, 64), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
 
-    def make_head(blocks):
+    def make_score(blocks):
         down = Mxfp4(blocks, weights.down_NDF.scales)
         experts = ops.prepare_experts(dataclasses.replace(weights, down_NDF=down))
         return lambda: ops.mix_experts(np.zeros((1, 64), np.float32), routed, experts)
 
-    assert reads_in_place(make_head, tmp_path / "down", weights.down_NDF.blocks)
+    assert reads_in_place(make_score, tmp_path / "down", weights.down_NDF.blocks)
 
 
-def test_rows_that_lie_at_odd_addresses_are_copied(make, run, assert_near):
+def test_rows_that_lie_at_odd_addresses_are_copied(make):
     head_VD = make.weight(8, 64)
     shifted = np.frombuffer(b"\0" + head_VD.tobytes(), np.uint8)[1:].view(np.uint16)
     assert not shifted.flags.aligned
@@ -134,8 +134,6 @@ def test_after_a_fork_the_child_is_told_rather_than_left_waiting():
 def test_refuses_a_page_that_is_not_there(make):
     attention = make.attention(3, (1, 1, 16), 128)
     ops = CpuOps(1)
-    from ossia.ops.api import Spans
-
     one = np.zeros(1, np.int32)
     spans = Spans(
         first_Q=one, count_Q=one + 3, past_Q=one, page_QP=np.array([[2]], np.int32), window=128

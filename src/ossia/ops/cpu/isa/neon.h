@@ -32,7 +32,8 @@ inline float largest(Vec x) { return vmaxvq_f32(x); }
 // Both bytes of each bfloat16 are looked up, then a long shift widens.
 inline void widen_block(const std::uint8_t* block, std::uint8_t scale, Vec* out) {
   const uint8x16_t bytes = vld1q_u8(block);
-  const uint8x16_t low = vld1q_u8(mxfp4_bits.bytes[scale][0]), high = vld1q_u8(mxfp4_bits.bytes[scale][1]);
+  const uint8x16_t low = vld1q_u8(mxfp4_bits.bytes[scale][0]),
+                   high = vld1q_u8(mxfp4_bits.bytes[scale][1]);
   const uint8x16_t even = vandq_u8(bytes, vdupq_n_u8(15)), odd = vshrq_n_u8(bytes, 4);
   const uint8x16_t code[2] = {vzip1q_u8(even, odd), vzip2q_u8(even, odd)};
   for (int i = 0; i < 2; ++i) {
