@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
-from ossia.harmony.reader import read
 
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
@@ -28,6 +27,7 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
 from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
+from ossia.harmony.reader import read
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer
