@@ -1,9 +1,10 @@
 """How far our logits are from transformers' GptOssForCausalLM, in float32, on random checkpoints.
 
-    python -m benchmarks.parity [--backend cpu] [--long 4200] [--json]
+    python -m benchmarks.parity [--backend cpu] [--long 4200] [--wide] [--json]
 
 Every layout, lengths on both sides of the window, whole prompts and token by token. transformers
-reads the packed checkpoint and widens MXFP4 itself, so it judges our unpacking too.
+reads the packed checkpoint and widens MXFP4 itself, so it judges our unpacking too. --wide: two
+layers of the real widths of 20b instead (12 GB of memory).
 """
 
 import argparse
@@ -28,6 +29,12 @@ from ossia.ops.select import OpsOptions, select_ops
 LAYOUTS = ("hugging-face", "dense", "original")
 SHAPE = dataclasses.replace(SHAPES["tiny"], sliding_window=128, num_hidden_layers=4, layer_types=(
     "sliding_attention", "full_attention", "sliding_attention", "full_attention"))  # fmt: skip
+WIDE = dataclasses.replace(
+    SHAPES["20b"],
+    num_hidden_layers=2,
+    layer_types=("sliding_attention", "full_attention"),
+    vocab_size=4096,
+)
 AROUND_THE_WINDOW = (1, 2, 127, 128, 129, 300)
 
 
@@ -80,15 +87,18 @@ def distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def compare(backend: str, options: OpsOptions, long: int) -> Iterator[dict[str, Any]]:
+def compare(
+    backend: str, options: OpsOptions, config: ModelConfig, lengths: Sequence[int]
+) -> Iterator[dict[str, Any]]:
     """One row for each layout, length and way of reading."""
     with tempfile.TemporaryDirectory() as parent:
-        folders = {name: write_random(Path(parent) / name, name) for name in LAYOUTS}
-        for layout in LAYOUTS:
+        layouts = LAYOUTS if config is SHAPE else LAYOUTS[:1]
+        folders = {name: write_random(Path(parent) / name, name, config) for name in layouts}
+        for layout in layouts:
             # the original layout holds the packed one's weights; transformers cannot read it
             judge = published(folders["dense" if layout == "dense" else "hugging-face"])
             model = ours(folders[layout], backend, options)
-            for count in (*AROUND_THE_WINDOW, long):
+            for count in lengths:
                 ids = random_ids(count, model.config.vocab_size)
                 expected = published_logits(judge, ids)
                 row = {
@@ -112,12 +122,13 @@ def main() -> None:
     parser.add_argument("--kv-dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--isa", default="auto")
     parser.add_argument("--long", type=int, default=4200)
+    parser.add_argument("--wide", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    options = OpsOptions(kv_dtype=asked.kv_dtype, isa=asked.isa)
+    lengths = AROUND_THE_WINDOW if asked.wide else (*AROUND_THE_WINDOW, asked.long)
     rows = []
-    for row in compare(
-        asked.backend, OpsOptions(kv_dtype=asked.kv_dtype, isa=asked.isa), asked.long
-    ):
+    for row in compare(asked.backend, options, WIDE if asked.wide else SHAPE, lengths):
         rows.append(row)
         shown = json.dumps(row) if asked.json else "  ".join(str(each) for each in row.values())
         print(shown, flush=True)
