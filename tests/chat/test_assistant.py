@@ -1,6 +1,8 @@
 """`LLM` whole: a random tiny checkpoint with a byte vocabulary, on the real engine."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -152,6 +154,32 @@ def test_a_folder_without_a_tokenizer_opens_for_work_in_ids(tmp_path):
         assert len(llm.generate([1, 2], SamplingParams(max_tokens=5)).token_ids) == 5
         with pytest.raises(RequestError, match=r"no tokenizer\.json"):
             llm.chat("Hi")
+
+
+LEAVES_EARLY = """
+from ossia import LLM, SamplingParams
+llm = LLM({folder!r})
+streams = [llm.generate_stream([1, 2], SamplingParams(seed=seed)) for seed in range(8)]
+for stream in streams:
+    next(stream)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(0)", "del llm"])
+def test_a_program_may_end_while_answers_run(folder, end):
+    script = LEAVES_EARLY.format(folder=str(folder), end=end)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_dropped_model_stops_its_engine_but_not_while_it_is_read(folder):
+    stream = LLM(str(folder)).generate_stream([1, 2], SamplingParams(seed=1, max_tokens=20))
+    assert list(stream)[-1].usage.completion_tokens == 20
+    (thread,) = (each for each in threading.enumerate() if each is stream._tokens._service._thread)
+    del stream
+    thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 def test_refuses_what_does_not_fit(llm):

@@ -1,6 +1,7 @@
 """`LLM`: the one place that assembles checkpoint, backend, model, engine and language."""
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -54,9 +55,10 @@ AnyEvent = TypeVar("AnyEvent", covariant=True)
 class ChatStream(Iterator[AnyEvent]):
     """The events of one turn. Closing or dropping it early cancels what is left."""
 
-    def __init__(self, events: Iterator[AnyEvent], tokens: TokenStream) -> None:
+    def __init__(self, events: Iterator[AnyEvent], tokens: TokenStream, llm: "LLM") -> None:
         self._events = events
         self._tokens = tokens
+        self._llm = llm  # stays open while it is being read
 
     def __next__(self) -> AnyEvent:
         """Wait for the next event; the last one is `Finished`."""
@@ -115,6 +117,8 @@ class LLM:
         )
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
+        # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
+        self._close = weakref.finalize(self, self._service.close)
 
     @property
     def context_length(self) -> int:
@@ -169,7 +173,7 @@ class LLM:
         stop, meter = StopFinder(params.stop), Meter(time.monotonic, len(prompt))
         tokens = self._service.stream(prompt, params, guide)
         reader = TurnReader(frame, vocabulary, stop)
-        return ChatStream(read_turn(tokens, reader, stop, meter), tokens)
+        return ChatStream(read_turn(tokens, reader, stop, meter), tokens, self)
 
     def conversation(
         self,
@@ -233,8 +237,8 @@ class LLM:
         return score(self.model, ids)
 
     def close(self) -> None:
-        """Stop the engine; answers that run end as cancelled."""
-        self._service.close()
+        """Stop the engine; answers that run end as cancelled. Closing twice does no harm."""
+        self._close()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -260,7 +264,7 @@ class LLM:
         reader = RawReader(self.vocabulary, StopFinder(params.stop))
         meter = Meter(time.monotonic, len(ids))
         tokens = self._service.stream(ids, params, guide)
-        return ChatStream(read_raw(tokens, reader, meter), tokens), reader
+        return ChatStream(read_raw(tokens, reader, meter), tokens, self), reader
 
     def _language(self) -> Vocabulary:
         if self.vocabulary is None:

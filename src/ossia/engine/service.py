@@ -94,7 +94,8 @@ class EngineService:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        if threading.current_thread() is not self._thread:  # it may be what collects garbage
+            self._thread.join()
 
     def _run(self) -> None:
         while self._receive():
