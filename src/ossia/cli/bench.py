@@ -162,6 +162,7 @@ def _engine(llm: "LLM", work: Work) -> "Engine":
     options = EngineOptions(
         context_length=llm.context_length,
         max_running=max(work.batches),
+        step_tokens=max(EngineOptions().step_tokens, *work.batches),
         pool_tokens=llm.context_length + max(work.batches) * (work.longest_decode + PAGE_TOKENS),
     )
     return Engine(llm.model, resolve(options, llm.config, PAGE_TOKENS), PAGE_TOKENS)
