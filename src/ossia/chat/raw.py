@@ -47,8 +47,7 @@ class RawReader:
             text = self._decoder.push(choice.token_id)
         else:
             text = self._decoder.close() + self._vocabulary.decode([choice.token_id])
-        scored = choice.logprob == choice.logprob  # not NaN: it was asked for
-        logprobs = (named(choice, self._vocabulary),) if scored else ()
+        logprobs = (named(choice, self._vocabulary),) if choice.is_scored else ()
         shown = self.stop.push(text)
         return Text(shown, logprobs) if shown or logprobs else None
 

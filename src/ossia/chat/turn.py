@@ -84,7 +84,7 @@ class TurnReader:
 
     def push(self, choice: Choice) -> Iterator[Event]:
         """Take in one token."""
-        if self._channel == "final" and choice.logprob == choice.logprob:  # not NaN: was sampled
+        if self._channel == "final" and choice.is_scored:
             self._logprobs.append(named(choice, self._vocabulary))
         self._state, seen = self._frame.step(self._state, choice.token_id)
         for one in seen:

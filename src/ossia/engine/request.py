@@ -116,6 +116,11 @@ class Choice:
     logprob: float = math.nan
     top: tuple[tuple[int, float], ...] = ()
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether its probability was asked for; a forced token has none."""
+        return not math.isnan(self.logprob)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
