@@ -146,5 +146,5 @@ def test_refuses_matrices_that_do_not_belong_together(backend, make):
 
 def test_refuses_one_packed_and_one_dense_matrix(backend, make):
     weights = dataclasses.replace(make.experts(2, 64, 32), down_NDF=make.normal(2, 64, 32))
-    with pytest.raises(ValueError, match="both be MXFP4 or both be dense"):
+    with pytest.raises(ValueError, match="both be MXFP4, both tiles or both dense"):
         backend.prepare_experts(weights)

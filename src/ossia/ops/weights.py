@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ossia.ops.mxfp4 import Mxfp4
+from ossia.ops.tiles import Tiles
 
 Weight: TypeAlias = Any
 """A weight on its way in: a numpy array of any float dtype, often mapped from a file and only
-read, or the backend's own array (a torch parameter keeps its gradient)."""
+read, the backend's own array (a torch parameter keeps its gradient), or its own `Tiles`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,13 @@ class RouterWeights:
 class ExpertWeights:
     """All experts of one layer; even rows of gate_up are gates, odd rows ups of the same channel.
 
-    The two matrices are either both `Mxfp4` or both dense floats, and may be strided views.
+    The two matrices are both `Mxfp4`, both `Tiles` of one backend, or both dense floats, which may
+    be strided views.
     """
 
-    gate_up_NUD: Mxfp4 | Weight
+    gate_up_NUD: Mxfp4 | Tiles | Weight
     gate_up_bias_NU: Weight
-    down_NDF: Mxfp4 | Weight
+    down_NDF: Mxfp4 | Tiles | Weight
     down_bias_ND: Weight
     limit: float
     alpha: float
@@ -95,8 +97,9 @@ def check_experts(weights: ExpertWeights) -> None:
     check_shape("gate_up", weights.gate_up_NUD.shape, (experts, 2 * inner, width))
     check_shape("gate_up bias", weights.gate_up_bias_NU.shape, (experts, 2 * inner))
     check_shape("down bias", weights.down_bias_ND.shape, (experts, width))
-    if isinstance(weights.gate_up_NUD, Mxfp4) != isinstance(weights.down_NDF, Mxfp4):
-        raise ValueError("gate_up and down must both be MXFP4 or both be dense")
+    for kind in (Mxfp4, Tiles):
+        if isinstance(weights.gate_up_NUD, kind) != isinstance(weights.down_NDF, kind):
+            raise ValueError("gate_up and down must both be MXFP4, both tiles or both dense")
 
 
 def check_route(weights: RouterWeights) -> None:
