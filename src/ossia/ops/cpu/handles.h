@@ -1,0 +1,197 @@
+// Weights, pages and spans as Python hands them over: checked once, then only read. Each keeps the
+// arrays it was made of, often a mapped file.
+// The array types are the check of dtype, rank, order and device.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "kernels.h"
+
+namespace ossia {
+
+namespace nb = nanobind;
+
+template <typename T, std::size_t Rank>
+using Array = nb::ndarray<T, nb::ndim<Rank>, nb::c_contig, nb::device::cpu>;
+template <std::size_t Rank>
+using Floats = Array<const float, Rank>;
+template <std::size_t Rank>
+using Ints = Array<const std::int32_t, Rank>;
+using AnyArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+inline void require(bool holds, const char* otherwise) {
+  if (!holds) throw nb::value_error(otherwise);
+}
+
+// One matrix, or a stack of them, as stored.
+struct Stored {
+  AnyArray values, scales;
+  Matrix matrix;  // `rows` and `columns` of one
+  std::size_t count;
+
+  explicit Stored(AnyArray array) : values(std::move(array)) {
+    require(values.ndim() == 2 || values.ndim() == 3,
+            "weights: expected [rows, columns] or a stack");
+    const bool is_f32 = values.dtype() == nb::dtype<float>();
+    require(is_f32 || values.dtype() == nb::dtype<bf16>(),
+            "weights: expected float32, or bfloat16 seen as uint16");
+    take(is_f32 ? Format::f32 : Format::bf16, values.ndim());
+  }
+
+  Stored(Array<const std::uint8_t, 4> blocks, Array<const std::uint8_t, 3> scale)
+      : values(blocks), scales(scale) {
+    require(blocks.shape(3) == 16, "MXFP4 blocks: expected 16 bytes on the last axis");
+    for (int axis = 0; axis < 3; ++axis) {
+      require(blocks.shape(axis) == scale.shape(axis), "MXFP4 blocks and scales: shapes differ");
+    }
+    take(Format::mxfp4, 3);
+    matrix.scales = scale.data();
+    matrix.columns *= 32;
+  }
+
+ private:
+  void take(Format format, std::size_t axes) {
+    count = axes == 3 ? values.shape(0) : 1;
+    matrix = {format, values.data(), nullptr, values.shape(axes - 2), values.shape(axes - 1)};
+  }
+};
+
+struct Qkv {
+  Floats<1> norm_D;
+  Stored query, key, value;
+  Floats<1> query_bias, key_bias, value_bias, frequency;
+  float rope_scale, eps;
+
+  void check() const {
+    const std::size_t D = norm_D.shape(0), X = key.matrix.rows, C = head_dim();
+    for (const Stored* part : {&query, &key, &value}) {
+      require(part->count == 1 && part->matrix.columns == D,
+              "qkv: weights must be as wide as norm");
+    }
+    require(C > 0 && X > 0 && X % C == 0, "qkv: key rows must be whole heads");
+    require(query.matrix.rows % X == 0, "qkv: query rows must be a multiple of key rows");
+    require(value.matrix.rows == X, "qkv: as many value rows as key rows");
+    require(query_bias.shape(0) == query.matrix.rows && key_bias.shape(0) == X &&
+                value_bias.shape(0) == X,
+            "qkv: one bias for each row");
+  }
+  std::size_t head_dim() const { return 2 * frequency.shape(0); }
+};
+
+struct Out {
+  Stored weight_DE;
+  Floats<1> bias_D;
+
+  void check() const {
+    require(weight_DE.count == 1 && bias_D.shape(0) == weight_DE.matrix.rows,
+            "out: one bias for each row");
+  }
+};
+
+struct Router {
+  Floats<1> norm_D;
+  Stored router_ND;
+  Floats<1> bias_N;
+  std::size_t num_active;
+  float eps;
+
+  void check() const {
+    const Matrix& matrix = router_ND.matrix;
+    require(
+        router_ND.count == 1 && matrix.columns == norm_D.shape(0) && matrix.rows == bias_N.shape(0),
+        "router: norm, weight and bias do not fit");
+    require(num_active >= 1 && num_active <= matrix.rows,
+            "router: more active experts than there are");
+  }
+};
+
+struct Experts {
+  Stored gate_up, gate_up_bias, down, down_bias;
+  float limit, alpha;
+
+  std::size_t num_experts() const { return gate_up.count; }
+  std::size_t width() const { return gate_up.matrix.columns; }
+  std::size_t inner() const { return down.matrix.columns; }
+
+  void check() const {
+    const Matrix &up = gate_up.matrix, &low = down.matrix;
+    require(down.count == gate_up.count, "experts: gate_up and down are not as many");
+    require(up.rows == 2 * low.columns && up.columns == low.rows,
+            "experts: gate_up and down do not fit");
+    require(gate_up_bias.count == 1 && gate_up_bias.matrix.rows == num_experts() &&
+                gate_up_bias.matrix.columns == up.rows,
+            "experts: gate_up bias must be [experts, rows]");
+    require(down_bias.count == 1 && down_bias.matrix.rows == num_experts() &&
+                down_bias.matrix.columns == low.rows,
+            "experts: down bias must be [experts, rows]");
+  }
+};
+
+struct Head {
+  Floats<1> norm_D;
+  Stored head_VD;
+  float eps;
+
+  void check() const {
+    require(head_VD.count == 1 && head_VD.matrix.columns == norm_D.shape(0),
+            "head: must be as wide as its norm");
+  }
+};
+
+// One layer's pool of keys [P,K,C,B] and values [P,K,B,C].
+struct Pages {
+  nb::ndarray<nb::ndim<4>, nb::c_contig, nb::device::cpu> key, value;
+  Format format;
+
+  void check() {
+    const bool is_f32 = key.dtype() == nb::dtype<float>();
+    require(is_f32 || key.dtype() == nb::dtype<bf16>(), "pages: expected float32 or uint16");
+    require(value.dtype() == key.dtype(), "pages: keys and values of one type");
+    require(key.shape(0) == value.shape(0) && key.shape(1) == value.shape(1) &&
+                key.shape(2) == value.shape(3) && key.shape(3) == value.shape(2),
+            "pages: expected keys [P,K,C,B] and values [P,K,B,C]");
+    require(key.shape(3) > 0, "pages: a page must hold a token");
+    format = is_f32 ? Format::f32 : Format::bf16;
+  }
+};
+
+struct SpanArrays {
+  Ints<1> first_Q, count_Q, past_Q;
+  Ints<2> page_QP;
+  std::int64_t window;
+
+  // An upper bound of the keys that all queries together look at.
+  std::size_t keys() const {
+    std::size_t sum = 0;
+    for (std::size_t q = 0; q < first_Q.shape(0); ++q) {
+      const std::int64_t last = std::int64_t{past_Q(q)} + count_Q(q);
+      sum += static_cast<std::size_t>(count_Q(q) * std::min(last, window));
+    }
+    return sum;
+  }
+
+  // Every token and page named here exists, and a ring is long enough.
+  void check(std::int64_t T, std::int64_t num_pages, std::int64_t B) const {
+    const std::size_t Q = first_Q.shape(0);
+    const std::int64_t P = page_QP.shape(1);
+    require(count_Q.shape(0) == Q && past_Q.shape(0) == Q && page_QP.shape(0) == Q,
+            "attend: spans must list each sequence once");
+    require(window >= 1, "attend: a query sees at least its own key");
+    for (std::size_t q = 0; q < Q; ++q) {
+      const std::int64_t first = first_Q(q), count = count_Q(q), past = past_Q(q);
+      require(first >= 0 && count >= 0 && past >= 0 && first + count <= T,
+              "attend: a span lies outside the step");
+      require(count == 0 || past + count <= P * B || P * B >= window,
+              "attend: too few pages for the keys a query may see");
+    }
+    for (std::size_t i = 0; i < page_QP.size(); ++i) {
+      require(page_QP.data()[i] >= 0 && page_QP.data()[i] < num_pages, "attend: no such page");
+    }
+  }
+};
+
+}  // namespace ossia
