@@ -186,6 +186,11 @@ def make() -> Make:
 
 
 @pytest.fixture
+def spans_of():
+    return spans
+
+
+@pytest.fixture
 def assert_near():
     """Equal up to float32 sums in another order: 1e-6 is usual, 1e-5 the bound."""
 

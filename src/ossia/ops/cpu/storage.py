@@ -1,9 +1,11 @@
-"""Stored weights -> what the kernels read: in place where they can be, widened where they cannot.
+"""Stored arrays -> what the kernels read: in place where they can be, widened where they cannot.
 
 Knows the number formats; not what a matrix is for.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import ml_dtypes
 import numpy as np
@@ -12,6 +14,25 @@ from numpy.typing import NDArray
 import ossia.ops.cpu._native as _native
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.weights import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class KvPages:
+    """One layer's pool: arrays whose first axis is the page, and the kernels' view of them."""
+
+    arrays: tuple[NDArray[Any], ...]
+    native: _native.Pages
+
+    @classmethod
+    def of(cls, *arrays: NDArray[Any]) -> Self:
+        """Keys, then values."""
+        return cls(arrays, _native.Pages(*arrays))
+
+    def copy(self, source_P: Sequence[int], target_P: Sequence[int]) -> None:
+        """See `Ops.copy_pages`."""
+        for array in self.arrays:
+            for source, target in zip(source_P, target_P, strict=True):
+                array[target] = array[source]
 
 
 def stored(weight: Mxfp4 | Weight) -> _native.Stored:
