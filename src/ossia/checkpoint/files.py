@@ -8,6 +8,7 @@ import os
 import reprlib
 import secrets
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,20 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # renamed, or never made
             partial.unlink()
+
+
+def forget(path: Path, first: int, count: int) -> None:
+    """Ask the system to drop these bytes of a file from its cache; where it can be asked."""
+    if sys.platform == "linux":
+        with open_regular(path) as file:
+            os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
+
+
+def fetch(path: Path) -> None:
+    """Ask the system to have a whole file in its cache soon; where it can be asked."""
+    if sys.platform == "linux":
+        with open_regular(path) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def short(name: object) -> str:

@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.checkpoint.files import open_regular, parse_json, short, written_whole
+from ossia.checkpoint.files import forget, open_regular, parse_json, short, written_whole
 from ossia.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -94,10 +94,11 @@ class SafetensorsFile:
         except (OSError, ValueError) as error:  # ValueError: cut short between the two calls
             raise CheckpointError(f"{path} cannot be mapped: {error}") from error
         self._start = 8 + header_bytes
-        self.entries: Mapping[str, Entry] = MappingProxyType(
-            _read_header(header, self._size - self._start, path)
-        )
+        entries, metadata = _read_header(header, self._size - self._start, path)
+        self.entries: Mapping[str, Entry] = MappingProxyType(entries)
         """The tensors, in the order in which their bytes lie."""
+        self.metadata: Mapping[str, str] = MappingProxyType(metadata)
+        """Free text, for those who wrote it."""
 
     @property
     def tensor_bytes(self) -> int:
@@ -136,6 +137,12 @@ class SafetensorsFile:
         last = (self._start + entry.end) // page * page
         if last > first:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+    def evict(self, name: str) -> None:
+        """Also ask the system to forget them: for what is not going to be read again soon."""
+        self.release(name)
+        entry = self.entries[name]
+        forget(self.path, self._start + entry.begin, entry.end - entry.begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +223,14 @@ def _write_header(tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] 
     return header + b" " * (-len(header) % 8)  # so that the first tensor lies on 8 bytes
 
 
-def _read_header(header: bytes, data_bytes: int, path: Path) -> dict[str, Entry]:
-    """The checked entries in the order of their bytes, which they cover without gap or overlap."""
+def _read_header(
+    header: bytes, data_bytes: int, path: Path
+) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The entries by their bytes, which they cover without gap or overlap, and the free text."""
     if not header.startswith(b"{"):
         raise CheckpointError(f"{path} has no safetensors header; fetch the file again")
     lines = parse_json(header, f"the header of {path}")
-    _check_metadata(lines.pop("__metadata__", {}), path)
+    metadata = _check_metadata(lines.pop("__metadata__", {}), path)
     if not 1 <= len(lines) <= MAX_TENSORS:
         raise CheckpointError(
             f"{path} holds {len(lines)} tensors, not 1 to {MAX_TENSORS}; is this a gpt-oss model?"
@@ -241,13 +250,13 @@ def _read_header(header: bytes, data_bytes: int, path: Path) -> dict[str, Entry]
             f"{path} has {data_bytes} bytes of tensors, but its header describes {reached}; "
             "it is cut short or has a foreign tail: fetch the file again"
         )
-    return dict(entries)
+    return dict(entries), metadata
 
 
-def _check_metadata(metadata: object, path: Path) -> None:
-    """Free text for other programs: held to the format, then forgotten."""
+def _check_metadata(metadata: object, path: Path) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(f"{path}: __metadata__ is not a table of strings; fetch it again")
+    return metadata
 
 
 def _read_entry(where: str, line: object) -> Entry:

@@ -77,6 +77,11 @@ class Tensors(Mapping[str, Array]):
         place = self._places[name]
         place.file.release(place.stored)
 
+    def evict(self, name: str) -> None:
+        """Also ask the system to forget them: for what is not going to be read again soon."""
+        place = self._places[name]
+        place.file.evict(place.stored)
+
 
 def place_tensors(
     files: Mapping[str, SafetensorsFile], config: ModelConfig, layout: Layout, where: str

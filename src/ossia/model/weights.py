@@ -49,7 +49,7 @@ def prepare(
     Args:
         config: the model's shape.
         ops: the backend.
-        tensors: by the names of `checkpoint.layouts`.
+        tensors: by the names of `checkpoint.layouts`, or of `repacking`.
         progress: called with (layers done, layers in all).
     """
     rope = yarn(config)
@@ -72,6 +72,8 @@ def _prepare_layer(
         return tensors[f"layers.{index}.{name}"]
 
     def matrices(name: str) -> Mxfp4 | Weight:
+        if (repacked := f"layers.{index}.{name}") in tensors:
+            return tensors[repacked]
         if f"layers.{index}.{name}_blocks" in tensors:
             return Mxfp4(get(f"{name}_blocks"), get(f"{name}_scales"))
         return get(f"{name}_weight")

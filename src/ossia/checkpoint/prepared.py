@@ -1,0 +1,290 @@
+"""Weights as one backend likes them, kept in one file of named arrays and mapped at later openings.
+
+The container is a safetensors file with checksums and the digest of its source in the header. It
+does not know what the arrays mean, nor who made them.
+"""
+
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ossia.checkpoint.files import fetch, parse_json, short, some, written_whole
+from ossia.checkpoint.safetensors import DTYPES, Array, SafetensorsFile
+from ossia.errors import CheckpointError
+
+KIND, VERSION = "ossia prepared weights", "1"
+PAGE, ALIGNMENT = 4096, 64
+SUFFIX = ".prepared"
+_GAP = "gap."
+"""Begins the names of bytes that only make the next array lie on `ALIGNMENT`."""
+_LINE_BYTES = 320
+"""Of header an array may need: its entry, its checksums, and the gap before it."""
+
+
+def prepared_path(folder: Path, source: Path, layout: str) -> Path:
+    """Where the weights of one checkpoint folder are kept for one layout.
+
+    Args:
+        folder: of all prepared files.
+        source: the checkpoint's folder; its path makes the name, its contents do not.
+        layout: see `Ops.layout`.
+    """
+    real = source.resolve()
+    named = real.parent.parent if real.parent.name == "snapshots" else real
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", named.name)[:60]
+    digest = hashlib.sha256(str(real).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return folder / f"{readable}-{digest}.{layout}{SUFFIX}"
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """Tell a checkpoint from every other one: headers, sizes, dates and a page of each tensor.
+
+    A fine-tune has the headers and sizes of its origin; a page in the middle of each tensor and
+    the date of the file tell them apart without reading them whole.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        file, facts = SafetensorsFile(path), path.stat()
+        line = [path.name, facts.st_size, facts.st_mtime_ns, [*file.metadata.items()]]
+        digest.update(repr(line).encode())
+        for name, entry in file.entries.items():
+            digest.update(repr((name, entry)).encode())
+            digest.update(_bytes(file.view(name))[_middle(entry.end - entry.begin)].data)
+    return digest.hexdigest()
+
+
+class PreparedFile:
+    """A checked, mapped, read-only file of prepared weights; its arrays keep the mapping alive."""
+
+    def __init__(self, path: Path, *, layout: str, source: str) -> None:
+        """Map the file, check its header and three pages of every array.
+
+        Args:
+            path: of the file.
+            layout: that the arrays must have.
+            source: digest of the checkpoint they must come from.
+
+        Raises:
+            CheckpointError: it is damaged, of another version or layout, or of another source.
+        """
+        self.path = path
+        self._file = SafetensorsFile(path)
+        found = [self._file.metadata.get(key) for key in ("kind", "version", "layout", "source")]
+        for what, is_there, expected in zip(
+            ("kind", "version", "layout", "source"),
+            found,
+            (KIND, VERSION, layout, source),
+            strict=True,
+        ):
+            if is_there != expected:
+                raise CheckpointError(
+                    f"{path} is out of date: its {what} is {short(is_there)}, now it is "
+                    f"{short(expected)}"
+                )
+        self.names = tuple(name for name in self._file.entries if not name.startswith(_GAP))
+        self._checksums = self._read_checksums()
+        for name in self.names:
+            self._compare(name, 1, _sampled_checksum(self._file.view(name)))
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays."""
+        return self._file.tensor_bytes
+
+    def view(self, name: str) -> Array:
+        """One array, read-only, over the mapped file.
+
+        Raises:
+            KeyError: none has this name.
+            CheckpointError: the file has become shorter since it was opened.
+        """
+        return self._file.view(name)
+
+    def verify(self, on_array: Callable[[str], None] = lambda name: None) -> None:
+        """Read the whole file and compare every checksum.
+
+        Args:
+            on_array: told each name when its array has passed.
+
+        Raises:
+            CheckpointError: names the first array that is damaged.
+        """
+        for name in self.names:
+            self._compare(name, 0, zlib.crc32(_bytes(self._file.view(name)).data))
+            self._file.release(name)
+            on_array(name)
+
+    def read_ahead(self) -> None:
+        """Ask the system to read the file into its cache; takes as long as the disk does."""
+        fetch(self.path)
+
+    def _read_checksums(self) -> dict[str, list[int]]:
+        text = self._file.metadata.get("checksums", "")
+        found = parse_json(text.encode(), f"the list of checksums of {self.path}")
+        if found.keys() != set(self.names) or not all(
+            isinstance(pair, list) and len(pair) == 2 for pair in found.values()
+        ):
+            raise CheckpointError(f"{self.path} is damaged: its checksums are not of its arrays")
+        return found
+
+    def _compare(self, name: str, place: int, checksum: int) -> None:
+        expected = self._checksums[name][place]
+        if checksum != expected:
+            raise CheckpointError(
+                f"{self.path} is damaged: {short(name)} has the checksum {checksum}, not {expected}"
+            )
+
+
+class ArrayWriter:
+    """Takes the arrays of a prepared file, one after the other."""
+
+    def __init__(self, file: BinaryIO, max_arrays: int) -> None:
+        self._file = file
+        # The header comes last: until then the file begins with zeros, which nobody takes for one.
+        self._start = -(-(2 * PAGE + _LINE_BYTES * max_arrays) // PAGE) * PAGE
+        self._end = 0
+        self._entries: dict[str, object] = {}
+        self._checksums: dict[str, tuple[int, int]] = {}
+        file.seek(self._start)
+
+    def add(self, name: str, array: Array) -> None:
+        """Write one array; nothing of it is kept in memory.
+
+        Raises:
+            ValueError: the name stands twice, or the type is none of the format's.
+        """
+        if name in self._entries or name.startswith(_GAP):
+            raise ValueError(f"the name {name!r} stands twice")
+        if gap := -self._end % ALIGNMENT:
+            self._put(f"{_GAP}{name}", np.zeros(gap, np.uint8))
+        raw = self._put(name, np.ascontiguousarray(array))
+        self._checksums[name] = zlib.crc32(raw.data), _sampled_checksum(raw)
+
+    def finish(self, facts: dict[str, str]) -> None:
+        """Write the header."""
+        checksums = json.dumps(self._checksums, separators=(",", ":"))
+        entries = {"__metadata__": facts | {"checksums": checksums}} | self._entries
+        header = json.dumps(entries, separators=(",", ":")).encode()
+        assert len(header) <= self._start - 8, "more or longer names than there was room for"
+        self._file.seek(0)
+        self._file.write((self._start - 8).to_bytes(8, "little"))
+        self._file.write(header.ljust(self._start - 8))
+
+    def _put(self, name: str, array: Array) -> Array:
+        dtype = next((known for known, kind in DTYPES.items() if kind == array.dtype), None)
+        if dtype is None:
+            raise ValueError(f"{name} is {array.dtype}; expected one of {some(DTYPES)}")
+        raw, begin = _bytes(array), self._end
+        self._end += self._file.write(raw.data)
+        shape, offsets = list(array.shape), [begin, self._end]
+        self._entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        return raw
+
+
+@contextmanager
+def written_prepared(
+    path: Path, *, layout: str, source: str, model: Path, max_arrays: int
+) -> Iterator[ArrayWriter]:
+    """A file that appears under its name when all its arrays are on disk, or not at all.
+
+    Args:
+        path: of the file; its folder must exist.
+        layout: of the arrays.
+        source: digest of the checkpoint they come from.
+        model: the checkpoint's folder, for people.
+        max_arrays: no more may be added.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with written_whole(path) as file:
+        writer = ArrayWriter(file, max_arrays)
+        yield writer
+        facts = {"kind": KIND, "version": VERSION, "layout": layout, "source": source}
+        writer.finish(facts | {"model": str(model)[:PAGE]})
+
+
+@contextmanager
+def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only process that writes this file; wait for another one that does.
+
+    What a writer left that was killed is removed. The lock ends with the process that holds it.
+
+    Args:
+        path: of the file to be written; its folder is made.
+        on_wait: called once if another process is writing it.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(_lock_path(path), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        _remove_partials(path)
+        yield
+
+
+def check_space(path: Path, num_bytes: int) -> None:
+    """Refuse to begin a file that the disk cannot hold.
+
+    Raises:
+        CheckpointError: says how much is needed and what to do.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < num_bytes:
+        raise CheckpointError(
+            f"{path.parent} has {free / 1e9:.1f} GB free, but the prepared weights need "
+            f"{num_bytes / 1e9:.1f}; free some space, choose another folder with "
+            "--prepared-folder, or keep them in memory with --no-prepare"
+        )
+
+
+def remove_prepared(path: Path) -> int:
+    """Delete a prepared file and what belongs to it; return the bytes that were freed."""
+    size = path.stat().st_size if path.exists() else 0
+    path.unlink(missing_ok=True)
+    _lock_path(path).unlink(missing_ok=True)
+    return size
+
+
+def prepared_files(folder: Path) -> list[Path]:
+    """Every prepared file in a folder, which need not exist."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _remove_partials(path: Path) -> None:
+    for partial in path.parent.glob(f".{path.name}.*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def _bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _middle(num_bytes: int) -> slice:
+    first = max(0, (num_bytes - PAGE) // 2)
+    return slice(first, first + PAGE)
+
+
+def _sampled_checksum(array: Array) -> int:
+    raw = _bytes(array)
+    checksum = zlib.crc32(raw[:PAGE].data)
+    checksum = zlib.crc32(raw[_middle(len(raw))].data, checksum)
+    return zlib.crc32(raw[-PAGE:].data, checksum)

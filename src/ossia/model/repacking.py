@@ -1,0 +1,288 @@
+"""Puts a checkpoint's weights into the order its backend reads fastest: once, into a file.
+
+Between the mapped files and `weights.prepare`. It knows which tensor has which role, and neither
+how a backend orders weights nor what a prepared file looks like inside.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ossia.checkpoint.folder import Checkpoint
+from ossia.checkpoint.prepared import (
+    PreparedFile,
+    alone,
+    check_space,
+    prepared_path,
+    source_digest,
+    written_prepared,
+)
+from ossia.checkpoint.safetensors import Array
+from ossia.errors import CheckpointError
+from ossia.ops.api import Ops
+from ossia.ops.mxfp4 import Mxfp4
+from ossia.ops.tiles import Role, Tiles
+from ossia.ops.weights import Weight
+
+SMALLEST_FILE = 2**28
+"""Bytes of repacked weights: less is made anew each time, faster than anyone notices."""
+
+IN_EVERY_LAYER: Mapping[str, Role] = MappingProxyType(
+    {
+        "q_weight": "projection",
+        "k_weight": "projection",
+        "v_weight": "projection",
+        "out_weight": "projection",
+        "gate_up": "gate_up",
+        "down": "down",
+    }
+)
+"""What is repacked in every layer. Experts that are not MXFP4 are read as they are."""
+
+OUTSIDE: Mapping[str, tuple[str, Role]] = MappingProxyType({"head_scan": ("head", "head")})
+"""What is made beside a tensor that stays."""
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and how far it is, from 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One matrix or stack that is repacked."""
+
+    name: str
+    sources: tuple[str, ...]
+    """One float tensor, or MXFP4 blocks and scales."""
+    role: Role
+    num_bytes: int
+    """When it is repacked."""
+
+    @property
+    def layer(self) -> str:
+        """What its name begins with; parts of one layer may lie in one stored tensor."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def arrays(self) -> tuple[str, str]:
+        """Names of the values and the scales in a prepared file."""
+        return f"{self.name}.values", f"{self.name}.scales"
+
+
+class Repacking:
+    """What one backend wants repacked of one checkpoint, and the two ways to get it."""
+
+    def __init__(self, checkpoint: Checkpoint, ops: Ops[Any], layout: str) -> None:
+        self.checkpoint = checkpoint
+        self.ops = ops
+        self.layout = layout
+        self._parts = list(self._find_parts())
+        self.num_bytes = sum(part.num_bytes for part in self._parts)
+        """Of all repacked weights, about."""
+
+    @cached_property
+    def source(self) -> str:
+        """Digest of the checkpoint, taken before its weights are read."""
+        return source_digest(self.checkpoint.files)
+
+    def in_memory(self, progress: Progress) -> dict[str, Tiles]:
+        """Repack everything into memory of this process.
+
+        Raises:
+            CheckpointError: a weight is not one.
+        """
+        return dict(self._repacked(progress, "repack", self.checkpoint.tensors.release))
+
+    def path(self, folder: Path) -> Path:
+        """Where the prepared file is, or would be."""
+        return prepared_path(folder, self.checkpoint.folder, self.layout)
+
+    def open(self, path: Path) -> PreparedFile:
+        """Open the prepared file and see that it holds what this backend wants.
+
+        Raises:
+            CheckpointError: it does not, or is damaged or out of date.
+        """
+        file = PreparedFile(path, layout=self.layout, source=self.source)
+        self.tiles(file)
+        return file
+
+    def tiles(self, file: PreparedFile) -> dict[str, Tiles]:
+        """The repacked weights by our names, as views of the mapped file.
+
+        Raises:
+            CheckpointError: names or shapes are not those of this checkpoint.
+        """
+        expected = {name for part in self._parts for name in part.arrays}
+        if expected != set(file.names):
+            raise CheckpointError(f"{file.path} is out of date: it holds other arrays")
+        found = {}
+        for part in self._parts:
+            values, scales = (file.view(name) for name in part.arrays)
+            rows, columns = self._weight(part).shape[-2:]
+            try:
+                found[part.name] = tiles = Tiles(values, scales, rows, columns)
+            except ValueError as error:
+                raise CheckpointError(f"{file.path} is out of date: {error}") from error
+            if tiles.shape != self._weight(part).shape:
+                raise CheckpointError(f"{file.path} is out of date: {part.name} has another shape")
+        return found
+
+    def write(self, path: Path, progress: Progress) -> None:
+        """Write the prepared file, one matrix at a time; the source is left as soon as it is read.
+
+        Raises:
+            CheckpointError: a weight is not one, or the disk is full.
+        """
+        path.unlink(missing_ok=True)  # of no use any more, and its space is needed
+        check_space(path, self.num_bytes)
+        phase = f"write {self.num_bytes / 1e9:.3g} GB of prepared weights, once"
+        with written_prepared(
+            path,
+            layout=self.layout,
+            source=self.source,
+            model=self.checkpoint.folder,
+            max_arrays=2 * len(self._parts),
+        ) as writer:
+            for name, tiles in self._repacked(progress, phase, self.checkpoint.tensors.evict):
+                writer.add(f"{name}.values", tiles.values)
+                writer.add(f"{name}.scales", tiles.scales)
+
+    def _repacked(
+        self, progress: Progress, phase: str, leave: Callable[[str], None]
+    ) -> Iterator[tuple[str, Tiles]]:
+        done = 0
+        for _, layer in groupby(self._parts, lambda part: part.layer):
+            parts = list(layer)
+            for part in parts:
+                progress(phase, done / self.num_bytes)
+                yield part.name, self._repack(part)
+                done += part.num_bytes
+            for source in (name for part in parts for name in part.sources):
+                leave(source)
+        progress(phase, 1.0)
+
+    def _repack(self, part: _Part) -> Tiles:
+        for source in part.sources:
+            self.checkpoint.tensors.verify(source)
+        try:
+            tiles = self.ops.repack(part.role, self._weight(part))
+        except ValueError as error:
+            source = self.checkpoint.tensors.source(part.sources[0])
+            raise CheckpointError(f"{source} cannot be repacked: {error}") from error
+        assert isinstance(tiles, Tiles), "a backend tiles all matrices of a role or none"
+        return tiles
+
+    def _weight(self, part: _Part) -> Mxfp4 | Weight:
+        return _as_weight([self.checkpoint.tensors[name] for name in part.sources])
+
+    def _find_parts(self) -> Iterator[_Part]:
+        """Those that the backend tiles, in the order of the layers."""
+        tensors = self.checkpoint.tensors
+        sizes: dict[object, int] = {}
+        for name, source, role in _candidates(self.checkpoint.config.num_hidden_layers):
+            packed = (f"{source}_blocks", f"{source}_scales")
+            sources = packed if packed[0] in tensors else (source,)
+            if sources[0] in tensors:
+                arrays = [tensors[each] for each in sources]
+                kind = (role, *((array.shape, array.dtype) for array in arrays))
+                if kind not in sizes:
+                    sizes[kind] = self._tiled_bytes(role, arrays)
+                if sizes[kind]:
+                    yield _Part(name, sources, role, sizes[kind])
+
+    def _tiled_bytes(self, role: Role, arrays: list[Array]) -> int:
+        """How large the weight becomes, by the example of a few rows of zeros; 0: it stays."""
+        *outer, rows, columns = _as_weight(arrays).shape
+        few = 32
+        tail = [array.shape[len(outer) + 1 :] for array in arrays]
+        zeros = [np.zeros((few, *t), a.dtype) for t, a in zip(tail, arrays, strict=True)]
+        tiles = self.ops.repack(role, _as_weight(zeros))
+        if not isinstance(tiles, Tiles):
+            return 0
+        return (tiles.values.nbytes + tiles.scales.nbytes) * -(-rows // few) * math.prod(outer)
+
+
+def _candidates(num_layers: int) -> Iterator[tuple[str, str, Role]]:
+    """Our name of what is repacked, of what it is made of, and its role."""
+    for index in range(num_layers):
+        for name, role in IN_EVERY_LAYER.items():
+            yield f"layers.{index}.{name}", f"layers.{index}.{name}", role
+    for name, (source, role) in OUTSIDE.items():
+        yield name, source, role
+
+
+def _as_weight(arrays: Sequence[Array]) -> Mxfp4 | Weight:
+    return arrays[0] if len(arrays) == 1 else Mxfp4(*arrays)
+
+
+def repacked(
+    checkpoint: Checkpoint,
+    ops: Ops[Any],
+    *,
+    folder: Path | None,
+    progress: Progress,
+    notice: Callable[[str], None],
+) -> Mapping[str, Weight]:
+    """The checkpoint's tensors by our names, with tiles in place of what the backend repacks.
+
+    Args:
+        checkpoint: open; its MXFP4 scales are checked here, unless they were when a file was made.
+        ops: the backend; one without a layout gets the tensors as they are.
+        folder: for the prepared file, which is made if it is missing, damaged or out of date.
+            None, or a small model: repacked into memory.
+        progress: told how far it is.
+        notice: told in one sentence what is not as it should be, and what was done about it.
+
+    Raises:
+        CheckpointError: a weight is not one, or the file does not fit on the disk.
+    """
+    tensors = checkpoint.tensors
+    if ops.layout is None:
+        progress("verify", 0.0)
+        tensors.verify_scales()
+        return tensors
+    work = Repacking(checkpoint, ops, ops.layout)
+    if folder is None or work.num_bytes < SMALLEST_FILE:
+        return {**tensors, **work.in_memory(progress)}
+    path = work.path(folder)
+    try:
+        file = open_or_write(work, path, progress, notice)
+    except OSError as error:
+        notice(
+            f"{path.parent} cannot be written ({error.strerror}), so the weights are prepared in "
+            "memory at every start; choose another folder with --prepared-folder"
+        )
+        return {**tensors, **work.in_memory(progress)}
+    threading.Thread(target=file.read_ahead, name="ossia-read-ahead", daemon=True).start()
+    return {**tensors, **work.tiles(file)}
+
+
+def open_or_write(
+    work: Repacking, path: Path, progress: Progress, notice: Callable[[str], None]
+) -> PreparedFile:
+    """Open the prepared file; make it first when it is missing, damaged or out of date.
+
+    Raises:
+        CheckpointError: it cannot be made: a weight is not one, or the disk is full.
+        OSError: the folder cannot be made or written.
+    """
+    if path.exists():
+        try:
+            return work.open(path)
+        except CheckpointError as error:
+            notice(f"{error}; it is made again")
+    with alone(path, lambda: progress("wait for another process to prepare the weights", 0.0)):
+        if path.exists():
+            with suppress(CheckpointError):
+                return work.open(path)  # someone else has made it by now
+        work.write(path, progress)
+    return work.open(path)
