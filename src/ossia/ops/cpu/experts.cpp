@@ -7,6 +7,7 @@
 #include "declare.h"
 #include "isa/exp.h"
 #include "matmul.h"
+#include "tiles.h"
 
 namespace ossia::OSSIA_ISA {
 namespace {
@@ -58,14 +59,8 @@ struct Sorted {
   }
 };
 
-// inner[f] = swiglu of one token's tile: gates and ups alternate; both 16 long, filled with zeros.
-void activate(const float* total, const MixExperts& job, std::size_t expert, std::size_t row,
-              std::size_t rows, float* out) {
-  float gate[kTileChannels] = {}, up[kTileChannels] = {};
-  for (std::size_t r = 0; r + 1 < rows; r += 2) {
-    gate[r / 2] = total[r] + at(job.gate_up_bias_NU, expert, row + r);
-    up[r / 2] = total[r + 1] + at(job.gate_up_bias_NU, expert, row + r + 1);
-  }
+// gate[f] = swiglu of `channels` gates and ups, up to kTileChannels; both hold whole vectors.
+void swiglu(float* gate, const float* up, const MixExperts& job) {
   const Vec limit = set1(job.limit), one = set1(1.0f);
   for (std::size_t f = 0; f < kTileChannels; f += W) {
     const Vec g = min(limit, load(gate + f));
@@ -73,6 +68,17 @@ void activate(const float* total, const MixExperts& job, std::size_t expert, std
     const Vec sigmoid = div(one, add(one, exp(mul(set1(-job.alpha), g))));
     store(gate + f, mul(mul(g, sigmoid), add(u, one)));
   }
+}
+
+// inner[f] = swiglu of one token's tile, in which gates and ups alternate.
+void activate(const float* total, const MixExperts& job, std::size_t expert, std::size_t row,
+              std::size_t rows, float* out) {
+  float gate[kTileChannels] = {}, up[kTileChannels] = {};
+  for (std::size_t r = 0; r + 1 < rows; r += 2) {
+    gate[r / 2] = total[r] + at(job.gate_up_bias_NU, expert, row + r);
+    up[r / 2] = total[r + 1] + at(job.gate_up_bias_NU, expert, row + r + 1);
+  }
+  swiglu(gate, up, job);
   if (kArranges && job.down_NDF.format == Format::mxfp4) {
     arrange16(gate, out);
   } else {
@@ -97,13 +103,31 @@ void gate_up(const MixExperts& job, const float* x_TD, const Sorted& sorted, con
   }
 }
 
-void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
-  const Range mine = share(job.D, 8, team);
+// out = hidden, in this thread's columns.
+void begin_with_hidden(const MixExperts& job, Range mine) {
   for (std::size_t t = 0; t < job.T; ++t) {
     for (std::size_t d = mine.first; d < mine.last; ++d) {
       job.out_TD[t * job.D + d] = job.hidden_TD[t * job.D + d];
     }
   }
+}
+
+// out += weight * (total + bias), for an expert's items from `first` on.
+template <class Totals>
+void add_down(const MixExperts& job, const std::size_t* item, std::size_t n, std::size_t row,
+              std::size_t rows, std::size_t tokens, const Totals& total) {
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const float weight = job.weight_TA[item[t]];
+    float* out = job.out_TD + item[t] / job.A * job.D + row;
+    for (std::size_t r = 0; r < rows; ++r) {
+      out[r] += weight * (total[t][r] + at(job.down_bias_ND, n, row + r));
+    }
+  }
+}
+
+void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
+  const Range mine = share(job.D, 8, team);
+  begin_with_hidden(job, mine);
   for (std::size_t n = 0; n < job.N; ++n) {
     const std::size_t first = sorted.first[n];
     multiply(
@@ -111,16 +135,92 @@ void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
         [&](std::size_t i) { return job.inner + (first + i) * job.F; },
         [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
             const float (*total)[kTileRows]) {
-          for (std::size_t t = 0; t < tokens; ++t) {
-            const std::size_t item = sorted.item[first + token + t];
-            const float weight = job.weight_TA[item];
-            float* out = job.out_TD + item / job.A * job.D + row;
-            for (std::size_t r = 0; r < rows; ++r) {
-              out[r] += weight * (total[t][r] + at(job.down_bias_ND, n, row + r));
-            }
-          }
+          add_down(job, sorted.item + first + token, n, row, rows, tokens, total);
         });
   }
+}
+
+// An expert's items in passes: visit(expert, item index of its first, tokens).
+template <class Visit>
+void each_pass(const MixExperts& job, const Sorted& sorted, const Visit& visit) {
+  for (std::size_t n = 0; n < job.N; ++n) {
+    for (std::size_t i = sorted.first[n]; i < sorted.first[n + 1]; i += kPassTokens) {
+      visit(n, i, least(kPassTokens, sorted.first[n + 1] - i));
+    }
+  }
+}
+
+// Rounds the normed rows into the order of the experts, a part on each thread.
+void round_outer(const MixExperts& job, const Sorted& sorted, const Team& team) {
+  const Range mine = share(job.T * job.A, 1, team);
+  const Matrix& weights = job.gate_up_NUD;
+  each_pass(job, sorted, [&](std::size_t, std::size_t first, std::size_t tokens) {
+    const Pass pass(job.outer_quantised, weights.blocks(), first, tokens);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      if (first + t < mine.first || first + t >= mine.last) continue;
+      const float* x = job.normed_TD + sorted.item[first + t] / job.A * job.D;
+      round_row(x, job.D, weights.format, pass, t);
+    }
+  });
+}
+
+// Four groups of rows are the gates and ups of 32 channels: one block of what `down` reads.
+void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+  const std::size_t blocks = job.gate_up_NUD.blocks(), inner_blocks = job.down_NDF.blocks();
+  const Range mine = share(inner_blocks, 1, team);
+  alignas(64) GroupTotals total[2];
+  alignas(64) float inner[kPassTokens][kTileBlock];
+  each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+    const Matrix weights = job.gate_up_NUD[n];
+    const Pass outer(job.outer_quantised, blocks, first, tokens);
+    const Pass rounded(job.inner_quantised, inner_blocks, first, tokens);
+    for (std::size_t j = mine.first; j < mine.last; ++j) {
+      for (std::size_t half = 0; half < 2; ++half) {
+        const std::size_t channel = j * kTileBlock + half * kGroup;
+        const std::size_t channels = channel < job.F ? least(kGroup, job.F - channel) : 0;
+        if (channels) {
+          dot_group(weights, 2 * (2 * j + half), outer, total[0]);
+          dot_group(weights, 2 * (2 * j + half) + 1, outer, total[1]);
+        }
+        for (std::size_t t = 0; t < tokens; ++t) {
+          float *gate = total[0][t], *up = total[1][t], *out = inner[t] + half * kGroup;
+          for (std::size_t f = 0; f < channels; ++f) {
+            gate[f] += at(job.gate_up_bias_NU, n, 2 * (channel + f));
+            up[f] += at(job.gate_up_bias_NU, n, 2 * (channel + f) + 1);
+          }
+          if (channels) swiglu(gate, up, job);
+          for (std::size_t f = 0; f < kGroup; ++f) out[f] = f < channels ? gate[f] : 0;
+        }
+      }
+      for (std::size_t t = 0; t < tokens; ++t) {
+        round_block(inner[t], job.down_NDF.format, rounded, j, t);
+      }
+    }
+  });
+}
+
+void down_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+  const std::size_t blocks = job.down_NDF.blocks();
+  const Range mine = share(job.down_NDF.groups, 1, team);
+  begin_with_hidden(job, {least(job.D, mine.first * kGroup), least(job.D, mine.last * kGroup)});
+  alignas(64) GroupTotals total;
+  each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+    const Matrix weights = job.down_NDF[n];
+    const Pass pass(job.inner_quantised, blocks, first, tokens);
+    for (std::size_t group = mine.first; group < mine.last; ++group) {
+      const std::size_t row = group * kGroup;
+      dot_group(weights, group, pass, total);
+      add_down(job, sorted.item + first, n, row, least(kGroup, job.D - row), tokens, total);
+    }
+  });
+}
+
+void mix_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+  round_outer(job, sorted, team);
+  team.meet();
+  gate_up_tiles(job, sorted, team);
+  team.meet();
+  down_tiles(job, sorted, team);
 }
 
 }  // namespace
@@ -151,6 +251,10 @@ void mix_experts(const MixExperts& job, const Team& team) {
   const Sorted sorted(job);
   const bool arranged = kArranges && job.gate_up_NUD.format == Format::mxfp4;
   if (team.index == 0) sorted.sort(job);
+  if (job.gate_up_NUD.is_tiled()) {
+    team.meet();
+    return mix_tiles(job, sorted, team);
+  }
   if (arranged) {
     const Range mine = share(job.T * job.D, 16, team);  // D is a multiple of 32
     for (std::size_t i = mine.first; i < mine.last; i += 16) {

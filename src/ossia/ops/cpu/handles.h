@@ -45,18 +45,44 @@ struct Stored {
   Stored(Array<const std::uint8_t, 4> blocks, Array<const std::uint8_t, 3> scale)
       : values(blocks), scales(scale) {
     require(blocks.shape(3) == 16, "MXFP4 blocks: expected 16 bytes on the last axis");
-    for (int axis = 0; axis < 3; ++axis) {
-      require(blocks.shape(axis) == scale.shape(axis), "MXFP4 blocks and scales: shapes differ");
-    }
+    require_same(blocks, scale, 3);
     take(Format::mxfp4, 3);
     matrix.scales = scale.data();
     matrix.columns *= 32;
+  }
+
+  // Tiles: [n, G, J, 256 or 512] and [n, G, J, 16]; see ops/tiles.py.
+  Stored(Array<const std::uint8_t, 4> tiles, AnyArray scale, std::size_t rows, std::size_t columns)
+      : values(tiles), scales(scale), count(tiles.shape(0)) {
+    const bool is_packed = scale.dtype() == nb::dtype<std::uint8_t>();
+    require(is_packed || scale.dtype() == nb::dtype<std::uint16_t>(),
+            "tiles: expected scales of uint8, or float16 seen as uint16");
+    require(scale.ndim() == 4 && scale.shape(3) == 16 && tiles.shape(3) == (is_packed ? 256 : 512),
+            "tiles: expected 16 scales, and 256 bytes of MXFP4 or 512 of int8");
+    require_same(tiles, scale, 3);
+    const std::size_t groups = tiles.shape(1);
+    require(groups >= (rows + 15) / 16 && groups <= (rows + 15) / 16 + 1 &&
+                tiles.shape(2) == (columns + 31) / 32,
+            "tiles: not as many as rows and columns need");
+    matrix = {is_packed ? Format::tiled_mxfp4 : Format::tiled_int8,
+              tiles.data(),
+              scale.data(),
+              rows,
+              columns,
+              groups};
   }
 
  private:
   void take(Format format, std::size_t axes) {
     count = axes == 3 ? values.shape(0) : 1;
     matrix = {format, values.data(), nullptr, values.shape(axes - 2), values.shape(axes - 1)};
+  }
+
+  template <class Left, class Right>
+  static void require_same(const Left& left, const Right& right, std::size_t axes) {
+    for (std::size_t axis = 0; axis < axes; ++axis) {
+      require(left.shape(axis) == right.shape(axis), "values and scales: shapes differ");
+    }
   }
 };
 
@@ -73,6 +99,8 @@ struct Qkv {
               "qkv: weights must be as wide as norm");
     }
     require(C > 0 && X > 0 && X % C == 0, "qkv: key rows must be whole heads");
+    require(query.matrix.format == key.matrix.format || !query.matrix.is_tiled(),
+            "qkv: tiles of one kind");
     require(query.matrix.rows % X == 0, "qkv: query rows must be a multiple of key rows");
     require(value.matrix.rows == X, "qkv: as many value rows as key rows");
     require(query_bias.shape(0) == query.matrix.rows && key_bias.shape(0) == X &&
@@ -120,8 +148,10 @@ struct Experts {
   void check() const {
     const Matrix &up = gate_up.matrix, &low = down.matrix;
     require(down.count == gate_up.count, "experts: gate_up and down are not as many");
-    require(up.rows == 2 * low.columns && up.columns == low.rows,
+    require(up.rows == 2 * low.columns && up.columns == low.rows && up.format == low.format,
             "experts: gate_up and down do not fit");
+    require(!up.is_tiled() || up.groups == 2 * ((low.columns + 15) / 16),
+            "experts: gates and ups must fill groups of their own");
     require(gate_up_bias.count == 1 && gate_up_bias.matrix.rows == num_experts() &&
                 gate_up_bias.matrix.columns == up.rows,
             "experts: gate_up bias must be [experts, rows]");

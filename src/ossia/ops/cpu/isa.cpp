@@ -42,7 +42,8 @@ struct Choice {
 #if defined(OSSIA_HAS_avx2) || defined(OSSIA_HAS_avx512)
   static bool has_avx2() {
     __builtin_cpu_init();  // also asks whether the system saves the wide registers
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
   }
 #endif
 #ifdef OSSIA_HAS_avx512
@@ -65,17 +66,29 @@ const Kernels* const* kernels_here() {
 }
 
 Matrix Matrix::operator[](std::size_t n) const {
-  const std::size_t count = n * rows * columns;
-  const auto* bytes = static_cast<const std::uint8_t*>(values);
+  const std::size_t numbers = is_tiled() ? groups * blocks() * 512 : rows * columns;
+  std::size_t bytes = 0, scale_bytes = 0;
   switch (format) {
     case Format::f32:
-      return {format, bytes + count * sizeof(float), nullptr, rows, columns};
+      bytes = numbers * sizeof(float);
+      break;
     case Format::bf16:
-      return {format, bytes + count * sizeof(bf16), nullptr, rows, columns};
+      bytes = numbers * sizeof(bf16);
+      break;
     case Format::mxfp4:
+    case Format::tiled_mxfp4:
+      bytes = numbers / 2;
+      scale_bytes = numbers / 32;
+      break;
+    case Format::tiled_int8:
+      bytes = numbers;
+      scale_bytes = numbers / 16;
       break;
   }
-  return {format, bytes + count / 2, scales + count / 32, rows, columns};
+  Matrix one = *this;
+  one.values = static_cast<const std::uint8_t*>(values) + n * bytes;
+  if (scales) one.scales = static_cast<const std::uint8_t*>(scales) + n * scale_bytes;
+  return one;
 }
 
 }  // namespace ossia

@@ -40,8 +40,11 @@ class Machine {
     require_shape(key_TX, T, qkv.key.matrix.rows);
     require_shape(value_TX, T, qkv.key.matrix.rows);
     const std::size_t rows = qkv.query.matrix.rows + 2 * qkv.key.matrix.rows;
-    run(kernels_.project_qkv, T * D * rows, T * (D + C) * sizeof(float), [&](std::byte* scratch) {
+    run(kernels_.project_qkv, T * D * rows, 
+        aligned(T * (D + C) * sizeof(float)) + Quantised::bytes(T, D), [&](std::byte* scratch) {
       float* normed_TD = reinterpret_cast<float*>(scratch);
+      const auto quantised =
+          Quantised::in(scratch + aligned(T * (D + C) * sizeof(float)), T, D);
       return ProjectQkv{hidden_TD.data(),
                         position_T.data(),
                         qkv.norm_D.data(),
@@ -56,6 +59,7 @@ class Machine {
                         qkv.rope_scale,
                         normed_TD,
                         normed_TD + T * D,
+                        quantised,
                         query_TE.data(),
                         key_TX.data(),
                         value_TX.data(),
@@ -111,10 +115,16 @@ class Machine {
             "project_out: mixed does not fit the weights");
     require(hidden_TD.shape(1) == weight.rows, "project_out: hidden does not fit the weights");
     require_shape(out_TD, T, weight.rows);
-    run(kernels_.project_out, T * weight.rows * weight.columns, 0, [&](std::byte*) {
-      return ProjectOut{hidden_TD.data(),  mixed_TE.data(), weight,
-                        out.bias_D.data(), out_TD.data(),   T};
-    });
+    run(kernels_.project_out, T * weight.rows * weight.columns,
+        Quantised::bytes(T, weight.columns), [&](std::byte* scratch) {
+          return ProjectOut{hidden_TD.data(),
+                            mixed_TE.data(),
+                            weight,
+                            out.bias_D.data(),
+                            Quantised::in(scratch, T, weight.columns),
+                            out_TD.data(),
+                            T};
+        });
   }
 
   void route(Floats<2> hidden_TD, const Router& router, Array<float, 2> normed_TD,
@@ -153,11 +163,15 @@ class Machine {
       const std::int32_t expert = expert_TA.data()[i];
       require(expert >= 0 && static_cast<std::size_t>(expert) < N, "mix_experts: no such expert");
     }
-    const std::size_t items = 2 * T * A + N + 1, floats = T * A * F + T * D;
-    const std::size_t bytes = items * sizeof(std::size_t) + floats * sizeof(float);
-    run(kernels_.mix_experts, 3 * T * A * D * F, bytes, [&](std::byte* scratch) {
+    const bool tiled = experts.gate_up.matrix.is_tiled();
+    const std::size_t items = T * A;
+    const std::size_t item_bytes = aligned((items + N + 1) * sizeof(std::size_t));
+    const std::size_t first = aligned(tiled ? Quantised::bytes(items, D) : items * F * 4);
+    const std::size_t second = tiled ? Quantised::bytes(items, F) : T * D * 4;
+    run(kernels_.mix_experts, 3 * items * D * F, item_bytes + first + second,
+        [&](std::byte* scratch) {
       auto* item = reinterpret_cast<std::size_t*>(scratch);
-      auto* inner = reinterpret_cast<float*>(item + items);
+      std::byte *one = scratch + item_bytes, *two = one + first;
       return MixExperts{hidden_TD.data(),
                         normed_TD.data(),
                         expert_TA.data(),
@@ -169,8 +183,10 @@ class Machine {
                         experts.limit,
                         experts.alpha,
                         item,
-                        inner,
-                        inner + T * A * F,
+                        reinterpret_cast<float*>(one),
+                        reinterpret_cast<float*>(two),
+                        Quantised::in(one, items, D),
+                        Quantised::in(two, items, F),
                         out_TD.data(),
                         T,
                         A,
@@ -203,6 +219,9 @@ class Machine {
   }
 
  private:
+  // A size after which the next array begins on a cache line.
+  static constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
   template <typename T>
   static void require_shape(const Array<T, 2>& array, std::size_t rows, std::size_t columns) {
     require(array.shape(0) == rows && array.shape(1) == columns,

@@ -70,8 +70,12 @@ inline void with_rows(const Matrix& matrix, const Use& use) {
     case Format::bf16:
       return use(FloatRows<bf16>{static_cast<const bf16*>(matrix.values), matrix.columns});
     case Format::mxfp4:
-      return use(Mxfp4Rows{static_cast<const std::uint8_t*>(matrix.values), matrix.scales,
+      return use(Mxfp4Rows{static_cast<const std::uint8_t*>(matrix.values),
+                           static_cast<const std::uint8_t*>(matrix.scales),
                            matrix.columns / kBlock});
+    case Format::tiled_mxfp4:
+    case Format::tiled_int8:
+      return;  // see tiles.h
   }
 }
 

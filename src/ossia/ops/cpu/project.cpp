@@ -3,23 +3,45 @@
 
 #include "declare.h"
 #include "matmul.h"
+#include "tiles.h"
 
 namespace ossia::OSSIA_ISA {
 namespace {
 
+// Activations as the weights want them: floats, and, for tiled weights, rounded.
+struct Rows {
+  const float* x;
+  Quantised rounded;
+  std::size_t T;
+};
+
+// For each tile of this thread's rows: finish(row, rows, token, tokens, total[token][row]).
+template <class Finish>
+void each_tile(const Matrix& weight, const Rows& in, const Team& team, const Finish& finish) {
+  const std::size_t columns = weight.columns;
+  if (weight.is_tiled()) {
+    multiply_tiles(weight, share(weight.groups, 1, team), in.rounded, in.T, finish);
+  } else {
+    multiply(
+        weight, share(weight.rows, 8, team), in.T,
+        [&](std::size_t t) { return in.x + t * columns; }, finish);
+  }
+}
+
 // out[t, row] = total + bias[row]
-void project(const Matrix& weight, const float* bias, const float* x, float* out, std::size_t T,
+void project(const Matrix& weight, const float* bias, const Rows& in, float* out,
              const Team& team) {
-  const std::size_t columns = weight.columns, width = weight.rows;
-  multiply(
-      weight, share(width, 8, team), T, [=](std::size_t t) { return x + t * columns; },
-      [=](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
-          const float (*total)[kTileRows]) {
-        for (std::size_t t = 0; t < tokens; ++t) {
-          float* to = out + (token + t) * width + row;
-          for (std::size_t r = 0; r < rows; ++r) to[r] = total[t][r] + (bias ? bias[row + r] : 0);
-        }
-      });
+  const std::size_t width = weight.rows;
+  each_tile(weight, in, team,
+            [=](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
+                const auto& total) {
+              for (std::size_t t = 0; t < tokens; ++t) {
+                float* to = out + (token + t) * width + row;
+                for (std::size_t r = 0; r < rows; ++r) {
+                  to[r] = total[t][r] + (bias ? bias[row + r] : 0);
+                }
+              }
+            });
 }
 
 void rotate(float* x, std::size_t heads, std::size_t C, const float* cosine, const float* sine) {
@@ -51,10 +73,13 @@ void project_qkv(const ProjectQkv& job, const Team& team) {
   for (std::size_t t = mine.first; t < mine.last; ++t) {
     rms_norm(job.hidden_TD + t * D, job.norm_D, job.eps, job.normed_TD + t * D, D);
   }
+  const Matrix& query = job.query_ED;
+  if (query.is_tiled()) round_rows(job.normed_TD, D, job.T, query.format, job.quantised, mine);
   team.meet();
-  project(job.query_ED, job.query_bias_E, job.normed_TD, job.query_TE, job.T, team);
-  project(job.key_XD, job.key_bias_X, job.normed_TD, job.key_TX, job.T, team);
-  project(job.value_XD, job.value_bias_X, job.normed_TD, job.value_TX, job.T, team);
+  const Rows in{job.normed_TD, job.quantised, job.T};
+  project(query, job.query_bias_E, in, job.query_TE, team);
+  project(job.key_XD, job.key_bias_X, in, job.key_TX, team);
+  project(job.value_XD, job.value_bias_X, in, job.value_TX, team);
   team.meet();
   for (std::size_t t = mine.first; t < mine.last; ++t) {
     float* cosine = job.turn_TC + t * C;
@@ -71,17 +96,22 @@ void project_qkv(const ProjectQkv& job, const Team& team) {
 
 void project_out(const ProjectOut& job, const Team& team) {
   const std::size_t D = job.weight_DE.rows, E = job.weight_DE.columns;
-  multiply(
-      job.weight_DE, share(D, 8, team), job.T, [&](std::size_t t) { return job.mixed_TE + t * E; },
-      [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
-          const float (*total)[kTileRows]) {
-        for (std::size_t t = 0; t < tokens; ++t) {
-          const std::size_t place = (token + t) * D + row;
-          for (std::size_t r = 0; r < rows; ++r) {
-            job.out_TD[place + r] = job.hidden_TD[place + r] + (total[t][r] + job.bias_D[row + r]);
-          }
-        }
-      });
+  if (job.weight_DE.is_tiled()) {
+    round_rows(job.mixed_TE, E, job.T, job.weight_DE.format, job.quantised,
+               share(job.T, 1, team));
+    team.meet();
+  }
+  each_tile(job.weight_DE, {job.mixed_TE, job.quantised, job.T}, team,
+            [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
+                const auto& total) {
+              for (std::size_t t = 0; t < tokens; ++t) {
+                const std::size_t place = (token + t) * D + row;
+                for (std::size_t r = 0; r < rows; ++r) {
+                  job.out_TD[place + r] =
+                      job.hidden_TD[place + r] + (total[t][r] + job.bias_D[row + r]);
+                }
+              }
+            });
 }
 
 void unembed(const Unembed& job, const Team& team) {
@@ -91,7 +121,7 @@ void unembed(const Unembed& job, const Team& team) {
     rms_norm(hidden, job.norm_D, job.eps, job.normed_RD + r * job.D, job.D);
   }
   team.meet();
-  project(job.head_VD, nullptr, job.normed_RD, job.logits_RV, job.R, team);
+  project(job.head_VD, nullptr, {job.normed_RD, {}, job.R}, job.logits_RV, team);
 }
 
 }  // namespace ossia::OSSIA_ISA

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import ossia.ops.cpu._native as _native
 from ossia.ops.mxfp4 import Mxfp4
+from ossia.ops.tiles import Tiles
 from ossia.ops.weights import Weight
 
 
@@ -35,8 +36,15 @@ class KvPages:
                 array[target] = array[source]
 
 
-def stored(weight: Mxfp4 | Weight) -> _native.Stored:
-    """One matrix or a stack, without a copy when it is MXFP4, bfloat16 or float32 in order."""
+def stored(weight: Mxfp4 | Tiles | Weight) -> _native.Stored:
+    """One matrix or a stack, without a copy when it is packed, bfloat16 or float32 in order."""
+    if isinstance(weight, Tiles):
+        stack = (-1, *weight.values.shape[-3:])
+        values = _in_order(weight.values).view(np.uint8).reshape(stack)
+        scales = _in_order(weight.scales).reshape(*values.shape[:-1], -1)
+        if not weight.is_packed:
+            scales = scales.view(np.uint16)  # the bits: float16 crosses no border
+        return _native.Stored(values, scales, weight.rows, weight.columns)
     if isinstance(weight, Mxfp4):
         return _native.Stored(_in_order(weight.blocks), _in_order(weight.scales))
     if weight.dtype == ml_dtypes.bfloat16:  # the bits: numpy's bfloat16 crosses no border

@@ -1,0 +1,3 @@
+// Not written for this instruction set yet: the portable version.
+#pragma once
+#include "plain_tiles.h"
