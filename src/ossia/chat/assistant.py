@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,7 +25,7 @@ from ossia.chat.raw import (
 from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, TurnReader, read_turn
 from ossia.checkpoint import open_checkpoint
-from ossia.checkpoint.find import find_model
+from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams, Unguided
@@ -38,13 +38,11 @@ from ossia.harmony.o200k import MODEL_ROWS
 from ossia.harmony.render import render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
+from ossia.model.repacking import Progress, repacked
 from ossia.model.score import score
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and how far it is, from 0 to 1."""
 
 MAX_ANALYSIS_TOKENS = 1 << 20
 
@@ -83,6 +81,7 @@ class LLM:
         backend: str = "auto",
         ops: OpsOptions | None = None,
         engine: EngineOptions | None = None,
+        prepared: str | Path | None = "auto",
         progress: Progress = lambda phase, share: None,
     ) -> None:
         """Open a model.
@@ -92,6 +91,8 @@ class LLM:
             backend: one of `ops.select.BACKENDS`; auto: the fastest that runs here.
             ops: threads, instruction set and type of the kept keys.
             engine: context length, and how many requests run together.
+            prepared: folder for the weights as the backend reads them, written at the first
+                opening of a large model. auto: the user's cache; None: made in memory each time.
             progress: called while the model is being opened.
 
         Raises:
@@ -103,16 +104,24 @@ class LLM:
         progress("open", 0.0)
         self.name = model
         self.checkpoint = open_checkpoint(find_model(model))
-        progress("verify", 0.0)
-        self.checkpoint.tensors.verify_scales()
         self.config = self.checkpoint.config
         self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
         self.ops = select_ops(backend, ops or OpsOptions())
         self.vocabulary = _vocabulary(self.checkpoint.tokenizer_path, self.config.vocab_size)
+        notices: list[str] = []
+        tensors = repacked(
+            self.checkpoint,
+            self.ops,
+            folder=None if prepared is None else prepared_folder(prepared),
+            progress=progress,
+            notice=notices.append,
+        )
+        self.notices = tuple(notices)
+        """What was not as it should be when the model was opened, and what was done about it."""
         weights = prepare(
             self.config,
             self.ops,
-            self.checkpoint.tensors,
+            tensors,
             lambda done, total: progress("prepare", done / total),
         )
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)

@@ -4,9 +4,12 @@ Knows no network: what is not here is not found.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+
+import platformdirs
 
 from ossia.errors import CheckpointError
 
@@ -50,6 +53,15 @@ def find_model(name: str) -> Path:
 def models_on_disk() -> list[FoundModel]:
     """Every model that can be named without a path, the embedded one first."""
     return [FoundModel(EMBEDDED, _embedded()), *_cached()]
+
+
+def prepared_folder(asked: str | Path = "auto") -> Path:
+    """The folder of prepared weights; auto: $OSSIA_HOME/cache, or the system's place for caches."""
+    if asked != "auto":
+        return Path(asked).expanduser()
+    if home := os.environ.get("OSSIA_HOME"):
+        return Path(home).expanduser().absolute() / "cache"
+    return platformdirs.user_cache_path("ossia", appauthor=False)
 
 
 def _embedded() -> Path:

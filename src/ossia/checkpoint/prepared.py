@@ -38,11 +38,7 @@ def prepared_path(folder: Path, source: Path, layout: str) -> Path:
         source: the checkpoint's folder; its path makes the name, its contents do not.
         layout: see `Ops.layout`.
     """
-    real = source.resolve()
-    named = real.parent.parent if real.parent.name == "snapshots" else real
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", named.name)[:60]
-    digest = hashlib.sha256(str(real).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    return folder / f"{readable}-{digest}.{layout}{SUFFIX}"
+    return folder / f"{_stem(source)}.{layout}{SUFFIX}"
 
 
 def source_digest(files: Iterable[Path]) -> str:
@@ -260,9 +256,17 @@ def remove_prepared(path: Path) -> int:
     return size
 
 
-def prepared_files(folder: Path) -> list[Path]:
-    """Every prepared file in a folder, which need not exist."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+def prepared_files(folder: Path, source: Path | None = None) -> list[Path]:
+    """Every prepared file in a folder, which need not exist; or those of one checkpoint alone."""
+    return sorted(folder.glob(f"{'*' if source is None else _stem(source)}.*{SUFFIX}"))
+
+
+def _stem(source: Path) -> str:
+    real = source.resolve()
+    named = real.parent.parent if real.parent.name == "snapshots" else real
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", named.name)[:60]
+    digest = hashlib.sha256(str(real).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{readable}-{digest}"
 
 
 def _lock_path(path: Path) -> Path:

@@ -3,6 +3,7 @@
 import sys
 
 from ossia.chat.events import Reply
+from ossia.cli.terminal import harmless
 
 EMBEDDED = "nano"
 
@@ -10,7 +11,7 @@ EMBEDDED = "nano"
 def introduce(model: str) -> None:
     """Say of the embedded model that it is a small one, and how to get a large one."""
     if model == EMBEDDED:
-        _say("nano is a tiny demonstration model; for gpt-oss-20b give its folder: -m FOLDER")
+        say("nano is a tiny demonstration model; for gpt-oss-20b give its folder: -m FOLDER")
 
 
 def cut_short(reply: Reply, max_tokens: int | None) -> None:
@@ -18,7 +19,7 @@ def cut_short(reply: Reply, max_tokens: int | None) -> None:
     if reply.finish_reason == "length":
         limit = "--max-tokens" if max_tokens is not None else "--context-length"
         written = reply.usage.completion_tokens
-        _say(f"cut off after {written} tokens; raise {limit} for more")
+        say(f"cut off after {written} tokens; raise {limit} for more")
 
 
 def timings(reply: Reply, load_seconds: float) -> None:
@@ -26,13 +27,14 @@ def timings(reply: Reply, load_seconds: float) -> None:
     usage, timing = reply.usage, reply.timing
     waited = timing.time_to_first_token
     rate = f" ({usage.prompt_tokens / waited:.0f} tokens/s)" if waited > 0 else ""
-    _say(f"load    {load_seconds:.2f} s")
-    _say(f"prompt  {usage.prompt_tokens} tokens, first token after {waited:.2f} s{rate}")
-    _say(
+    say(f"load    {load_seconds:.2f} s")
+    say(f"prompt  {usage.prompt_tokens} tokens, first token after {waited:.2f} s{rate}")
+    say(
         f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
         f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"
     )
 
 
-def _say(line: str) -> None:
-    print(f"ossia: {line}", file=sys.stderr, flush=True)
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(f"ossia: {harmless(line)}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """The options that several commands share, each defined once, and the settings they are read from.
 
-The environment is read here and in folders.py, nowhere else. Nothing heavy is imported at the top.
+The environment is read here and in folders.py, and for folders of models in `checkpoint.find`.
+Nothing heavy is imported at the top.
 """
 
 import inspect
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from ossia.cli.folders import HOME
+from ossia.cli.notices import say
 from ossia.cli.progress import loading
 
 if TYPE_CHECKING:
-    from ossia import LLM, SamplingParams
+    from ossia import LLM, OpsOptions, SamplingParams
 
 MODEL, MACHINE, ASKING, SAMPLING = "Model", "Machine", "Asking", "Sampling"
 """Headings in the help."""
@@ -67,6 +69,23 @@ class ModelOptions:
             rich_help_panel=MODEL,
         ),
     ] = "float32"
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            envvar="OSSIA_PREPARE",
+            help="Keep a large model's weights on disk as the backend reads them.",
+            rich_help_panel=MODEL,
+        ),
+    ] = True
+    prepared_folder: Annotated[
+        str,
+        typer.Option(
+            envvar="OSSIA_PREPARED_FOLDER",
+            metavar="FOLDER",
+            help="Where; auto: the user's cache.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")] = (
         False
     )
@@ -113,16 +132,29 @@ def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = Fals
     Raises:
         OssiaError: it cannot be opened, with the reason.
     """
-    with loading(quiet=quiet or model.quiet) as progress:
-        from ossia import LLM, EngineOptions, OpsOptions
+    quiet = quiet or model.quiet
+    with loading(quiet=quiet) as progress:
+        from ossia import LLM, EngineOptions
 
-        return LLM(
+        llm = LLM(
             model.model,
             backend=machine.backend,
-            ops=OpsOptions(threads=machine.threads, isa=machine.isa, kv_dtype=model.kv_dtype),
+            ops=ops_options(model, machine),
             engine=EngineOptions(context_length=model.context_length),
+            prepared=model.prepared_folder if model.prepare else None,
             progress=progress,
         )
+    if not quiet:
+        for notice in llm.notices:
+            say(notice)
+    return llm
+
+
+def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":
+    """What the backend is asked for."""
+    from ossia import OpsOptions
+
+    return OpsOptions(threads=machine.threads, isa=machine.isa, kv_dtype=model.kv_dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,11 @@ class Repacking:
         self.num_bytes = sum(part.num_bytes for part in self._parts)
         """Of all repacked weights, about."""
 
+    @property
+    def is_worth_a_file(self) -> bool:
+        """Whether making it anew each time would be noticed."""
+        return self.num_bytes >= SMALLEST_FILE
+
     @cached_property
     def source(self) -> str:
         """Digest of the checkpoint, taken before its weights are read."""
@@ -251,7 +256,7 @@ def repacked(
         tensors.verify_scales()
         return tensors
     work = Repacking(checkpoint, ops, ops.layout)
-    if folder is None or work.num_bytes < SMALLEST_FILE:
+    if folder is None or not work.is_worth_a_file:
         return {**tensors, **work.in_memory(progress)}
     path = work.path(folder)
     try:
