@@ -65,6 +65,21 @@ class Tiles:
         return (*self.values.shape[:-3], self.rows, self.columns)
 
 
+def empty_tiles(shape: tuple[int, ...], *, packed: bool, pairs: bool) -> Tiles:
+    """Tiles of [..., O, I] to be written; `pairs`: of gates and ups, which fill their own groups."""
+    *outer, rows, columns = shape
+    groups = 2 * -(-rows // (2 * TILE_ROWS)) if pairs else -(-rows // TILE_ROWS)
+    grid = (*outer, groups, -(-columns // BLOCK))
+    return Tiles(
+        np.empty((*grid, PACKED_BYTES), np.uint8)
+        if packed
+        else np.empty((*grid, INT8_BYTES), "i1"),
+        np.empty((*grid, TILE_ROWS), np.uint8 if packed else np.float16),
+        rows,
+        columns,
+    )
+
+
 def tile_mxfp4(packed: Mxfp4, *, gates_and_ups: bool = False) -> Tiles:
     """Change the order, not a value.
 

@@ -4,6 +4,7 @@
 
 namespace ossia::OSSIA_ISA {
 
+void repack(const Repack& job, const Team& team);
 void embed(const Embed& job, const Team& team);
 void project_qkv(const ProjectQkv& job, const Team& team);
 void attend(const Attend& job, const Team& team);

@@ -18,6 +18,22 @@ class Machine {
   std::size_t threads() const { return pool_.threads(); }
   const char* isa() const { return kernels_.isa; }
 
+  // From stored weights to tiles, which are written. False: a value is not finite, or too large.
+  bool repack(const Stored& source, const Stored& target, bool gates_and_ups) {
+    require(target.matrix.is_tiled() && !source.matrix.is_tiled() && target.count == source.count &&
+                target.matrix.rows == source.matrix.rows &&
+                target.matrix.columns == source.matrix.columns,
+            "repack: the tiles are of another shape");
+    require(source.matrix.format != Format::mxfp4 || target.matrix.format == Format::tiled_mxfp4,
+            "repack: MXFP4 becomes tiles of MXFP4 only");
+    bool is_finite = true;
+    const std::size_t numbers = source.count * source.matrix.rows * source.matrix.columns;
+    run(kernels_.repack, numbers, 0, [&](std::byte*) {
+      return Repack{source.matrix, target.matrix, source.count, gates_and_ups, &is_finite};
+    });
+    return is_finite;
+  }
+
   void embed(Ints<1> id_T, const Stored& table, Array<float, 2> out_TD) {
     const Matrix& matrix = table.matrix;
     const std::size_t T = id_T.shape(0);
@@ -40,33 +56,33 @@ class Machine {
     require_shape(key_TX, T, qkv.key.matrix.rows);
     require_shape(value_TX, T, qkv.key.matrix.rows);
     const std::size_t rows = qkv.query.matrix.rows + 2 * qkv.key.matrix.rows;
-    run(kernels_.project_qkv, T * D * rows, 
+    run(kernels_.project_qkv, T * D * rows,
         aligned(T * (D + C) * sizeof(float)) + Quantised::bytes(T, D), [&](std::byte* scratch) {
-      float* normed_TD = reinterpret_cast<float*>(scratch);
-      const auto quantised =
-          Quantised::in(scratch + aligned(T * (D + C) * sizeof(float)), T, D);
-      return ProjectQkv{hidden_TD.data(),
-                        position_T.data(),
-                        qkv.norm_D.data(),
-                        qkv.eps,
-                        qkv.query.matrix,
-                        qkv.key.matrix,
-                        qkv.value.matrix,
-                        qkv.query_bias.data(),
-                        qkv.key_bias.data(),
-                        qkv.value_bias.data(),
-                        qkv.frequency.data(),
-                        qkv.rope_scale,
-                        normed_TD,
-                        normed_TD + T * D,
-                        quantised,
-                        query_TE.data(),
-                        key_TX.data(),
-                        value_TX.data(),
-                        T,
-                        D,
-                        C};
-    });
+          float* normed_TD = reinterpret_cast<float*>(scratch);
+          const auto quantised =
+              Quantised::in(scratch + aligned(T * (D + C) * sizeof(float)), T, D);
+          return ProjectQkv{hidden_TD.data(),
+                            position_T.data(),
+                            qkv.norm_D.data(),
+                            qkv.eps,
+                            qkv.query.matrix,
+                            qkv.key.matrix,
+                            qkv.value.matrix,
+                            qkv.query_bias.data(),
+                            qkv.key_bias.data(),
+                            qkv.value_bias.data(),
+                            qkv.frequency.data(),
+                            qkv.rope_scale,
+                            normed_TD,
+                            normed_TD + T * D,
+                            quantised,
+                            query_TE.data(),
+                            key_TX.data(),
+                            value_TX.data(),
+                            T,
+                            D,
+                            C};
+        });
   }
 
   void attend(Floats<4> query_TKGC, Floats<3> key_TKC, Floats<3> value_TKC, const SpanArrays& spans,
@@ -115,8 +131,8 @@ class Machine {
             "project_out: mixed does not fit the weights");
     require(hidden_TD.shape(1) == weight.rows, "project_out: hidden does not fit the weights");
     require_shape(out_TD, T, weight.rows);
-    run(kernels_.project_out, T * weight.rows * weight.columns,
-        Quantised::bytes(T, weight.columns), [&](std::byte* scratch) {
+    run(kernels_.project_out, T * weight.rows * weight.columns, Quantised::bytes(T, weight.columns),
+        [&](std::byte* scratch) {
           return ProjectOut{hidden_TD.data(),
                             mixed_TE.data(),
                             weight,
@@ -170,30 +186,30 @@ class Machine {
     const std::size_t second = tiled ? Quantised::bytes(items, F) : T * D * 4;
     run(kernels_.mix_experts, 3 * items * D * F, item_bytes + first + second,
         [&](std::byte* scratch) {
-      auto* item = reinterpret_cast<std::size_t*>(scratch);
-      std::byte *one = scratch + item_bytes, *two = one + first;
-      return MixExperts{hidden_TD.data(),
-                        normed_TD.data(),
-                        expert_TA.data(),
-                        weight_TA.data(),
-                        experts.gate_up.matrix,
-                        experts.down.matrix,
-                        experts.gate_up_bias.matrix,
-                        experts.down_bias.matrix,
-                        experts.limit,
-                        experts.alpha,
-                        item,
-                        reinterpret_cast<float*>(one),
-                        reinterpret_cast<float*>(two),
-                        Quantised::in(one, items, D),
-                        Quantised::in(two, items, F),
-                        out_TD.data(),
-                        T,
-                        A,
-                        N,
-                        D,
-                        F};
-    });
+          auto* item = reinterpret_cast<std::size_t*>(scratch);
+          std::byte *one = scratch + item_bytes, *two = one + first;
+          return MixExperts{hidden_TD.data(),
+                            normed_TD.data(),
+                            expert_TA.data(),
+                            weight_TA.data(),
+                            experts.gate_up.matrix,
+                            experts.down.matrix,
+                            experts.gate_up_bias.matrix,
+                            experts.down_bias.matrix,
+                            experts.limit,
+                            experts.alpha,
+                            item,
+                            reinterpret_cast<float*>(one),
+                            reinterpret_cast<float*>(two),
+                            Quantised::in(one, items, D),
+                            Quantised::in(two, items, F),
+                            out_TD.data(),
+                            T,
+                            A,
+                            N,
+                            D,
+                            F};
+        });
   }
 
   void unembed(Floats<2> hidden_TD, Ints<1> row_R, const Head& head, Array<float, 2> logits_RV) {

@@ -7,7 +7,8 @@
 namespace ossia::OSSIA_ISA {
 
 const Kernels kernels = {
-    OSSIA_TEXT(OSSIA_ISA), embed, project_qkv, attend, project_out, route, mix_experts, unembed,
+    OSSIA_TEXT(OSSIA_ISA), repack, embed,       project_qkv, attend,
+    project_out,           route,  mix_experts, unembed,
 };
 
 }  // namespace ossia::OSSIA_ISA

@@ -5,9 +5,9 @@
 
 namespace ossia::OSSIA_ISA {
 
-constexpr std::size_t kGroup = 16;        // rows side by side in a tile
-constexpr std::size_t kPassTokens = 32;   // tokens that one reading of a group serves
-constexpr std::size_t kTileBlock = 32;    // columns of a tile
+constexpr std::size_t kGroup = 16;       // rows side by side in a tile
+constexpr std::size_t kPassTokens = 32;  // tokens that one reading of a group serves
+constexpr std::size_t kTileBlock = 32;   // columns of a tile
 constexpr std::size_t kPackedTile = kGroup * kTileBlock / 2, kInt8Tile = kGroup * kTileBlock;
 constexpr std::int32_t kPackedOffset = 12;  // the table holds 2 * value + 12: never negative
 constexpr std::int32_t kInt8Offset = 128;

@@ -24,8 +24,7 @@ inline std::int32_t round_to_int8(const float* x, float factor, std::int8_t* out
   const __m256i words[2] = {_mm256_packs_epi32(whole[0], whole[1]),
                             _mm256_packs_epi32(whole[2], whole[3])};
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packing works by halves
-  const __m256i bytes =
-      _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
+  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words[0], words[1]), order);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
   const __m256i one = _mm256_set1_epi16(1);
   const __m256i sums =
@@ -55,9 +54,9 @@ struct PackedRows {
   __m256i weight[8];
 
   PackedRows(const std::uint8_t* tile, std::size_t rows) {
-    const __m256i table = _mm256_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4,
-                                           0, 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6,
-                                           4, 0);
+    const __m256i table =
+        _mm256_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0, 12, 13, 14, 15,
+                         16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     const __m256i low = _mm256_set1_epi8(15);
     for (int j = 0; j < 4; ++j) {
       const __m256i both = load32(tile + 64 * j + 4 * rows);
@@ -76,8 +75,8 @@ struct PackedRows {
     for (int i = 0; i < 8; i += 4) {
       const __m256i left =
           _mm256_add_epi16(pairs(weight[i], x + 4 * i), pairs(weight[i + 1], x + 4 * i + 4));
-      const __m256i right =
-          _mm256_add_epi16(pairs(weight[i + 2], x + 4 * i + 8), pairs(weight[i + 3], x + 4 * i + 12));
+      const __m256i right = _mm256_add_epi16(pairs(weight[i + 2], x + 4 * i + 8),
+                                             pairs(weight[i + 3], x + 4 * i + 12));
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(left, right), one));
     }
     return sum;
@@ -138,19 +137,24 @@ inline void dot_many(const Value* values, const Scale* scales, std::size_t block
       _mm256_store_ps(total[t] + r, _mm256_setzero_ps());
     }
   }
+  const std::size_t tokens = pass.tokens;  // in locals: what is stored may not be what is read
+  const std::int8_t* x = pass.value;
+  const float* scale = pass.scale;
+  const std::int32_t* offset = pass.offset;
   for (std::size_t j = 0; j < blocks; ++j, values += kTile, scales += kGroup) {
     for (std::size_t half = 0; half < 2; ++half) {
       const Rows rows(values, 8 * half);
       const __m256 row_scale = Rows::scales(scales + 8 * half);
-      for (std::size_t t = 0; t < pass.tokens; ++t) {
-        const std::size_t block = j * pass.tokens + t;
-        const __m256i whole = rows.dot(pass.value + block * kTileBlock, pass.offset[block]);
-        const __m256 unit = _mm256_mul_ps(row_scale, _mm256_set1_ps(pass.scale[block]));
-        float* sum = total[t] + 8 * half;
-        _mm256_store_ps(sum,
-                        _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), unit, _mm256_load_ps(sum)));
+      float* sum = total[0] + 8 * half;
+      for (std::size_t t = 0; t < tokens; ++t, sum += kGroup) {
+        const __m256i whole = rows.dot(x + t * kTileBlock, offset[t]);
+        const __m256 unit = _mm256_mul_ps(row_scale, _mm256_set1_ps(scale[t]));
+        _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), unit, _mm256_load_ps(sum)));
       }
     }
+    x += tokens * kTileBlock;
+    scale += tokens;
+    offset += tokens;
   }
 }
 
