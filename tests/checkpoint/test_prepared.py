@@ -222,7 +222,7 @@ def test_reading_ahead_and_forgetting_change_nothing(path, monkeypatch):
     file.read_ahead()
     forget(path, 0, PAGE)
     monkeypatch.setattr(sys, "platform", "darwin")  # where nobody can be asked
-    fetch(path)
+    fetch(path, [(0, 0)])
     forget(path, 0, PAGE)
     assert (file.view("b") == ARRAYS["b"]).all()
 

@@ -32,6 +32,16 @@ def test_the_report_names_machine_backends_folders_and_settings(ossia, home):
     assert (backend["value"], backend["origin"]) == ("reference", "environment")
 
 
+def test_prepared_weights_are_told_with_their_size(ossia, home):
+    assert json.loads(ossia("doctor", "--json").out)["prepared"] == {
+        "folder": str(home / "cache"), "files": 0, "bytes": 0,
+    }  # fmt: skip
+    (home / "cache").mkdir(parents=True)
+    (home / "cache" / "x.order.prepared").write_bytes(bytes(3000))
+    assert json.loads(ossia("doctor", "--json").out)["prepared"]["bytes"] == 3000
+    assert f"{home / 'cache'}, 3 kB of weights" in ossia("doctor").out
+
+
 def test_people_read_the_same(ossia):
     shown = ossia("doctor").out
     assert "OSSIA_BACKEND" in shown

@@ -139,11 +139,19 @@ def forget(path: Path, first: int, count: int) -> None:
             os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
 
 
-def fetch(path: Path) -> None:
-    """Ask the system to have a whole file in its cache soon; where it can be asked."""
+def fetch(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
+    """Ask the system to have parts of a file in its cache soon; where it can be asked.
+
+    A disk reads many pieces it knows of in the time of a few that are asked for one by one.
+
+    Args:
+        path: of the file.
+        pieces: first byte and number of bytes; 0 bytes: to the end.
+    """
     if sys.platform == "linux":
         with open_regular(path) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+            for first, count in pieces:
+                os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_WILLNEED)
 
 
 def short(name: object) -> str:

@@ -76,9 +76,10 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         where, files, placed = _open_all(folder, names)
     layout = detect_layout(placed.keys(), where)
     tensors = place_tensors(placed, config, layout, where)
-    for name in tensors:
-        if not name.endswith(_LARGE):
-            tensors.verify(name)
+    small = [name for name in tensors if not name.endswith(_LARGE)]
+    tensors.expect(small)
+    for name in small:
+        tensors.verify(name)
     return Checkpoint(
         folder=folder,
         config=config,

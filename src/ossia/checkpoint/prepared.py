@@ -52,9 +52,11 @@ def source_digest(files: Iterable[Path]) -> str:
         file, facts = SafetensorsFile(path), path.stat()
         line = [path.name, facts.st_size, facts.st_mtime_ns, [*file.metadata.items()]]
         digest.update(repr(line).encode())
-        for name, entry in file.entries.items():
-            digest.update(repr((name, entry)).encode())
-            digest.update(_bytes(file.view(name))[_middle(entry.end - entry.begin)].data)
+        middles = {name: _pages(entry.end - entry.begin)[1] for name, entry in file.entries.items()}
+        file.expect({name: [middle] for name, middle in middles.items()})
+        for name, middle in middles.items():
+            digest.update(repr((name, file.entries[name])).encode())
+            digest.update(_bytes(file.view(name))[middle].data)
     return digest.hexdigest()
 
 
@@ -88,6 +90,8 @@ class PreparedFile:
                 )
         self.names = tuple(name for name in self._file.entries if not name.startswith(_GAP))
         self._checksums = self._read_checksums()
+        entries = self._file.entries
+        self._file.expect({n: _pages(entries[n].end - entries[n].begin) for n in self.names})
         for name in self.names:
             self._compare(name, 1, _sampled_checksum(self._file.view(name)))
 
@@ -121,7 +125,7 @@ class PreparedFile:
 
     def read_ahead(self) -> None:
         """Ask the system to read the file into its cache; takes as long as the disk does."""
-        fetch(self.path)
+        fetch(self.path, [(0, 0)])
 
     def _read_checksums(self) -> dict[str, list[int]]:
         text = self._file.metadata.get("checksums", "")
@@ -282,13 +286,14 @@ def _bytes(array: Array) -> Array:
     return array.reshape(-1).view(np.uint8)
 
 
-def _middle(num_bytes: int) -> slice:
-    first = max(0, (num_bytes - PAGE) // 2)
-    return slice(first, first + PAGE)
+def _pages(num_bytes: int) -> list[slice]:
+    """The first, the middle and the last page of an array; a small one's overlap."""
+    last = max(0, num_bytes - PAGE)
+    return [slice(at, min(at + PAGE, num_bytes)) for at in (0, last // 2, last)]
 
 
 def _sampled_checksum(array: Array) -> int:
-    raw = _bytes(array)
-    checksum = zlib.crc32(raw[:PAGE].data)
-    checksum = zlib.crc32(raw[_middle(len(raw))].data, checksum)
-    return zlib.crc32(raw[-PAGE:].data, checksum)
+    raw, checksum = _bytes(array), 0
+    for page in _pages(len(raw)):
+        checksum = zlib.crc32(raw[page].data, checksum)
+    return checksum

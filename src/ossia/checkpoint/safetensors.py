@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.checkpoint.files import forget, open_regular, parse_json, short, written_whole
+from ossia.checkpoint.files import fetch, forget, open_regular, parse_json, short, written_whole
 from ossia.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -137,6 +137,21 @@ class SafetensorsFile:
         last = (self._start + entry.end) // page * page
         if last > first:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+    def expect(self, pieces: Mapping[str, Iterable[slice]]) -> None:
+        """Have the system read bytes of some tensors into its cache, all at once, without waiting.
+
+        Args:
+            pieces: of each tensor, ranges of its bytes.
+        """
+        fetch(
+            self.path,
+            [
+                (self._start + self.entries[name].begin + piece.start, piece.stop - piece.start)
+                for name, ranges in pieces.items()
+                for piece in ranges
+            ],
+        )
 
     def evict(self, name: str) -> None:
         """Also ask the system to forget them: for what is not going to be read again soon."""

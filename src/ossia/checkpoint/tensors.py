@@ -3,7 +3,7 @@
 It does not know how the files were found, nor what the weights are used for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ossia.checkpoint.config import ModelConfig
@@ -76,6 +76,16 @@ class Tensors(Mapping[str, Array]):
         """Give the tensor's resident pages back; a later access reads them again."""
         place = self._places[name]
         place.file.release(place.stored)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Have the system read these into its cache, all at once, without waiting for it."""
+        wanted: dict[SafetensorsFile, dict[str, list[slice]]] = {}
+        for place in map(self._places.__getitem__, names):
+            entry = place.file.entries[place.stored]
+            whole = [slice(0, entry.end - entry.begin)]
+            wanted.setdefault(place.file, {})[place.stored] = whole
+        for file, pieces in wanted.items():
+            file.expect(pieces)
 
     def evict(self, name: str) -> None:
         """Also ask the system to forget them: for what is not going to be read again soon."""

@@ -206,10 +206,9 @@ class Repacking:
 
     def _tiled_bytes(self, role: Role, arrays: list[Array]) -> int:
         """How large the weight becomes, by the example of a few rows of zeros; 0: it stays."""
-        *outer, rows, columns = _as_weight(arrays).shape
-        few = 32
-        tail = [array.shape[len(outer) + 1 :] for array in arrays]
-        zeros = [np.zeros((few, *t), a.dtype) for t, a in zip(tail, arrays, strict=True)]
+        *outer, rows, _ = _as_weight(arrays).shape
+        few, depth = 32, len(outer)
+        zeros = [np.zeros((*[1] * depth, few, *a.shape[depth + 1 :]), a.dtype) for a in arrays]
         tiles = self.ops.repack(role, _as_weight(zeros))
         if not isinstance(tiles, Tiles):
             return 0
