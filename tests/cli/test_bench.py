@@ -1,47 +1,128 @@
 """Speed, measured through the engine."""
 
 import json
+import os
+import subprocess
+import sys
+from itertools import product
 
-SMALL = ("--prefill", 8, "--prefill", 24, "--decode", 4, "--batch", 1, "--batch", 3, "--depth", 5)
+import pytest
+
+from ossia import LLM
+from ossia.checkpoint import counts
+from ossia.cli import bench as ossia_bench
+from ossia.cli.token_bytes import token_bytes
+
+SMALL = ("--prefill", "8,24", "--decode", "2,4", "--batch", "1,3", "--depth", "5,70")
 
 
-def test_the_report_has_what_was_asked_for(ossia, mute_folder):
-    ran = ossia("bench", "-m", mute_folder, "--backend", "reference", "--json", *SMALL)
-    assert ran.err == ""
-    found = json.loads(ran.out)
+@pytest.fixture(scope="module")
+def found(mute_folder):
+    """One run as a process of its own."""
+    command = [sys.executable, "-m", "ossia", "bench", "-m", str(mute_folder), "--json", *SMALL]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OSSIA_")}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=50)
+    assert ran.stderr == ""
+    return json.loads(ran.stdout)
+
+
+@pytest.fixture
+def quick(monkeypatch, ossia, mute_folder):
+    """The command in this process; memory is not measured."""
+    monkeypatch.setattr(ossia_bench, "measured_apart", lambda threads: 2e10)
+    return lambda *options: ossia("bench", "-m", mute_folder, *options)
+
+
+def test_the_report_has_what_was_asked_for(found):
     assert list(found) == [
         "model",
         "backend",
         "isa",
         "threads",
         "load_seconds",
+        "time_to_first_token",
         "peak_rss_bytes",
         "prefill",
         "decode",
+        "bytes_per_token",
+        "dram_read_bytes_per_second",
+        "roofline_share",
     ]
-    assert found["backend"] == "reference"
-    assert found["load_seconds"] > 0
-    assert found["peak_rss_bytes"] > 10_000_000
+    assert 0 < found["load_seconds"] < found["time_to_first_token"]
     assert [each["tokens"] for each in found["prefill"]] == [8, 24]
-    keys = ("tokens", "batch", "depth")
-    assert [tuple(each[key] for key in keys) for each in found["decode"]] == [(4, 1, 5), (4, 3, 5)]
     assert all(each["tokens_per_second"] > 0 for each in found["prefill"] + found["decode"])
 
 
-def test_people_read_the_same(ossia, mute_folder):
-    shown = ossia("bench", "-m", mute_folder, "-q", *SMALL).out
+def test_every_combination_is_written(found):
+    keys = ("depth", "batch", "tokens")
+    written = [tuple(each[key] for key in keys) for each in found["decode"]]
+    assert written == list(product((5, 70), (1, 3), (2, 4)))
+
+
+def test_memory_is_read_at_1_to_1000_gigabytes_a_second(found):
+    assert 1e9 < found["dram_read_bytes_per_second"] < 1e12
+
+
+def test_what_measures_memory_is_not_counted_as_the_models_memory(found):
+    assert 10_000_000 < found["peak_rss_bytes"] < 500_000_000
+
+
+def test_the_roofline_share_is_of_the_first_request_that_wrote_alone(found):
+    rate = found["decode"][0]["tokens_per_second"]
+    share = rate * found["bytes_per_token"] / found["dram_read_bytes_per_second"]
+    assert found["roofline_share"] == pytest.approx(share)
+
+
+def test_without_a_request_alone_there_is_no_roofline_share(quick):
+    assert json.loads(quick("--json", *SMALL, "--batch", 3).out)["roofline_share"] is None
+
+
+def test_people_read_the_same(quick):
+    shown = quick("-q", *SMALL).out
+    assert "to the first token" in shown
     assert "read 24" in shown
-    assert "write 3 x 4 after 5" in shown
-    assert shown.count("tokens/s") == 4
+    assert "write 3 x 4 after 70" in shown
+    assert shown.count("tokens/s") == 10
 
 
-def test_the_cpu_backend_names_its_machine(ossia, mute_folder):
-    options = ("--backend", "cpu", "--threads", 2, "--isa", "plain")
-    found = json.loads(ossia("bench", "-m", mute_folder, "--json", *options, *SMALL).out)
-    assert (found["backend"], found["isa"], found["threads"]) == ("cpu", "plain", 2)
+def test_thousands_may_be_written_short(quick):
+    found = json.loads(quick("--json", *SMALL, "--prefill", "1k").out)
+    assert [each["tokens"] for each in found["prefill"]] == [1024]
 
 
-def test_a_context_too_short_for_the_work_is_refused(ossia, mute_folder):
-    ran = ossia("bench", "-m", mute_folder, "-q", "--context-length", 16, *SMALL)
+@pytest.mark.parametrize("wrong", ["8,", "0", "x", "-1", "1,,2"])
+def test_what_is_no_list_of_numbers_is_refused(quick, wrong):
+    ran = quick(f"--prefill={wrong}")
+    assert ran.code == 2
+    assert "--prefill" in ran.err
+
+
+def test_too_many_requests_at_once_are_refused(quick):
+    ran = quick("--batch", "1,257")
+    assert ran.code == 2
+    assert "at most 256" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--backend", "cpu", "--threads", 2, "--isa", "plain"), ("cpu", "plain", 2)),
+        (("--backend", "reference"), ("reference", None, os.cpu_count())),
+    ],
+)
+def test_what_did_the_work_is_named(quick, options, named):
+    found = json.loads(quick("--json", *options, "--decode", 1, "--prefill", 1, "--depth", 1).out)
+    assert (found["backend"], found["isa"], found["threads"]) == named
+
+
+def test_a_context_too_short_for_the_work_is_refused(quick):
+    ran = quick("-q", "--context-length", 16, *SMALL)
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert "raise --context-length" in ran.err
+
+
+def test_weights_as_published_are_counted_as_published(mute_folder):
+    with LLM(str(mute_folder), backend="reference") as llm:
+        final_norm = 2 * llm.config.hidden_size
+        assert token_bytes(llm) == counts.decoded_token_bytes(llm.config) + final_norm
