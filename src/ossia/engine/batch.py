@@ -10,30 +10,30 @@ from ossia.model.step import Slice, Step
 def build_step(
     turns: Sequence[Turn],
     tokens: Mapping[int, Sequence[int]],
+    guesses: Mapping[int, Sequence[int]],
     cache: KvCache,  # type: ignore[type-arg]  # any backend's
     *,
     window: int,
 ) -> Step:
-    """Lay the turns end to end; the last token of each that samples gets a row of logits.
+    """Lay the turns end to end; each that samples gets a row of logits, and one for each guess.
 
     Args:
         turns: from the scheduler.
         tokens: prompt and answer so far of each request, by id.
+        guesses: what may come next of some requests, by id; at least as many as their turns run.
         cache: tells which pages a ring is made of.
         window: keys a windowed layer may look at.
     """
-    slices = [
-        Slice(
-            ids=tokens[turn.request_id][turn.past : turn.past + turn.count],
-            past=turn.past,
-            pages=turn.pages,
-            ring=cache.ring(turn.ring),
-        )
-        for turn in turns
-    ]
-    rows, end = [], 0
+    slices: list[Slice] = []
+    rows: list[int] = []
+    end = 0
     for turn in turns:
+        known = turn.count - turn.guesses
+        ids = list(tokens[turn.request_id][turn.past : turn.past + known])
+        if turn.guesses:
+            ids += guesses[turn.request_id][: turn.guesses]
+        slices.append(Slice(ids=ids, past=turn.past, pages=turn.pages, ring=cache.ring(turn.ring)))
         end += turn.count
         if turn.samples:
-            rows.append(end - 1)
+            rows.extend(range(end - turn.guesses - 1, end))
     return Step.of(slices, rows, window=window)

@@ -1,7 +1,10 @@
 """The loop: schedule, run, settle. Knows ids only; text, tools and wire formats live upstairs."""
 
+import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,17 @@ from numpy.typing import NDArray
 from ossia.engine.batch import build_step
 from ossia.engine.options import EnginePlan
 from ossia.engine.pages import PageOwner
-from ossia.engine.request import Choice, FinishReason, Guide, SamplingParams, TokenEvent
+from ossia.engine.request import (
+    Choice,
+    FinishReason,
+    Guide,
+    SamplingParams,
+    TokenEvent,
+    may_come,
+)
 from ossia.engine.sampler import choose
-from ossia.engine.scheduler import Scheduler
+from ossia.engine.scheduler import Copy, Scheduler, Turn
+from ossia.engine.speculation import MOST, Guesser, Pace
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.kv_cache import KvCache
 from ossia.model.transformer import Transformer
@@ -32,27 +43,57 @@ class Request:
     guide: Guide
     generator: np.random.Generator
     written: Counter[int] = field(default_factory=Counter)
+    cached_tokens: int | None = None
+    """Of the prompt, those whose keys were at hand; None: it was not begun yet."""
+    guesser: Guesser = field(default_factory=Guesser)
+    guesses: list[int] = field(default_factory=list)
+    """Run in this step behind the last token, to see whether they come true."""
+    num_true: int = 0
+    """How many of them have come true."""
+    is_writing: bool = False
+    """Whether a token was sampled yet."""
 
 
 class Engine:
     """Runs many requests over one model. Not for several threads: see service.py."""
 
-    def __init__(self, model: Transformer[Any], plan: EnginePlan, page_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Transformer[Any],
+        plan: EnginePlan,
+        page_tokens: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Make room for the keys.
+
+        Args:
+            model: any backend's.
+            plan: see `resolve`.
+            page_tokens: keys in a page.
+            clock: seconds; it decides how much is guessed, never what is written.
+        """
         self.model = model
         self.plan = plan
+        self._clock = clock
+        self._pace = Pace()
+        num_rings = plan.max_running + plan.kept_prefixes
         self._cache: KvCache[Any] = KvCache(
             model.config,
             model.ops,
             num_pages=plan.num_pages,
-            num_rings=plan.max_running,
+            num_rings=num_rings,
             page_tokens=page_tokens,
         )
-        owner = PageOwner(
-            num_pages=plan.num_pages, num_rings=plan.max_running, page_tokens=page_tokens
-        )
         self._scheduler = Scheduler(
-            owner, max_running=plan.max_running, step_tokens=plan.step_tokens
+            PageOwner(num_pages=plan.num_pages, num_rings=num_rings, page_tokens=page_tokens),
+            max_running=plan.max_running,
+            step_tokens=plan.step_tokens,
+            max_kept=plan.kept_prefixes,
         )
+        # so many keys may be written to a ring and taken back, and no key before them is missing
+        window = model.config.sliding_window
+        spare = min(self._cache.ring_pages * page_tokens - window, window - 1)
+        self._most_guesses = min(MOST, spare) if plan.speculate else 0
         self._requests: dict[int, Request] = {}
         self._new: list[Request] = []
         self._next_id = 0
@@ -78,13 +119,21 @@ class Engine:
         if len(prompt) >= self.plan.context_length:
             raise ContextOverflow(len(prompt), self.plan.context_length)
 
-    def submit(self, prompt: list[int], params: SamplingParams, guide: Guide) -> int:
+    def submit(
+        self,
+        prompt: list[int],
+        params: SamplingParams,
+        guide: Guide,
+        boundaries: Sequence[int] = (),
+    ) -> int:
         """Queue a request; its events come out of `step`.
 
         Args:
             prompt: token ids, at least one.
             params: how to sample.
             guide: what may be written; used by this request alone.
+            boundaries: lengths of the prompt at which others that begin alike may part from it,
+                so that it is worth keeping what was read so far. Its whole length is one anyway.
 
         Returns:
             The id that its events carry.
@@ -105,7 +154,7 @@ class Engine:
         )
         self._next_id += 1
         self._requests[request.request_id] = request
-        self._scheduler.add(request.request_id, len(prompt))
+        self._scheduler.add(request.request_id, request.tokens, boundaries)
         self._new.append(request)
         return request.request_id
 
@@ -117,49 +166,99 @@ class Engine:
 
     def step(self) -> list[TokenEvent]:
         """Run every scheduled request a little further; return the tokens that came out."""
-        events: list[TokenEvent] = []
+        began, events = self._clock(), list[TokenEvent]()
         arrived, self._new = self._new, []
         for request in arrived:
-            self._advance(request, None, events)
-        turns = self._scheduler.next_step()
-        if not turns:
+            self._guarded(self._force, request, events)
+        for request in list(self._requests.values()):
+            self._guarded(self._guess, request, events)
+        guesses = {one.request_id: len(one.guesses) for one in self._requests.values()}
+        work = self._scheduler.next_step(guesses)
+        if not work.turns:
             return events
-        tokens = {turn.request_id: self._requests[turn.request_id].tokens for turn in turns}
-        window = self.model.config.sliding_window
-        step = build_step(turns, tokens, self._cache, window=window)
-        logits_RV = self.model.ops.to_numpy(self.model.forward(step, self._cache))
-        self._scheduler.settle(turns)
-        sampling = [self._requests[turn.request_id] for turn in turns if turn.samples]
-        for request, logits_V in zip(sampling, logits_RV, strict=True):
-            self._advance(request, logits_V, events)
+        self._copy(work.copies)
+        logits_RV = self._run(work.turns)
+        self._copy(self._scheduler.settle(work.turns))
+        row = 0
+        for turn in work.turns:
+            if turn.samples:
+                rows = logits_RV[row : row + 1 + turn.guesses]
+                row += len(rows)
+                self._guarded(self._advance, self._requests[turn.request_id], events, rows)
+        self._measure(work.turns, self._clock() - began)
         return events
 
-    def _advance(
-        self, request: Request, logits_V: NDArray[np.float32] | None, events: list[TokenEvent]
+    def _run(self, turns: list[Turn]) -> NDArray[np.float32]:
+        """One step of the model: logits after each last token, and after each guess."""
+        requests = {turn.request_id: self._requests[turn.request_id] for turn in turns}
+        for turn, request in zip(turns, requests.values(), strict=True):
+            request.guesses = request.guesses[: turn.guesses]
+            if request.cached_tokens is None:
+                request.cached_tokens = min(turn.past, len(request.prompt))
+        step = build_step(
+            turns,
+            {key: one.tokens for key, one in requests.items()},
+            {key: one.guesses for key, one in requests.items()},
+            self._cache,
+            window=self.model.config.sliding_window,
+        )
+        return self.model.ops.to_numpy(self.model.forward(step, self._cache))
+
+    def _copy(self, copies: list[Copy]) -> None:
+        for copy in copies:
+            self._cache.copy_ring(*copy.ring)
+            if copy.page is not None:
+                self._cache.copy_page(*copy.page)
+
+    def _guarded(
+        self,
+        advance: Callable[..., object],
+        request: Request,
+        events: list[TokenEvent],
+        *given: Any,
     ) -> None:
-        """Sample one token, unless the request is new, and put what must follow it."""
+        """One request's fault ends that request only."""
         try:
-            if logits_V is not None:
-                choice = choose(
-                    logits_V,
-                    request.params,
-                    allowed=request.guide.allowed(),
-                    prompt=request.prompt,
-                    written=request.written,
-                    generator=request.generator,
-                )
-                if not self._append(request, choice, events, forced=False):
-                    return
-            self._force(request, events)
-        except Exception as error:  # one request's fault ends that request only
+            advance(request, events, *given)
+        except Exception as error:
             self.cancel(request.request_id)
             events.append(TokenEvent(request.request_id, None, finish_reason="error", error=error))
 
-    def _force(self, request: Request, events: list[TokenEvent]) -> None:
+    def _guess(self, request: Request, events: list[TokenEvent]) -> None:
+        """Guess what a request that writes goes on with, up to what is not legal here."""
+        request.guesses, request.num_true = [], 0
+        room = min(self._most_guesses, request.max_total - len(request.tokens) - 1)
+        if request.is_writing:
+            found = request.guesser.guess(request.tokens, room)
+            allowed = request.guide.allowed() if found else None
+            request.guesses = list(takewhile(lambda each: may_come(each, allowed), found))
+
+    def _advance(
+        self, request: Request, events: list[TokenEvent], rows_RV: NDArray[np.float32]
+    ) -> None:
+        """Sample one token, and as many more as guesses come true; put what must follow each."""
+        request.is_writing = True
+        start = len(request.tokens)
+        while len(request.tokens) - start == request.num_true:
+            choice = choose(
+                rows_RV[request.num_true],
+                request.params,
+                allowed=request.guide.allowed(),
+                prompt=request.prompt,
+                written=request.written,
+                generator=request.generator,
+            )
+            if not self._append(request, choice, events, forced=False):
+                return
+            if not self._force(request, events):
+                return
+
+    def _force(self, request: Request, events: list[TokenEvent]) -> bool:
         """Append what the guide leaves no choice about: it runs as one chunk in the next step."""
         for token_id in request.guide.forced(request.max_total - len(request.tokens)):
             if not self._append(request, Choice(token_id), events, forced=True):
-                return
+                return False
+        return True
 
     def _append(
         self, request: Request, choice: Choice, events: list[TokenEvent], *, forced: bool
@@ -168,18 +267,46 @@ class Engine:
         request.guide.accept(choice.token_id)
         request.tokens.append(choice.token_id)
         request.written[choice.token_id] += 1
+        request.guesser.gate.wrote(1)
+        self._compare(request, choice.token_id)
         reason: FinishReason | None = None
         if request.guide.finished or choice.token_id in request.params.stop_token_ids:
             reason = "stop"
         elif len(request.tokens) >= request.max_total:
             reason = "length"
-        events.append(TokenEvent(request.request_id, choice, forced, reason))
+        cached = request.cached_tokens or 0
+        events.append(TokenEvent(request.request_id, choice, forced, reason, cached_tokens=cached))
         if reason is None:
-            self._scheduler.extend(request.request_id, 1)
             return True
         del self._requests[request.request_id]
-        self._scheduler.remove(request.request_id)
+        self._copy(self._scheduler.finish(request.request_id))
         return False
+
+    def _compare(self, request: Request, token_id: int) -> None:
+        """A guess that came true has its keys already; after a wrong one the rest is void."""
+        if request.guesses[request.num_true : request.num_true + 1] == [token_id]:
+            request.num_true += 1
+            self._scheduler.confirm(request.request_id, 1)
+        else:
+            request.guesses = request.guesses[: request.num_true]
+
+    def _measure(self, turns: list[Turn], seconds: float) -> None:
+        """What guessing brought and cost, by steps in which nothing else but writing was done."""
+        if any(not turn.samples or turn.count - turn.guesses != 1 for turn in turns):
+            return
+        num_guesses = sum(turn.guesses for turn in turns)
+        if num_guesses == 0:
+            self._pace.measured(len(turns), seconds)
+        longer = self._pace.cost(len(turns), seconds) - 1
+        for turn in turns:
+            request = self._requests.get(turn.request_id)
+            if request is not None and turn.guesses:
+                request.guesser.gate.tried(
+                    guesses=turn.guesses,
+                    true=request.num_true,
+                    gain=1 + request.num_true / len(turns),
+                    cost=1 + longer * turn.guesses / num_guesses,
+                )
 
 
 def _seed(seed: int | None) -> int | None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,13 +133,26 @@ class TokenEvent:
     """The only legal token, put without sampling: it has no log probability."""
     finish_reason: FinishReason | None = None
     error: Exception | None = None
+    cached_tokens: int = 0
+    """Tokens of the prompt that were not read again: a text that began alike was at hand."""
+
+
+Allowed: TypeAlias = tuple[int, ...] | NDArray[np.bool_] | None
+"""Ids that may come: a few, or a mask over the vocabulary, or None for any."""
+
+
+def may_come(token_id: int, allowed: Allowed) -> bool:
+    """Whether an id is one of those."""
+    if allowed is None:
+        return True
+    return token_id in allowed if isinstance(allowed, tuple) else bool(allowed[token_id])
 
 
 class Guide(Protocol):
     """What a request may write next. One object a request; the engine calls it in order."""
 
-    def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
-        """Ids that may come next: a few, or a mask over the vocabulary, or None for any."""
+    def allowed(self) -> Allowed:
+        """Ids that may come next."""
         ...
 
     def accept(self, token_id: int) -> None:

@@ -3,6 +3,7 @@
 A page id means the same place in every full layer; a ring page likewise in every windowed layer.
 """
 
+from collections.abc import Sequence
 from typing import Generic
 
 from ossia.checkpoint.config import ModelConfig
@@ -33,6 +34,8 @@ class KvCache(Generic[Array]):
             "full_attention": num_pages,
             "sliding_attention": num_rings * self.ring_pages,
         }
+        self._ops = ops
+        self._kinds = config.layer_types
         self.layers: list[Handle] = [
             ops.new_pages(pool[kind], page_tokens, heads, channels) for kind in config.layer_types
         ]
@@ -40,3 +43,16 @@ class KvCache(Generic[Array]):
     def ring(self, index: int) -> range:
         """Pages of ring `index`."""
         return range(index * self.ring_pages, (index + 1) * self.ring_pages)
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copy one page in every full layer."""
+        self._copy("full_attention", [source], [target])
+
+    def copy_ring(self, source: int, target: int) -> None:
+        """Copy one ring in every windowed layer."""
+        self._copy("sliding_attention", self.ring(source), self.ring(target))
+
+    def _copy(self, kind: str, source: Sequence[int], target: Sequence[int]) -> None:
+        for each, pages in zip(self._kinds, self.layers, strict=True):
+            if each == kind:
+                self._ops.copy_pages(pages, source, target)
