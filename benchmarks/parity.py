@@ -103,7 +103,8 @@ def compare(
                 expected = published_logits(judge, ids)
                 row = {
                     "backend": backend,
-                    "kv": options.kv_dtype,
+                    "weights": options.weights,
+                    "kv": options.kept_as,
                     "layout": layout,
                     "tokens": count,
                 }
@@ -120,12 +121,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="cpu")
     parser.add_argument("--kv-dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--weights", default="bf16", choices=("bf16", "int8", "lean"))
     parser.add_argument("--isa", default="auto")
     parser.add_argument("--long", type=int, default=4200)
     parser.add_argument("--wide", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    options = OpsOptions(kv_dtype=asked.kv_dtype, isa=asked.isa)
+    options = OpsOptions(weights=asked.weights, kv_dtype=asked.kv_dtype, isa=asked.isa)
     lengths = AROUND_THE_WINDOW if asked.wide else (*AROUND_THE_WINDOW, asked.long)
     rows = []
     for row in compare(asked.backend, options, WIDE if asked.wide else SHAPE, lengths):

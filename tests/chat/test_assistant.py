@@ -29,7 +29,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def llm(folder):
-    with LLM(str(folder), engine=EngineOptions(context_length=1024)) as llm:
+    exact = OpsOptions(weights="bf16")
+    with LLM(str(folder), ops=exact, engine=EngineOptions(context_length=1024)) as llm:
         yield llm
 
 
@@ -125,7 +126,8 @@ def test_logits_are_those_of_the_judge(llm, folder):
 
 def test_keys_in_bfloat16_stay_near(llm, folder):
     ids = list(b"How far is it to the moon?" * 5)
-    with LLM(str(folder), ops=OpsOptions(kv_dtype="bfloat16")) as rounded:
+    options = OpsOptions(weights="bf16", kv_dtype="bfloat16")
+    with LLM(str(folder), ops=options) as rounded:
         found, exact = rounded.logits(ids), llm.logits(ids)
     distance = np.linalg.norm(found - exact) / np.linalg.norm(exact)
     assert 0 < distance < 0.02

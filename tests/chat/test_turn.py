@@ -27,6 +27,17 @@ def turn(vocabulary, played):
     return read
 
 
+@pytest.fixture
+def frame_reader(vocabulary):
+    def read(tokens):
+        frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=320)
+        stop = StopFinder(())
+        meter = Meter(lambda: 0.0, num_prompt=7)
+        return read_turn(iter(tokens), TurnReader(frame, vocabulary, stop), stop, meter)
+
+    return read
+
+
 def test_reasoning_and_answer_are_told_apart(turn):
     *events, end = turn(THOUGHT + "<|channel|>final<|message|>Hi<|return|>")
     assert events == [Thought("h"), Thought("m"), Text("H"), Text("i")]
@@ -40,6 +51,11 @@ def test_tokens_are_counted(turn, spell):
     # "hm" and the END that closes it are reasoning; bytes are tokens here
     assert (usage.prompt_tokens, usage.reasoning_tokens) == (7, 3)
     assert usage.completion_tokens == len(spell(text))
+
+
+def test_what_of_the_prompt_was_at_hand_is_reported(frame_reader, spell):
+    events = [TokenEvent(0, Choice(each), cached_tokens=5) for each in spell("<|channel|>")]
+    assert collect(frame_reader(events)).usage.cached_tokens == 5
 
 
 def test_a_call_is_one_event_with_whole_arguments(turn):

@@ -15,6 +15,7 @@ from ossia.model.score import score
 from ossia.ops.select import BACKENDS, OpsOptions, why_not
 
 BOUND = 1e-4  # relative L2; float32 in other orders gives 1e-6
+EXACT = OpsOptions(weights="bf16")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def judges(folders):
 def test_logits_agree_with_transformers(folders, judges, layout, name):
     if reason := why_not(name):
         pytest.skip(reason)
-    model = ours(folders[layout], name, OpsOptions())
+    model = ours(folders[layout], name, EXACT)
     for count in (1, 128, 129, 300):
         ids = random_ids(count, model.config.vocab_size)
         expected = published_logits(judges[layout], ids)
@@ -46,7 +47,21 @@ def test_logits_agree_with_transformers(folders, judges, layout, name):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_logits_agree_beyond_the_original_context(folders, judges):
-    model = ours(folders["hugging-face"], "cpu", OpsOptions())
+    model = ours(folders["hugging-face"], "cpu", EXACT)
     ids = random_ids(4200, model.config.vocab_size)
     expected = published_logits(judges["hugging-face"], ids)
     assert distance(score(model, ids, chunk=512), expected) < BOUND
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("weights", "bound"), [("int8", 0.1), ("lean", 0.2)])
+def test_rounded_weights_stay_near(  # a router's close call may go the other way
+    folders, judges, layout, weights, bound
+):
+    model = ours(folders[layout], "cpu", OpsOptions(weights=weights))
+    for count in (1, 129, 300):
+        ids = random_ids(count, model.config.vocab_size)
+        expected = published_logits(judges[layout], ids)
+        assert 0 < distance(score(model, ids, chunk=90), expected) < bound

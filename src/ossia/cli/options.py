@@ -60,15 +60,24 @@ class ModelOptions:
             rich_help_panel=MODEL,
         ),
     ] = None
+    weights: Annotated[
+        Literal["int8", "bf16", "lean"],
+        typer.Option(
+            envvar="OSSIA_WEIGHTS",
+            metavar="FORM",
+            help="int8: fast; bf16: as published, exact, slow; lean: fewest bytes, most loss.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "int8"
     kv_dtype: Annotated[
-        Literal["float32", "bfloat16"],
+        Literal["float32", "bfloat16"] | None,
         typer.Option(
             envvar="OSSIA_KV_DTYPE",
             metavar="TYPE",
             help="How keys and values are kept: float32, or bfloat16 in half the memory.",
             rich_help_panel=MODEL,
         ),
-    ] = "float32"
+    ] = None
     prepare: Annotated[
         bool,
         typer.Option(
@@ -154,7 +163,9 @@ def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":
     """What the backend is asked for."""
     from ossia import OpsOptions
 
-    return OpsOptions(threads=machine.threads, isa=machine.isa, kv_dtype=model.kv_dtype)
+    return OpsOptions(
+        threads=machine.threads, isa=machine.isa, weights=model.weights, kv_dtype=model.kv_dtype
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

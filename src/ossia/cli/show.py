@@ -51,10 +51,12 @@ def show(
 def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
     """Everything that `show` tells, by name; sizes in bytes."""
     from ossia.checkpoint import counts
+    from ossia.ops.select import OpsOptions
 
     config = checkpoint.config
     context = model.context_length or PLANNED_TOKENS
     planned = min(context, config.max_position_embeddings)
+    kept_as = OpsOptions(weights=model.weights, kv_dtype=model.kv_dtype).kept_as
     return {
         "name": model.model,
         "folder": str(checkpoint.folder),
@@ -78,8 +80,8 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
         "memory": {
             "weight_bytes": checkpoint.total_bytes,
             "context_tokens": planned,
-            "kv_dtype": model.kv_dtype,
-            "kv_bytes": kv_bytes(config, planned, model.kv_dtype),
+            "kv_dtype": kept_as,
+            "kv_bytes": kv_bytes(config, planned, kept_as),
         },
         "unknown_config_keys": list(checkpoint.unknown_keys),
     }

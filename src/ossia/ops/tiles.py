@@ -66,18 +66,15 @@ class Tiles:
 
 
 def empty_tiles(shape: tuple[int, ...], *, packed: bool, pairs: bool) -> Tiles:
-    """Tiles of [..., O, I] to be written; `pairs`: of gates and ups, which fill their own groups."""
+    """Tiles of [..., O, I], to be written; gates and ups in `pairs` fill groups of their own."""
     *outer, rows, columns = shape
     groups = 2 * -(-rows // (2 * TILE_ROWS)) if pairs else -(-rows // TILE_ROWS)
     grid = (*outer, groups, -(-columns // BLOCK))
-    return Tiles(
-        np.empty((*grid, PACKED_BYTES), np.uint8)
-        if packed
-        else np.empty((*grid, INT8_BYTES), "i1"),
-        np.empty((*grid, TILE_ROWS), np.uint8 if packed else np.float16),
-        rows,
-        columns,
-    )
+    if packed:
+        values, scales = np.empty((*grid, PACKED_BYTES), "u1"), np.empty((*grid, TILE_ROWS), "u1")
+        return Tiles(values, scales, rows, columns)
+    number, unit = np.empty((*grid, INT8_BYTES), "i1"), np.empty((*grid, TILE_ROWS), np.float16)
+    return Tiles(number, unit, rows, columns)
 
 
 def tile_mxfp4(packed: Mxfp4, *, gates_and_ups: bool = False) -> Tiles:

@@ -1,6 +1,10 @@
 // Which versions of the kernels this machine can run; and what needs no instruction set.
 #include "kernels.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace ossia {
 
 namespace avx512 {
@@ -30,7 +34,7 @@ struct Choice {
     if (has_avx2()) *next++ = &avx2::kernels;
 #endif
 #ifdef OSSIA_HAS_neon
-    *next++ = &neon::kernels;
+    if (has_neon()) *next++ = &neon::kernels;
 #endif
 #ifdef OSSIA_HAS_plain
     *next++ = &plain::kernels;
@@ -52,7 +56,18 @@ struct Choice {
     return has_avx2();
 #else
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#endif
+  }
+#endif
+#ifdef OSSIA_HAS_neon
+  static bool has_neon() {
+#if defined(__APPLE__)
+    return true;  // every Mac with such a processor
+#elif defined(__linux__)
+    return getauxval(AT_HWCAP) & (1ul << 20);  // HWCAP_ASIMDDP, in the kernel's list for arm64
+#else
+    return false;
 #endif
   }
 #endif

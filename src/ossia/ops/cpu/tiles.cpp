@@ -11,7 +11,8 @@ void round_block(const float* x, Format weights, const Pass& pass, std::size_t j
   const float largest = largest_of_block(x);
   const std::int32_t sum =
       round_to_int8(x, largest > 1e-30f ? 127 / largest : 0, pass.value + block * kTileBlock);
-  pass.scale[block] = largest / 127 * (is_packed ? 0.5f : 1.0f);
+  // one value that is not finite makes the whole block no number: nothing is hidden
+  pass.scale[block] = largest / 127 * (is_packed ? 0.5f : 1.0f) + largest * 0;
   pass.offset[block] = -(is_packed ? kPackedOffset : kInt8Offset) * sum;
 }
 

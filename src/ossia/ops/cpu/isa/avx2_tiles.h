@@ -1,7 +1,9 @@
 // Tiled products with AVX2: bytes times bytes, added in pairs and fours.
 //
-// Weights of MXFP4 are looked up as 0 to 24, so four products of a pair fit 16 bits before they are
-// widened. int8 needs the signs moved to the activations, and widening at once.
+// Weights of MXFP4 are looked up as 0 to 24, so a pair of products is 24 * 127 * 2 = 6,096 at most,
+// and four pairs, 24,384 (24,576 where -128 stands for what is no number), are added in 16 bits
+// before they are widened. int8 needs the signs moved to the activations, and widening at once: a
+// pair is 127 * 127 * 2 = 32,258. In 32 bits no block comes near the end.
 // One token keeps its sums in registers; several keep them in the first-level cache, and eight
 // vectors of weights stay in registers while the tokens go by.
 #pragma once
@@ -11,10 +13,16 @@ namespace ossia::OSSIA_ISA {
 namespace {
 
 inline float largest_of_block(const float* x) {
-  const __m256 positive = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  __m256 top = _mm256_setzero_ps();
-  for (int i = 0; i < 4; ++i) top = _mm256_max_ps(top, _mm256_and_ps(load(x + 8 * i), positive));
-  return largest(top);
+  const __m256i positive = _mm256_set1_epi32(0x7fffffff);  // then bits stand in order, NaN on top
+  __m256i top = _mm256_setzero_si256();
+  for (int i = 0; i < 4; ++i) {
+    const __m256i bits = _mm256_castps_si256(load(x + 8 * i));
+    top = _mm256_max_epi32(top, _mm256_and_si256(bits, positive));
+  }
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+  return float_of(static_cast<std::uint32_t>(_mm_cvtsi128_si32(four)));
 }
 
 inline std::int32_t round_to_int8(const float* x, float factor, std::int8_t* out) {

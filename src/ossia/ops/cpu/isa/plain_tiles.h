@@ -10,21 +10,23 @@ namespace {
 // 2 * value + 12 of each MXFP4 code.
 constexpr std::int32_t kTable[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
+// Of the sizes. Bits of positive floats stand in order, those of what is no number above all.
 inline float largest_of_block(const float* x) {
-  float largest = 0;
+  std::uint32_t largest = 0;
   for (std::size_t i = 0; i < kTileBlock; ++i) {
-    const float size = ::fabsf(x[i]);
-    if (!(size <= largest)) largest = size;  // also when it is no number
+    const std::uint32_t size = __builtin_bit_cast(std::uint32_t, x[i]) & 0x7fffffff;
+    largest = size > largest ? size : largest;
   }
-  return largest;
+  return float_of(largest);
 }
 
-// out = x * factor, to the nearest, ties to even; their sum.
+// out = x * factor, to the nearest, ties to even, from -127 to 127; their sum. What is no number
+// may become any: its block's scale says so.
 inline std::int32_t round_to_int8(const float* x, float factor, std::int8_t* out) {
   std::int32_t sum = 0;
   for (std::size_t i = 0; i < kTileBlock; ++i) {
     const float scaled = x[i] * factor;
-    const float whole = ::fabsf(scaled) < 128 ? ::rintf(scaled) : -128;  // as the processors do
+    const float whole = ::fabsf(scaled) < 128 ? ::rintf(scaled) : 0;
     out[i] = static_cast<std::int8_t>(whole);
     sum += out[i];
   }

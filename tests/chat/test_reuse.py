@@ -1,0 +1,65 @@
+"""What a conversation has read already is not read again, whichever way it goes on."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
+from benchmarks.random_checkpoint import SHAPES, random_tensors
+from ossia import LLM, EngineOptions, SamplingParams
+from ossia.checkpoint import write_checkpoint
+from ossia.harmony.render import num_told
+
+CONFIG = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
+PARAMS = SamplingParams(temperature=0, max_tokens=30)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("random") / "model"
+    write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
+    write_byte_vocabulary(folder / "tokenizer.json")
+    return folder
+
+
+@pytest.fixture
+def llm(folder):
+    with LLM(str(folder), engine=EngineOptions(context_length=2048)) as llm:
+        yield llm
+
+
+def asked(text):
+    return {"role": "user", "content": text}
+
+
+def said(text):
+    return {"role": "assistant", "content": text}
+
+
+def test_the_next_turn_reads_what_came_after_the_last_question(llm):
+    first = llm.chat([asked("Hi")], params=PARAMS)
+    assert first.usage.cached_tokens == 0
+    longer = [asked("Hi"), said("Hello."), asked("And now?")]
+    second = llm.chat(longer, params=PARAMS)
+    assert second.usage.cached_tokens == first.usage.prompt_tokens
+    third = llm.chat([*longer, said("Bye."), asked("Why?")], params=PARAMS)
+    assert third.usage.cached_tokens == second.usage.prompt_tokens
+
+
+def test_another_conversation_shares_what_the_model_is_told(llm):
+    llm.chat("What is a fugue?", params=PARAMS, instructions="Be brief.")
+    other = llm.chat("Hi", params=PARAMS, instructions="Be brief.")
+    spoken = llm.conversation("Hi", instructions="Be brief.")
+    assert other.usage.cached_tokens == num_told(llm.vocabulary, spoken)
+
+
+def test_the_same_question_again_is_answered_at_once_and_alike(llm):
+    first, again = (llm.chat("Hi", params=PARAMS) for _ in range(2))
+    assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
+    assert (again.text, again.analysis) == (first.text, first.analysis)
+
+
+def test_a_raw_text_goes_on_after_its_answer(llm):
+    first = llm.generate([5] * 70, PARAMS)
+    more = llm.generate([5] * 70 + first.token_ids + [6], PARAMS)
+    assert more.usage.cached_tokens == 70 + len(first.token_ids) - 1
