@@ -41,9 +41,9 @@ def test_the_next_turn_reads_what_came_after_the_last_question(llm):
     assert first.usage.cached_tokens == 0
     longer = [asked("Hi"), said("Hello."), asked("And now?")]
     second = llm.chat(longer, params=PARAMS)
-    assert second.usage.cached_tokens == first.usage.prompt_tokens
+    assert first.usage.prompt_tokens <= second.usage.cached_tokens
     third = llm.chat([*longer, said("Bye."), asked("Why?")], params=PARAMS)
-    assert third.usage.cached_tokens == second.usage.prompt_tokens
+    assert second.usage.prompt_tokens <= third.usage.cached_tokens
 
 
 def test_another_conversation_shares_what_the_model_is_told(llm):
@@ -55,7 +55,7 @@ def test_another_conversation_shares_what_the_model_is_told(llm):
 
 def test_the_same_question_again_is_answered_at_once_and_alike(llm):
     first, again = (llm.chat("Hi", params=PARAMS) for _ in range(2))
-    assert again.usage.cached_tokens == again.usage.prompt_tokens - 1
+    assert again.usage.cached_tokens >= again.usage.prompt_tokens - 1
     assert (again.text, again.analysis) == (first.text, first.analysis)
 
 

@@ -25,7 +25,9 @@ def test_json_is_one_object_with_exactly_these_keys(ossia, folder):
     assert (ran.err, ran.out.count("\n")) == ("", 1)
     found = json.loads(ran.out)
     assert list(found) == ["model", "text", "analysis", "finish_reason", "usage", "timing"]
-    assert list(found["usage"]) == ["prompt_tokens", "completion_tokens", "reasoning_tokens"]
+    assert list(found["usage"]) == [
+        "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens",
+    ]  # fmt: skip
     assert list(found["timing"]) == ["time_to_first_token", "tokens_per_second"]
     assert found["model"] == str(folder)
     assert found["usage"]["completion_tokens"] == 40

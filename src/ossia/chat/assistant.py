@@ -35,7 +35,7 @@ from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool
 from ossia.harmony.o200k import MODEL_ROWS
-from ossia.harmony.render import render_prompt
+from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.repacking import Progress, repacked
@@ -180,7 +180,9 @@ class LLM:
             frame, max_analysis=max_analysis_tokens, max_tokens=min(params.max_tokens or left, left)
         )
         stop, meter = StopFinder(params.stop), Meter(time.monotonic, len(prompt))
-        tokens = self._service.stream(prompt, params, guide)
+        # beside the whole prompt, with which the next turn begins
+        boundaries = [num_told(vocabulary, spoken)]
+        tokens = self._service.stream(prompt, params, guide, boundaries)
         reader = TurnReader(frame, vocabulary, stop)
         return ChatStream(read_turn(tokens, reader, stop, meter), tokens, self)
 

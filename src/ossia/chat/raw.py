@@ -65,6 +65,7 @@ def read_raw(tokens: Iterator[TokenEvent], reader: RawReader, meter: Meter) -> I
         if token.choice is None:
             break
         meter.count(forced=token.forced)
+        meter.cached = token.cached_tokens
         if shown := reader.push(token.choice):
             yield shown
         if reader.stop.found:

@@ -39,6 +39,7 @@ class Meter:
     tokens: int = 0
     tokens_at_first: int = 0
     reasoning: int = 0
+    cached: int = 0
 
     def __post_init__(self) -> None:
         """The request begins now."""
@@ -55,7 +56,7 @@ class Meter:
 
     def finished(self, reason: TurnEnd) -> Finished:
         """Sum up."""
-        usage = Usage(self.num_prompt, self.tokens, self.reasoning)
+        usage = Usage(self.num_prompt, self.tokens, self.reasoning, self.cached)
         if self.first is None:
             return Finished(reason, usage, Timing())
         later, seconds = self.tokens - self.tokens_at_first, self.last - self.first
@@ -148,6 +149,7 @@ def read_turn(
         if token.choice is None:
             break
         meter.count(forced=token.forced)
+        meter.cached = token.cached_tokens
         meter.reasoning += reader.is_reasoning
         yield from reader.push(token.choice)
         if stop.found:

@@ -26,9 +26,11 @@ def timings(reply: Reply, load_seconds: float) -> None:
     """Say how long everything took."""
     usage, timing = reply.usage, reply.timing
     waited = timing.time_to_first_token
-    rate = f" ({usage.prompt_tokens / waited:.0f} tokens/s)" if waited > 0 else ""
+    read = usage.prompt_tokens - usage.cached_tokens
+    rate = f" ({read / waited:.0f} tokens/s)" if waited > 0 else ""
+    known = f", {usage.cached_tokens} of them known" if usage.cached_tokens else ""
     say(f"load    {load_seconds:.2f} s")
-    say(f"prompt  {usage.prompt_tokens} tokens, first token after {waited:.2f} s{rate}")
+    say(f"prompt  {usage.prompt_tokens} tokens{known}, first token after {waited:.2f} s{rate}")
     say(
         f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
         f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"

@@ -3,7 +3,7 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ossia.engine.engine import Engine
@@ -19,6 +19,7 @@ class _Ticket:
     prompt: list[int]
     params: SamplingParams
     guide: Guide
+    boundaries: Sequence[int]
     inbox: "queue.SimpleQueue[TokenEvent]" = field(default_factory=queue.SimpleQueue)
 
 
@@ -68,14 +69,20 @@ class EngineService:
         self._thread = threading.Thread(target=self._run, name="ossia-engine", daemon=True)
         self._thread.start()
 
-    def stream(self, prompt: list[int], params: SamplingParams, guide: Guide) -> TokenStream:
-        """Submit a request and read its events.
+    def stream(
+        self,
+        prompt: list[int],
+        params: SamplingParams,
+        guide: Guide,
+        boundaries: Sequence[int] = (),
+    ) -> TokenStream:
+        """Submit a request and read its events; see `Engine.submit`.
 
         Raises:
             RequestError: see `Engine.check`; before anything runs.
         """
         self.engine.check(prompt, params)
-        ticket = _Ticket(prompt, params, guide)
+        ticket = _Ticket(prompt, params, guide, boundaries)
         with self._changed:
             if self._closed:
                 raise RuntimeError("this model was closed")
@@ -115,7 +122,9 @@ class EngineService:
             arrived, self._arrived = self._arrived, []
             cancelled, self._cancelled = self._cancelled, []
         for ticket in arrived:
-            request_id = self.engine.submit(ticket.prompt, ticket.params, ticket.guide)
+            request_id = self.engine.submit(
+                ticket.prompt, ticket.params, ticket.guide, ticket.boundaries
+            )
             self._tickets[request_id] = ticket
         for request_id in [key for key, one in self._tickets.items() if one in cancelled]:
             self.engine.cancel(request_id)

@@ -4,7 +4,7 @@ Knows the harmony format from the writing side; what the model may say back stan
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ossia.harmony.history import drop_old_reasoning
 from ossia.harmony.messages import Conversation, Message
@@ -39,6 +39,12 @@ def render_prompt(vocabulary: Vocabulary, conversation: Conversation) -> list[in
     """
     ids = [token_id for message in _rendered(vocabulary, conversation) for token_id in message.ids]
     return [*ids, vocabulary.ids.start, *vocabulary.encode("assistant")]
+
+
+def num_told(vocabulary: Vocabulary, conversation: Conversation) -> int:
+    """Tokens of the prompt before its first message: other conversations begin with them too."""
+    before = replace(conversation, messages=())
+    return sum(len(message.ids) for message in _rendered(vocabulary, before))
 
 
 def render_example(vocabulary: Vocabulary, conversation: Conversation) -> Example:
