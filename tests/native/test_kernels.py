@@ -71,15 +71,19 @@ def test_no_instruction_set_shares_a_function_with_another(isa):
 @needs("aarch64-linux-gnu-g++", "qemu-aarch64", package="g++-aarch64-linux-gnu qemu-user")
 def test_arm64_computes_the_same():
     toolchain = "-DCMAKE_TOOLCHAIN_FILE=tests/native/arm64.cmake"
-    program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", "-DOSSIA_ISAS=neon", toolchain)
-    said = run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", program)
+    program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", "-DOSSIA_ISAS=neon;plain", toolchain)
+    emulator = "qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"
+    said = run(*emulator, program)
     assert "kernels: neon" in said
     assert "every rule holds" in said
+    said = run(*emulator, "-cpu", "cortex-a53", program)  # has no dot product
+    assert "kernels: neon" not in said
+    assert "kernels: plain" in said
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86-64 processor")
 @needs("/usr/include/simde/x86/avx512.h", package="libsimde-dev")
 def test_avx512_computes_the_same():
-    said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512"))
+    said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512;plain"))
     assert "kernels: avx512" in said
     assert "every rule holds" in said

@@ -5,8 +5,8 @@
 // reach 255 * 128 * 32 = 1,044,480 before the offset is in, and 520,192 at the end, which a float
 // holds exactly. VBMI's byte permutation is not needed: sixteen values fit a shuffle.
 //
-// Up to six tokens keep their sums in registers; more keep them in the first-level cache, and eight
-// vectors of weights stay in registers while the tokens go by.
+// Up to four tokens keep their sums in registers; more keep them in the first-level cache, and
+// eight vectors of weights stay in registers while the tokens go by.
 #pragma once
 #include "tiles.h"
 
@@ -17,7 +17,8 @@ inline float largest_of_block(const float* x) {
   const __m512i positive = _mm512_set1_epi32(0x7fffffff);  // then bits stand in order, NaN on top
   const __m512i left = _mm512_and_si512(_mm512_castps_si512(load(x)), positive);
   const __m512i right = _mm512_and_si512(_mm512_castps_si512(load(x + 16)), positive);
-  return float_of(static_cast<std::uint32_t>(_mm512_reduce_max_epi32(_mm512_max_epi32(left, right))));
+  return float_of(
+      static_cast<std::uint32_t>(_mm512_reduce_max_epi32(_mm512_max_epi32(left, right))));
 }
 
 inline std::int32_t round_to_int8(const float* x, float factor, std::int8_t* out) {
@@ -93,7 +94,6 @@ inline Vec add_block(__m512i whole, Vec row_scale, float token_scale, Vec sum) {
 }
 
 constexpr std::size_t kFetchAhead = 4096;  // bytes
-constexpr std::size_t kMostFew = 6;        // tokens; 8 weights, 6 sums and what they need fit 32
 
 template <class Tile, std::size_t kTokens>
 inline void dot_few(const typename Tile::Value* values, const typename Tile::Scale* scales,
@@ -137,11 +137,18 @@ inline void dot_many(const typename Tile::Value* values, const typename Tile::Sc
 template <class Tile>
 inline void dot_tiles(const typename Tile::Value* values, const typename Tile::Scale* scales,
                       std::size_t blocks, const Pass& pass, GroupTotals& total) {
-  constexpr decltype(&dot_many<Tile>) kFew[kMostFew] = {dot_few<Tile, 1>, dot_few<Tile, 2>,
-                                                        dot_few<Tile, 3>, dot_few<Tile, 4>,
-                                                        dot_few<Tile, 5>, dot_few<Tile, 6>};
-  const auto dot = pass.tokens <= kMostFew ? kFew[pass.tokens - 1] : dot_many<Tile>;
-  dot(values, scales, blocks, pass, total);
+  switch (pass.tokens) {
+    case 1:
+      return dot_few<Tile, 1>(values, scales, blocks, pass, total);
+    case 2:
+      return dot_few<Tile, 2>(values, scales, blocks, pass, total);
+    case 3:
+      return dot_few<Tile, 3>(values, scales, blocks, pass, total);
+    case 4:
+      return dot_few<Tile, 4>(values, scales, blocks, pass, total);
+    default:
+      dot_many<Tile>(values, scales, blocks, pass, total);
+  }
 }
 
 inline void dot_packed(const std::uint8_t* values, const std::uint8_t* scales, std::size_t blocks,
