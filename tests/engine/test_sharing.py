@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.random_checkpoint import SHAPES, random_tensors
+from benchmarks.speculation import cases, compare
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams, Unguided
@@ -309,3 +310,11 @@ def test_whatever_runs_beside_it_each_says_what_it_says_alone(
         expected = alone(exact_engine, each)
         said = world.said(key)
         assert said == (expected[: len(said)] if number == cancelled else expected)
+
+
+@pytest.mark.parametrize("name", ["copies", "cycle", "coins", "free"])
+def test_the_benchmark_finds_the_same_tokens_with_guesses(exact_engine, name):
+    engines = [exact_engine(context_length=300, speculate=each) for each in (False, True)]
+    found = compare(tuple(engines), cases(512, 60)[name], rounds=1)
+    assert found.same_tokens
+    assert found.tokens_per_step >= (2 if name == "copies" else 1)
