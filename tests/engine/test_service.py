@@ -71,7 +71,7 @@ def test_what_fails_inside_is_raised_to_its_reader_alone(service, guide):
 
 def test_a_step_that_fails_ends_what_runs_and_the_engine_goes_on(service, monkeypatch, caplog):
     model = service.engine.model
-    monkeypatch.setattr(model, "forward", lambda step, cache: 1 / 0)
+    monkeypatch.setattr(model, "hidden", lambda step, cache: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ids_of(service.stream([1], PARAMS, Unguided()))
     assert "a step of the engine failed" in caplog.text

@@ -8,7 +8,6 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ossia.engine.batch import build_step
 from ossia.engine.options import EnginePlan
@@ -21,11 +20,12 @@ from ossia.engine.request import (
     TokenEvent,
     may_come,
 )
-from ossia.engine.sampler import choose
 from ossia.engine.scheduler import Copy, Scheduler, Turn
+from ossia.engine.shortlist import choose_from
 from ossia.engine.speculation import MOST, Guesser, Pace
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.kv_cache import KvCache
+from ossia.model.scores import RowScores, Scores
 from ossia.model.transformer import Transformer
 
 
@@ -177,19 +177,19 @@ class Engine:
         if not work.turns:
             return events
         self._copy(work.copies)
-        logits_RV = self._run(work.turns)
+        scores = self._run(work.turns)
         self._copy(self._scheduler.settle(work.turns))
         row = 0
         for turn in work.turns:
             if turn.samples:
-                rows = logits_RV[row : row + 1 + turn.guesses]
+                rows = [RowScores(scores, row + guess) for guess in range(1 + turn.guesses)]
                 row += len(rows)
                 self._guarded(self._advance, self._requests[turn.request_id], events, rows)
         self._measure(work.turns, self._clock() - began)
         return events
 
-    def _run(self, turns: list[Turn]) -> NDArray[np.float32]:
-        """One step of the model: logits after each last token, and after each guess."""
+    def _run(self, turns: list[Turn]) -> Scores:
+        """One step of the model: scores after each last token, and after each guess."""
         requests = {turn.request_id: self._requests[turn.request_id] for turn in turns}
         for turn, request in zip(turns, requests.values(), strict=True):
             request.guesses = request.guesses[: turn.guesses]
@@ -202,7 +202,7 @@ class Engine:
             self._cache,
             window=self.model.config.sliding_window,
         )
-        return self.model.ops.to_numpy(self.model.forward(step, self._cache))
+        return Scores(self.model, self.model.hidden(step, self._cache), step.row_R)
 
     def _copy(self, copies: list[Copy]) -> None:
         for copy in copies:
@@ -233,15 +233,13 @@ class Engine:
             allowed = request.guide.allowed() if found else None
             request.guesses = list(takewhile(lambda each: may_come(each, allowed), found))
 
-    def _advance(
-        self, request: Request, events: list[TokenEvent], rows_RV: NDArray[np.float32]
-    ) -> None:
+    def _advance(self, request: Request, events: list[TokenEvent], rows: list[RowScores]) -> None:
         """Sample one token, and as many more as guesses come true; put what must follow each."""
         request.is_writing = True
         start = len(request.tokens)
         while len(request.tokens) - start == request.num_true:
-            choice = choose(
-                rows_RV[request.num_true],
+            choice = choose_from(
+                rows[request.num_true],
                 request.params,
                 allowed=request.guide.allowed(),
                 prompt=request.prompt,

@@ -4,6 +4,7 @@ Letters: V vocabulary, M candidates (all ids, or the few that are legal).
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,14 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 
+class Uniform(Protocol):
+    """What the sampler needs of a generator."""
+
+    def random(self) -> float:
+        """A number from 0 to before 1."""
+        ...
+
+
 def choose(
     logits_V: Float32,
     params: SamplingParams,
@@ -21,7 +30,7 @@ def choose(
     allowed: tuple[int, ...] | NDArray[np.bool_] | None,
     prompt: Iterable[int],
     written: Mapping[int, int],
-    generator: np.random.Generator,
+    generator: Uniform,
 ) -> Choice:
     """Choose one id.
 
@@ -36,7 +45,7 @@ def choose(
     Raises:
         FloatingPointError: no candidate has a finite score, or one is not a number.
     """
-    score_V = _penalised(logits_V, params, prompt, written)
+    score_V = penalised(logits_V, params, prompt, written)
     if isinstance(allowed, tuple):
         id_M = np.array(allowed, np.int64)
         score_M = score_V[id_M]
@@ -66,10 +75,17 @@ def _id(id_M: Int64 | None, place: int) -> int:
     return place if id_M is None else int(id_M[place])
 
 
-def _penalised(
+def penalised(
     logits_V: Float32, params: SamplingParams, prompt: Iterable[int], written: Mapping[int, int]
 ) -> Float32:
-    """Apply penalties and bias to a copy; without any, the logits themselves."""
+    """Apply penalties and bias to a copy; without any, the logits themselves.
+
+    Args:
+        logits_V: not modified.
+        params: of the request.
+        prompt: looked at only by the repetition penalty.
+        written: how often each id was written.
+    """
     if not (
         params.logit_bias
         or params.presence_penalty

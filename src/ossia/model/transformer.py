@@ -31,6 +31,10 @@ class Transformer(Generic[Array]):
         Returns:
             logits_RV, float32, one row for each of `step.row_R`.
         """
+        return self.ops.unembed(self.hidden(step, cache), step.row_R, self.weights.head)
+
+    def hidden(self, step: Step, cache: KvCache[Array] | None) -> Array:
+        """The same up to the head: hidden_TD after the last layer, before the last norm."""
         ops = self.ops
         hidden_TD = ops.embed(step.id_T, self.weights.embedding)
         for index, layer in enumerate(self.weights.layers):
@@ -46,4 +50,4 @@ class Transformer(Generic[Array]):
             hidden_TD = ops.project_out(hidden_TD, mixed_TE, layer.out)
             routed = ops.route(hidden_TD, layer.router)
             hidden_TD = ops.mix_experts(hidden_TD, routed, layer.experts)
-        return ops.unembed(hidden_TD, step.row_R, self.weights.head)
+        return hidden_TD

@@ -61,7 +61,12 @@ def prepare(
     return Weights(
         embedding=ops.prepare_embed(tensors["embedding"]),
         layers=layers,
-        head=ops.prepare_unembed(tensors["final_norm"], tensors["head"], config.rms_norm_eps),
+        head=ops.prepare_unembed(
+            tensors["final_norm"],
+            tensors["head"],
+            config.rms_norm_eps,
+            scan=tensors.get("head_scan"),
+        ),
     )
 
 

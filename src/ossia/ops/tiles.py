@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.ops.mxfp4 import BLOCK, Mxfp4, pack
+from ossia.ops.mxfp4 import BLOCK, NEAREST_REACH, Mxfp4, pack
 
 TILE_ROWS = 16
 PACKED_BYTES, INT8_BYTES = TILE_ROWS * BLOCK // 2, TILE_ROWS * BLOCK
@@ -128,7 +128,7 @@ def tile_int8(weight: NDArray[Any]) -> Tiles:
 
 def tile_rounded(weight: NDArray[Any]) -> Tiles:
     """Round [..., O, I] to MXFP4 and tile it: a quarter of bfloat16's bytes, at a loss."""
-    tiles = tile_mxfp4(pack(_whole_blocks(np.asarray(weight, np.float32))))
+    tiles = tile_mxfp4(pack(_whole_blocks(np.asarray(weight, np.float32)), NEAREST_REACH))
     return Tiles(tiles.values, tiles.scales, tiles.rows, weight.shape[-1])
 
 

@@ -172,20 +172,16 @@ struct Head {
   }
 };
 
-// One layer's pool of keys [P,K,C,B] and values [P,K,B,C].
+// One layer's pool of pages: Y bytes for each head of each.
 struct Pages {
-  nb::ndarray<nb::ndim<4>, nb::c_contig, nb::device::cpu> key, value;
-  Format format;
+  Array<std::uint8_t, 3> bytes_PKY;
+  PageLayout layout;
 
-  void check() {
-    const bool is_f32 = key.dtype() == nb::dtype<float>();
-    require(is_f32 || key.dtype() == nb::dtype<bf16>(), "pages: expected float32 or uint16");
-    require(value.dtype() == key.dtype(), "pages: keys and values of one type");
-    require(key.shape(0) == value.shape(0) && key.shape(1) == value.shape(1) &&
-                key.shape(2) == value.shape(3) && key.shape(3) == value.shape(2),
-            "pages: expected keys [P,K,C,B] and values [P,K,B,C]");
-    require(key.shape(3) > 0, "pages: a page must hold a token");
-    format = is_f32 ? Format::f32 : Format::bf16;
+  void check() const {
+    require(layout.B > 0, "pages: a page must hold a token");
+    require(layout.format != PageFormat::int8 || layout.C <= 512,
+            "pages: int8 is for at most 512 channels");  // whose sums of products fit 32 bits
+    require(bytes_PKY.shape(2) == layout.bytes, "pages: not as many bytes as a head needs");
   }
 };
 

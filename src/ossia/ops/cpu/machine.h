@@ -88,38 +88,39 @@ class Machine {
   void attend(Floats<4> query_TKGC, Floats<3> key_TKC, Floats<3> value_TKC, const SpanArrays& spans,
               Pages& pages, Floats<2> sink_KG, Array<float, 2> mixed_TE) {
     const std::size_t T = query_TKGC.shape(0), K = query_TKGC.shape(1), G = query_TKGC.shape(2),
-                      C = query_TKGC.shape(3), B = pages.key.shape(3);
+                      C = query_TKGC.shape(3);
     for (const auto& part : {key_TKC, value_TKC}) {
       require(part.shape(0) == T && part.shape(1) == K && part.shape(2) == C,
               "attend: keys and values must be [T,K,C] of the query");
     }
     require(sink_KG.shape(0) == K && sink_KG.shape(1) == G, "attend: one sink for each query head");
-    require(pages.key.shape(1) == K && pages.key.shape(2) == C, "attend: pages of another shape");
+    require(pages.bytes_PKY.shape(1) == K && pages.layout.C == C, "attend: pages of another shape");
     require_shape(mixed_TE, T, K * G * C);
-    spans.check(T, pages.key.shape(0), B);
-    const std::size_t floats = threads() * G * kAttendScratch;
-    const std::size_t products = spans.keys() * K * G * C * 2;
-    run(kernels_.attend, products, floats * sizeof(float), [&](std::byte* scratch) {
-      return Attend{query_TKGC.data(),
-                    key_TKC.data(),
-                    value_TKC.data(),
-                    spans.first_Q.data(),
-                    spans.count_Q.data(),
-                    spans.past_Q.data(),
-                    spans.page_QP.data(),
-                    sink_KG.data(),
-                    pages.key.data(),
-                    pages.value.data(),
-                    pages.format,
-                    reinterpret_cast<float*>(scratch),
-                    mixed_TE.data(),
-                    spans.first_Q.shape(0),
-                    spans.page_QP.shape(1),
-                    K,
-                    G,
-                    C,
-                    B,
-                    static_cast<std::size_t>(spans.window)};
+    spans.check(T, pages.bytes_PKY.shape(0), pages.layout.B);
+    Attend job{query_TKGC.data(),
+               key_TKC.data(),
+               value_TKC.data(),
+               spans.first_Q.data(),
+               spans.count_Q.data(),
+               spans.past_Q.data(),
+               spans.page_QP.data(),
+               sink_KG.data(),
+               reinterpret_cast<std::byte*>(pages.bytes_PKY.data()),
+               pages.layout,
+               AttendPlan{},
+               nullptr,
+               mixed_TE.data(),
+               spans.first_Q.shape(0),
+               spans.page_QP.shape(1),
+               K,
+               G,
+               static_cast<std::size_t>(spans.window)};
+    job.plan = plan_attend(job, threads());
+    const std::size_t bytes = attend_scratch(job, threads(), 0).bytes;
+    run(kernels_.attend, spans.keys() * K * G * C * 2, bytes, [&](std::byte* scratch) {
+      job.scratch = scratch;
+      std::fill_n(scratch, sizeof(std::uint32_t), std::byte{0});
+      return job;
     });
   }
 
@@ -221,16 +222,42 @@ class Machine {
               "unembed: no such row");
     }
     const std::size_t products = R * D * head.head_VD.matrix.rows;
-    run(kernels_.unembed, products, R * D * sizeof(float), [&](std::byte* scratch) {
+    const std::size_t normed = aligned(R * D * sizeof(float));
+    run(kernels_.unembed, products, normed + Quantised::bytes(R, D), [&](std::byte* scratch) {
       return Unembed{hidden_TD.data(),
                      row_R.data(),
                      head.norm_D.data(),
                      head.eps,
                      head.head_VD.matrix,
                      reinterpret_cast<float*>(scratch),
+                     Quantised::in(scratch + normed, R, D),
                      logits_RV.data(),
                      R,
                      D};
+    });
+  }
+
+  void unembed_ids(Floats<2> hidden_TD, std::size_t row, Ints<1> id_N, const Head& head,
+                   Array<float, 1> logits_N) {
+    const std::size_t N = id_N.shape(0), D = head.norm_D.shape(0);
+    const Matrix& matrix = head.head_VD.matrix;
+    require(hidden_TD.shape(1) == D && row < hidden_TD.shape(0) && !matrix.is_tiled(),
+            "unembed_ids: hidden and head do not fit");
+    require(logits_N.shape(0) == N, "unembed_ids: one logit for each id");
+    for (std::size_t n = 0; n < N; ++n) {
+      require(id_N(n) >= 0 && static_cast<std::size_t>(id_N(n)) < matrix.rows,
+              "unembed_ids: no such id");
+    }
+    run(kernels_.unembed_ids, N * D, D * sizeof(float), [&](std::byte* scratch) {
+      return UnembedIds{hidden_TD.data() + row * D,
+                        id_N.data(),
+                        head.norm_D.data(),
+                        head.eps,
+                        matrix,
+                        reinterpret_cast<float*>(scratch),
+                        logits_N.data(),
+                        N,
+                        D};
     });
   }
 

@@ -119,8 +119,23 @@ void unembed(const Unembed& job, const Team& team) {
     const float* hidden = job.hidden_TD + static_cast<std::size_t>(job.row_R[r]) * job.D;
     rms_norm(hidden, job.norm_D, job.eps, job.normed_RD + r * job.D, job.D);
   }
+  if (job.head_VD.is_tiled()) {
+    round_rows(job.normed_RD, job.D, job.R, job.head_VD.format, job.quantised, mine);
+  }
   team.meet();
-  project(job.head_VD, nullptr, {job.normed_RD, {}, job.R}, job.logits_RV, team);
+  project(job.head_VD, nullptr, {job.normed_RD, job.quantised, job.R}, job.logits_RV, team);
+}
+
+void unembed_ids(const UnembedIds& job, const Team& team) {
+  if (team.index == 0) rms_norm(job.hidden_D, job.norm_D, job.eps, job.normed_D, job.D);
+  team.meet();
+  alignas(64) Tile tile;
+  const Range mine = share(job.N, 1, team);
+  for (std::size_t n = mine.first; n < mine.last; ++n) {
+    tile.x[0] = job.normed_D;
+    add_up(job.head_VD, static_cast<std::size_t>(job.id_N[n]), 1, 1, tile);
+    job.logits_N[n] = tile.total[0][0];
+  }
 }
 
 }  // namespace ossia::OSSIA_ISA

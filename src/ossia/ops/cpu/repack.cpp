@@ -96,6 +96,7 @@ bool put_rounded(const float* x, const Target& to) {
   if (largest > 0 && is_finite) {
     ::frexpf(largest, &exponent);
     exponent -= 3;
+    exponent += largest > 7.25f * ::ldexpf(1.0f, exponent);  // NEAREST_REACH of ops/mxfp4.py
     exponent = exponent < -127 ? -127 : exponent > 127 ? 127 : exponent;
   }
   static_cast<std::uint8_t*>(to.scales)[to.r] = static_cast<std::uint8_t>(exponent + 127);

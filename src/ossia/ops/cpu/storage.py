@@ -3,6 +3,7 @@
 Knows the number formats; not what a matrix is for.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,24 +17,30 @@ from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.tiles import Tiles
 from ossia.ops.weights import Weight
 
+CACHE_LINE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class KvPages:
-    """One layer's pool: arrays whose first axis is the page, and the kernels' view of them."""
+    """One layer's pool: the bytes of each head of each page, and the kernels' view of them."""
 
-    arrays: tuple[NDArray[Any], ...]
+    bytes_PKY: NDArray[np.uint8]
     native: _native.Pages
 
     @classmethod
-    def of(cls, *arrays: NDArray[Any]) -> Self:
-        """Keys, then values."""
-        return cls(arrays, _native.Pages(*arrays))
+    def new(cls, dtype: str, num_pages: int, page_tokens: int, heads: int, head_dim: int) -> Self:
+        """Room for keys and values; memory is taken when it is used."""
+        size = _native.Pages.head_bytes(dtype, page_tokens, head_dim)
+        shape = (num_pages, heads, size)
+        room = np.zeros(math.prod(shape) + CACHE_LINE, np.uint8)
+        first = -room.ctypes.data % CACHE_LINE
+        bytes_PKY = room[first : first + math.prod(shape)].reshape(shape)
+        return cls(bytes_PKY, _native.Pages(bytes_PKY, dtype, page_tokens, head_dim))
 
     def copy(self, source_P: Sequence[int], target_P: Sequence[int]) -> None:
         """See `Ops.copy_pages`."""
-        for array in self.arrays:
-            for source, target in zip(source_P, target_P, strict=True):
-                array[target] = array[source]
+        for source, target in zip(source_P, target_P, strict=True):
+            self.bytes_PKY[target] = self.bytes_PKY[source]
 
 
 def stored(weight: Mxfp4 | Tiles | Weight) -> _native.Stored:
