@@ -1,5 +1,6 @@
 """Speed, measured through the engine."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,10 +9,12 @@ from itertools import product
 
 import pytest
 
-from ossia import LLM
-from ossia.checkpoint import counts
+from benchmarks.random_checkpoint import SHAPES, random_tensors
+from ossia import LLM, OpsOptions
+from ossia.checkpoint import counts, write_checkpoint
 from ossia.cli import bench as ossia_bench
 from ossia.cli.token_bytes import token_bytes
+from ossia.engine.shortlist import AIM
 
 SMALL = ("--prefill", "8,24", "--decode", "2,4", "--batch", "1,3", "--depth", "5,70")
 
@@ -34,11 +37,13 @@ def quick(monkeypatch, ossia, mute_folder):
     return lambda *options: ossia("bench", "-m", mute_folder, *options)
 
 
+@pytest.mark.slow  # it waits for the run
 def test_the_report_has_what_was_asked_for(found):
     assert list(found) == [
         "model",
         "backend",
         "isa",
+        "weights",
         "threads",
         "load_seconds",
         "time_to_first_token",
@@ -107,19 +112,46 @@ def test_too_many_requests_at_once_are_refused(quick):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--backend", "cpu", "--threads", 2, "--isa", "plain"), ("cpu", "plain", 2)),
-        (("--backend", "reference"), ("reference", None, os.cpu_count())),
+        (
+            ("--backend", "cpu", "--threads", 2, "--isa", "plain", "--weights", "bf16"),
+            ("cpu", "plain", "bf16", 2),
+        ),
+        (("--backend", "reference"), ("reference", None, None, os.cpu_count())),
     ],
 )
 def test_what_did_the_work_is_named(quick, options, named):
     found = json.loads(quick("--json", *options, "--decode", 1, "--prefill", 1, "--depth", 1).out)
-    assert (found["backend"], found["isa"], found["threads"]) == named
+    keys = ("backend", "isa", "weights", "threads")
+    assert tuple(found[key] for key in keys) == named
 
 
 def test_a_context_too_short_for_the_work_is_refused(quick):
     ran = quick("-q", "--context-length", 16, *SMALL)
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert "raise --context-length" in ran.err
+
+
+@pytest.mark.parametrize(("weights", "bits"), [("int8", 8.5), ("lean", 4.25)])
+def test_rounded_attention_counts_as_it_is_kept(mute_folder, weights, bits):
+    """A scale of 16 bits for 32 values, or of 8; the experts stay packed, a small head exact."""
+    with LLM(str(mute_folder), backend="cpu", ops=OpsOptions(weights=weights)) as llm:
+        config = llm.config
+        rows = 2 * (config.num_attention_heads + config.num_key_value_heads) * config.head_dim
+        attention = config.num_hidden_layers * rows * config.hidden_size
+        published = counts.decoded_token_bytes(config) + 2 * config.hidden_size
+        assert token_bytes(llm) == published - attention * (16 - bits) / 8
+
+
+def test_a_scanned_head_counts_as_its_scan_and_the_rows_scored_exactly(tmp_path):
+    def read(rows):
+        config = dataclasses.replace(SHAPES["tiny"], vocab_size=rows)
+        folder = tmp_path / str(rows)
+        write_checkpoint(folder, config, random_tensors(config, 0), "hugging-face")
+        with LLM(str(folder), backend="cpu", ops=OpsOptions(weights="int8")) as llm:
+            return token_bytes(llm), config.hidden_size
+
+    (small, width), (large, _) = read(512), read(1 << 15)
+    assert large - small == (1 << 15) * width * 17 // 32 + AIM * width * 2 - 512 * width * 2
 
 
 def test_weights_as_published_are_counted_as_published(mute_folder):

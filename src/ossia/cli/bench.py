@@ -97,7 +97,8 @@ def bench(
         meter.first_token()
         time_to_first_token = time.perf_counter() - began
         prefill = meter.prefills()
-        threads = _threads(llm.ops)
+        machine_facts = _machine(llm.ops)
+        threads = machine_facts["threads"]
         before = measured_apart(threads)
         decode = meter.decodes()
         memory = (before + measured_apart(threads)) / 2
@@ -105,8 +106,7 @@ def bench(
         found = {
             "model": llm.name,
             "backend": llm.ops.name,
-            "isa": _isa(llm.ops),
-            "threads": threads,
+            **machine_facts,
             "load_seconds": load_seconds,
             "time_to_first_token": time_to_first_token,
             "peak_rss_bytes": _peak_rss_bytes(),
@@ -125,23 +125,14 @@ def _roofline_share(decode: list[Decode], weight_bytes: int, memory: float) -> f
     return alone[0] * weight_bytes / memory if alone else None
 
 
-def _threads(ops: "Ops[Any]") -> int:
-    """Threads of the C++ backend; the others leave that to their libraries, which take all."""
+def _machine(ops: "Ops[Any]") -> dict[str, Any]:
+    """How the C++ backend works; the others leave that to their libraries, which take all cores."""
     if ops.name != "cpu":
-        return os.cpu_count() or 1
+        return {"isa": None, "weights": None, "threads": os.cpu_count() or 1}
     from ossia.ops.cpu import CpuOps
 
     assert isinstance(ops, CpuOps)
-    return ops.machine.threads
-
-
-def _isa(ops: "Ops[Any]") -> str | None:
-    if ops.name != "cpu":
-        return None
-    from ossia.ops.cpu import CpuOps
-
-    assert isinstance(ops, CpuOps)
-    return ops.machine.isa
+    return {"isa": ops.machine.isa, "weights": ops.weights, "threads": ops.machine.threads}
 
 
 def _peak_rss_bytes() -> int:
@@ -153,7 +144,7 @@ def _peak_rss_bytes() -> int:
 
 
 def _as_text(found: dict[str, Any]) -> str:
-    machine = [found["backend"], found["isa"], f"{found['threads']} threads"]
+    machine = [found["backend"], found["isa"], found["weights"], f"{found['threads']} threads"]
     rows = {
         "model": f"{harmless(found['model'])} on {', '.join(each for each in machine if each)}",
         "start": f"{found['time_to_first_token']:.2f} s to the first token, "

@@ -51,7 +51,7 @@ class Work:
     @property
     def longest(self) -> int:
         """Tokens of the longest request."""
-        return max(max(self.prefills) + 1, self.longest_decode)
+        return max(SHORT_TOKENS + 1, max(self.prefills) + 1, self.longest_decode)
 
     @property
     def longest_decode(self) -> int:

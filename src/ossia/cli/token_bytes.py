@@ -35,8 +35,20 @@ def token_bytes(llm: "LLM") -> int:
         layer += share * _kept_bytes(llm.ops, role, [rest.pop(source) for source in sources])
     for name, array in rest.items():  # norms, biases, sinks and the router
         layer += array.nbytes * (in_use if name.startswith(EXPERTS) else 1)
-    head = _kept_bytes(llm.ops, "head", [tensors["head"]])
-    return round(config.num_hidden_layers * layer) + head + tensors["final_norm"].nbytes
+    return round(config.num_hidden_layers * layer) + tensors["final_norm"].nbytes + _head_bytes(llm)
+
+
+def _head_bytes(llm: "LLM") -> int:
+    """The head as published; or its scan, and the rows that are then scored exactly."""
+    import numpy as np
+
+    from ossia.engine.shortlist import AIM
+
+    head, ops = llm.checkpoint.tensors["head"], llm.ops
+    hidden_TD = ops.from_numpy(np.zeros((1, head.shape[1]), np.float32))
+    if ops.scan(hidden_TD, np.zeros(1, np.int32), llm.model.weights.head) is None:
+        return int(head.nbytes)
+    return _kept_bytes(ops, "head", [head]) + AIM * head[0].nbytes
 
 
 def _kept_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:
@@ -48,8 +60,9 @@ def _kept_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> 
 
     first, *scales = arrays
     *outer, rows = (scales[0] if scales else first).shape[:-1]
-    few = [np.zeros((FEW_ROWS, *each.shape[len(outer) + 1 :]), each.dtype) for each in arrays]
-    tiles = ops.repack(role, Mxfp4(*few) if scales else few[0])
+    few = [(*[1] * len(outer), FEW_ROWS, *each.shape[len(outer) + 1 :]) for each in arrays]
+    zeros = [np.zeros(shape, each.dtype) for shape, each in zip(few, arrays, strict=True)]
+    tiles = ops.repack(role, Mxfp4(*zeros) if scales else zeros[0])
     if not isinstance(tiles, Tiles):
         return sum(each.nbytes for each in arrays)
     num_rows: int = rows * math.prod(outer)
