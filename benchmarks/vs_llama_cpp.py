@@ -28,6 +28,7 @@ from gguf import GGMLQuantizationType
 
 from benchmarks.gguf_checkpoint import entries
 from ossia.checkpoint import Checkpoint, open_checkpoint
+from ossia.checkpoint.find import prepared_folder
 from ossia.cli.memory_speed import measured_apart
 from ossia.cli.speed import SHORT_TOKENS, prompt_ids
 
@@ -65,13 +66,14 @@ class Asked:
     threads: int
     ossia_options: tuple[str, ...]
     peer_options: tuple[str, ...]
-    prepared: Path | None
+    prepared: Path
+    """Folder of the weights as ossia's kernels read them."""
 
     @property
     def ossia_files(self) -> list[Path]:
         """What ossia may have in the page cache."""
-        prepared = self.prepared.rglob("*") if self.prepared else ()
-        return [*self.checkpoint.files, *(each for each in prepared if each.is_file())]
+        prepared = (each for each in self.prepared.rglob("*") if each.is_file())
+        return [*self.checkpoint.files, *prepared]
 
 
 def run_ossia(asked: Asked, leg: Leg) -> dict[str, Any]:
@@ -79,7 +81,8 @@ def run_ossia(asked: Asked, leg: Leg) -> dict[str, Any]:
     forget([asked.gguf])
     command = [sys.executable, "-m", "ossia", "bench", "--json", "--quiet"]
     command += ["--model", str(asked.checkpoint.folder), "--threads", str(asked.threads)]
-    command += ["--context-length", str(leg.context_length), *asked.ossia_options]
+    command += ["--context-length", str(leg.context_length)]
+    command += ["--prepared-folder", str(asked.prepared), *asked.ossia_options]
     run([*command, "--prefill", "512", "--decode", "16"])
     work = {
         "--prefill": leg.prefills,
@@ -232,7 +235,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--ossia", default="", metavar="OPTIONS", help="for `ossia bench`")
     parser.add_argument("--peer", default="", metavar="OPTIONS", help="for gguf_peer.py")
-    parser.add_argument("--prepared", type=Path, metavar="FOLDER", help="of the prepared weights")
+    parser.add_argument(
+        "--prepared",
+        type=Path,
+        default=prepared_folder(),
+        metavar="FOLDER",
+        help="of the prepared weights, made at the first run",
+    )
     parser.add_argument("--only", choices=("ossia", "llama.cpp"), help="one side")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="all that was found")
     return parser.parse_args()
