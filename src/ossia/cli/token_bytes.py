@@ -48,7 +48,7 @@ def _head_bytes(llm: "LLM") -> int:
     hidden_TD = ops.from_numpy(np.zeros((1, head.shape[1]), np.float32))
     if ops.scan(hidden_TD, np.zeros(1, np.int32), llm.model.weights.head) is None:
         return int(head.nbytes)
-    return _kept_bytes(ops, "head", [head]) + AIM * head[0].nbytes
+    return _kept_bytes(ops, "head", [head]) + AIM * int(head[0].nbytes)
 
 
 def _kept_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:
