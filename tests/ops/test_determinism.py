@@ -55,12 +55,17 @@ def assert_same_bits(ours, others):
         np.testing.assert_array_equal(mine.view(np.int32), theirs.view(np.int32))
 
 
-NAMES = ["project_qkv", "project_out", "route", "packed experts", "dense experts", "unembed"]
+TILED = ["project_qkv", "project_out", "packed experts"]
+CALLS = [
+    *(("bf16", name) for name in (*TILED, "route", "dense experts", "unembed")),
+    *(("int8", name) for name in TILED),
+    *(("lean", name) for name in TILED if "experts" not in name),  # those are as in int8
+]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_token_alone_and_in_company(isa, calls, name):
-    ops = CpuOps(2, isa, alone_below=0)
+@pytest.mark.parametrize(("weights", "name"), CALLS)
+def test_a_token_alone_and_in_company(isa, calls, weights, name):
+    ops = CpuOps(2, isa, alone_below=0, weights=weights)
     together = calls[name](ops, np.arange(TOKENS, dtype=np.int32))
     for size in (1, 2, 3, 4, 5, 6, 7, 11):
         for first in {0, 3 * size % (TOKENS - size)}:
@@ -68,13 +73,33 @@ def test_a_token_alone_and_in_company(isa, calls, name):
             assert_same_bits(calls[name](ops, rows), [each[rows] for each in together])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rows", [32, 31, 1])
+def test_a_token_in_one_pass_or_another(isa, make, rows):
+    """Tiled products take at most 32 tokens at a time."""
+    weight, bias, x = make.weight(40, 96), make.weight(40), make.normal(65, 96)
+    experts, chosen = make.experts(2, 96, 64), make.routes(65, 2, 1)
+    ops = CpuOps(2, isa, alone_below=0, weights="int8")
+    out, mixer = ops.prepare_out(weight, bias), ops.prepare_experts(experts)
+
+    def both(first, last):
+        part = slice(first, last)
+        yield ops.project_out(np.zeros((last - first, 40), np.float32), x[part], out)
+        routed = Routed(x[part], *(each[part] for each in chosen))
+        yield ops.mix_experts(x[part], routed, mixer)
+
+    together = list(both(0, 65))
+    for first in range(0, 65, rows):
+        last = min(first + rows, 65)
+        assert_same_bits(both(first, last), [each[first:last] for each in together])
+
+
+@pytest.mark.parametrize(("weights", "name"), CALLS)
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_any_number_of_threads(isa, calls, name, threads):
+def test_any_number_of_threads(isa, calls, weights, name, threads):
     rows = np.arange(TOKENS, dtype=np.int32)
-    assert_same_bits(
-        calls[name](CpuOps(threads, isa, alone_below=0), rows), calls[name](CpuOps(1, isa), rows)
-    )
+    several = CpuOps(threads, isa, alone_below=0, weights=weights)
+    alone = CpuOps(1, isa, weights=weights)
+    assert_same_bits(calls[name](several, rows), calls[name](alone, rows))
 
 
 @pytest.mark.parametrize("kv_dtype", ["float32", "bfloat16"])
