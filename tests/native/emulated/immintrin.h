@@ -18,12 +18,14 @@
 #define _mm512_castps_si512 simde_mm512_castps_si512
 #define _mm512_castsi256_si512 simde_mm512_castsi256_si512
 #define _mm512_castsi512_ps simde_mm512_castsi512_ps
+#define _mm512_cvtepi8_epi16 simde_mm512_cvtepi8_epi16
 #define _mm512_cvtsepi32_epi8 simde_mm512_cvtsepi32_epi8
 #define _mm512_div_ps simde_mm512_div_ps
 #define _mm512_dpbusd_epi32 simde_mm512_dpbusd_epi32
 #define _mm512_fmadd_ps simde_mm512_fmadd_ps
 #define _mm512_loadu_ps simde_mm512_loadu_ps
 #define _mm512_loadu_si512 simde_mm512_loadu_si512
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 #define _mm512_max_epi32 simde_mm512_max_epi32
 #define _mm512_max_ps simde_mm512_max_ps
 #define _mm512_min_ps simde_mm512_min_ps
@@ -34,6 +36,7 @@
 #define _mm512_set1_epi32 simde_mm512_set1_epi32
 #define _mm512_set1_ps simde_mm512_set1_ps
 #define _mm512_setr_epi32 simde_mm512_setr_epi32
+#define _mm512_setzero_si512 simde_mm512_setzero_si512
 #define _mm512_shuffle_epi8 simde_mm512_shuffle_epi8
 #define _mm512_slli_epi32 simde_mm512_slli_epi32
 #define _mm512_srli_epi16 simde_mm512_srli_epi16
@@ -50,6 +53,13 @@ inline simde__m512i _mm512_cvtepu16_epi32_emulated(__m256i x) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(from), x);
   for (int i = 0; i < 16; ++i) to[i] = from[i];
   return simde_mm512_loadu_si512(to);
+}
+inline __m256i _mm512_cvtepi32_epi16_emulated(simde__m512i x) {  // the lower halves
+  std::int32_t from[16];
+  alignas(32) std::uint16_t to[16];
+  simde_mm512_storeu_si512(from, x);
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<std::uint16_t>(from[i]);
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(to));
 }
 inline simde__m512i _mm512_cvtepu8_epi32_emulated(__m128i x) {
   return _mm512_cvtepu16_epi32_emulated(_mm256_cvtepu8_epi16(x));
@@ -94,6 +104,7 @@ inline int _mm512_reduce_max_epi32_emulated(simde__m512i x) {
   for (int i = 1; i < 16; ++i) lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
   return lane[0];
 }
+#define _mm512_cvtepi32_epi16 _mm512_cvtepi32_epi16_emulated
 #define _mm512_cvtepi32_ps _mm512_cvtepi32_ps_emulated
 #define _mm512_cvtepu16_epi32 _mm512_cvtepu16_epi32_emulated
 #define _mm512_cvtepu8_epi32 _mm512_cvtepu8_epi32_emulated
