@@ -1,8 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from ossia.checkpoint.find import find_model, models_on_disk
+from ossia.checkpoint.find import find_model, models_on_disk, prepared_folder
 from ossia.errors import CheckpointError
 
 
@@ -48,3 +49,12 @@ def test_a_model_not_downloaded_says_how_to_get_it(cache):
 def test_what_is_no_model_is_refused(cache, name):
     with pytest.raises(CheckpointError, match="no model is called"):
         find_model(name)
+
+
+def test_prepared_weights_are_where_the_user_wants_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("OSSIA_HOME", raising=False)
+    assert prepared_folder().name == "ossia"
+    monkeypatch.setenv("OSSIA_HOME", "~/mine")
+    assert prepared_folder() == Path.home() / "mine" / "cache"
+    assert prepared_folder("~/other") == Path.home() / "other"

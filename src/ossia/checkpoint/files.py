@@ -139,19 +139,38 @@ def forget(path: Path, first: int, count: int) -> None:
             os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
 
 
-def fetch(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
-    """Ask the system to have parts of a file in its cache soon; where it can be asked.
+def expect(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
+    """Ask the system to have small parts of a file in its cache soon; where it can be asked.
 
     A disk reads many pieces it knows of in the time of a few that are asked for one by one.
 
     Args:
         path: of the file.
-        pieces: first byte and number of bytes; 0 bytes: to the end.
+        pieces: first byte and number of bytes; of large ones only a beginning is read.
     """
     if sys.platform == "linux":
         with open_regular(path) as file:
             for first, count in pieces:
                 os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_WILLNEED)
+
+
+def fetch(path: Path) -> None:
+    """Read a whole file into the system's cache, in order; what is there is not read again."""
+    buffer = bytearray(2**24)
+    with open_regular(path) as file:
+        for first in range(0, os.fstat(file.fileno()).st_size, len(buffer)):
+            if not _is_cached(file.fileno(), first):
+                os.preadv(file.fileno(), [buffer], first)
+
+
+def _is_cached(descriptor: int, first: int) -> bool:
+    """Whether this byte is; yes where the system does not say."""
+    if sys.platform != "linux":
+        return True
+    try:
+        return bool(os.preadv(descriptor, [bytearray(1)], first, os.RWF_NOWAIT))
+    except OSError:  # it would have to wait, or does not know
+        return False
 
 
 def short(name: object) -> str:

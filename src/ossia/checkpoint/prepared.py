@@ -7,11 +7,12 @@ does not know what the arrays mean, nor who made them.
 import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,8 @@ from ossia.errors import CheckpointError
 KIND, VERSION = "ossia prepared weights", "1"
 PAGE, ALIGNMENT = 4096, 64
 SUFFIX = ".prepared"
+LARGEST_SHARE = 0.75
+"""Of the memory, that a file read ahead may fill: more would push out its own beginning."""
 _GAP = "gap."
 """Begins the names of bytes that only make the next array lie on `ALIGNMENT`."""
 _LINE_BYTES = 320
@@ -124,8 +127,14 @@ class PreparedFile:
             on_array(name)
 
     def read_ahead(self) -> None:
-        """Ask the system to read the file into its cache; takes as long as the disk does."""
-        fetch(self.path, [(0, 0)])
+        """Read the file into the system's cache, if it has room; takes as long as the disk does.
+
+        It is a hint: what goes wrong here goes wrong again, and louder, where the arrays are used.
+        """
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if self.num_bytes <= memory * LARGEST_SHARE:
+            with suppress(CheckpointError, OSError):
+                fetch(self.path)
 
     def _read_checksums(self) -> dict[str, list[int]]:
         text = self._file.metadata.get("checksums", "")

@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.checkpoint.files import fetch, forget, open_regular, parse_json, short, written_whole
+from ossia.checkpoint.files import expect, forget, open_regular, parse_json, short, written_whole
 from ossia.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -142,9 +142,9 @@ class SafetensorsFile:
         """Have the system read bytes of some tensors into its cache, all at once, without waiting.
 
         Args:
-            pieces: of each tensor, ranges of its bytes.
+            pieces: of each tensor, small ranges of its bytes.
         """
-        fetch(
+        expect(
             self.path,
             [
                 (self._start + self.entries[name].begin + piece.start, piece.stop - piece.start)

@@ -78,7 +78,7 @@ class Tensors(Mapping[str, Array]):
         place.file.release(place.stored)
 
     def expect(self, names: Iterable[str]) -> None:
-        """Have the system read these into its cache, all at once, without waiting for it."""
+        """Have the system read these small ones into its cache, all at once, without waiting."""
         wanted: dict[SafetensorsFile, dict[str, list[slice]]] = {}
         for place in map(self._places.__getitem__, names):
             entry = place.file.entries[place.stored]
