@@ -95,5 +95,7 @@ struct Weights {
   }
 };
 
+// Pages of every kind, in attend_test.cpp.
+void test_attend(const Kernels& kernels, Pool& pool);
 // Tiled weights, in tiled_test.cpp; `plain` is the judge of bits.
 void test_tiles(const Kernels& kernels, const Kernels& plain, Pool& pool);
