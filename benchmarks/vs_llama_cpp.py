@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from gguf import GGMLQuantizationType
@@ -114,7 +114,8 @@ def run_peer(asked: Asked, leg: Leg) -> dict[str, Any]:
         ],
     }
     command = [str(asked.peer_python), str(PEER), "bench", str(asked.gguf)]
-    return run([*command, "--threads", str(asked.threads), *asked.peer_options], json.dumps(work))
+    command += ["--threads", str(asked.threads), *asked.peer_options]
+    return run(command, json.dumps(work)) | {"bytes_per_token": peer_token_bytes(asked.checkpoint)}
 
 
 def run(command: Sequence[str], stdin: str = "") -> dict[str, Any]:
@@ -154,17 +155,23 @@ def figures(found: dict[str, Any], leg: str) -> dict[str, float]:
     """The numbers of one process by what they mean."""
     if "failed" in found:
         return {}
-    rates = {
-        f"decode {each['batch']} x {each['tokens']} after {each['depth']}, tokens/s": each
+    numbers = {
+        f"decode {each['batch']} x {each['tokens']} after {each['depth']}, tokens/s": each[
+            "tokens_per_second"
+        ]
         for each in found["decode"]
     }
-    numbers = {name: each["tokens_per_second"] for name, each in rates.items()}
     if leg != "one":
         return numbers
-    (prefill,) = found["prefill"]
+    (prefill,), (alone,) = found["prefill"], found["decode"]
+    memory = mean(found["dram_read_bytes_per_second"])
     return {
         f"prefill {prefill['tokens']}, tokens/s": prefill["tokens_per_second"],
         **numbers,
+        "that of the speed of DRAM, %": (
+            100 * alone["tokens_per_second"] * found["bytes_per_token"] / memory
+        ),
+        "DRAM read beside it, GB/s": memory / 1e9,
         "start to first token, s": found["time_to_first_token"],
         "peak resident memory, GB": found["peak_rss_bytes"] / 1e9,
     }
@@ -265,7 +272,6 @@ def main() -> None:
         "threads": given.threads,
         "ossia_options": given.ossia,
         "peer_options": given.peer,
-        "peer_bytes_per_token": peer_token_bytes(asked.checkpoint),
     }
     for leg in given.legs:
         for pair in range(given.pairs):

@@ -11,6 +11,8 @@ def found(prefill, decode, start, memory):
         "decode": [{"tokens": 64, "batch": 1, "depth": 64, "tokens_per_second": decode}],
         "time_to_first_token": start,
         "peak_rss_bytes": memory,
+        "bytes_per_token": 2_000_000_000,
+        "dram_read_bytes_per_second": [20e9, 30e9],
     }
 
 
@@ -24,6 +26,12 @@ def test_ratios_above_one_are_better_whatever_is_measured():
     assert "| decode 1 x 64 after 64, tokens/s | 12.00 | 10.00 | 1.20, **1.20**, 1.20 |" in shown
     assert "| start to first token, s | 2.00 | 50.00 | 25.00, **25.00**, 25.00 |" in shown
     assert "| peak resident memory, GB | 12.00 | 24.00 | 2.00, **2.00**, 2.00 |" in shown
+
+
+def test_one_stream_is_set_against_the_memory_read_before_and_after():
+    numbers = figures(found(60.0, 10.0, 2.0, 12e9), "one")
+    assert numbers["that of the speed of DRAM, %"] == 80
+    assert numbers["DRAM read beside it, GB/s"] == 25
 
 
 def test_the_spread_is_of_the_pairs_not_of_the_sides():
