@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
-from ossia import LLM, EngineOptions, SamplingParams
+from ossia import LLM, EngineOptions, FunctionTool, SamplingParams
+from ossia.chat.events import Timing
 from ossia.checkpoint import write_checkpoint
 from ossia.harmony.render import num_told
 
@@ -63,3 +64,30 @@ def test_a_raw_text_goes_on_after_its_answer(llm):
     first = llm.generate([5] * 70, PARAMS)
     more = llm.generate([5] * 70 + first.token_ids + [6], PARAMS)
     assert more.usage.cached_tokens == 70 + len(first.token_ids) - 1
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_turns_under_the_frame_are_the_same_with_guesses_and_without(folder, temperature):
+    tool = FunctionTool(name="f", parameters={"type": "object", "properties": {}})
+    found = []
+    for speculate in (True, False):
+        options = EngineOptions(context_length=2048, speculate=speculate)
+        with LLM(str(folder), engine=options) as llm:
+            found.append(
+                [
+                    dataclasses.replace(
+                        llm.chat(
+                            "la la la la la " * 4,
+                            params=SamplingParams(
+                                temperature=temperature, seed=seed, max_tokens=80, logprobs=1
+                            ),
+                            max_analysis_tokens=30,
+                            tools=[tool],
+                        ),
+                        timing=Timing(),
+                        tool_calls=[],  # their names are drawn anew each time
+                    )
+                    for seed in range(4)
+                ]
+            )
+    assert found[0] == found[1]

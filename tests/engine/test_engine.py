@@ -49,6 +49,17 @@ def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):
     assert drain(engine_of(**options), *requests) == alone
 
 
+def test_a_stream_gets_a_token_in_every_step_while_a_long_prompt_is_read(engine_of):
+    engine = engine_of(step_tokens=64)
+    stream = engine.submit(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unguided())
+    engine.step()
+    late = engine.submit(prompt(1, 80), GREEDY, Unguided())
+    owners = [{event.request_id for event in engine.step()} for _ in range(20)]
+    assert all(stream in each for each in owners)
+    # 8 tokens of the prompt in a step beside the stream; what is left of a page runs as one
+    assert [late in each for each in owners].index(True) == 9
+
+
 def test_ends_at_a_stop_id_and_reports_it(engine_of):
     ((tokens, _),) = drain(engine_of(), (prompt(0, 5), GREEDY, Unguided()))
     params = SamplingParams(temperature=0, max_tokens=12, stop_token_ids=[tokens[3]])
@@ -133,7 +144,14 @@ def test_refuses_what_cannot_run(engine_of):
 
 
 @pytest.mark.parametrize(
-    "options", [{"context_length": 0}, {"context_length": 200_000}, {"pool_tokens": 50}]
+    "options",
+    [
+        {"context_length": 0},
+        {"context_length": 200_000},
+        {"pool_tokens": 50},
+        {"kept_prefixes": -1},
+        {"max_running": 65, "step_tokens": 64},
+    ],
 )
 def test_refuses_sizes_the_model_cannot_have(engine_of, options):
     with pytest.raises(RequestError):

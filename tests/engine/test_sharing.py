@@ -277,7 +277,7 @@ requests = st.builds(
 
 @pytest.mark.slow
 @settings(
-    max_examples=150,
+    max_examples=80,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
