@@ -237,6 +237,19 @@ def test_the_second_text_that_parts_from_another_keeps_that_place_for_the_third(
     assert seen == [(0, 0, 14, True), (1, 0, 9, False), (1, 9, 5, True), (2, 9, 5, True)]
 
 
+def test_one_that_begins_as_an_older_one_waits_until_it_can_go_on_from_there():
+    policy, _ = scheduler(num_pages=32, step_tokens=64, max_kept=4)
+    policy.add(1, [*text(30), 60])
+    stepped(policy)
+    policy.remove(1)
+    # both part from the first after 10 tokens, and from each other after 20
+    policy.add(2, [*text(10), *text(10, 70), 80])
+    policy.add(3, [*text(10), *text(10, 70), 90])
+    assert stepped(policy)[0] == [(2, 0, 10, False)]
+    assert stepped(policy)[0] == [(2, 10, 10, False)]
+    assert stepped(policy)[0] == [(2, 20, 1, True), (3, 20, 1, True)]
+
+
 def test_what_is_kept_makes_way_before_who_runs():
     policy, owner = scheduler(num_pages=4, max_kept=2)
     policy.add(1, text(8))

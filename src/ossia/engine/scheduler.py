@@ -208,7 +208,8 @@ class Scheduler:
         """Whether an older one reads what `one` begins with: it waits, and goes on from there."""
         if one.pages or not self._kept.max_kept:
             return False
-        least = self._kept.parting(one.tokens) + self._pages.page_tokens
+        known = self._kept.find(one.tokens)
+        least = (len(known.tokens) if known else 0) + self._pages.page_tokens
         for other in self._running[: self._running.index(one)]:
             length = common(other.tokens, one.tokens)
             if length >= least and other.computed < length:
