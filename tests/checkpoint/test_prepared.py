@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from ossia.checkpoint import open_checkpoint, prepared
-from ossia.checkpoint.files import expect, fetch, forget
+from ossia.checkpoint import open_checkpoint
+from ossia.checkpoint.files import expect, forget
 from ossia.checkpoint.prepared import (
     ALIGNMENT,
     PAGE,
@@ -216,48 +216,14 @@ def test_verifying_names_each_array(path):
     assert seen == list(ARRAYS)
 
 
-@pytest.fixture
-def reads(monkeypatch):
-    """Sizes of the buffers that are read into."""
-    sizes, real = [], os.preadv
-
-    def preadv(descriptor, buffers, *more):
-        sizes.append(len(buffers[0]))
-        return real(descriptor, buffers, *more)
-
-    monkeypatch.setattr(os, "preadv", preadv)
-    return sizes
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is in its cache")
-def test_reading_ahead_reads_nothing_twice(path, reads):
-    path.write_bytes(bytes(3 * PAGE))
-    fetch(path)
-    assert reads == [1]  # in the cache, since it was just written
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is in its cache")
-def test_reading_ahead_reads_where_the_system_does_not_tell(path, reads, monkeypatch):
-    monkeypatch.setattr(os, "RWF_NOWAIT", 1 << 30)  # no kernel has this flag
-    path.write_bytes(bytes(3 * PAGE))
-    fetch(path)
-    assert len(reads) == 2
-    assert reads[1] > 3 * PAGE
-
-
-def test_reading_ahead_is_a_hint_and_changes_nothing(path, monkeypatch):
+def test_asking_and_forgetting_change_nothing(path, monkeypatch):
     write(path)
     file = reopen(path)
-    file.read_ahead()
-    monkeypatch.setattr(prepared, "LARGEST_SHARE", 0)
-    file.read_ahead()
-    monkeypatch.setattr(sys, "platform", "darwin")  # where nobody can be asked
-    fetch(path)
     expect(path, [(0, PAGE)])
     forget(path, 0, PAGE)
-    monkeypatch.setattr(prepared, "LARGEST_SHARE", 1)
-    path.unlink()
-    file.read_ahead()
+    monkeypatch.setattr(sys, "platform", "darwin")  # where nobody can be asked
+    expect(path, [(0, PAGE)])
+    forget(path, 0, PAGE)
     assert (file.view("b") == ARRAYS["b"]).all()
 
 

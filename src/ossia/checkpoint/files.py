@@ -154,25 +154,6 @@ def expect(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
                 os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_WILLNEED)
 
 
-def fetch(path: Path) -> None:
-    """Read a whole file into the system's cache, in order; what is there is not read again."""
-    buffer = bytearray(2**24)
-    with open_regular(path) as file:
-        for first in range(0, os.fstat(file.fileno()).st_size, len(buffer)):
-            if not _is_cached(file.fileno(), first):
-                os.preadv(file.fileno(), [buffer], first)
-
-
-def _is_cached(descriptor: int, first: int) -> bool:
-    """Whether this byte is; yes where the system does not say."""
-    if sys.platform != "linux":
-        return True
-    try:
-        return bool(os.preadv(descriptor, [bytearray(1)], first, os.RWF_NOWAIT))
-    except OSError:  # it would have to wait, or does not know
-        return False
-
-
 def short(name: object) -> str:
     """A name or value from a file as it may stand in a message: escaped, on one line, cut."""
     brief = reprlib.Repr()  # unlike repr(), bounded in depth too

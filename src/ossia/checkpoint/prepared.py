@@ -7,26 +7,23 @@ does not know what the arrays mean, nor who made them.
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from ossia.checkpoint.files import fetch, parse_json, short, some, written_whole
+from ossia.checkpoint.files import parse_json, short, some, written_whole
 from ossia.checkpoint.safetensors import DTYPES, Array, SafetensorsFile
 from ossia.errors import CheckpointError
 
 KIND, VERSION = "ossia prepared weights", "1"
 PAGE, ALIGNMENT = 4096, 64
 SUFFIX = ".prepared"
-LARGEST_SHARE = 0.75
-"""Of the memory, that a file read ahead may fill: more would push out its own beginning."""
 _GAP = "gap."
 """Begins the names of bytes that only make the next array lie on `ALIGNMENT`."""
 _LINE_BYTES = 320
@@ -125,16 +122,6 @@ class PreparedFile:
             self._compare(name, 0, zlib.crc32(_bytes(self._file.view(name)).data))
             self._file.release(name)
             on_array(name)
-
-    def read_ahead(self) -> None:
-        """Read the file into the system's cache, if it has room; takes as long as the disk does.
-
-        It is a hint: what goes wrong here goes wrong again, and louder, where the arrays are used.
-        """
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if self.num_bytes <= memory * LARGEST_SHARE:
-            with suppress(CheckpointError, OSError):
-                fetch(self.path)
 
     def _read_checksums(self) -> dict[str, list[int]]:
         text = self._file.metadata.get("checksums", "")

@@ -5,7 +5,6 @@ how a backend orders weights nor what a prepared file looks like inside.
 """
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -266,7 +265,6 @@ def repacked(
             "memory at every start; choose another folder with --prepared-folder"
         )
         return {**tensors, **work.in_memory(progress)}
-    threading.Thread(target=file.read_ahead, name="ossia-read-ahead", daemon=True).start()
     return {**tensors, **work.tiles(file)}
 
 
