@@ -19,7 +19,7 @@ def test_facts_are_those_of_the_files(ossia, folder):
     assert found["context_length"] == config.max_position_embeddings
     assert found["tensor_bytes"] < (folder / "model.safetensors").stat().st_size
     assert found["memory"]["context_tokens"] == 8192
-    assert found["memory"]["kv_dtype"] == "float32"
+    assert found["memory"]["kv_dtype"] == "bfloat16"
     assert not found["verified"]
 
 
@@ -34,8 +34,10 @@ def test_the_plan_is_for_the_context_and_type_that_were_asked_for(ossia, folder)
     def memory(*args):
         return json.loads(ossia("show", "-m", folder, "--json", *args).out)["memory"]
 
-    plain, half = memory(), memory("--kv-dtype", "bfloat16")
-    assert plain["kv_bytes"] == 2 * half["kv_bytes"]
+    exact, plain, small = memory("--weights", "bf16"), memory(), memory("--kv-dtype", "int8")
+    assert [each["kv_dtype"] for each in (exact, plain, small)] == ["float32", "bfloat16", "int8"]
+    assert exact["kv_bytes"] == 2 * plain["kv_bytes"]
+    assert plain["kv_bytes"] / 2 < small["kv_bytes"] < plain["kv_bytes"] / 1.5
     assert memory("--context-length", "16k")["kv_bytes"] > 1.9 * plain["kv_bytes"]
 
 

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ossia.ops.cpu import CpuOps
+
 FULL = 1 << 20
+LOSS = {"float32": 1e-6, "bfloat16": 3e-3, "int8": 1e-2}
+"""Relative L2 bounds on normal keys and values; measured: 2.4e-3 and 8.3e-3 (docs/numerics.md)."""
 
 
 @pytest.mark.parametrize("counts", [[0], [1], [5], [128], [129], [70, 0, 1, 200]])
@@ -110,3 +114,39 @@ def test_a_long_past_is_read_from_pages(both, make, assert_near):
     backend, judge = both
     ours, law = (attention.in_steps(ops, [[4200, 1]], 64) for ops in both)
     assert_near(ours[-1:], law[-1:])
+
+
+@pytest.mark.parametrize("kv_dtype", LOSS)
+@pytest.mark.parametrize("window", [1, 100, FULL])
+@pytest.mark.parametrize("heads", [(2, 8, 64), (1, 3, 18), (1, 1, 130), (2, 16, 32)])
+def test_rounded_keys_cost_no_more_than_they_say(isa, make, judge, kv_dtype, window, heads):
+    attention = make.attention(333, heads, window)
+    law = attention.alone(judge, [333])
+    ops = CpuOps(2, isa, kv_dtype, alone_below=0)
+    for ours in (attention.alone(ops, [333]), attention.in_steps(ops, [[300, 1]], 64)):
+        assert np.linalg.norm(ours - law) <= LOSS[kv_dtype] * np.linalg.norm(law)
+
+
+@pytest.mark.parametrize("kv_dtype", LOSS)
+def test_what_pages_hold_beyond_a_text_is_not_seen(isa, make, spans_of, kv_dtype):
+    """Bytes that others left behind may mean anything, also no number."""
+    attention = make.attention(70, (1, 8, 64), FULL)
+    ops = CpuOps(1, isa, kv_dtype)
+    pages, sinks = ops.new_pages(2, 64, 1, 64), ops.prepare_sinks(attention.sink_H, 1)
+    pages.bytes_PKY[...] = 0xFF
+    ours = ops.attend(*attention.activations, spans_of([70], FULL, [0], [[0, 1]]), pages, sinks)
+    assert np.array_equal(ours, attention.alone(ops, [70]))
+
+
+@pytest.mark.parametrize("kv_dtype", LOSS)
+def test_keys_and_values_of_nothing_but_zeros(isa, make, kv_dtype):
+    attention = make.attention(3, (1, 2, 16), FULL)
+    nothing = dataclasses.replace(
+        attention, key_TKC=attention.key_TKC * 0, value_TKC=attention.value_TKC * 0
+    )
+    assert not nothing.alone(CpuOps(1, isa, kv_dtype), [3]).any()
+
+
+def test_int8_is_for_heads_whose_sums_fit():
+    with pytest.raises(ValueError, match="at most 512 channels"):
+        CpuOps(kv_dtype="int8").new_pages(1, 64, 1, 514)

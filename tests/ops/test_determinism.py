@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ossia.ops.api import Routed
-from ossia.ops.cpu import CpuOps
+from ossia.ops.cpu import KV_DTYPES, CpuOps
 
 TOKENS = 21
 WIDTH, INNER, EXPERTS, ACTIVE = 544, 608, 6, 3  # longer than a run of columns
@@ -102,7 +102,7 @@ def test_any_number_of_threads(isa, calls, weights, name, threads):
     assert_same_bits(calls[name](several, rows), calls[name](alone, rows))
 
 
-@pytest.mark.parametrize("kv_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kv_dtype", KV_DTYPES)
 @pytest.mark.parametrize("page_tokens", [1, 7, 16, 64, 100])
 @pytest.mark.parametrize("window", [5, 128, FULL])
 def test_attention_in_any_steps_on_any_pages(isa, make, kv_dtype, page_tokens, window):
@@ -128,6 +128,17 @@ def test_attention_however_it_is_cut(make, chunks, window, page_tokens, threads)
     )
 
 
+@pytest.mark.parametrize("kv_dtype", KV_DTYPES)
+@pytest.mark.parametrize("page_tokens", [64, 96, 1024])
+def test_spans_of_keys_on_any_number_of_threads(isa, make, kv_dtype, page_tokens):
+    """A few tokens after 2,040 on one thread, on many that share their spans, and in one step."""
+    attention = make.attention(2060, (1, 2, 16), FULL)
+    whole = attention.alone(CpuOps(1, isa, kv_dtype), [2060])
+    for threads, counts in ((1, [2040, 1, 19]), (2, [2040, 19, 1]), (5, [2040, 1, 1, 17, 1])):
+        ops = CpuOps(threads, isa, kv_dtype, alone_below=0)
+        assert_same_bits([attention.in_steps(ops, [counts], page_tokens)], [whole])
+
+
 def test_bfloat16_pages_round_once(make, assert_near):
     """Keys and values kept as bfloat16 are those of float32 pages, rounded first."""
     attention = make.attention(100, (1, 4, 64), 128)
@@ -140,3 +151,23 @@ def test_bfloat16_pages_round_once(make, assert_near):
     )
     ours = attention.alone(CpuOps(kv_dtype="bfloat16"), [100])
     assert_same_bits([ours], [rounded.alone(CpuOps(), [100])])
+
+
+def test_int8_pages_round_each_key_and_value_once(make):
+    """Keys and values kept as int8 are those of float32 pages, rounded first; the query and the
+    weights keep 16 bits."""
+    attention = make.attention(300, (2, 8, 64), 128)
+
+    def rounded(x_TKC):
+        scale = np.abs(x_TKC).max(axis=-1, keepdims=True) / np.float32(127)
+        scale = scale.astype(ml_dtypes.bfloat16).astype(np.float32)
+        return np.clip(np.rint(x_TKC / scale), -127, 127) * scale
+
+    exact = dataclasses.replace(
+        attention,
+        key_TKC=rounded(attention.key_TKC),
+        value_TKC=rounded(attention.value_TKC),
+    )
+    ours = attention.alone(CpuOps(kv_dtype="int8"), [300])
+    law = exact.alone(CpuOps(), [300])
+    assert np.linalg.norm(ours - law) <= 1e-4 * np.linalg.norm(law)

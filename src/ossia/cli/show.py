@@ -97,8 +97,8 @@ def kv_bytes(config: "ModelConfig", tokens: int, dtype: str) -> int:
         "sliding_attention": ring_pages(config.sliding_window, PAGE_TOKENS),
     }
     kept = sum(pages[kind] for kind in config.layer_types) * PAGE_TOKENS
-    width = {"float32": 4, "bfloat16": 2}[dtype]
-    return 2 * kept * config.num_key_value_heads * config.head_dim * width
+    width, scale = {"float32": (4, 0), "bfloat16": (2, 0), "int8": (1, 2)}[dtype]
+    return 2 * kept * config.num_key_value_heads * (config.head_dim * width + scale)
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
