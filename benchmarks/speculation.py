@@ -39,6 +39,18 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """One answer."""
+
+    rate: float
+    """Tokens a second after the first."""
+    cpu_rate: float
+    """The same by processor time."""
+    steps: int
+    tokens: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Rates in tokens a second, written after the first token; medians of all turns."""
 
@@ -47,6 +59,8 @@ class Found:
     ratio: float
     least_ratio: float
     most_ratio: float
+    cpu_ratio: float
+    """Of the rates by processor time: what a busy machine disturbs less, with one thread."""
     tokens_per_step: float
     same_tokens: bool
 
@@ -71,34 +85,42 @@ def cases(vocab_size: int, tokens: int) -> Mapping[str, Case]:
     }
 
 
-def written(engine: Engine, case: Case) -> tuple[float, int, list[int]]:
-    """Tokens a second after the first, steps, and the tokens."""
+def written(engine: Engine, case: Case) -> Written:
+    """Let one request be answered."""
     engine.submit(case.prompt, case.params, Unguided())
     tokens: list[int] = []
-    began, steps = 0.0, 0
+    while not tokens:
+        tokens += _step(engine)
+    began, began_cpu, steps = time.perf_counter(), time.process_time(), 0
     while not engine.idle:
-        for event in engine.step():
-            assert event.choice is not None, event.error
-            tokens.append(event.choice.token_id)
-        steps += bool(began)
-        began = began or (time.perf_counter() if tokens else 0.0)
-    return (len(tokens) - 1) / (time.perf_counter() - began), steps, tokens
+        tokens += _step(engine)
+        steps += 1
+    later = len(tokens) - 1
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+    return Written(later / seconds, later / cpu_seconds, steps, tokens)
+
+
+def _step(engine: Engine) -> list[int]:
+    events = engine.step()
+    assert all(event.choice for event in events), "no request fails here"
+    return [event.choice.token_id for event in events if event.choice]
 
 
 def compare(engines: tuple[Engine, Engine], case: Case, rounds: int) -> Found:
     """A B A B: `rounds` times each, after one that is not counted."""
     plain, guessing = engines
     first, again = written(plain, case), written(guessing, case)
-    turns = [(written(plain, case)[0], written(guessing, case)[0]) for _ in range(rounds)]
-    ratios = [b / a for a, b in turns]
+    turns = [(written(plain, case), written(guessing, case)) for _ in range(rounds)]
+    ratios = [b.rate / a.rate for a, b in turns]
     return Found(
-        plain=statistics.median(a for a, _ in turns),
-        guessing=statistics.median(b for _, b in turns),
+        plain=statistics.median(a.rate for a, _ in turns),
+        guessing=statistics.median(b.rate for _, b in turns),
         ratio=statistics.median(ratios),
         least_ratio=min(ratios),
         most_ratio=max(ratios),
-        tokens_per_step=(len(again[2]) - 1) / again[1],
-        same_tokens=first[2] == again[2],
+        cpu_ratio=statistics.median(b.cpu_rate / a.cpu_rate for a, b in turns),
+        tokens_per_step=(len(again.tokens) - 1) / again.steps,
+        same_tokens=first.tokens == again.tokens,
     )
 
 
@@ -130,6 +152,7 @@ def main() -> None:
                 print(
                     f"{name:8} {one.plain:9.1f} -> {one.guessing:9.1f} tokens/s, "
                     f"x{one.ratio:.3f} ({one.least_ratio:.3f} to {one.most_ratio:.3f}), "
+                    f"x{one.cpu_ratio:.3f} by processor time, "
                     f"{one.tokens_per_step:.2f} tokens a step, "
                     f"{'the same' if one.same_tokens else 'OTHER'} tokens",
                     flush=True,
