@@ -111,10 +111,10 @@ void test_attend(const Kernels& kernels, Pool& pool) {
     }
   }
   // spans go to different threads when the last tokens come alone
-  const Text text(2100, 1, 3, 7, 5000);
+  const Text text(1100, 1, 3, 7, 5000);
   for (const PageFormat format : kFormats) {
     expect(kernels.isa, "attention over spans is the same",
-           same(text.run(kernels, pool, format, 2095, 64),
+           same(text.run(kernels, pool, format, 1095, 64),
                 text.run(kernels, pool, format, text.T, 128)));
   }
 }

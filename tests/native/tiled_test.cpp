@@ -206,6 +206,23 @@ void test_not_finite(const Kernels& kernels, Pool& pool) {
   }
 }
 
+void test_head(const Kernels& kernels, Pool& pool) {
+  const std::size_t T = 34, D = 70, V = 41;
+  const Floats hidden = normal(T * D), norm = normal(D);
+  Ints row;
+  for (std::size_t t = 0; t < T; ++t) row.push_back(static_cast<std::int32_t>(T - 1 - t));
+  for (const Format format : kTiled) {
+    const Tiled head(kernels, pool, Weights(Format::bf16, V, D), format);
+    Floats rows(T * D), logits(T * V);
+    Rounded scratch(T, D);
+    pool.run(kernels.unembed,
+             ossia::Unembed{hidden.data(), row.data(), norm.data(), 1e-5f, head.matrix, rows.data(),
+                            scratch.arrays(), logits.data(), T, D});
+    expect(kernels.isa, "a tiled head scores every token",
+           near(logits, law_of_product(head, rows)));
+  }
+}
+
 void test_qkv(const Kernels& kernels, Pool& pool) {
   const std::size_t T = 35, D = 40, C = 6, E = 12, X = 6;
   const Floats hidden = normal(T * D), norm = normal(D), frequency(C / 2);
@@ -322,6 +339,7 @@ void test_tiles(const Kernels& kernels, const Kernels& plain, Pool& pool) {
   test_products(kernels, plain, pool);
   test_largest(kernels, pool);
   test_not_finite(kernels, pool);
+  test_head(kernels, pool);
   test_qkv(kernels, pool);
   for (const std::size_t F : {5, 32, 40, 64}) test_mix(kernels, pool, F);
 }

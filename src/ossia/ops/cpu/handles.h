@@ -72,6 +72,12 @@ struct Stored {
               groups};
   }
 
+  // One matrix that products can read: tiles, if any, row after row, as all but gates and ups are.
+  bool is_plain_matrix() const { return count == 1 && is_row_after_row(); }
+  bool is_row_after_row() const {
+    return !matrix.is_tiled() || matrix.groups == (matrix.rows + 15) / 16;
+  }
+
  private:
   void take(Format format, std::size_t axes) {
     count = axes == 3 ? values.shape(0) : 1;
@@ -95,12 +101,13 @@ struct Qkv {
   void check() const {
     const std::size_t D = norm_D.shape(0), X = key.matrix.rows, C = head_dim();
     for (const Stored* part : {&query, &key, &value}) {
-      require(part->count == 1 && part->matrix.columns == D,
+      require(part->is_plain_matrix() && part->matrix.columns == D,
               "qkv: weights must be as wide as norm");
+      require(part->matrix.format == query.matrix.format ||
+                  (!part->matrix.is_tiled() && !query.matrix.is_tiled()),
+              "qkv: tiles of one kind, or none");  // hidden is rounded once, for all three
     }
     require(C > 0 && X > 0 && X % C == 0, "qkv: key rows must be whole heads");
-    require(query.matrix.format == key.matrix.format || !query.matrix.is_tiled(),
-            "qkv: tiles of one kind");
     require(query.matrix.rows % X == 0, "qkv: query rows must be a multiple of key rows");
     require(value.matrix.rows == X, "qkv: as many value rows as key rows");
     require(query_bias.shape(0) == query.matrix.rows && key_bias.shape(0) == X &&
@@ -115,7 +122,7 @@ struct Out {
   Floats<1> bias_D;
 
   void check() const {
-    require(weight_DE.count == 1 && bias_D.shape(0) == weight_DE.matrix.rows,
+    require(weight_DE.is_plain_matrix() && bias_D.shape(0) == weight_DE.matrix.rows,
             "out: one bias for each row");
   }
 };
@@ -129,9 +136,9 @@ struct Router {
 
   void check() const {
     const Matrix& matrix = router_ND.matrix;
-    require(
-        router_ND.count == 1 && matrix.columns == norm_D.shape(0) && matrix.rows == bias_N.shape(0),
-        "router: norm, weight and bias do not fit");
+    require(router_ND.count == 1 && !matrix.is_tiled() && matrix.columns == norm_D.shape(0) &&
+                matrix.rows == bias_N.shape(0),
+            "router: norm, weight and bias do not fit");
     require(num_active >= 1 && num_active <= matrix.rows,
             "router: more active experts than there are");
   }
@@ -152,6 +159,7 @@ struct Experts {
             "experts: gate_up and down do not fit");
     require(!up.is_tiled() || up.groups == 2 * ((low.columns + 15) / 16),
             "experts: gates and ups must fill groups of their own");
+    require(down.is_row_after_row(), "experts: down is in the order of gates and ups");
     require(gate_up_bias.count == 1 && gate_up_bias.matrix.rows == num_experts() &&
                 gate_up_bias.matrix.columns == up.rows,
             "experts: gate_up bias must be [experts, rows]");
@@ -167,7 +175,7 @@ struct Head {
   float eps;
 
   void check() const {
-    require(head_VD.count == 1 && head_VD.matrix.columns == norm_D.shape(0),
+    require(head_VD.is_plain_matrix() && head_VD.matrix.columns == norm_D.shape(0),
             "head: must be as wide as its norm");
   }
 };

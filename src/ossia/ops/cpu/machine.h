@@ -38,7 +38,7 @@ class Machine {
     const Matrix& matrix = table.matrix;
     const std::size_t T = id_T.shape(0);
     require(out_TD.shape(0) == T && out_TD.shape(1) == matrix.columns && table.count == 1 &&
-                matrix.format != Format::mxfp4,
+                matrix.format != Format::mxfp4 && !matrix.is_tiled(),
             "embed: table and out do not fit");
     for (std::size_t t = 0; t < T; ++t) {
       require(id_T(t) >= 0 && static_cast<std::size_t>(id_T(t)) < matrix.rows, "embed: no such id");
