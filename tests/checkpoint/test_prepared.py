@@ -336,14 +336,20 @@ def test_a_disk_that_fills_up_leaves_nothing(path):
     assert os.listdir(path.parent) == [f"{path.name}.lock"]
 
 
-def test_removing_gives_back_the_space(path):
-    assert remove_prepared(path) == 0
-    with alone(path, lambda: None):
-        write(path)
-    size = path.stat().st_size
-    assert remove_prepared(path) == size
-    assert os.listdir(path.parent) == []
-    assert prepared_files(path.parent / "nowhere") == []
+def test_removing_gives_back_the_space_of_one_checkpoint(tmp_path):
+    folder, source, other = tmp_path / "kept", tmp_path / "m", tmp_path / "n"
+    assert remove_prepared(folder, source) == 0
+    for one, layout in ((source, "a"), (source, "b"), (other, "a")):
+        path = prepared_path(folder, one, layout)
+        with alone(path, lambda: None):
+            write(path)
+    left = folder / f".{prepared_path(folder, source, 'c').name}.0f0f.partial"
+    left.write_bytes(bytes(100))
+    size = sum(path.stat().st_size for path in prepared_files(folder, source))
+    assert remove_prepared(folder, source) == size + 100
+    path = prepared_path(folder, other, "a")
+    assert sorted(os.listdir(folder)) == [path.name, f"{path.name}.lock"]
+    assert prepared_files(folder) == [path]
 
 
 def test_what_was_evicted_is_read_again(save):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_a_folder_that_cannot_be_is_refused_in_one_line(ossia, folder, tmp_path)
     ran = ossia("prepare", "-m", folder, "--prepared-folder", tmp_path / "file" / "x")
     assert (ran.code, ran.err.count("\n")) == (1, 1)
     assert "cannot be written" in ran.err
+
+
+@pytest.mark.usefixtures("_tiled")
+def test_what_cannot_be_deleted_is_told_in_one_line(ossia, folder, home, monkeypatch):
+    def refused(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    prepare(ossia, "-m", folder)
+    monkeypatch.setattr(Path, "unlink", refused)
+    ran = ossia("prepare", "-m", folder, "--remove")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "cannot be written: Permission denied" in ran.err
 
 
 def test_the_embedded_model_needs_no_file(ossia, home):

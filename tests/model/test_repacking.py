@@ -276,6 +276,15 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_memory_serves(
     assert "--prepared-folder" in notice
 
 
+def test_what_is_sound_is_opened_without_writing_anything(folder, cache, monkeypatch):
+    def refused(path, on_wait):
+        raise PermissionError(13, "Permission denied")
+
+    Opening(folder, cache)
+    monkeypatch.setattr(repacking, "alone", refused)
+    assert Opening(folder, cache).notices == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_read_only_folder_still_serves_what_is_in_it(folder, cache):
     Opening(folder, cache)

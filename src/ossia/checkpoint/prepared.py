@@ -229,7 +229,8 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         except BlockingIOError:
             on_wait()
             fcntl.flock(file, fcntl.LOCK_EX)
-        _remove_partials(path)
+        for partial in _partials(path):
+            partial.unlink(missing_ok=True)
         yield
 
 
@@ -248,12 +249,26 @@ def check_space(path: Path, num_bytes: int) -> None:
         )
 
 
-def remove_prepared(path: Path) -> int:
-    """Delete a prepared file and what belongs to it; return the bytes that were freed."""
-    size = path.stat().st_size if path.exists() else 0
-    path.unlink(missing_ok=True)
-    _lock_path(path).unlink(missing_ok=True)
-    return size
+def remove_prepared(folder: Path, source: Path) -> int:
+    """Delete the prepared files of one checkpoint, and what killed writers left of them.
+
+    Waits for a process that is writing one.
+
+    Returns:
+        The bytes that were freed.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    partials = folder.glob(f".{_stem(source)}.*.partial")
+    begun = [folder / partial.name[1:].rsplit(".", 2)[0] for partial in partials]
+    freed = 0
+    for path in {*prepared_files(folder, source), *begun}:
+        freed += sum(each.stat().st_size for each in [*_partials(path), path] if each.exists())
+        with alone(path, lambda: None):
+            path.unlink(missing_ok=True)
+            _lock_path(path).unlink()
+    return freed
 
 
 def prepared_files(folder: Path, source: Path | None = None) -> list[Path]:
@@ -273,9 +288,8 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-def _remove_partials(path: Path) -> None:
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
-        partial.unlink(missing_ok=True)
+def _partials(path: Path) -> list[Path]:
+    return list(path.parent.glob(f".{path.name}.*.partial"))
 
 
 def _bytes(array: Array) -> Array:

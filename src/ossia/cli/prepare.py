@@ -57,9 +57,12 @@ def prepare(
 
 
 def _remove(source: Path, folder: Path, as_json: bool) -> None:
-    from ossia.checkpoint.prepared import prepared_files, remove_prepared
+    from ossia.checkpoint.prepared import remove_prepared
 
-    freed = sum(remove_prepared(path) for path in prepared_files(folder, source))
+    try:
+        freed = remove_prepared(folder, source)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error.strerror}") from error
     _tell(as_json, "removed", None, freed, f"{as_bytes(freed)} freed")
 
 
