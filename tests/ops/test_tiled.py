@@ -1,5 +1,7 @@
 """Products with tiled weights: the same bytes, bits and numbers as the rule, on every processor."""
 
+import dataclasses
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -229,3 +231,16 @@ def test_near_float32(isa, make, judge, weights, tokens):
 
     for ours, law in zip(each(ops), each(judge), strict=True):
         assert 1e-4 < distance(ours, law) < BOUNDS[weights]
+
+
+def test_tiles_in_the_wrong_order_or_place_are_refused(make):
+    ops, packed = CpuOps(1, weights="int8"), one(make.packed(1, 34, 32), 0)
+    paired, plain = tile_mxfp4(packed, gates_and_ups=True), tile_mxfp4(packed)
+    with pytest.raises(ValueError, match="out: "):
+        ops.prepare_out(paired, np.zeros(34, np.float32))
+    with pytest.raises(ValueError, match="head: "):
+        ops.prepare_unembed(np.ones(32, np.float32), paired, 1e-5)
+    with pytest.raises(ValueError, match="router: "):
+        ops.prepare_route(dataclasses.replace(make.router(32, 34, 2), router_ND=plain))
+    with pytest.raises(ValueError, match="embed: "):
+        ops.embed(np.zeros(1, np.int32), ops.prepare_embed(plain))

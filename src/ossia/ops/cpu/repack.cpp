@@ -63,7 +63,7 @@ bool put_int8(const float* x, const Target& to) {
   std::int8_t number[kTileBlock];
   for (std::size_t i = 0; i < kTileBlock; ++i) {
     const float whole = ::rintf(x[i] / unit);
-    const float cut = whole > 127 ? 127.0f : whole < -127 ? -127.0f : whole;
+    const float cut = whole > 127 ? 127.0f : whole > -127 ? whole : -127.0f;  // a number, always
     number[i] = static_cast<std::int8_t>(static_cast<std::int32_t>(cut));
   }
   for (std::size_t i = 0; i < kTileBlock; i += 4) {
