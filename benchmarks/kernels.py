@@ -2,7 +2,8 @@
 
     python -m benchmarks.kernels [--threads 2] [--isa avx2 plain] [--tokens 1 4 16] [--repeats 5]
 
-Weights are random and larger than the caches; the best of the repeats counts. Beside the kernels
+Attention has a command of its own, benchmarks.attention. Weights are random and larger than the
+caches; the best of the repeats counts. Beside the kernels
 stand what memory and arithmetic allow here: a plain read of DRAM, and numpy's matrix product.
 """
 
@@ -16,7 +17,7 @@ from itertools import cycle
 import ml_dtypes
 import numpy as np
 
-from ossia.ops.api import Routed, Spans
+from ossia.ops.api import Routed
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.weights import ExpertWeights
@@ -24,7 +25,6 @@ from ossia.ops.weights import ExpertWeights
 WIDTH, HEADS, KV_HEADS, CHANNELS, EXPERTS, ACTIVE = 2880, 64, 8, 64, 32, 4
 MIXED = HEADS * CHANNELS
 HEAD_ROWS = 40_000
-CONTEXT = 4096
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,6 @@ class Layer:
             self.out(ops, tokens),
             self.mix(ops, tokens),
             self.unembed(ops, tokens),
-            self.attend(ops, tokens),
         ]
 
     def normal(self, *shape: int) -> np.ndarray:
@@ -148,27 +147,6 @@ class Layer:
             lambda: ops.unembed(hidden_TD, row_R, head),
             2 * size / 1e9,
             tokens * size / 1e9,
-        )
-
-    def attend(self, ops: CpuOps, tokens: int) -> Work:
-        """The last tokens of one sequence of CONTEXT, in a full layer."""
-        query = self.normal(tokens, KV_HEADS, HEADS // KV_HEADS, CHANNELS)
-        key, value = self.normal(2, tokens, KV_HEADS, CHANNELS)
-        pages, sinks = ops.new_pages(64, 64, KV_HEADS, CHANNELS), ops.prepare_sinks(np.zeros(64), 8)
-        zero = np.zeros(1, np.int32)
-        spans = Spans(
-            first_Q=zero,
-            count_Q=zero + tokens,
-            past_Q=zero + CONTEXT - tokens,
-            page_QP=np.arange(64, dtype=np.int32)[None],
-            window=CONTEXT,
-        )
-        size = CONTEXT * CHANNELS * 2
-        return Work(
-            f"attend f32, {CONTEXT} keys",
-            lambda: ops.attend(query, key, value, spans, pages, sinks),
-            KV_HEADS * size * 4 / 1e9,
-            tokens * HEADS * size / 1e9,
         )
 
 

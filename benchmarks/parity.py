@@ -24,6 +24,7 @@ from ossia.model.score import score
 from ossia.model.step import Step
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
+from ossia.ops.cpu import KV_DTYPES
 from ossia.ops.select import OpsOptions, select_ops
 
 LAYOUTS = ("hugging-face", "dense", "original")
@@ -120,7 +121,7 @@ def main() -> None:
     """Print the rows and the worst of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="cpu")
-    parser.add_argument("--kv-dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--kv-dtype", default="float32", choices=KV_DTYPES)
     parser.add_argument("--weights", default="bf16", choices=("bf16", "int8", "lean"))
     parser.add_argument("--isa", default="auto")
     parser.add_argument("--long", type=int, default=4200)

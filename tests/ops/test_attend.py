@@ -139,6 +139,23 @@ def test_what_pages_hold_beyond_a_text_is_not_seen(isa, make, spans_of, kv_dtype
 
 
 @pytest.mark.parametrize("kv_dtype", LOSS)
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("query_TKGC", np.nan), ("key_TKC", np.nan), ("value_TKC", np.nan), ("value_TKC", np.inf)],
+)
+def test_what_is_no_number_is_not_hidden(isa, make, kv_dtype, name, number):
+    attention = make.attention(9, (2, 2, 40), 3)
+    broken = getattr(attention, name).copy()
+    broken[5, 1, ..., 7] = number
+    mixed_TE = dataclasses.replace(attention, **{name: broken}).alone(CpuOps(1, isa, kv_dtype), [9])
+    tells_TK = ~np.isfinite(mixed_TE).reshape(9, 2, -1).all(axis=-1)
+    assert not tells_TK[:, 0].any()
+    assert tells_TK[:, 1].tolist() == [
+        5 <= t < (6 if name == "query_TKGC" else 8) for t in range(9)
+    ]
+
+
+@pytest.mark.parametrize("kv_dtype", LOSS)
 def test_keys_and_values_of_nothing_but_zeros(isa, make, kv_dtype):
     attention = make.attention(3, (1, 2, 16), FULL)
     nothing = dataclasses.replace(

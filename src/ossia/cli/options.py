@@ -74,7 +74,7 @@ class ModelOptions:
         typer.Option(
             envvar="OSSIA_KV_DTYPE",
             metavar="TYPE",
-            help="How keys and values are kept: float32, bfloat16 in half the bytes, int8 in a quarter.",
+            help="How keys and values are kept: float32, bfloat16 (half the bytes) or int8.",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -310,14 +310,26 @@ class Look {
     }
     for (std::size_t r = 0; r < rows; ++r) weigh(tile, seen(start, p + r / G), row + r, r);
     rescale(row, rows);
-    const Range range{seen(start, p).first, seen(start, q - 1).last};
-    const Blend blend{desk_.shrink, desk_.weight_unit};
+    const Range first = seen(start, p), last = seen(start, q - 1);
+    if (first.first == last.first && first.last == last.last) {
+      return mix(tile, first, row, 0, rows, keys);
+    }
+    for (std::size_t r = 0; r < rows; r += G) {
+      mix(tile, seen(start, p + r / G), row + r, r, G, keys);
+    }
+  }
+
+  // Adds the weighted values of a range of slots to `rows` rows that see just these.
+  void mix(const Tile<Number>& tile, Range range, std::size_t row, std::size_t r, std::size_t rows,
+           const Ahead& ahead) {
+    const Blend blend{desk_.shrink + r, desk_.weight_unit + r};
     float* mixed = desk_.span.mixed + row * width;
     if constexpr (kIsWhole<Number>) {
-      multiply(rows, desk_.whole_weight, kTile, tile.value, width, range, blend, mixed, width,
-               keys);
+      multiply(rows, desk_.whole_weight + r * kTile, kTile, tile.value, width, range, blend, mixed,
+               width, ahead);
     } else {
-      multiply(rows, desk_.score, kTile, tile.value, width, range, blend, mixed, width, keys);
+      multiply(rows, desk_.score + r * kTile, kTile, tile.value, width, range, blend, mixed, width,
+               ahead);
     }
   }
 
@@ -379,9 +391,7 @@ class Look {
     }
     for (std::size_t s = 0; s < seen.first; ++s) weight[s] = 0;
     for (std::size_t s = seen.last; s < kTile; ++s) weight[s] = 0;
-    Vec tops = set1(0.0f);
-    for (std::size_t s = 0; s < kTile; s += W) tops = max(tops, load(weight + s));
-    const float top = largest(tops);
+    const float top = largest_size(weight, kTile);
     desk_.weight_unit[r] = top / 32767;
     const Vec step = set1(top > kNothing ? 32767 / top : 0);
     for (std::size_t s = 0; s < kTile; s += W)

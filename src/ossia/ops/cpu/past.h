@@ -28,13 +28,15 @@ inline Vec load_from(const float* x, std::size_t i, std::size_t n) {
   return load(lanes);
 }
 
+// Not a number when any of them is none, or infinite.
 inline float largest_size(const float* x, std::size_t n) {
-  Vec top = set1(0.0f);
+  Vec top = set1(0.0f), nothing = set1(0.0f);
   for (std::size_t i = 0; i < n; i += W) {
     const Vec some = load_from(x, i, n);
     top = max(max(top, some), sub(set1(0.0f), some));
+    nothing = fma(some, set1(0.0f), nothing);
   }
-  return largest(top);
+  return largest(top) + sum(nothing);
 }
 
 // Calls put(i, x[i] * step rounded to a whole number, which fits 16 bits).
