@@ -1,10 +1,11 @@
 """How fast the C++ kernels read weights and multiply, at the shapes of gpt-oss-20b.
 
-    python -m benchmarks.kernels [--threads 2] [--isa avx2 plain] [--tokens 1 4 16] [--repeats 5]
+    python -m benchmarks.kernels [--threads 2] [--isa avx2 plain] [--weights int8 lean bf16]
+        [--tokens 1 4 16] [--repeats 5]
 
 Attention has a command of its own, benchmarks.attention. Weights are random and larger than the
-caches; the best of the repeats counts. Beside the kernels
-stand what memory and arithmetic allow here: a plain read of DRAM, and numpy's matrix product.
+caches; the best of the repeats counts. Beside the kernels stand what memory and arithmetic allow
+here: a plain read of DRAM, and numpy's matrix product in float32.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 
 import ml_dtypes
 import numpy as np
@@ -25,6 +26,10 @@ from ossia.ops.weights import ExpertWeights
 WIDTH, HEADS, KV_HEADS, CHANNELS, EXPERTS, ACTIVE = 2880, 64, 8, 64, 32, 4
 MIXED = HEADS * CHANNELS
 HEAD_ROWS = 40_000
+BYTES = {"bf16": 2, "int8": 34 / 32, "mxfp4": 17 / 32}
+"""Of a weight, its scale included."""
+ATTENTION = {"bf16": "bf16", "int8": "int8", "lean": "mxfp4"}
+"""How each choice of weights stores those of the attention."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,11 @@ class Layer:
         hidden_TD, mixed_TE = self.normal(tokens, WIDTH), self.normal(tokens, MIXED)
         outs = cycle([ops.prepare_out(*out) for out in self.outs])
         size = WIDTH * MIXED
+        kind = ATTENTION[ops.weights]
         return Work(
-            "project_out bf16",
+            f"project_out {kind}",
             lambda: ops.project_out(hidden_TD, mixed_TE, next(outs)),
-            2 * size / 1e9,
+            BYTES[kind] * size / 1e9,
             tokens * size / 1e9,
         )
 
@@ -134,7 +140,7 @@ class Layer:
         return Work(
             "mix_experts mxfp4",
             lambda: ops.mix_experts(hidden_TD, next(turn), experts),
-            used * size * 17 / 32 / 1e9,
+            used * size * BYTES["mxfp4"] / 1e9,
             tokens * ACTIVE * size / 1e9,
         )
 
@@ -142,10 +148,13 @@ class Layer:
         """A fifth of the head."""
         hidden_TD, row_R = self.normal(tokens, WIDTH), np.arange(tokens, dtype=np.int32)
         head, size = ops.prepare_unembed(*self.head), HEAD_ROWS * WIDTH
+        name, score = (
+            ("unembed bf16", ops.unembed) if head.scan is None else ("scan mxfp4", ops.scan)
+        )
         return Work(
-            "unembed bf16",
-            lambda: ops.unembed(hidden_TD, row_R, head),
-            2 * size / 1e9,
+            name,
+            lambda: score(hidden_TD, row_R, head),
+            BYTES[name.split()[1]] * size / 1e9,
             tokens * size / 1e9,
         )
 
@@ -155,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--isa", nargs="+", default=isas(), choices=isas())
+    parser.add_argument("--weights", nargs="+", default=["int8", "bf16"], choices=list(ATTENTION))
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
@@ -163,14 +173,14 @@ def main() -> None:
     memory = read_gigabytes_a_second(options.threads, options.repeats)
     arithmetic = giga_products_a_second(options.repeats)
     print(f"threads {options.threads}; DRAM read {memory:.1f} GB/s; sgemm {arithmetic:.1f} GMAC/s")
-    print(f"{'isa':8}{'tokens':>7}  {'kernel':24}{'GB/s':>8}{'GMAC/s':>8}{'ms':>9}")
-    for isa in options.isa:
-        ops = CpuOps(options.threads, isa)
+    print(f"{'isa':8}{'weights':8}{'tokens':>7}  {'kernel':20}{'GB/s':>8}{'GMAC/s':>8}{'ms':>9}")
+    for isa, weights in product(options.isa, options.weights):
+        ops = CpuOps(options.threads, isa, weights=weights)
         for tokens in options.tokens:
             for work in layer.works(ops, tokens):
                 seconds = best_seconds(work.run, options.repeats)
                 print(
-                    f"{isa:8}{tokens:7}  {work.name:24}{work.gigabytes / seconds:8.1f}"
+                    f"{isa:8}{weights:8}{tokens:7}  {work.name:20}{work.gigabytes / seconds:8.1f}"
                     f"{work.giga_products / seconds:8.1f}{seconds * 1e3:9.2f}"
                 )
 

@@ -116,16 +116,22 @@ struct Int8Rows {
 };
 
 constexpr std::size_t kFetchAhead = 4096;  // bytes
+constexpr std::size_t kFewTokens = 8;      // with more, arithmetic takes longer than memory
+
+// A fetch beyond the last weight is harmless.
+inline void fetch_ahead(const void* values, std::size_t bytes, const void* scales) {
+  for (std::size_t byte = 0; byte < bytes; byte += 64) {
+    __builtin_prefetch(static_cast<const char*>(values) + byte + kFetchAhead);
+  }
+  __builtin_prefetch(static_cast<const char*>(scales) + kFetchAhead / kGroup);
+}
 
 template <class Rows, std::size_t kTile, class Value, class Scale>
 inline void dot_one(const Value* values, const Scale* scales, std::size_t blocks, const Pass& pass,
                     GroupTotals& total) {
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   for (std::size_t j = 0; j < blocks; ++j, values += kTile, scales += kGroup) {
-    for (std::size_t byte = 0; byte < kTile; byte += 64) {
-      __builtin_prefetch(reinterpret_cast<const char*>(values) + byte + kFetchAhead);
-    }
-    __builtin_prefetch(scales + 8 * kGroup);
+    fetch_ahead(values, kTile, scales);
     const std::int8_t* x = pass.value + j * kTileBlock;
     const __m256 scale = _mm256_set1_ps(pass.scale[j]);
     for (std::size_t half = 0; half < 2; ++half) {
@@ -150,6 +156,7 @@ inline void dot_many(const Value* values, const Scale* scales, std::size_t block
   const float* scale = pass.scale;
   const std::int32_t* offset = pass.offset;
   for (std::size_t j = 0; j < blocks; ++j, values += kTile, scales += kGroup) {
+    if (tokens <= kFewTokens) fetch_ahead(values, kTile, scales);
     for (std::size_t half = 0; half < 2; ++half) {
       const Rows rows(values, 8 * half);
       const __m256 row_scale = Rows::scales(scales + 8 * half);

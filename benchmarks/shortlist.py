@@ -1,0 +1,117 @@
+"""Does the shortlist of the vocabulary choose what exact scores choose, and what does it save?
+
+    python -m benchmarks.shortlist --model FOLDER [--positions 10000]
+
+At every position of random texts: the likeliest id by the shortlist beside the exact one, the
+distance (KL) of the distribution that is drawn from at temperature 1, how often the shortlist was
+not trusted and all was scored, and how much mass lies outside of it. Then both ways are timed.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from ossia import LLM, EngineOptions, SamplingParams
+from ossia.engine.shortlist import choose_from, shortlisted
+from ossia.model.kv_cache import PAGE_TOKENS, KvCache
+from ossia.model.scores import RowScores, Scores
+from ossia.model.step import Slice, Step
+
+TEXT_TOKENS, CHUNK = 512, 64
+GREEDY, DRAWN = SamplingParams(temperature=0), SamplingParams(temperature=1)
+
+
+def log_softmax(logits_V: np.ndarray) -> np.ndarray:
+    """In float64."""
+    wide_V = logits_V.astype(np.float64) - logits_V.max()
+    return wide_V - np.log(np.exp(wide_V).sum())
+
+
+def compare(row: RowScores) -> dict[str, float]:
+    """One position."""
+    exact = log_softmax(row.exact_V)
+    mixed_V, id_N = shortlisted(row, DRAWN, None, (), {})
+    found = {"trusted": float(id_N is not None)}
+    if id_N is None:
+        return found
+    mixed = log_softmax(mixed_V)
+    return found | {
+        "same": float(id_N[mixed_V[id_N].argmax()] == exact.argmax()),
+        "kl": float(np.sum(np.exp(exact) * (exact - mixed))),
+        "outside": float(1 - np.exp(mixed[id_N]).sum()),
+        "candidates": len(id_N),
+    }
+
+
+def steps(llm: LLM, positions: int) -> Any:
+    """Scores of every position of random texts, a chunk at a time; a new text every 512 tokens."""
+    model, random = llm.model, np.random.default_rng(0)
+    window = model.config.sliding_window
+    for past in range(0, positions, CHUNK):
+        if past % TEXT_TOKENS == 0:
+            pages = range(TEXT_TOKENS // PAGE_TOKENS)
+            cache = KvCache(model.config, model.ops, num_pages=len(pages), num_rings=1)
+        ids = random.integers(model.config.vocab_size, size=CHUNK).tolist()
+        one = Slice(ids=ids, past=past % TEXT_TOKENS, pages=pages, ring=cache.ring(0))
+        step = Step.of([one], range(CHUNK), window=window)
+        yield Scores(model, model.hidden(step, cache), step.row_R)
+
+
+def milliseconds(llm: LLM, hidden_TD: Any, params: SamplingParams, exact: bool) -> float:
+    """Of choosing one id, head included."""
+    seconds = []
+    for _ in range(9):
+        began = time.perf_counter()
+        row = RowScores(Scores(llm.model, hidden_TD, np.array([0], np.int32)), 0)
+        if exact:
+            row.exact_V.argmax()
+        else:
+            generator = np.random.default_rng(0)
+            choose_from(row, params, allowed=None, prompt=(), written={}, generator=generator)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds) * 1e3
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--positions", type=int, default=10_000)
+    asked = parser.parse_args()
+    with LLM(asked.model, engine=EngineOptions(context_length=TEXT_TOKENS)) as llm:
+        rows: list[dict[str, float]] = []
+        for scores in steps(llm, asked.positions):
+            if scores.near_RV is None:
+                raise SystemExit("this model's head is too small to be scanned")
+            exact_RV = scores.exact_RV
+            for place, exact_V in enumerate(exact_RV):
+                row = RowScores(scores, place)
+                row.__dict__["exact_V"] = exact_V  # scored together, once
+                rows.append(compare(row))
+        trusted = [row for row in rows if row["trusted"]]
+        hidden_TD = scores._hidden_TD[:1].copy()
+        found = {
+            "model": asked.model,
+            "positions": len(rows),
+            "trusted": len(trusted) / len(rows),
+            "same_likeliest_id": sum(row["same"] for row in trusted),
+            "of": len(trusted),
+            "mean_kl": statistics.fmean(row["kl"] for row in trusted),
+            "largest_kl": max(row["kl"] for row in trusted),
+            "mean_mass_outside": statistics.fmean(row["outside"] for row in trusted),
+            "mean_candidates": statistics.fmean(row["candidates"] for row in trusted),
+            "milliseconds": {
+                "all exactly": milliseconds(llm, hidden_TD, GREEDY, exact=True),
+                "shortlist, temperature 0": milliseconds(llm, hidden_TD, GREEDY, exact=False),
+                "shortlist, temperature 1": milliseconds(llm, hidden_TD, DRAWN, exact=False),
+            },
+        }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
