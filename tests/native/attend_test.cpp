@@ -97,17 +97,15 @@ constexpr PageFormat kFormats[] = {PageFormat::f32, PageFormat::bf16, PageFormat
 
 void test_attend(const Kernels& kernels, Pool& pool) {
   for (const std::size_t window : {1, 20, 1000}) {
-    const Text text(130, 2, 5, 18, window);
+    const Text text(100, 2, 5, 18, window);
     const std::vector<double> law = text.law();
     for (const PageFormat format : kFormats) {
       const Floats whole = text.run(kernels, pool, format, text.T, 64);
       expect(kernels.isa, "attention looks back", near(whole, law, bound(format)));
-      for (const std::size_t B : {7, 64}) {
-        for (const std::size_t step : {1, 65}) {
-          expect(kernels.isa, "attention in steps on pages is the same",
-                 same(text.run(kernels, pool, format, step, B), whole));
-        }
-      }
+      expect(kernels.isa, "attention token by token is the same",
+             same(text.run(kernels, pool, format, 1, 7), whole));
+      expect(kernels.isa, "attention in steps is the same",
+             same(text.run(kernels, pool, format, 65, 64), whole));
     }
   }
   // spans go to different threads when the last tokens come alone
