@@ -216,21 +216,24 @@ def compare_nano(asked: argparse.Namespace) -> None:
     print(f"\nnano, {asked.nano} positions of {len(texts)} conversations:\n")
     print("| weights | keys | top-1 | KL | largest KL |\n|---|---|---|---|---|")
 
-    def compare(found: Iterator[Float32], judge: Transformer[Any]) -> Agreement:
+    def rows(model: Transformer[Any]) -> list[Float32]:
+        return [score(model, ids)[row_R] for ids, row_R in texts]
+
+    def compare(found: Sequence[Float32], judged: Sequence[Float32]) -> Agreement:
         agreement = Agreement()
-        for logits_TV, (ids, row_R) in zip(found, texts, strict=True):
-            agreement.add(logits_TV[row_R], score(judge, ids)[row_R])
+        for found_RV, judge_RV in zip(found, judged, strict=True):
+            agreement.add(found_RV, judge_RV)
         return agreement
 
-    judge = opened(checkpoint, ReferenceOps())
+    judged = rows(opened(checkpoint, ReferenceOps()))
     for name, ops in modes(asked):
-        model = opened(checkpoint, ops)
-        print(f"| {name} | {compare((score(model, ids) for ids, _ in texts), judge)} |", flush=True)
+        print(f"| {name} | {compare(rows(opened(checkpoint, ops)), judged)} |", flush=True)
     if asked.peer_python:
-        theirs = peer_scores(checkpoint, [ids for ids, _ in texts], asked.peer_python)
+        logits = peer_scores(checkpoint, [ids for ids, _ in texts], asked.peer_python)
+        theirs = [each[row_R] for each, (_, row_R) in zip(logits, texts, strict=True)]
         whole = opened(checkpoint, ReferenceOps(), whole_channels=True)
-        print(f"| llama.cpp Q8_0 | f16 | {compare(iter(theirs), whole)} |")
-        print(f"| the same, its RoPE counted | f16 | {compare(iter(theirs), judge)} |")
+        print(f"| llama.cpp Q8_0 | f16 | {compare(theirs, rows(whole))} |")
+        print(f"| the same, its RoPE counted | f16 | {compare(theirs, judged)} |")
 
 
 def main() -> None:
