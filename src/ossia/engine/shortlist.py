@@ -17,14 +17,15 @@ from ossia.model.scores import RowScores
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
-SAMPLED = 32
+SAMPLED = 16
 """Every so many-th score is looked at to find where the shortlist begins."""
-AIM = 512
+AIM = 128
 """Candidates, about."""
 MOST = 8 * AIM
 """More candidates than this: the scores are so even that a shortlist saves nothing."""
-SAFETY = 4.0
-"""How many times the largest error seen in the shortlist may lie between it and the best."""
+SAFETY = 2.0
+"""The best must be above the rest by so many times the largest error seen in the shortlist: that
+error is about three standard deviations, so twice it is six."""
 
 
 class OneDraw:

@@ -112,16 +112,16 @@ void begin_with_hidden(const MixExperts& job, Range mine) {
   }
 }
 
-// out += weight * (total + bias), for an expert's items from `first` on.
+// out += weight * (total + bias), for an expert's items from `first` on; up to kTileRows rows.
 template <class Totals>
 void add_down(const MixExperts& job, const std::size_t* item, std::size_t n, std::size_t row,
               std::size_t rows, std::size_t tokens, const Totals& total) {
+  float bias[kTileRows];
+  for (std::size_t r = 0; r < rows; ++r) bias[r] = at(job.down_bias_ND, n, row + r);
   for (std::size_t t = 0; t < tokens; ++t) {
     const float weight = job.weight_TA[item[t]];
     float* out = job.out_TD + item[t] / job.A * job.D + row;
-    for (std::size_t r = 0; r < rows; ++r) {
-      out[r] += weight * (total[t][r] + at(job.down_bias_ND, n, row + r));
-    }
+    for (std::size_t r = 0; r < rows; ++r) out[r] += weight * (total[t][r] + bias[r]);
   }
 }
 
@@ -140,12 +140,16 @@ void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
   }
 }
 
-// An expert's items in passes: visit(expert, item index of its first, tokens).
+// An expert's items in passes of equal size: visit(expert, item index of its first, tokens).
 template <class Visit>
 void each_pass(const MixExperts& job, const Sorted& sorted, const Visit& visit) {
   for (std::size_t n = 0; n < job.N; ++n) {
-    for (std::size_t i = sorted.first[n]; i < sorted.first[n + 1]; i += kPassTokens) {
-      visit(n, i, least(kPassTokens, sorted.first[n + 1] - i));
+    const std::size_t last = sorted.first[n + 1];
+    const std::size_t passes = (last - sorted.first[n] + kPassTokens - 1) / kPassTokens;
+    for (std::size_t i = sorted.first[n], left = passes; i < last; --left) {
+      const std::size_t tokens = (last - i + left - 1) / left;
+      visit(n, i, tokens);
+      i += tokens;
     }
   }
 }
@@ -178,15 +182,20 @@ void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team
       for (std::size_t half = 0; half < 2; ++half) {
         const std::size_t channel = j * kTileBlock + half * kGroup;
         const std::size_t channels = channel < job.F ? least(kGroup, job.F - channel) : 0;
+        float gate_bias[kGroup] = {}, up_bias[kGroup] = {};
+        for (std::size_t f = 0; f < channels; ++f) {
+          gate_bias[f] = at(job.gate_up_bias_NU, n, 2 * (channel + f));
+          up_bias[f] = at(job.gate_up_bias_NU, n, 2 * (channel + f) + 1);
+        }
         if (channels) {
           dot_group(weights, 2 * (2 * j + half), outer, total[0]);
           dot_group(weights, 2 * (2 * j + half) + 1, outer, total[1]);
         }
         for (std::size_t t = 0; t < tokens; ++t) {
           float *gate = total[0][t], *up = total[1][t], *out = inner[t] + half * kGroup;
-          for (std::size_t f = 0; f < channels; ++f) {
-            gate[f] += at(job.gate_up_bias_NU, n, 2 * (channel + f));
-            up[f] += at(job.gate_up_bias_NU, n, 2 * (channel + f) + 1);
+          for (std::size_t f = 0; f < kGroup; ++f) {
+            gate[f] += gate_bias[f];
+            up[f] += up_bias[f];
           }
           if (channels) swiglu(gate, up, job);
           for (std::size_t f = 0; f < kGroup; ++f) out[f] = f < channels ? gate[f] : 0;
