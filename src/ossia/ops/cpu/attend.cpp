@@ -5,9 +5,9 @@
 //   running softmax: what a query gets depends neither on how the prompt was cut, nor on pages.
 // Version 2: a tile serves 16 tokens before the next one is touched: it stays in the cache.
 // Version 3: numbers are stored in pairs, widened by a shift or a mask, and 4 x 2 sums stay in
-//   registers: one core of Zen 3 multiplies 35 instead of 20 GMAC/s, of 44 that it could.
+//   registers: one core of Zen 3 multiplies 35 GMAC/s, of 44 that it could.
 // Version 4: spans of 1,024 keys are summed each for itself and merged in order, so that a single
-//   token is work for many threads; lines are asked for ahead: 6.9 instead of 4.5 GB/s a core.
+//   token is work for many threads; lines are asked for ahead: 6.9 GB/s a core from memory.
 // Version 5: int8 keys and values; the query and the weights are rounded to 16 bits, and products
 //   are whole numbers: 40 GMAC/s a core.
 #include "declare.h"

@@ -13,6 +13,7 @@ namespace ossia::OSSIA_ISA {
 namespace {
 
 constexpr std::size_t kTileChannels = kTileRows / 2;
+constexpr std::size_t kPartBlocks = 10;  // of rows, that a thread takes at once
 
 // Keeps the A largest in descending order; equal scores in the order of their index.
 void choose(const float* score_N, std::size_t N, std::size_t A, std::int32_t* expert_A,
@@ -168,13 +169,33 @@ void round_outer(const MixExperts& job, const Sorted& sorted, const Team& team) 
   });
 }
 
+// The passes, each in parts of some blocks of its rows: visit(expert, first item, tokens, blocks).
+template <class Visit>
+void each_part(const MixExperts& job, const Sorted& sorted, std::size_t blocks, const Team& team,
+               const Visit& visit) {
+  if (!shares_freely(job.T, team)) {
+    const Range mine = share(blocks, 1, team);
+    return each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+      visit(n, first, tokens, mine);
+    });
+  }
+  const std::size_t parts = (blocks + kPartBlocks - 1) / kPartBlocks;
+  std::size_t pass = 0, taken = team.take();
+  each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+    for (; taken / parts == pass; taken = team.take()) {
+      const std::size_t block = taken % parts * kPartBlocks;
+      visit(n, first, tokens, Range{block, least(blocks, block + kPartBlocks)});
+    }
+    ++pass;
+  });
+}
+
 // Four groups of rows are the gates and ups of 32 channels: one block of what `down` reads.
 void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
   const std::size_t blocks = job.gate_up_NUD.blocks(), inner_blocks = job.down_NDF.blocks();
-  const Range mine = share(inner_blocks, 1, team);
   alignas(64) GroupTotals total[2];
   alignas(64) float inner[kPassTokens][kTileBlock];
-  each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+  const auto visit = [&](std::size_t n, std::size_t first, std::size_t tokens, Range mine) {
     const Matrix weights = job.gate_up_NUD[n];
     const Pass outer(job.outer_quantised, blocks, first, tokens);
     const Pass rounded(job.inner_quantised, inner_blocks, first, tokens);
@@ -205,22 +226,30 @@ void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team
         round_block(inner[t], job.down_NDF.format, rounded, j, t);
       }
     }
-  });
+  };
+  each_part(job, sorted, inner_blocks, team, visit);
 }
 
 void down_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
-  const std::size_t blocks = job.down_NDF.blocks();
-  const Range mine = share(job.down_NDF.groups, 1, team);
-  begin_with_hidden(job, {least(job.D, mine.first * kGroup), least(job.D, mine.last * kGroup)});
+  const std::size_t blocks = job.down_NDF.blocks(), groups = job.down_NDF.groups;
   alignas(64) GroupTotals total;
-  each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
-    const Matrix weights = job.down_NDF[n];
-    const Pass pass(job.inner_quantised, blocks, first, tokens);
-    for (std::size_t group = mine.first; group < mine.last; ++group) {
-      const std::size_t row = group * kGroup;
-      dot_group(weights, group, pass, total);
-      add_down(job, sorted.item + first, n, row, least(kGroup, job.D - row), tokens, total);
-    }
+  // a token's experts are added one after the other, so a row stays with one thread
+  const auto add_rows = [&](Range mine) {
+    begin_with_hidden(job, {least(job.D, mine.first * kGroup), least(job.D, mine.last * kGroup)});
+    each_pass(job, sorted, [&](std::size_t n, std::size_t first, std::size_t tokens) {
+      const Matrix weights = job.down_NDF[n];
+      const Pass pass(job.inner_quantised, blocks, first, tokens);
+      for (std::size_t group = mine.first; group < mine.last; ++group) {
+        const std::size_t row = group * kGroup;
+        dot_group(weights, group, pass, total);
+        add_down(job, sorted.item + first, n, row, least(kGroup, job.D - row), tokens, total);
+      }
+    });
+  };
+  if (!shares_freely(job.T, team)) return add_rows(share(groups, 1, team));
+  const std::size_t units = (groups + kPartBlocks - 1) / kPartBlocks;
+  each_unit(units, job.T, team, [&](std::size_t unit) {
+    add_rows({unit * kPartBlocks, least(groups, (unit + 1) * kPartBlocks)});
   });
 }
 

@@ -34,6 +34,8 @@ void Team::meet() const {
   if (pool) pool->meet();
 }
 
+std::size_t Team::take() const { return pool->taken_.fetch_add(1, std::memory_order_relaxed); }
+
 Pool::Pool(std::size_t threads) : count_(threads), born_in_(getpid()) {
   workers_.reserve(threads - 1);
   try {
@@ -81,6 +83,7 @@ void Pool::meet() noexcept {
   const std::uint32_t round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
     arrived_.store(0, std::memory_order_relaxed);
+    taken_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
     round_.notify_all();
   } else {

@@ -67,6 +67,7 @@ class Pool {
   alignas(64) std::atomic<std::uint32_t> ticket_{0};  // goes up with each kernel
   alignas(64) std::atomic<std::uint32_t> arrived_{0};
   alignas(64) std::atomic<std::uint32_t> round_{0};  // goes up with each meeting
+  alignas(64) std::atomic<std::size_t> taken_{0};    // pieces of work since the last meeting
 };
 
 }  // namespace ossia

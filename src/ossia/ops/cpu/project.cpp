@@ -20,7 +20,7 @@ template <class Finish>
 void each_tile(const Matrix& weight, const Rows& in, const Team& team, const Finish& finish) {
   const std::size_t columns = weight.columns;
   if (weight.is_tiled()) {
-    multiply_tiles(weight, share(weight.groups, 1, team), in.rounded, in.T, finish);
+    multiply_tiles(weight, in.rounded, in.T, team, finish);
   } else {
     multiply(
         weight, share(weight.rows, 8, team), in.T,
@@ -78,7 +78,9 @@ void project_qkv(const ProjectQkv& job, const Team& team) {
   team.meet();
   const Rows in{job.normed_TD, job.quantised, job.T};
   project(query, job.query_bias_E, in, job.query_TE, team);
+  if (shares_freely(job.T, team)) team.meet();  // pieces of work are counted anew
   project(job.key_XD, job.key_bias_X, in, job.key_TX, team);
+  if (shares_freely(job.T, team)) team.meet();
   project(job.value_XD, job.value_bias_X, in, job.value_TX, team);
   team.meet();
   for (std::size_t t = mine.first; t < mine.last; ++t) {

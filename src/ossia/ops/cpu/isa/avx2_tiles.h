@@ -116,7 +116,7 @@ struct Int8Rows {
 };
 
 constexpr std::size_t kFetchAhead = 4096;  // bytes
-constexpr std::size_t kFewTokens = 8;      // with more, arithmetic takes longer than memory
+constexpr std::size_t kFewTokens = 64;      // with more, arithmetic takes longer than memory
 
 // A fetch beyond the last weight is harmless.
 inline void fetch_ahead(const void* values, std::size_t bytes, const void* scales) {
