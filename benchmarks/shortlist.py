@@ -80,9 +80,11 @@ def main() -> None:
     """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--prepared-folder", default="auto")
     parser.add_argument("--positions", type=int, default=10_000)
     asked = parser.parse_args()
-    with LLM(asked.model, engine=EngineOptions(context_length=TEXT_TOKENS)) as llm:
+    options = EngineOptions(context_length=TEXT_TOKENS)
+    with LLM(asked.model, prepared=asked.prepared_folder, engine=options) as llm:
         rows: list[dict[str, float]] = []
         for scores in steps(llm, asked.positions):
             if scores.near_RV is None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ossia.ops.cpu import CpuOps
-from ossia.ops.cpu.mapped import ROWS_KEPT, MappedRows
+from ossia.ops.cpu.mapped import MappedRows
+
+ROWS_KEPT = 100
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def resident_pages(path_part):
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system has no such call")
 def test_pages_are_given_back_after_so_many_rows(mapped):
     _, view = mapped
-    rows = MappedRows(view)
+    rows = MappedRows(view, ROWS_KEPT)
     assert float(view.astype(np.float32).sum()) == pytest.approx(
         float(mapped[0].astype(np.float32).sum())
     )
@@ -51,8 +53,8 @@ def test_pages_are_given_back_after_so_many_rows(mapped):
 def test_a_table_in_memory_is_left_alone(make):
     table = make.weight(300, 64)
     copy = table.copy()
-    MappedRows(table).were_read(10 * ROWS_KEPT)
-    MappedRows(table[3:9]).were_read(10 * ROWS_KEPT)
+    MappedRows(table, ROWS_KEPT).were_read(10 * ROWS_KEPT)
+    MappedRows(table[3:9], ROWS_KEPT).were_read(10 * ROWS_KEPT)
     np.testing.assert_array_equal(table, copy)
 
 
@@ -60,7 +62,7 @@ def test_a_mapping_that_may_be_written_is_left_alone():
     memory = mmap.mmap(-1, 1 << 16)
     table = np.frombuffer(memory, np.float32).reshape(-1, 64)
     table[:] = 7
-    MappedRows(table).were_read(10 * ROWS_KEPT)
+    MappedRows(table, ROWS_KEPT).were_read(10 * ROWS_KEPT)
     assert (table == 7).all()
 
 

@@ -49,6 +49,7 @@ IN_EVERY_LAYER: Mapping[str, Role] = MappingProxyType(
 
 OUTSIDE: Mapping[str, tuple[str, Role]] = MappingProxyType({"head_scan": ("head", "head")})
 """What is made beside a tensor that stays."""
+READ_ON = frozenset(source for source, _ in OUTSIDE.values())
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how far it is, from 0 to 1."""
@@ -171,7 +172,8 @@ class Repacking:
                 yield part.name, self._repack(part)
                 done += part.num_bytes
             for source in (name for part in parts for name in part.sources):
-                leave(source)
+                # what is read again with every token stays in the system's cache
+                (self.checkpoint.tensors.release if source in READ_ON else leave)(source)
         progress(phase, 1.0)
 
     def _repack(self, part: _Part) -> Tiles:

@@ -14,6 +14,9 @@ from ossia.ops.api import Int32
 
 Float32 = NDArray[np.float32]
 
+PARTS = 8
+"""In which one row is scored exactly, so that no whole head of a mapped file is ever resident."""
+
 
 class Scores:
     """All rows of one step; the head is read when the first row asks."""
@@ -34,12 +37,8 @@ class Scores:
     @cached_property
     def exact_RV(self) -> Float32:
         """Exact scores of all rows."""
-        return self.exact(self.row_R)
-
-    def exact(self, row_R: Int32) -> Float32:
-        """Exact scores of these tokens of the step."""
         ops, head = self._model.ops, self._model.weights.head
-        exact_RV: Float32 = ops.to_numpy(ops.unembed(self._hidden_TD, row_R, head))
+        exact_RV: Float32 = ops.to_numpy(ops.unembed(self._hidden_TD, self.row_R, head))
         return exact_RV
 
     def exact_ids(self, row: int, id_N: Int32) -> Float32:
@@ -73,8 +72,8 @@ class RowScores:
         if self._scores.near_RV is None:
             whole_V: Float32 = self._scores.exact_RV[self._place]
             return whole_V
-        alone_V: Float32 = self._scores.exact(self._scores.row_R[[self._place]])[0]
-        return alone_V
+        parts = np.array_split(np.arange(self.size, dtype=np.int32), PARTS)
+        return np.concatenate([self.exact_ids(part) for part in parts])
 
     def exact_ids(self, id_N: Int32) -> Float32:
         """Exact scores of these ids."""

@@ -1,7 +1,7 @@
 """Rows of a mapped table that are read here and there: memory for them is given back now and then.
 
-The system maps sixteen pages around each one that is touched, so a table of a gigabyte would soon
-be resident for a few rows of each token. Its pages stay in the system's cache, at no cost to come.
+The system maps what lies around a page that is touched, up to 2 MB of it, so a table of a gigabyte
+would soon be resident for a few rows of each token. Its pages stay in the system's cache.
 """
 
 import mmap
@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from ossia.ops.weights import Weight
 
-ROWS_KEPT = 4096
-"""Rows read before their memory is given back: at most 256 MB of 64 KB around each."""
-
 
 class MappedRows:
     """Counts the rows that are read of one table; does nothing unless a file is mapped there."""
 
-    def __init__(self, table: Weight) -> None:
-        self._count = 0
+    def __init__(self, table: Weight, kept: int) -> None:
+        """`kept`: rows that are read before their memory is given back, up to 2 MB for each."""
+        self._count, self._kept = 0, kept
         self._map = _map_of(table)
         if self._map is not None:
             begin = np.frombuffer(self._map, np.uint8).ctypes.data
@@ -31,7 +29,7 @@ class MappedRows:
     def were_read(self, count: int) -> None:
         """So many rows were; call it when they are no longer looked at."""
         self._count += count
-        if self._count >= ROWS_KEPT and self._map is not None and self._length > 0:
+        if self._count >= self._kept and self._map is not None and self._length > 0:
             self._map.madvise(mmap.MADV_DONTNEED, self._start, self._length)
             self._count = 0
 
