@@ -116,7 +116,6 @@ struct Int8Rows {
 };
 
 constexpr std::size_t kFetchAhead = 4096;  // bytes
-constexpr std::size_t kFewTokens = 64;      // with more, arithmetic takes longer than memory
 
 // A fetch beyond the last weight is harmless.
 inline void fetch_ahead(const void* values, std::size_t bytes, const void* scales) {
@@ -156,7 +155,7 @@ inline void dot_many(const Value* values, const Scale* scales, std::size_t block
   const float* scale = pass.scale;
   const std::int32_t* offset = pass.offset;
   for (std::size_t j = 0; j < blocks; ++j, values += kTile, scales += kGroup) {
-    if (tokens <= kFewTokens) fetch_ahead(values, kTile, scales);
+    fetch_ahead(values, kTile, scales);
     for (std::size_t half = 0; half < 2; ++half) {
       const Rows rows(values, 8 * half);
       const __m256 row_scale = Rows::scales(scales + 8 * half);
