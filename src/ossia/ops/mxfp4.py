@@ -68,7 +68,7 @@ def pack(weight: NDArray[np.float32], reach: float = 8.0) -> Mxfp4:
     block = weight.reshape(*weight.shape[:-1], -1, BLOCK).astype(np.float32)
     largest = np.abs(block).max(axis=-1)
     exponent = np.where(largest > 0, np.frexp(largest)[1] - 3, -SCALE_BIAS)
-    exponent = exponent + (largest > reach * np.ldexp(np.float32(1), exponent))
+    exponent = exponent + (np.ldexp(largest, -exponent) > reach)
     exponent = np.clip(exponent, -SCALE_BIAS, SCALE_BIAS)
     unit = np.ldexp(block, -exponent[..., None])
     code = round_to_code(unit)
