@@ -19,8 +19,8 @@ from benchmarks.kernels import (
     Work,
     best_seconds,
     giga_products_a_second,
-    read_gigabytes_a_second,
 )
+from ossia.cli.memory_speed import read_bytes_per_second
 from ossia.ops.api import Spans
 from ossia.ops.cpu import KV_DTYPES, CpuOps, isas, usable_cores
 
@@ -83,7 +83,7 @@ def main() -> None:
                     flush=True,
                 )
     # last: numpy's threads wait busily for a while after a product
-    memory = read_gigabytes_a_second(options.threads, 5)
+    memory = read_bytes_per_second(options.threads, 5) / 1e9
     arithmetic = giga_products_a_second(5)
     print(f"threads {options.threads}; DRAM read {memory:.1f} GB/s; sgemm {arithmetic:.1f} GMAC/s")
 

@@ -11,13 +11,13 @@ here: a plain read of DRAM, and numpy's matrix product in float32.
 import argparse
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, product
 
 import ml_dtypes
 import numpy as np
 
+from ossia.cli.memory_speed import read_bytes_per_second
 from ossia.ops.api import Routed
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4
@@ -51,14 +51,6 @@ def best_seconds(run: Callable[[], object], repeats: int) -> float:
         run()
         seconds.append(time.perf_counter() - begin)
     return min(seconds)
-
-
-def read_gigabytes_a_second(threads: int, repeats: int) -> float:
-    """Read 1 GB, a part on each thread."""
-    parts = np.array_split(np.ones(1 << 27, np.uint64), threads)
-    with ThreadPoolExecutor(threads) as pool:
-        seconds = best_seconds(lambda: list(pool.map(np.bitwise_or.reduce, parts)), repeats)
-    return sum(part.nbytes for part in parts) / seconds / 1e9
 
 
 def giga_products_a_second(repeats: int) -> float:
@@ -170,7 +162,7 @@ def main() -> None:
     options = parser.parse_args()
 
     layer = Layer()
-    memory = read_gigabytes_a_second(options.threads, options.repeats)
+    memory = read_bytes_per_second(options.threads, options.repeats) / 1e9
     arithmetic = giga_products_a_second(options.repeats)
     print(f"threads {options.threads}; DRAM read {memory:.1f} GB/s; sgemm {arithmetic:.1f} GMAC/s")
     print(f"{'isa':8}{'weights':8}{'tokens':>7}  {'kernel':20}{'GB/s':>8}{'GMAC/s':>8}{'ms':>9}")

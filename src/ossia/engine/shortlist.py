@@ -1,6 +1,6 @@
 """The next id from scores that are exact only where it matters.
 
-A rounded scan of the vocabulary leaves a few hundred candidates; these are scored exactly, and the
+A rounded scan of the vocabulary leaves some hundred candidates; these are scored exactly, and the
 sampler chooses. Where that could differ from exact scores of all, all are scored.
 Letters: V vocabulary, M what may come, N shortlist.
 """
