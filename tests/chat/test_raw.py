@@ -3,9 +3,9 @@ import itertools
 import pytest
 
 from benchmarks.byte_vocabulary import CONTROL
-from ossia.chat.raw import RawReader, complete, meaningful_ids, raw_stops, read_raw
+from ossia.chat.raw import RawTurn, complete, meaningful_ids, raw_stops
 from ossia.chat.stops import StopFinder
-from ossia.chat.turn import Meter
+from ossia.chat.turn import Meter, read_turn
 from ossia.engine.request import Choice, TokenEvent
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
@@ -18,14 +18,14 @@ def raw(vocabulary, spell):
 
     def run(choices, reason="length", stop=(), spelt=True):
         ticks = itertools.count()
-        reader = RawReader(vocabulary if spelt else None, StopFinder(stop))
+        meter = Meter(lambda: next(ticks), 3)
+        turn = RawTurn(vocabulary if spelt else None, StopFinder(stop), meter)
         events = [TokenEvent(0, choice) for choice in choices]
         if reason == "cancelled":
             events.append(TokenEvent(0, None, finish_reason=reason))
         else:
             events[-1] = TokenEvent(0, choices[-1], finish_reason=reason)
-        stream = read_raw(iter(events), reader, Meter(lambda: next(ticks), 3))
-        return complete(stream, reader)
+        return complete(read_turn(iter(events), turn), turn)
 
     return run
 

@@ -2,9 +2,19 @@ import itertools
 
 import pytest
 
-from ossia.chat.events import Finished, Preamble, Text, Thought, collect
+from ossia.chat.events import (
+    Arguments,
+    Finished,
+    PartBegan,
+    PartEnded,
+    Preamble,
+    Text,
+    Thought,
+    ToolCalled,
+    collect,
+)
 from ossia.chat.stops import StopFinder
-from ossia.chat.turn import Meter, TurnReader, read_turn
+from ossia.chat.turn import Meter, Turn, read_turn
 from ossia.engine.request import Choice, TokenEvent
 from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
@@ -21,8 +31,7 @@ def turn(vocabulary, played):
         frame = Frame(vocabulary, FrameRules(recipients=tools), vocab_size=320)
         finder, ticks = StopFinder(stop), itertools.count()
         meter = Meter(lambda: next(ticks), num_prompt=7)
-        reader = TurnReader(frame, vocabulary, finder)
-        return list(read_turn(played(text, reason), reader, finder, meter))
+        return list(read_turn(played(text, reason), Turn(frame, vocabulary, finder, meter)))
 
     return read
 
@@ -33,14 +42,15 @@ def frame_reader(vocabulary):
         frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=320)
         stop = StopFinder(())
         meter = Meter(lambda: 0.0, num_prompt=7)
-        return read_turn(iter(tokens), TurnReader(frame, vocabulary, stop), stop, meter)
+        return read_turn(iter(tokens), Turn(frame, vocabulary, stop, meter))
 
     return read
 
 
 def test_reasoning_and_answer_are_told_apart(turn):
     *events, end = turn(THOUGHT + "<|channel|>final<|message|>Hi<|return|>")
-    assert events == [Thought("h"), Thought("m"), Text("H"), Text("i")]
+    pieces = [event for event in events if isinstance(event, Thought | Text)]
+    assert pieces == [Thought("h"), Thought("m"), Text("H"), Text("i")]
     assert isinstance(end, Finished)
     assert end.reason == "stop"
 
@@ -114,14 +124,15 @@ def test_a_turn_cancelled_before_its_first_token_is_empty(vocabulary):
     frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
     stop, meter = StopFinder(()), Meter(lambda: 0.0, num_prompt=1)
     tokens = iter([TokenEvent(0, None, finish_reason="cancelled")])
-    (end,) = read_turn(tokens, TurnReader(frame, vocabulary, stop), stop, meter)
+    (end,) = read_turn(tokens, Turn(frame, vocabulary, stop, meter))
     assert (end.reason, end.usage.completion_tokens) == ("cancelled", 0)
     assert end.timing.tokens_per_second == 0
 
 
 def test_characters_cut_across_tokens_come_out_whole(turn):
     events = turn("<|channel|>final<|message|>ça €!<|return|>")
-    assert [event.text for event in events[:-1]] == ["ç", "a", " ", "€", "!"]
+    pieces = [event.text for event in events if isinstance(event, Text)]
+    assert pieces == ["ç", "a", " ", "€", "!"]
 
 
 def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
@@ -136,6 +147,44 @@ def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
         TokenEvent(0, Choice(spell("a")[0]), finish_reason="length"),
     ]
     stop = StopFinder(())
-    (end,) = read_turn(iter(events), TurnReader(frame, vocabulary, stop), stop, meter)
+    (end,) = read_turn(iter(events), Turn(frame, vocabulary, stop, meter))
     assert end.timing.time_to_first_token == 1.0  # the forced one at 10.5 cost no sampling
     assert end.timing.tokens_per_second == 2 / 1.0
+
+
+CALL = THOUGHT + "<|channel|>commentary to=functions.f json<|message|>{}<|call|>"
+
+
+def test_a_turn_is_parts_one_after_the_other(turn):
+    kinds = [type(event) for event in turn(CALL)]
+    assert kinds == [
+        PartBegan, Thought, Thought, PartEnded, PartBegan, Arguments, Arguments, ToolCalled,
+        PartEnded, Finished,
+    ]  # fmt: skip
+
+
+def test_a_call_bears_one_id_from_its_beginning(turn):
+    events = turn(CALL)
+    began = next(each for each in events if isinstance(each, PartBegan) and each.kind == "call")
+    assert (began.call_id, began.name) == (collect(events).tool_calls[0].call_id, "f")
+
+
+def test_messages_hold_the_exact_ids_that_were_sampled(turn, spell):
+    thought, call = collect(turn(CALL)).messages
+    assert thought.sampled_ids == tuple(spell("<|channel|>analysis<|message|>hm<|end|>"))
+    assert call.sampled_ids == tuple(
+        spell("<|channel|>commentary to=functions.f json<|message|>{}<|call|>")
+    )
+    assert (call.channel, call.recipient, call.text) == ("commentary", "functions.f", "{}")
+
+
+def test_an_answer_cut_at_a_stop_string_is_whole_but_has_no_exact_ids(turn):
+    events = turn("<|channel|>final<|message|>One END two<|return|>", stop=["END"])
+    (ended,) = [each for each in events if isinstance(each, PartEnded)]
+    assert (ended.is_whole, ended.message.text, ended.message.sampled_ids) == (True, "One ", None)
+
+
+def test_a_message_cut_by_the_length_is_not_whole(turn):
+    events = turn("<|channel|>final<|message|>Half", reason="length")
+    (ended,) = [each for each in events if isinstance(each, PartEnded)]
+    assert (ended.is_whole, ended.message.text) == (False, "Half")

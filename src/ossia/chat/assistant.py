@@ -3,37 +3,30 @@
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.chat.conversation import ChatMessage, to_conversation
+from ossia.chat.conversation import ChatMessage, to_conversation, to_shape
 from ossia.chat.events import Event, Reply, collect
 from ossia.chat.guide import FrameGuide
-from ossia.chat.raw import (
-    Completion,
-    RawEvent,
-    RawReader,
-    complete,
-    meaningful_ids,
-    raw_stops,
-    read_raw,
-)
+from ossia.chat.raw import Completion, RawEvent, RawTurn, complete, meaningful_ids, raw_stops
+from ossia.chat.request import RawRequest, TurnRequest
 from ossia.chat.stops import StopFinder
-from ossia.chat.turn import Meter, TurnReader, read_turn
+from ossia.chat.turn import Meter, Reading, Turn, read_turn
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams, Unguided
-from ossia.engine.service import EngineService, TokenStream
+from ossia.engine.request import Guide, SamplingParams, Unguided
+from ossia.engine.service import EngineService, Sink, Ticket, TokenStream
 from ossia.errors import ContextOverflow, RequestError
 from ossia.harmony.frame import Frame
-from ossia.harmony.frame_rules import FrameRules
-from ossia.harmony.messages import FUNCTIONS, Conversation, Effort, FunctionTool
+from ossia.harmony.messages import Conversation, Effort, FunctionTool
 from ossia.harmony.o200k import MODEL_ROWS
 from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
@@ -43,9 +36,6 @@ from ossia.model.score import score
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
-
-MAX_ANALYSIS_TOKENS = 1 << 20
-
 
 AnyEvent = TypeVar("AnyEvent", covariant=True)
 
@@ -69,6 +59,17 @@ class ChatStream(Iterator[AnyEvent]):
     def close(self) -> None:
         """Stop writing; what was not written yet is not written."""
         self._tokens.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[AnyEvent]):
+    """A request made ready for the engine, and what will read its tokens."""
+
+    prompt: list[int]
+    params: SamplingParams
+    guide: Guide
+    reading: Reading[AnyEvent]
+    boundaries: tuple[int, ...] = ()
 
 
 class LLM:
@@ -139,15 +140,10 @@ class LLM:
         messages: str | Sequence[ChatMessage],
         *,
         params: SamplingParams | None = None,
-        max_analysis_tokens: int | None = None,
-        **conversation: Any,
+        **turn: Any,
     ) -> Reply:
         """Answer a conversation: the sum of `stream`, which see."""
-        return collect(
-            self.stream(
-                messages, params=params, max_analysis_tokens=max_analysis_tokens, **conversation
-            )
-        )
+        return collect(self.stream(messages, params=params, **turn))
 
     def stream(
         self,
@@ -155,6 +151,8 @@ class LLM:
         *,
         params: SamplingParams | None = None,
         max_analysis_tokens: int | None = None,
+        tool_choice: str = "auto",
+        response_format: Mapping[str, Any] | None = None,
         **conversation: Any,
     ) -> ChatStream[Event]:
         """Answer a conversation, event by event.
@@ -163,28 +161,84 @@ class LLM:
             messages: one user message, or a list of dicts as OpenAI spells them.
             params: how to sample.
             max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
+            tool_choice: auto, none, required, or the name of the function to call.
+            response_format: JSON that the answer must be; see `chat.conversation.to_shape`.
             conversation: `effort`, `instructions`, `tools`, `date`; see `conversation`.
 
         Raises:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
-        params = params or SamplingParams()
-        _check_budget(max_analysis_tokens)
-        vocabulary = self._language()
-        spoken = self.conversation(messages, **conversation)
-        frame = Frame(vocabulary, _rules(spoken), vocab_size=self.config.vocab_size)
-        prompt = render_prompt(vocabulary, spoken)
-        left = max(1, self.context_length - len(prompt))
-        guide = FrameGuide(
-            frame, max_analysis=max_analysis_tokens, max_tokens=min(params.max_tokens or left, left)
+        spoken = self.conversation(messages, response_format=response_format, **conversation)
+        return self.write(
+            TurnRequest(
+                conversation=spoken,
+                params=params or SamplingParams(),
+                tool_choice=tool_choice,
+                answer=to_shape(response_format),
+                max_analysis_tokens=max_analysis_tokens,
+            )
         )
-        stop, meter = StopFinder(params.stop), Meter(time.monotonic, len(prompt))
+
+    def write(self, request: TurnRequest) -> ChatStream[Event]:
+        """Write a turn, event by event; see `stream`."""
+        return self._stream(self.open(request))
+
+    def open(self, request: TurnRequest) -> Opened[Event]:
+        """Make a turn ready: render its prompt, compile its shapes.
+
+        Raises:
+            RequestError: something in the request has no meaning here.
+        """
+        vocabulary = self._language()
+        frame = Frame(vocabulary, request.rules, vocab_size=self.config.vocab_size)
+        prompt = render_prompt(vocabulary, request.conversation)
+        left = max(1, self.context_length - len(prompt))
+        analysis = request.max_analysis_tokens
+        guide = FrameGuide(
+            frame,
+            max_analysis=analysis if request.allow_analysis else 0,
+            max_tokens=min(request.params.max_tokens or left, left),
+        )
+        stop, meter = StopFinder(request.params.stop), Meter(time.monotonic, len(prompt))
+        turn = Turn(frame, vocabulary, stop, meter)
         # beside the whole prompt, with which the next turn begins
-        boundaries = [num_told(vocabulary, spoken)]
-        tokens = self._service.stream(prompt, params, guide, boundaries)
-        reader = TurnReader(frame, vocabulary, stop)
-        return ChatStream(read_turn(tokens, reader, stop, meter), tokens, self)
+        boundaries = (num_told(vocabulary, request.conversation),)
+        return Opened(prompt, request.params, guide, turn, boundaries)
+
+    def open_raw(self, request: RawRequest) -> Opened[RawEvent]:
+        """Make a raw prompt ready.
+
+        Raises:
+            RequestError: the prompt is text and the model has no vocabulary.
+        """
+        prompt, params = request.prompt, request.params
+        ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        guide = Unguided(
+            stop_ids=raw_stops(self.vocabulary),
+            mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
+        )
+        meter = Meter(time.monotonic, len(ids))
+        return Opened(ids, params, guide, RawTurn(self.vocabulary, StopFinder(params.stop), meter))
+
+    def submit(self, opened: Opened[AnyEvent], sink: Sink) -> Ticket:
+        """Let the engine's thread hand each token to `sink`; for servers of many requests.
+
+        Raises:
+            ContextOverflow: the prompt leaves no room for an answer.
+            RequestError: a token id is not one of the model's.
+        """
+        ticket = Ticket(opened.prompt, opened.params, opened.guide, opened.boundaries, sink)
+        self._service.submit(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Stop what was submitted; a request that has ended may be cancelled."""
+        self._service.cancel(ticket)
+
+    def _stream(self, opened: Opened[AnyEvent]) -> ChatStream[AnyEvent]:
+        tokens = self._service.stream(opened.prompt, opened.params, opened.guide, opened.boundaries)
+        return ChatStream(read_turn(tokens, opened.reading), tokens, self)
 
     def conversation(
         self,
@@ -194,6 +248,7 @@ class LLM:
         instructions: str | None = None,
         tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
         date: str | None = None,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Conversation:
         """What the model would be told; `render` gives its exact ids.
 
@@ -203,9 +258,15 @@ class LLM:
             instructions: what the developer wants of it.
             tools: functions it may ask for, as `FunctionTool` or as OpenAI spells them.
             date: the day the conversation began, YYYY-MM-DD.
+            response_format: JSON that the answer must be, as OpenAI spells it.
         """
         return to_conversation(
-            messages, effort=effort, instructions=instructions, tools=tools, date=date
+            messages,
+            effort=effort,
+            instructions=instructions,
+            tools=tools,
+            date=date,
+            response_format=response_format,
         )
 
     def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
@@ -216,8 +277,9 @@ class LLM:
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
     ) -> Completion:
         """Continue raw text or ids, without the harmony frame: the sum of `generate_stream`."""
-        stream, reader = self._continue(prompt, params or SamplingParams())
-        return complete(stream, reader)
+        opened = self._raw(prompt, params)
+        assert isinstance(opened.reading, RawTurn)
+        return complete(self._stream(opened), opened.reading)
 
     def generate_stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
@@ -228,7 +290,7 @@ class LLM:
             ContextOverflow: the prompt leaves no room.
             RequestError: the prompt is empty, or text and the model has no vocabulary.
         """
-        return self._continue(prompt, params or SamplingParams())[0]
+        return self._stream(self._raw(prompt, params))
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Score the next token after each of these, for research and checks.
@@ -264,18 +326,9 @@ class LLM:
         """Close."""
         self.close()
 
-    def _continue(
-        self, prompt: str | Sequence[int], params: SamplingParams
-    ) -> tuple[ChatStream[RawEvent], RawReader]:
-        ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
-        guide = Unguided(
-            stop_ids=raw_stops(self.vocabulary),
-            mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
-        )
-        reader = RawReader(self.vocabulary, StopFinder(params.stop))
-        meter = Meter(time.monotonic, len(ids))
-        tokens = self._service.stream(ids, params, guide)
-        return ChatStream(read_raw(tokens, reader, meter), tokens, self), reader
+    def _raw(self, prompt: str | Sequence[int], params: SamplingParams | None) -> Opened[RawEvent]:
+        given = prompt if isinstance(prompt, str) else tuple(prompt)
+        return self.open_raw(RawRequest(prompt=given, params=params or SamplingParams()))
 
     def _language(self) -> Vocabulary:
         if self.vocabulary is None:
@@ -290,16 +343,3 @@ def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
     if tokenizer is not None:
         return Vocabulary.from_file(tokenizer)
     return Vocabulary.o200k_harmony() if vocab_size == MODEL_ROWS else None
-
-
-def _rules(spoken: Conversation) -> FrameRules:
-    recipients = {f"{FUNCTIONS}.{function.name}": "json" for function in spoken.functions}
-    return FrameRules(recipients=recipients, allow_analysis=True)
-
-
-def _check_budget(max_analysis_tokens: int | None) -> None:
-    if max_analysis_tokens is not None and not 0 <= max_analysis_tokens <= MAX_ANALYSIS_TOKENS:
-        raise RequestError(
-            f"max_analysis_tokens is {max_analysis_tokens}; it must be from 0 to "
-            f"{MAX_ANALYSIS_TOKENS}"
-        )

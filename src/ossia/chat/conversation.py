@@ -1,14 +1,25 @@
 """What a caller sends, as OpenAI spells it -> a harmony conversation. Knows no token, no wire."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
+from ossia.chat.request import AnswerShape
 from ossia.errors import RequestError
-from ossia.harmony.messages import FUNCTIONS, Channel, Conversation, Effort, FunctionTool, Message
+from ossia.harmony.messages import (
+    FUNCTIONS,
+    Channel,
+    Conversation,
+    Effort,
+    FunctionTool,
+    Message,
+    ResponseFormat,
+)
 
-ChatMessage = Mapping[str, Any]
+ChatMessage = Mapping[str, Any] | Message
 """{"role": "system" | "developer" | "user" | "assistant" | "tool", "content": text}; an assistant
-message may have "reasoning" and "tool_calls", a tool's result has "tool_call_id"."""
+message may have "reasoning" and "tool_calls", a tool's result has "tool_call_id". Or a harmony
+message, such as those of `Reply.messages`."""
 
 REASONING_FIELDS = ("reasoning", "reasoning_content", "thinking")
 
@@ -20,6 +31,7 @@ def to_conversation(
     instructions: str | None,
     tools: Sequence[FunctionTool | Mapping[str, Any]],
     date: str | None,
+    response_format: Mapping[str, Any] | None = None,
 ) -> Conversation:
     """Translate a request.
 
@@ -34,24 +46,78 @@ def to_conversation(
     if not messages:
         raise RequestError("there are no messages; give at least one")
     for message in messages:
-        if not isinstance(message, Mapping):
+        if not isinstance(message, Mapping | Message):
             raise RequestError(f"a message is a {type(message).__name__}; expected a dict")
-    leading = 0
-    while leading < len(messages) and messages[leading].get("role") in ("system", "developer"):
-        leading += 1
-    told = [instructions or "", *(_content(message) for message in messages[:leading])]
+    leading = [*takewhile(_is_told, messages)]
+    told = [instructions or "", *(_content(message) for message in leading)]
     return Conversation(
-        messages=tuple(_translate(messages[leading:])),
+        messages=tuple(_translate(messages[len(leading) :])),
         effort=effort,
         date=date,
         instructions="\n\n".join(text for text in told if text) or None,
         functions=tuple(_to_function(tool) for tool in tools),
+        response_formats=_to_formats(response_format),
     )
+
+
+def to_shape(response_format: Mapping[str, Any] | None) -> AnswerShape | None:
+    """What the answer is held to; None where any text will do.
+
+    Args:
+        response_format: {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema",
+            "json_schema": {"name", "schema", "strict"}}.
+
+    Raises:
+        RequestError: it is none of these.
+    """
+    kind = "text" if response_format is None else response_format.get("type")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise RequestError(
+            f"the response format is of type {kind!r:.40}; expected text, json_object or "
+            "json_schema",
+            param="response_format.type",
+        )
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return AnswerShape()
+    named = _named_schema(response_format)
+    return AnswerShape(schema=named["schema"], strict=bool(named.get("strict", True)))
+
+
+def _to_formats(response_format: Mapping[str, Any] | None) -> tuple[ResponseFormat, ...]:
+    if response_format is None or response_format.get("type") != "json_schema":
+        return ()
+    named = _named_schema(response_format)
+    return (
+        ResponseFormat(
+            name=named.get("name") or "answer",
+            schema=named["schema"],
+            description=named.get("description") or "",
+        ),
+    )
+
+
+def _named_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    named = (response_format or {}).get("json_schema")
+    if not isinstance(named, Mapping) or not isinstance(named.get("schema"), Mapping):
+        raise RequestError(
+            'a json_schema format needs {"json_schema": {"name": ..., "schema": {...}}}',
+            param="response_format.json_schema",
+        )
+    return named
+
+
+def _is_told(message: ChatMessage) -> bool:
+    return isinstance(message, Mapping) and message.get("role") in ("system", "developer")
 
 
 def _translate(messages: Sequence[ChatMessage]) -> Iterable[Message]:
     called: dict[str, str] = {}
     for message in messages:
+        if isinstance(message, Message):
+            yield message
+            continue
         role = message.get("role")
         if role in ("system", "developer"):
             yield Message(role="developer", content=_content(message))
@@ -68,7 +134,7 @@ def _translate(messages: Sequence[ChatMessage]) -> Iterable[Message]:
             )
 
 
-def _assistant(message: ChatMessage, called: dict[str, str]) -> Iterable[Message]:
+def _assistant(message: Mapping[str, Any], called: dict[str, str]) -> Iterable[Message]:
     """Reasoning, then a preamble or the answer, then calls."""
     reasoning = next((message[name] for name in REASONING_FIELDS if message.get(name)), None)
     calls = message.get("tool_calls") or ()
@@ -97,7 +163,7 @@ def _assistant(message: ChatMessage, called: dict[str, str]) -> Iterable[Message
         )
 
 
-def _result(message: ChatMessage, called: Mapping[str, str]) -> Message:
+def _result(message: Mapping[str, Any], called: Mapping[str, str]) -> Message:
     call_id = message.get("tool_call_id")
     if not isinstance(call_id, str) or call_id not in called:
         raise RequestError(
@@ -110,6 +176,7 @@ def _result(message: ChatMessage, called: Mapping[str, str]) -> Message:
 
 def _content(message: ChatMessage) -> str:
     """Text, or the joined texts of OpenAI's content parts."""
+    assert isinstance(message, Mapping), "harmony's own messages pass as they are"
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -136,4 +203,5 @@ def _to_function(tool: FunctionTool | Mapping[str, Any]) -> FunctionTool:
         name=function["name"],
         description=function.get("description") or "",
         parameters=function.get("parameters"),
+        strict=bool(function.get("strict")),
     )

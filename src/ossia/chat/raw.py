@@ -29,17 +29,41 @@ class Completion:
     timing: Timing = field(default_factory=Timing)
 
 
-class RawReader:
+class RawTurn:
     """Spells tokens; remembers their ids."""
 
-    def __init__(self, vocabulary: Vocabulary | None, stop: StopFinder) -> None:
+    def __init__(self, vocabulary: Vocabulary | None, stop: StopFinder, meter: Meter) -> None:
         self._vocabulary = vocabulary
         self._decoder = None if vocabulary is None else TextDecoder(vocabulary)
-        self.stop = stop
+        self._stop = stop
+        self._meter = meter
         self.token_ids: list[int] = []
+        self.ended = False
 
-    def push(self, choice: Choice) -> Text | None:
-        """What one more token shows."""
+    def push(self, token: TokenEvent) -> Iterator[RawEvent]:
+        """Take in one event of the engine; the last one gives `Finished`."""
+        if token.choice is not None:
+            self._meter.count(forced=token.forced)
+            self._meter.cached = token.cached_tokens
+            if shown := self._show(token.choice):
+                yield shown
+        if self._stop.found:
+            yield from self.close("stop")
+        elif token.finish_reason is not None:
+            yield from self.close(token.finish_reason)
+
+    def close(self, reason: FinishReason) -> Iterator[RawEvent]:
+        """No token follows: give what was held back."""
+        if self.ended:
+            return
+        self.ended = True
+        last = self._decoder.close() if self._decoder else ""
+        if rest := self._stop.push(last) + self._stop.close():
+            yield Text(rest)
+        assert reason != "error", "a failed request raises instead"
+        yield self._meter.finished(reason)
+
+    def _show(self, choice: Choice) -> Text | None:
         self.token_ids.append(choice.token_id)
         if self._vocabulary is None or self._decoder is None:
             return None
@@ -48,38 +72,13 @@ class RawReader:
         else:
             text = self._decoder.close() + self._vocabulary.decode([choice.token_id])
         logprobs = (named(choice, self._vocabulary),) if choice.is_scored else ()
-        shown = self.stop.push(text)
+        shown = self._stop.push(text)
         return Text(shown, logprobs) if shown or logprobs else None
 
-    def close(self) -> Text | None:
-        """What was held back."""
-        rest = self.stop.push(self._decoder.close() if self._decoder else "") + self.stop.close()
-        return Text(rest) if rest else None
 
-
-def read_raw(tokens: Iterator[TokenEvent], reader: RawReader, meter: Meter) -> Iterator[RawEvent]:
-    """Turn a stream of tokens into `Text` and, at the end, exactly one `Finished`."""
-    reason: FinishReason = "cancelled"
-    for token in tokens:
-        reason = token.finish_reason or reason
-        if token.choice is None:
-            break
-        meter.count(forced=token.forced)
-        meter.cached = token.cached_tokens
-        if shown := reader.push(token.choice):
-            yield shown
-        if reader.stop.found:
-            reason = "stop"
-            break
-    if rest := reader.close():
-        yield rest
-    assert reason != "error", "a failed request raises instead"
-    yield meter.finished(reason)
-
-
-def complete(events: Iterator[RawEvent], reader: RawReader) -> Completion:
+def complete(events: Iterator[RawEvent], turn: RawTurn) -> Completion:
     """Fold a raw stream into one completion."""
-    whole = Completion(token_ids=reader.token_ids)
+    whole = Completion(token_ids=turn.token_ids)
     for event in events:
         if isinstance(event, Text):
             whole.text += event.text

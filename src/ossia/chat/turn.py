@@ -1,15 +1,20 @@
 """One turn of the model: tokens -> what a caller sees. The only reader of the frame's events.
 
-Knows no model, no thread and no wire; a clock and a source of tokens are given to it.
+Knows no model, no thread and no wire: a clock is given to it, and each token when it comes.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, cast
 from uuid import uuid4
 
 from ossia.chat.events import (
+    Arguments,
     Event,
     Finished,
+    PartBegan,
+    PartEnded,
+    PartKind,
     Preamble,
     Text,
     Thought,
@@ -21,9 +26,9 @@ from ossia.chat.events import (
 )
 from ossia.chat.stops import StopFinder
 from ossia.engine.request import Choice, FinishReason, TokenEvent
-from ossia.harmony.frame import Frame
+from ossia.harmony.frame import Frame, Phase
 from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
-from ossia.harmony.messages import FUNCTIONS
+from ossia.harmony.messages import FUNCTIONS, Channel, Message
 from ossia.harmony.vocabulary import Vocabulary
 
 
@@ -64,70 +69,128 @@ class Meter:
         return Finished(reason, usage, Timing(self.first - self.started, rate))
 
 
-class TurnReader:
+class Turn:
     """Follows the frame and says what each token adds."""
 
-    def __init__(self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder) -> None:
+    def __init__(
+        self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder, meter: Meter
+    ) -> None:
         self._frame = frame
         self._vocabulary = vocabulary
         self._stop = stop
+        self._meter = meter
         self._state = frame.start
-        self._channel = ""
-        self._recipient: str | None = None
-        self._arguments: list[str] = []
+        self._part: _Part | None = None
+        self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
-        self.called = False
+        self._called = False
+        self.ended = False
 
-    @property
-    def is_reasoning(self) -> bool:
-        """Whether the next token belongs to reasoning."""
-        return self._frame.in_analysis(self._state)
+    def push(self, token: TokenEvent) -> Iterator[Event]:
+        """Take in one event of the engine; the last one gives `Finished`."""
+        if token.choice is not None:
+            self._meter.count(forced=token.forced)
+            self._meter.cached = token.cached_tokens
+            self._meter.reasoning += self._frame.in_analysis(self._state)
+            yield from self._follow(token.choice)
+        if self._stop.found:
+            yield from self.close("stop")
+        elif token.finish_reason is not None:
+            yield from self.close(token.finish_reason)
 
-    def push(self, choice: Choice) -> Iterator[Event]:
-        """Take in one token."""
-        if self._channel == "final" and choice.is_scored:
+    def close(self, reason: FinishReason) -> Iterator[Event]:
+        """No token follows: give what is certain of an open message; a header is dropped."""
+        if self.ended:
+            return
+        self.ended = True
+        for one in self._frame.cut(self._state):
+            yield from self._say(one)
+        assert reason != "error", "a failed request raises instead"
+        yield self._meter.finished("tool_calls" if self._called else reason)
+
+    def _follow(self, choice: Choice) -> Iterator[Event]:
+        if self._part is not None and self._part.kind == "final" and choice.is_scored:
             self._logprobs.append(named(choice, self._vocabulary))
+        if self._state.phase not in (Phase.START, Phase.ROLE):
+            self._ids.append(choice.token_id)
         self._state, seen = self._frame.step(self._state, choice.token_id)
         for one in seen:
-            yield from self._say(one)
-
-    def cut(self) -> Iterator[Event]:
-        """The tokens ended inside a message: give what is certain of it; a header is dropped."""
-        for one in self._frame.cut(self._state):
             yield from self._say(one)
 
     def _say(self, seen: FrameEvent) -> Iterator[Event]:
         match seen:
             case Opened(channel, recipient):
-                self._channel, self._recipient = channel, recipient
-                self._arguments, self._logprobs = [], []
+                self._part = part = _Part.opened(cast(Channel, channel), recipient)
+                self._logprobs = []
+                yield PartBegan(part.kind, part.call_id, part.name)
             case BodyPiece(text):
                 yield from self._body(text)
             case _:  # Closed
-                yield from self._close(seen.kind)
+                yield from self._end(is_whole=seen.kind != "cut" or self._stop.found)
 
     def _body(self, text: str) -> Iterator[Event]:
-        if self._recipient is not None:
-            self._arguments.append(text)
-        elif self._channel == "analysis":
-            yield Thought(text)
-        elif self._channel == "commentary":
-            yield Preamble(text)
-        elif shown := self._stop.push(text):
-            yield self._text(shown)
+        part = self._part
+        assert part is not None
+        if part.kind == "final":
+            text = self._stop.push(text)
+            if text:
+                yield self._text(text)
+            part.texts.append(text)
+            return
+        part.texts.append(text)
+        if part.kind == "call":
+            yield Arguments(text)
+        else:
+            yield Thought(text) if part.kind == "analysis" else Preamble(text)
 
-    def _close(self, kind: str) -> Iterator[Event]:
-        if self._recipient is not None and kind == "call":
-            self.called = True
-            name = self._recipient.removeprefix(f"{FUNCTIONS}.")
-            yield ToolCalled(f"call_{uuid4().hex[:24]}", name, "".join(self._arguments))
-        elif self._recipient is None and self._channel == "final" and (rest := self._stop.close()):
+    def _end(self, *, is_whole: bool) -> Iterator[Event]:
+        part = self._part
+        assert part is not None
+        if part.kind == "final" and (rest := self._stop.close()):
+            part.texts.append(rest)
             yield self._text(rest)
-        self._channel, self._recipient = "", None
+        if part.kind == "call" and is_whole:
+            self._called = True
+            yield ToolCalled(part.call_id, part.name, "".join(part.texts))
+        ids = None if self._stop.found else tuple(self._ids)
+        yield PartEnded(part.message(ids), is_whole)
+        self._part, self._ids = None, []
 
     def _text(self, text: str) -> Text:
         logprobs, self._logprobs = tuple(self._logprobs), []
         return Text(text, logprobs)
+
+
+@dataclass(slots=True)
+class _Part:
+    """The message that is being written."""
+
+    kind: PartKind
+    channel: Channel
+    recipient: str | None
+    call_id: str = ""
+    name: str = ""
+    texts: list[str] = field(default_factory=list)
+
+    @classmethod
+    def opened(cls, channel: Channel, recipient: str | None) -> "_Part":
+        if recipient is not None:
+            name = recipient.removeprefix(f"{FUNCTIONS}.")
+            return cls("call", channel, recipient, f"call_{uuid4().hex[:24]}", name)
+        kind: PartKind = "preamble" if channel == "commentary" else channel
+        return cls(kind, channel, None)
+
+    def message(self, ids: tuple[int, ...] | None) -> Message:
+        is_function = self.recipient is not None and self.recipient.startswith(f"{FUNCTIONS}.")
+        content_type = None if self.recipient is None else "json" if is_function else "code"
+        return Message(
+            role="assistant",
+            channel=self.channel,
+            recipient=self.recipient,
+            content="".join(self.texts),
+            content_type=content_type,
+            sampled_ids=ids,
+        )
 
 
 def named(choice: Choice, vocabulary: Vocabulary) -> TokenLogprob:
@@ -136,30 +199,33 @@ def named(choice: Choice, vocabulary: Vocabulary) -> TokenLogprob:
     return TokenLogprob(vocabulary.decode([choice.token_id]), choice.token_id, choice.logprob, top)
 
 
-def read_turn(
-    tokens: Iterator[TokenEvent], reader: TurnReader, stop: StopFinder, meter: Meter
-) -> Iterator[Event]:
+Said = TypeVar("Said", covariant=True)
+
+
+class Reading(Protocol[Said]):
+    """What makes events of tokens: a `Turn`, or a `RawTurn`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether `Finished` was given."""
+        ...
+
+    def push(self, token: TokenEvent) -> Iterator[Said]:
+        """Take in one event of the engine."""
+        ...
+
+    def close(self, reason: FinishReason) -> Iterator[Said]:
+        """No token follows; gives `Finished` unless it was given."""
+        ...
+
+
+def read_turn(tokens: Iterator[TokenEvent], turn: Reading[Said]) -> Iterator[Said]:
     """Turn a stream of tokens into a stream of events, ending with exactly one `Finished`.
 
     The source is left early when a stop string is found; closing it is the caller's part.
     """
-    reason: FinishReason = "cancelled"
     for token in tokens:
-        reason = token.finish_reason or reason
-        if token.choice is None:
-            break
-        meter.count(forced=token.forced)
-        meter.cached = token.cached_tokens
-        meter.reasoning += reader.is_reasoning
-        yield from reader.push(token.choice)
-        if stop.found:
-            reason = "stop"
-            break
-    if not stop.found:
-        yield from reader.cut()
-    yield meter.finished(_turn_end(reason, called=reader.called))
-
-
-def _turn_end(reason: FinishReason, *, called: bool) -> TurnEnd:
-    assert reason != "error", "a failed request raises instead"
-    return "tool_calls" if called else reason
+        yield from turn.push(token)
+        if turn.ended:
+            return
+    yield from turn.close("cancelled")

@@ -2,7 +2,7 @@
 
 from typing import TextIO
 
-from ossia.chat.events import Event, Finished, Preamble, Text, Thought, ToolCalled
+from ossia.chat.events import Event, Preamble, Text, Thought
 from ossia.cli.terminal import Writer
 
 WAITING = "thinking ..."
@@ -25,7 +25,7 @@ class PlainAnswer:
             case Text(text):
                 self._settle()
                 self._out.write(text)
-            case ToolCalled() | Finished():  # no tools are offered here; the end is `close`
+            case _:  # no tools are offered here; the end is `close`
                 pass
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text as Styled
 
-from ossia.chat.events import Event, Finished, Preamble, Text, Thought, ToolCalled
+from ossia.chat.events import Event, Preamble, Text, Thought
 from ossia.cli.markdown import Blocks
 from ossia.cli.session import COMMANDS, is_open
 from ossia.cli.talk import Answer
@@ -68,7 +68,7 @@ class LiveAnswer:
                 self._think(harmless(text))
             case Text(text):
                 self._write(harmless(text))
-            case ToolCalled() | Finished():
+            case _:
                 pass
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from ossia.engine.engine import Engine
 from ossia.engine.request import Guide, SamplingParams, TokenEvent
@@ -12,23 +13,30 @@ from ossia.engine.request import Guide, SamplingParams, TokenEvent
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Ticket:
+Sink: TypeAlias = Callable[[TokenEvent], None]
+"""Takes the events of one request, on the engine's thread: it must return at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticket:
     """One request on its way in, and the way its events come back."""
 
     prompt: list[int]
     params: SamplingParams
     guide: Guide
     boundaries: Sequence[int]
-    inbox: "queue.SimpleQueue[TokenEvent]" = field(default_factory=queue.SimpleQueue)
+    sink: Sink
 
 
 class TokenStream(Iterator[TokenEvent]):
     """The events of one request, up to the one that ends it. Closing or dropping it cancels."""
 
-    def __init__(self, service: "EngineService", ticket: _Ticket) -> None:
+    def __init__(
+        self, service: "EngineService", ticket: Ticket, inbox: "queue.SimpleQueue[TokenEvent]"
+    ) -> None:
         self._service = service
         self._ticket = ticket
+        self._inbox = inbox
         self._finished = False
 
     def __next__(self) -> TokenEvent:
@@ -39,7 +47,7 @@ class TokenStream(Iterator[TokenEvent]):
         """
         if self._finished:
             raise StopIteration
-        event = self._ticket.inbox.get()
+        event = self._inbox.get()
         self._finished = event.finish_reason is not None
         if event.error is not None:
             raise event.error
@@ -62,10 +70,10 @@ class EngineService:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._changed = threading.Condition()
-        self._arrived: list[_Ticket] = []
-        self._cancelled: list[_Ticket] = []
+        self._arrived: list[Ticket] = []
+        self._cancelled: list[Ticket] = []
         self._closed = False
-        self._tickets: dict[int, _Ticket] = {}  # the engine thread's own
+        self._tickets: dict[int, Ticket] = {}  # the engine thread's own
         self._thread = threading.Thread(target=self._run, name="ossia-engine", daemon=True)
         self._thread.start()
 
@@ -81,16 +89,25 @@ class EngineService:
         Raises:
             RequestError: see `Engine.check`; before anything runs.
         """
-        self.engine.check(prompt, params)
-        ticket = _Ticket(prompt, params, guide, boundaries)
+        inbox: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
+        ticket = Ticket(prompt, params, guide, boundaries, inbox.put)
+        self.submit(ticket)
+        return TokenStream(self, ticket, inbox)
+
+    def submit(self, ticket: Ticket) -> None:
+        """Submit a request whose events go to its sink, up to the one that ends it.
+
+        Raises:
+            RequestError: see `Engine.check`; before anything runs.
+        """
+        self.engine.check(ticket.prompt, ticket.params)
         with self._changed:
             if self._closed:
                 raise RuntimeError("this model was closed")
             self._arrived.append(ticket)
             self._changed.notify()
-        return TokenStream(self, ticket)
 
-    def cancel(self, ticket: _Ticket) -> None:
+    def cancel(self, ticket: Ticket) -> None:
         """Stop a request after the step it is in."""
         with self._changed:
             self._cancelled.append(ticket)
@@ -109,7 +126,7 @@ class EngineService:
             for event in self._step():
                 self._deliver(event)
         for ticket in (*self._tickets.values(), *self._arrived):
-            ticket.inbox.put(TokenEvent(-1, None, finish_reason="cancelled"))
+            ticket.sink(TokenEvent(-1, None, finish_reason="cancelled"))
 
     def _receive(self) -> bool:
         """Wait for something to do and take in what came; False: the service was closed."""
@@ -144,6 +161,6 @@ class EngineService:
             ]
 
     def _deliver(self, event: TokenEvent) -> None:
-        self._tickets[event.request_id].inbox.put(event)
+        self._tickets[event.request_id].sink(event)
         if event.finish_reason is not None:
             del self._tickets[event.request_id]

@@ -139,10 +139,15 @@ class FunctionTool:
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """JSON schema of one object, or None for a function without parameters."""
+    strict: bool = False
+    """Whether a schema that its arguments cannot be held to is refused; else any object will do."""
+    body: Literal["json", "text"] = "json"
+    """What it is called with: a JSON object, or plain text."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be spelt in the tools section."""
         check_name(self.name, "the name of a function")
+        _check_one_of(self.body, ("json", "text"), f"the body of function {self.name}")
         _check_text(self.description, f"the description of function {self.name}")
         if self.parameters is not None:
             normalise(self.parameters)

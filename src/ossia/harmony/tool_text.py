@@ -38,6 +38,8 @@ def namespace_text(namespace: Namespace) -> str:
 
 def _tool_text(tool: FunctionTool) -> str:
     spelt = None if tool.parameters is None else parameters_text(tool.parameters)
+    if tool.body == "text":
+        spelt = "string"
     taken = "()" if spelt is None else f"(_: {spelt})"
     return f"{comment_lines(tool.description)}type {tool.name} = {taken} => any;\n\n"
 

@@ -1,0 +1,88 @@
+"""Everything one turn depends on. Knows no vocabulary, no token, no wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ossia.engine.request import SamplingParams
+from ossia.errors import RequestError
+from ossia.harmony.frame_rules import CHOICES, FrameRules
+from ossia.harmony.messages import FUNCTIONS, Conversation
+
+MAX_ANALYSIS_TOKENS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerShape:
+    """What JSON the answer must be; thoughts, preambles and calls are not bound by it."""
+
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
+    strict: bool = True
+    """Whether a schema that cannot be honoured is refused; else any object will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """One turn to be written: what was said, how to sample, what may be called."""
+
+    conversation: Conversation
+    params: SamplingParams = field(default_factory=SamplingParams)
+    tool_choice: str = "auto"
+    """auto, none, required, or the name of one function that must be called."""
+    allowed_tools: tuple[str, ...] | None = None
+    """Names of the functions that may be called; None: all that are offered."""
+    answer: AnswerShape | None = None
+    allow_analysis: bool = True
+    max_analysis_tokens: int | None = None
+    """Of reasoning; then the answer is made to begin. 0: none."""
+    schema_paths: Mapping[str, str] = field(default_factory=dict)
+    """Where each function's schema stood in the request, by name; under "" the answer's."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        most = self.max_analysis_tokens
+        if most is not None and not 0 <= most <= MAX_ANALYSIS_TOKENS:
+            raise RequestError(
+                f"max_analysis_tokens is {most}; it must be from 0 to {MAX_ANALYSIS_TOKENS}",
+                param="max_analysis_tokens",
+            )
+        offered = {function.name for function in self.conversation.functions}
+        if self.tool_choice not in CHOICES and self.tool_choice not in offered:
+            raise RequestError(
+                f"the tool choice is {self.tool_choice!r:.80}, which is not offered; name a tool "
+                f"of the request, or one of {', '.join(CHOICES)}",
+                param="tool_choice",
+            )
+        if self.tool_choice == "required" and not offered:
+            raise RequestError(
+                "a tool call is required, but no tool is offered; offer one", param="tool_choice"
+            )
+        if unknown := set(self.allowed_tools or ()) - offered:
+            raise RequestError(
+                f"the allowed tool {min(unknown)!r:.80} is not offered; name tools of the request",
+                param="tool_choice.tools",
+            )
+
+    @property
+    def rules(self) -> FrameRules:
+        """What the frame allows."""
+        recipients = {
+            f"{FUNCTIONS}.{function.name}": function.body
+            for function in self.conversation.functions
+            if self.allowed_tools is None or function.name in self.allowed_tools
+        }
+        is_named = self.tool_choice not in CHOICES
+        return FrameRules(
+            recipients=recipients,
+            choice=f"{FUNCTIONS}.{self.tool_choice}" if is_named else self.tool_choice,
+            final_kind="text" if self.answer is None else "json",
+            allow_analysis=self.allow_analysis,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRequest:
+    """Text or ids to go on from, without the harmony frame."""
+
+    prompt: str | tuple[int, ...]
+    params: SamplingParams = field(default_factory=SamplingParams)
