@@ -20,7 +20,7 @@ from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, Reading, Turn, read_turn
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
-from ossia.engine.engine import Engine
+from ossia.engine.engine import Engine, Load
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import Guide, SamplingParams, Unguided
 from ossia.engine.service import EngineService, Sink, Ticket, TokenStream
@@ -134,6 +134,11 @@ class LLM:
     def context_length(self) -> int:
         """Most tokens of one request, prompt and answer."""
         return self.plan.context_length
+
+    @property
+    def load(self) -> Load:
+        """How busy the engine is."""
+        return self._service.load
 
     def chat(
         self,

@@ -54,6 +54,20 @@ class Request:
     """Whether a token was sampled yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy an engine is."""
+
+    steps: int
+    """Run so far: a number that stands still while requests wait tells of a stuck engine."""
+    running: int
+    waiting: int
+    pages_used: float
+    """Share of the cache that running requests hold, 0 to 1."""
+    preempted: int
+    """Requests that had to begin anew, so far."""
+
+
 class Engine:
     """Runs many requests over one model. Not for several threads: see service.py."""
 
@@ -84,8 +98,11 @@ class Engine:
             num_rings=num_rings,
             page_tokens=page_tokens,
         )
+        self._pages = PageOwner(
+            num_pages=plan.num_pages, num_rings=num_rings, page_tokens=page_tokens
+        )
         self._scheduler = Scheduler(
-            PageOwner(num_pages=plan.num_pages, num_rings=num_rings, page_tokens=page_tokens),
+            self._pages,
             max_running=plan.max_running,
             step_tokens=plan.step_tokens,
             max_kept=plan.kept_prefixes,
@@ -97,6 +114,18 @@ class Engine:
         self._requests: dict[int, Request] = {}
         self._new: list[Request] = []
         self._next_id = 0
+        self._num_steps = 0
+
+    @property
+    def load(self) -> Load:
+        """How busy it is; may be asked from any thread."""
+        return Load(
+            steps=self._num_steps,
+            running=self._scheduler.num_running,
+            waiting=self._scheduler.num_waiting,
+            pages_used=1 - self._pages.available / self.plan.num_pages,
+            preempted=self._scheduler.num_preempted,
+        )
 
     @property
     def idle(self) -> bool:
@@ -178,6 +207,7 @@ class Engine:
             return events
         self._copy(work.copies)
         scores = self._run(work.turns)
+        self._num_steps += 1
         self._copy(self._scheduler.settle(work.turns))
         row = 0
         for turn in work.turns:

@@ -85,10 +85,23 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # oldest first
 
+        self.num_preempted = 0
+        """How often a request gave its pages to an older one and began anew."""
+
     @property
     def idle(self) -> bool:
         """Whether there is nothing to run."""
         return not self._waiting and not self._running
+
+    @property
+    def num_running(self) -> int:
+        """Requests that have pages, or will have them in the next step."""
+        return len(self._running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return len(self._waiting)
 
     def add(self, request_id: int, tokens: list[int], boundaries: Iterable[int] = ()) -> None:
         """Queue a request.
@@ -262,6 +275,7 @@ class Scheduler:
         return True
 
     def _preempt(self, one: Sequence) -> None:
+        self.num_preempted += 1
         self._running.remove(one)
         self._release(one)
         one.computed = 0

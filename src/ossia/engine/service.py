@@ -4,10 +4,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ossia.engine.engine import Engine
+from ossia.engine.engine import Engine, Load
 from ossia.engine.request import Guide, SamplingParams, TokenEvent
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,12 @@ class EngineService:
                 raise RuntimeError("this model was closed")
             self._arrived.append(ticket)
             self._changed.notify()
+
+    @property
+    def load(self) -> Load:
+        """How busy the engine is, with what is on its way in."""
+        load = self.engine.load
+        return replace(load, waiting=load.waiting + len(self._arrived))
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop a request after the step it is in."""
