@@ -1,0 +1,314 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ossia.errors import RequestError
+from ossia.server.tools import Offered, joined, parse_tool_choice, parse_tools
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def flat(name="get_weather", **more):
+    return {"type": "function", "name": name, "parameters": SCHEMA, **more}
+
+
+def nested(name="get_weather", **more):
+    return {"type": "function", "function": {"name": name, "parameters": SCHEMA, **more}}
+
+
+def refused(tools, form="responses"):
+    with pytest.raises(RequestError) as found:
+        parse_tools(tools, form=form)
+    return found.value
+
+
+def choice_refused(choice, offered):
+    with pytest.raises(RequestError) as found:
+        parse_tool_choice(choice, offered)
+    return found.value
+
+
+@pytest.mark.parametrize("form", ["chat", "responses"])
+@pytest.mark.parametrize("tools", [None, []])
+def test_no_tools_are_no_tools(form, tools):
+    assert parse_tools(tools, form=form) == Offered()
+
+
+def test_both_forms_mean_the_same_function():
+    flat_one = parse_tools([flat(strict=True, description="d")], form="responses")
+    nested_one = parse_tools([nested(strict=True, description="d")], form="chat")
+    assert flat_one.functions == nested_one.functions
+    (tool,) = flat_one.functions
+    assert (tool.name, tool.description, tool.strict) == ("get_weather", "d", True)
+    assert tool.parameters == SCHEMA
+    assert flat_one.kinds == {"get_weather": "function"}
+
+
+def test_each_form_names_schemas_by_its_own_path():
+    many = [flat("a"), flat("b")]
+    assert parse_tools(many, form="responses").schema_paths["b"] == "tools[1].parameters"
+    paths = parse_tools([nested("a")], form="chat").schema_paths
+    assert paths == {"a": "tools[0].function.parameters"}
+
+
+def test_optional_fields_may_be_null():
+    tool = {"type": "function", "name": "f", "parameters": None, "strict": None}
+    (found,) = parse_tools([{**tool, "description": None}], form="responses").functions
+    assert (found.parameters, found.strict, found.description) == (None, False, "")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["web_search", "web_search_preview", "code_interpreter", "mcp", "image_generation", "of_2031"],
+)
+def test_types_not_at_hand_are_skipped_and_named(kind):
+    offered = parse_tools([{"type": kind}, flat()], form="responses")
+    assert offered.ignored == ("tools[0]",)
+    assert [tool.name for tool in offered.functions] == ["get_weather"]
+
+
+def test_chat_completions_has_no_namespaces():
+    assert parse_tools([{"type": "namespace"}], form="chat").ignored == ("tools[0]",)
+
+
+class TestCustomTools:
+    def test_take_plain_text(self):
+        tool = {"type": "custom", "name": "shell", "description": "d", "format": {"type": "text"}}
+        offered = parse_tools([tool], form="responses")
+        assert offered.functions[0].body == "text"
+        assert offered.kinds == {"shell": "custom"}
+        assert offered.schema_paths == {}
+        assert offered.ignored == ()
+
+    @pytest.mark.parametrize("description", [None, "Patches files."])
+    def test_tell_the_model_their_grammar_and_the_client_that_it_is_not_enforced(self, description):
+        form = {"type": "grammar", "syntax": "lark", "definition": "start: /x+/"}
+        tool = {"type": "custom", "name": "patch", "format": form, "description": description}
+        offered = parse_tools([tool], form="responses")
+        assert offered.functions[0].description.endswith("lark grammar:\nstart: /x+/")
+        assert offered.functions[0].description.startswith(description or "The input")
+        assert offered.ignored == ("tools[0].format",)
+
+    def test_stand_in_an_object_of_their_own_in_chat_completions(self):
+        grammar = {"syntax": "regex", "definition": "a+"}
+        custom = {"name": "patch", "format": {"type": "grammar", "grammar": grammar}}
+        offered = parse_tools([{"type": "custom", "custom": custom}], form="chat")
+        assert offered.kinds == {"patch": "custom"}
+        assert offered.ignored == ("tools[0].custom.format.grammar",)
+
+    @pytest.mark.parametrize(
+        ("form", "param"),
+        [
+            ("text", "tools[0].format"),
+            ({}, "tools[0].format.type"),
+            ({"type": "xml"}, "tools[0].format.type"),
+            ({"type": "grammar", "syntax": "bnf"}, "tools[0].format.syntax"),
+            (
+                {"type": "grammar", "syntax": "lark", "definition": "x" * 8193},
+                "tools[0].format.definition",
+            ),
+        ],
+    )
+    def test_refuse_a_format_that_is_none(self, form, param):
+        assert refused([{"type": "custom", "name": "p", "format": form}]).param == param
+
+
+class TestNamespaces:
+    TOOL = {
+        "type": "namespace",
+        "name": "crm",
+        "description": "d",
+        "tools": [flat("find"), {"type": "custom", "name": "note"}, {"type": "mcp"}],
+    }
+
+    def test_prefix_what_they_hold(self):
+        offered = parse_tools([self.TOOL], form="responses")
+        assert offered.kinds == {"crm__find": "function", "crm__note": "custom"}
+        assert offered.namespaces["crm__find"] == ("crm", "find")
+        assert offered.schema_paths == {"crm__find": "tools[0].tools[0].parameters"}
+        assert offered.ignored == ("tools[0].tools[2]",)
+
+    def test_are_found_by_either_name(self):
+        offered = parse_tools([self.TOOL, {**self.TOOL, "name": "hr"}], form="responses")
+        assert offered.named("crm__find") == "crm__find"
+        assert offered.named("find", "crm") == "crm__find"
+        assert offered.named("find") is None  # there are two
+        assert offered.named("find", "sales") is None
+        assert offered.named(3) is None
+
+    def test_join_once_where_they_end_in_two_underscores(self):
+        assert joined("mcp__files__", "read") == "mcp__files__read"
+
+    def test_join_to_a_lawful_name_however_long_they_are(self):
+        one, other = joined("n" * 60, "a" * 60), joined("n" * 60, "b" * 60)
+        assert one != other
+        assert len(one) == len(other) == 64
+
+    @pytest.mark.parametrize("inner", [None, {}, [flat(f"f{i}") for i in range(129)]])
+    def test_refuse_what_is_no_list_of_tools(self, inner):
+        assert refused([{**self.TOOL, "tools": inner}]).param == "tools[0].tools"
+
+    def test_refuse_a_bad_function_by_its_place(self):
+        found = refused([{**self.TOOL, "tools": [flat("a b")]}])
+        assert found.param == "tools[0].tools[0].name"
+
+    def test_count_with_the_others(self):
+        inner = {**self.TOOL, "tools": [flat(f"f{i}") for i in range(128)]}
+        assert refused([inner, flat()]).param == "tools"
+
+
+@pytest.mark.parametrize(
+    ("tool", "param", "code"),
+    [
+        (None, "tools[0]", "missing_field"),
+        ("f", "tools[0]", "invalid_value"),
+        ({}, "tools[0].type", "missing_field"),
+        ({"type": 3}, "tools[0].type", "invalid_value"),
+        ({"type": "function"}, "tools[0].name", "missing_field"),
+        (nested(), "tools[0].name", "missing_field"),
+        (flat("functions.f"), "tools[0].name", "invalid_value"),
+        (flat("f to=functions.g"), "tools[0].name", "invalid_value"),
+        (flat("x" * 65), "tools[0].name", "invalid_value"),
+        (flat("system"), "tools[0].name", "invalid_value"),
+        (flat("assistant"), "tools[0].name", "invalid_value"),
+        (flat(parameters=[1]), "tools[0].parameters", "invalid_value"),
+        (flat(parameters={"type": "string"}), "tools[0].parameters", "invalid_json_schema"),
+        (flat(parameters={"$ref": "#"}), "tools[0].parameters", "invalid_json_schema"),
+        (flat(strict="yes"), "tools[0].strict", "invalid_value"),
+        (flat(description=3), "tools[0].description", "invalid_value"),
+        (flat(description="x" * 65537), "tools[0].description", "invalid_value"),
+    ],
+)
+def test_a_fault_is_named_by_its_path(tool, param, code):
+    found = refused([tool])
+    assert (found.param, found.code) == (param, code)
+
+
+def test_chat_completions_names_its_own_paths():
+    assert refused([nested("a b")], form="chat").param == "tools[0].function.name"
+    assert refused([flat()], form="chat").param == "tools[0].function"
+
+
+def test_a_name_may_stand_once():
+    assert refused([flat(), flat()]).param == "tools[1].name"
+
+
+def test_a_129th_tool_is_refused_whatever_its_type():
+    assert refused([{"type": "mcp"}] * 129).param == "tools"
+
+
+class TestChoice:
+    OFFERED = parse_tools([flat("a"), flat("b"), {"type": "web_search"}], form="responses")
+
+    @pytest.mark.parametrize("choice", ["auto", "none", "required"])
+    def test_a_word_is_itself(self, choice):
+        assert parse_tool_choice(choice, self.OFFERED) == (choice, None)
+
+    def test_nothing_is_auto(self):
+        assert parse_tool_choice(None, Offered()) == ("auto", None)
+
+    @pytest.mark.parametrize(
+        "choice",
+        [
+            {"type": "function", "name": "a"},
+            {"type": "function", "function": {"name": "a"}},
+            {"type": "custom", "custom": {"name": "a"}},
+        ],
+    )
+    def test_a_function_is_named_in_either_form(self, choice):
+        assert parse_tool_choice(choice, self.OFFERED) == ("a", None)
+
+    def test_a_function_called_none_can_be_chosen(self):
+        offered = parse_tools([flat("none"), flat("f")], form="responses")
+        choice = {"type": "function", "name": "none"}
+        assert parse_tool_choice(choice, offered) == ("required", ("none",))
+
+    @pytest.mark.parametrize(
+        ("choice", "param", "code"),
+        [
+            ("any", "tool_choice", "invalid_value"),
+            (3, "tool_choice", "invalid_value"),
+            ({}, "tool_choice.type", "missing_field"),
+            ({"type": "function", "name": "c"}, "tool_choice.name", "invalid_value"),
+            (
+                {"type": "function", "function": {"name": "c"}},
+                "tool_choice.function.name",
+                "invalid_value",
+            ),
+            ({"type": "function", "function": 3}, "tool_choice.function", "invalid_value"),
+            ({"type": "web_search"}, "tool_choice", "tool_unavailable"),
+            ({"type": "mcp", "server_label": "x"}, "tool_choice", "tool_unavailable"),
+            ({"type": "allowed_tools"}, "tool_choice.mode", "invalid_value"),
+            (
+                {"type": "allowed_tools", "mode": "auto", "tools": 3},
+                "tool_choice.tools",
+                "invalid_value",
+            ),
+            (
+                {"type": "allowed_tools", "mode": "auto", "tools": [{}]},
+                "tool_choice.tools[0].type",
+                "missing_field",
+            ),
+            (
+                {
+                    "type": "allowed_tools",
+                    "allowed_tools": {
+                        "mode": "auto",
+                        "tools": [{"type": "function", "function": {"name": "c"}}],
+                    },
+                },
+                "tool_choice.allowed_tools.tools[0].function.name",
+                "invalid_value",
+            ),
+        ],
+    )
+    def test_what_cannot_be_chosen_is_refused_by_its_path(self, choice, param, code):
+        found = choice_refused(choice, self.OFFERED)
+        assert (found.param, found.code) == (param, code)
+
+    def test_a_call_cannot_be_required_without_tools(self):
+        assert choice_refused("required", Offered()).code == "invalid_value"
+        only_builtin = parse_tools([{"type": "web_search"}], form="responses")
+        assert choice_refused("required", only_builtin).code == "tool_unavailable"
+
+    def test_the_allowed_are_named_once_each_and_builtins_among_them_skipped(self):
+        listed = [{"type": "function", "name": "a"}, {"type": "web_search"}]
+        choice = {"type": "allowed_tools", "mode": "required", "tools": [*listed, listed[0]]}
+        assert parse_tool_choice(choice, self.OFFERED) == ("required", ("a",))
+
+    def test_a_namespace_allows_all_it_holds(self):
+        offered = parse_tools([TestNamespaces.TOOL, flat("a")], form="responses")
+        listed = [{"type": "namespace", "name": "crm"}]
+        choice = {"type": "allowed_tools", "mode": "auto", "tools": listed}
+        assert parse_tool_choice(choice, offered) == ("auto", ("crm__find", "crm__note"))
+
+    def test_a_call_cannot_be_required_where_nothing_is_allowed(self):
+        choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "mcp"}]}
+        assert choice_refused(choice, self.OFFERED).param == "tool_choice"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "name", "function", "custom", "tools", "parameters", "strict", "format"]
+            ),
+            inner
+            | st.sampled_from(["function", "custom", "namespace", "grammar", "allowed_tools"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(tools=st.lists(JSON, max_size=4), choice=JSON, form=st.sampled_from(["chat", "responses"]))
+def test_no_request_does_worse_than_being_refused(tools, choice, form):
+    found = None
+    try:
+        parse_tool_choice(choice, parse_tools(tools, form=form))
+    except RequestError as error:
+        found = error
+    assert found is None or found.param
