@@ -190,15 +190,17 @@ class LLM:
         return self._stream(self.open(request))
 
     def open(self, request: TurnRequest) -> Opened[Event]:
-        """Make a turn ready: render its prompt, compile its shapes.
+        """Make a turn ready: render its prompt, compile its shapes; may take a while.
 
         Raises:
+            ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
         vocabulary = self._language()
         frame = Frame(vocabulary, request.rules, vocab_size=self.config.vocab_size)
         prompt = render_prompt(vocabulary, request.conversation)
-        left = max(1, self.context_length - len(prompt))
+        self._service.engine.check(prompt, request.params)
+        left = self.context_length - len(prompt)
         analysis = request.max_analysis_tokens
         guide = FrameGuide(
             frame,
@@ -215,10 +217,12 @@ class LLM:
         """Make a raw prompt ready.
 
         Raises:
-            RequestError: the prompt is text and the model has no vocabulary.
+            ContextOverflow: the prompt leaves no room for an answer.
+            RequestError: the prompt is text and the model has no vocabulary, or an id is unknown.
         """
         prompt, params = request.prompt, request.params
         ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        self._service.engine.check(ids, params)
         guide = Unguided(
             stop_ids=raw_stops(self.vocabulary),
             mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
@@ -227,12 +231,7 @@ class LLM:
         return Opened(ids, params, guide, RawTurn(self.vocabulary, StopFinder(params.stop), meter))
 
     def submit(self, opened: Opened[AnyEvent], sink: Sink) -> Ticket:
-        """Let the engine's thread hand each token to `sink`; for servers of many requests.
-
-        Raises:
-            ContextOverflow: the prompt leaves no room for an answer.
-            RequestError: a token id is not one of the model's.
-        """
+        """Let the engine's thread hand each token to `sink`; for servers of many requests."""
         ticket = Ticket(opened.prompt, opened.params, opened.guide, opened.boundaries, sink)
         self._service.submit(ticket)
         return ticket

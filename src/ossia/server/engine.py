@@ -1,0 +1,433 @@
+"""The engine seen from the server: turns go in, events come out, and a death is survived.
+
+Knows the pipe to `worker` and its life; knows no HTTP and no wire format.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal, Protocol
+
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.engine.engine import Load
+from ossia.errors import OssiaError, RequestError
+from ossia.server.errors import TooMany, Unavailable
+from ossia.server.frames import (
+    Accepted,
+    Beat,
+    Cancel,
+    Failed,
+    Forced,
+    FromEngine,
+    Happened,
+    NotOpened,
+    Opening,
+    Progress,
+    Ready,
+    Refused,
+    ServedModel,
+    Start,
+    StartRaw,
+    ToEngine,
+    decode,
+    encode,
+)
+from ossia.server.metrics import Metrics
+
+MAX_UNREAD = 4096
+"""Events that wait for a slow reader, some 256 KiB; then its turn is cancelled."""
+SILENT_SECONDS = 3.0
+"""Without a beat for so long, the engine's process hangs."""
+STUCK_SECONDS = 60.0
+"""No step of the largest model takes so long."""
+MAX_RESTARTS, RESTART_WINDOW = 3, 600.0
+READ_BYTES = 1 << 18
+
+logger = logging.getLogger(__name__)
+
+State = Literal["loading", "ready", "restarting", "failed", "closed"]
+
+
+class EngineBusy(TooMany):
+    """The queue is full."""
+
+
+class EngineDown(Unavailable):
+    """There is no engine now, or it died while it wrote."""
+
+
+class TurnFailed(OssiaError):
+    """One turn went wrong inside the engine; others went on."""
+
+
+class EventStream(Protocol):
+    """The events of one turn."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of its prompt."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Events as they come; the last one is `Finished`.
+
+        Raises:
+            EngineDown: the engine died.
+            TurnFailed: this turn went wrong.
+        """
+        ...
+
+    def close(self) -> None:
+        """Cancel what is left; closing twice does no harm."""
+        ...
+
+
+class EngineClient(Protocol):
+    """What routes know of the engine."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that is served; raises EngineDown before it was first opened."""
+        ...
+
+    async def start(self, request: TurnRequest | RawRequest) -> EventStream:
+        """Begin a turn.
+
+        Raises:
+            RequestError: it has no meaning.
+            EngineBusy: too many wait already.
+            EngineDown: there is no engine now.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class _Turn:
+    """One turn on its way; the supervisor's end and the reader's."""
+
+    id: int
+    cancel: Callable[["_Turn"], None]
+    accepted: "asyncio.Future[int]"
+    started: float
+    prompt_tokens: int = 0
+    waiting: deque[Event] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    error: OssiaError | None = None
+    last: float | None = None
+    is_over: bool = False
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """See `EventStream`."""
+        while True:
+            while self.waiting:
+                event = self.waiting.popleft()
+                yield event
+                if isinstance(event, Finished):
+                    return
+            if self.error is not None:
+                raise self.error
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    def close(self) -> None:
+        """See `EventStream`."""
+        if not self.is_over:
+            self.cancel(self)
+            self.fail(TurnFailed("the turn was cancelled"))
+
+    def push(self, event: Event) -> None:
+        """One more event."""
+        self.waiting.append(event)
+        self.is_over = isinstance(event, Finished)
+        self.arrived.set()
+
+    def fail(self, error: OssiaError) -> None:
+        """No more events."""
+        self.is_over = True
+        self.error = error
+        if not self.accepted.done():
+            self.accepted.set_exception(error)
+            self.accepted.exception()  # whoever began it may have gone
+        self.arrived.set()
+
+
+class Supervisor:
+    """Keeps one engine process running, and speaks with it."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        metrics: Metrics,
+        *,
+        max_waiting: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+        progress: Callable[[str, float], None] = lambda phase, share: None,
+    ) -> None:
+        """Nothing runs yet: see `open`.
+
+        Args:
+            opening: the model and how to open it.
+            metrics: where events are counted.
+            max_waiting: turns beyond those that the engine runs at once.
+            clock: seconds.
+            progress: told while the model is opened.
+        """
+        self._opening = opening
+        self._metrics = metrics
+        self._max_waiting = max_waiting
+        self._clock = clock
+        self._progress = progress
+        self._process: asyncio.subprocess.Process | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._turns: dict[int, _Turn] = {}
+        self._ids = count(1)
+        self._model: ServedModel | None = None
+        self._is_up = asyncio.Event()
+        self._deaths: deque[float] = deque()
+        self._last_beat = self._last_step = clock()
+        self.state: State = "loading"
+        self.phase, self.share = "start", 0.0
+        self.refusal: str | None = None
+        """Why the model cannot be opened."""
+        self.notices: tuple[str, ...] = ()
+        self.current = Load(steps=0, running=0, waiting=0, pages_used=0.0, preempted=0)
+
+    @property
+    def model(self) -> ServedModel:
+        """See `EngineClient`."""
+        if self._model is None:
+            raise self._down()
+        return self._model
+
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's process."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def num_turns(self) -> int:
+        """Turns that run or wait."""
+        return len(self._turns)
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether the engine lives and goes on while there is work."""
+        now = self._clock()
+        if self.state != "ready" or now - self._last_beat > SILENT_SECONDS:
+            return False
+        return not self._turns or now - self._last_step < STUCK_SECONDS
+
+    def open(self) -> None:
+        """Start the engine; `opened` waits for it."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def opened(self) -> None:
+        """Wait until the model is open.
+
+        Raises:
+            OssiaError: it cannot be opened.
+        """
+        assert self._watching is not None, "open it first"
+        up = asyncio.ensure_future(self._is_up.wait())
+        await asyncio.wait((up, self._watching), return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if not self._is_up.is_set():
+            raise OssiaError(self.refusal or "the engine died while it opened the model")
+
+    async def start(self, request: TurnRequest | RawRequest) -> EventStream:
+        """See `EngineClient`."""
+        if self._process is None or self.state != "ready":
+            raise self._down()
+        most = self.model.max_running + self._max_waiting
+        if len(self._turns) >= most:
+            raise EngineBusy(
+                f"{most} requests are running or waiting already; try again in a moment",
+                code="queue_full",
+            )
+        future = asyncio.get_running_loop().create_future()
+        turn = _Turn(next(self._ids), self._forget, future, self._clock())
+        frame = Start if isinstance(request, TurnRequest) else StartRaw
+        line = encode(frame(turn.id, request))  # type: ignore[arg-type]
+        if not self._turns:
+            self._last_step = self._clock()  # it had nothing to do until now
+        self._turns[turn.id] = turn
+        try:
+            await self._send(line)
+            turn.prompt_tokens = await turn.accepted
+        except BaseException:
+            turn.close()
+            raise
+        return turn
+
+    async def close(self) -> None:
+        """Stop the engine; turns that run end as if it had died."""
+        self.state = "closed"
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._watching is not None:
+            await self._watching
+
+    def _down(self) -> EngineDown:
+        if self.state == "loading":
+            return EngineDown(
+                f"the model is being opened ({self.phase} {self.share:.0%}); try again in a moment",
+                code="loading",
+            )
+        if self.state == "failed":
+            return EngineDown(
+                "the engine died too often and is not started again; the operator must look",
+                code="engine_failed",
+                retry_seconds=60,
+            )
+        return EngineDown("the engine is being started again; try again", code="engine_restarting")
+
+    def _forget(self, turn: _Turn) -> None:
+        if self._turns.pop(turn.id, None) is not None and self._process is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                stdin = self._process.stdin
+                assert stdin is not None
+                stdin.write(encode(Cancel(turn.id)))
+
+    async def _send(self, line: bytes) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            await self._process.stdin.drain()
+        except (OSError, RuntimeError):
+            raise self._down() from None
+
+    async def _watch(self) -> None:
+        """Run one engine after the other, until told to stop or too many have died."""
+        while True:
+            await self._run_one()
+            if self.state in ("closed", "failed"):
+                return
+            now = self._clock()
+            self._deaths.append(now)
+            while now - self._deaths[0] > RESTART_WINDOW:
+                self._deaths.popleft()
+            if self.refusal is not None or len(self._deaths) > MAX_RESTARTS:
+                self.state = "failed"
+                logger.error("the engine is not started again: %s", self.refusal or "it died")
+                return
+            logger.error("the engine died and is started again")
+            self._metrics.engine_restarted()
+
+    async def _run_one(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ossia.server.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
+        )  # fmt: skip
+        try:
+            await self._send(encode(self._opening))
+            await self._read()
+        except EngineDown:
+            pass  # it died before it heard the first word
+        except Exception:
+            logger.exception("the engine said what no engine says")
+        finally:
+            if self.state != "closed":
+                self.state = "loading" if self._model is None else "restarting"
+            await self._end_process()
+            died = EngineDown("the engine died while it wrote this", code="engine_died")
+            turns, self._turns = list(self._turns.values()), {}
+            for turn in turns:
+                turn.fail(died)
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 5.0)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        rest = b""
+        while chunk := await self._process.stdout.read(READ_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(decode(line))
+
+    def _take(self, frame: FromEngine | ToEngine) -> None:
+        match frame:
+            case Happened():
+                if turn := self._turns.get(frame.id):
+                    self._happened(turn, frame.event)
+            case Accepted():
+                if turn := self._turns.get(frame.id):
+                    turn.accepted.set_result(frame.prompt_tokens)
+            case Refused():
+                error = RequestError(frame.message, param=frame.param, code=frame.code)
+                self._fail(frame.id, error)
+            case Failed():
+                self._fail(frame.id, TurnFailed("the engine failed at this turn; the log says why"))
+            case Forced():
+                self._metrics.forced_final(frame.reason)
+            case _:
+                self._note(frame)
+
+    def _note(self, frame: FromEngine | ToEngine) -> None:
+        """Take in what concerns the engine itself."""
+        match frame:
+            case Beat():
+                self._beat(frame.load)
+            case Progress():
+                self.phase, self.share = frame.phase, frame.share
+                self._progress(frame.phase, frame.share)
+            case Ready():
+                self._model, self.notices = frame.model, frame.notices
+                self._last_beat = self._last_step = self._clock()
+                self.state = "ready"
+                self._is_up.set()
+            case NotOpened():
+                self.refusal = frame.message
+            case _:
+                raise ValueError(f"{type(frame).__name__} is not for the server")
+
+    def _happened(self, turn: _Turn, event: Event) -> None:
+        now = self._clock()
+        if isinstance(event, Finished):
+            self._metrics.finished(event.usage)
+            del self._turns[turn.id]
+        elif not isinstance(event, PartBegan | PartEnded):
+            if turn.last is None:
+                self._metrics.first_piece(now - turn.started)
+            else:
+                self._metrics.next_piece(now - turn.last)
+            turn.last = now
+        turn.push(event)
+        if len(turn.waiting) > MAX_UNREAD and not turn.is_over:
+            self._forget(turn)
+            turn.waiting.clear()
+            turn.fail(TurnFailed("nobody read the answer for too long; it was given up"))
+
+    def _fail(self, request_id: int, error: OssiaError) -> None:
+        if turn := self._turns.pop(request_id, None):
+            turn.fail(error)
+
+    def _beat(self, load: Load) -> None:
+        self._last_beat = self._clock()
+        if load.steps != self.current.steps:
+            self._last_step = self._last_beat
+        self.current = load
+        self._metrics.load(load)
+
+
+def _environment() -> dict[str, str]:
+    """The engine needs no secret."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OSSIA_API_")}

@@ -1,0 +1,194 @@
+"""What goes over the pipe between the server and its engine: one JSON object a line.
+
+Knows the shape of a line; does not know who reads it. No pickle: a line can only become values.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from pydantic import TypeAdapter
+
+from ossia.chat.events import (
+    Arguments,
+    Event,
+    Finished,
+    PartBegan,
+    PartEnded,
+    Preamble,
+    Text,
+    Thought,
+    ToolCalled,
+)
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.engine.engine import Load
+from ossia.engine.options import EngineOptions
+from ossia.ops.select import OpsOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """To the engine, first of all: the model to open."""
+
+    model: str
+    backend: str = "auto"
+    ops: OpsOptions = OpsOptions()
+    engine: EngineOptions = EngineOptions()
+    prepared: str | None = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """To the engine: write this."""
+
+    id: int
+    request: TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StartRaw:
+    """To the engine: go on from this text."""
+
+    id: int
+    request: RawRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """To the engine: nobody reads this any more."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """What there is to know about the model that is served."""
+
+    name: str
+    """As it was asked for: nano, a folder, or a hub name."""
+    context_length: int
+    """Tokens of one request, prompt and answer."""
+    max_running: int
+    vocab_size: int
+    control_ids: tuple[int, ...]
+    """Ids that no caller may write or lean towards."""
+    num_params: int
+    num_bytes: int
+    """Of the weights on disk."""
+    backend: str
+    fingerprint: str
+    """Of weights, backend and version: answers with equal seeds may differ between two of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """From the engine: how far the model is opened, 0 to 1."""
+
+    phase: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From the engine: the model is open."""
+
+    model: ServedModel
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """From the engine: the model cannot be opened; the process ends."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """From the engine: a request is queued."""
+
+    id: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """From the engine: a request that has no meaning."""
+
+    id: int
+    message: str
+    param: str | None
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From the engine: a request that went wrong inside; the others go on."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """From the engine: reasoning was closed for this reason, before the request ended."""
+
+    id: int
+    reason: Literal["budget", "loop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """From the engine: one more event of a turn."""
+
+    id: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """From the engine, twice a second: it is alive, and so busy."""
+
+    load: Load
+
+
+ToEngine: TypeAlias = Opening | Start | StartRaw | Cancel
+FromEngine: TypeAlias = (
+    Progress | Ready | NotOpened | Accepted | Refused | Failed | Forced | Happened | Beat
+)
+
+_EVENTS: Mapping[str, TypeAdapter[Any]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (
+        PartBegan, Thought, Preamble, Text, Arguments, ToolCalled, PartEnded, Finished,
+    )
+}  # fmt: skip
+_FRAMES: Mapping[str, TypeAdapter[Any]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (
+        Opening, Start, StartRaw, Cancel, Progress, Ready, NotOpened, Accepted, Refused, Failed,
+        Forced, Beat,
+    )
+}  # fmt: skip
+
+
+def encode(frame: ToEngine | FromEngine) -> bytes:
+    """One line, newline included."""
+    if isinstance(frame, Happened):
+        name = type(frame.event).__name__
+        return b'["%s",%s,%d]\n' % (name.encode(), _EVENTS[name].dump_json(frame.event), frame.id)
+    name = type(frame).__name__
+    return b'["%s",%s]\n' % (name.encode(), _FRAMES[name].dump_json(frame))
+
+
+def decode(line: bytes) -> ToEngine | FromEngine:
+    """The frame in a line.
+
+    Raises:
+        ValueError: no frame: the other side is not what it should be.
+    """
+    name, body, *request_id = json.loads(line)
+    if request_id:
+        return Happened(request_id[0], _EVENTS[name].validate_python(body))
+    found: ToEngine | FromEngine = _FRAMES[name].validate_python(body)
+    return found

@@ -1,0 +1,142 @@
+"""Counters and clocks as Prometheus reads them. No label holds a caller's text."""
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ossia import __version__
+from ossia.chat.events import Usage
+from ossia.engine.engine import Load
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+UNMATCHED = "unmatched"
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """All that is counted in one server."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin at zero; `clock` gives seconds."""
+        self.clock = clock
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("requests", "HTTP answers.", "endpoint", "status")
+        self._durations = self._histogram(
+            "request_duration_seconds", "From a request to the end of its answer.", "endpoint"
+        )
+        self._first = self._histogram(
+            "time_to_first_token_seconds", "From a turn's start to its first piece."
+        )
+        self._gaps = self._histogram(
+            "inter_token_latency_seconds", "Between two pieces of a turn.", buckets=_GAPS
+        )
+        self._running = self._gauge("num_requests_running", "Turns being written.")
+        self._waiting = self._gauge("num_requests_waiting", "Turns in the queue.")
+        self._cache = self._gauge("kv_cache_usage_ratio", "Share of the cache in use, 0 to 1.")
+        self._preempted = self._gauge("preemptions_total", "Turns begun anew for want of room.")
+        self._prompt = self._counter("prompt_tokens", "Tokens of prompts.")
+        self._written = self._counter("generation_tokens", "Tokens written.")
+        self._reasoning = self._counter("reasoning_tokens", "Of those, reasoning.")
+        self._cached = self._counter("prefix_cache_hits", "Tokens of prompts not read again.")
+        self._memory = self._counter("token_memory_hits", "Messages put back by their exact ids.")
+        self._forced = self._counter("forced_final", "Reasoning closed by force.", "reason")
+        self._frame_errors = self._counter("frame_errors", "Malformed frames; stays 0.")
+        self._tools = self._counter("tool_calls", "Calls of tools.", "tool", "outcome")
+        self._restarts = self._counter("engine_restarts", "Engines started after one died.")
+        self._queries = self._counter("prefix_cache_queries", "Tokens of prompts looked up.")
+        build = Gauge(
+            "ossia_build_info", "Which ossia.", labelnames=("version",), registry=self.registry
+        )
+        build.labels(__version__).set(1)
+
+    def text(self) -> bytes:
+        """Everything, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+    def answered(self, endpoint: str, status: int, seconds: float) -> None:
+        """One more HTTP answer is over."""
+        self._requests.labels(endpoint, str(status)).inc()
+        self._durations.labels(endpoint).observe(seconds)
+
+    def first_piece(self, seconds: float) -> None:
+        """A turn's first piece came so long after its start."""
+        self._first.observe(seconds)
+
+    def next_piece(self, seconds: float) -> None:
+        """Another piece came so long after the one before."""
+        self._gaps.observe(seconds)
+
+    def finished(self, usage: Usage) -> None:
+        """A turn is over."""
+        self._prompt.inc(usage.prompt_tokens)
+        self._queries.inc(usage.prompt_tokens)
+        self._cached.inc(usage.cached_tokens)
+        self._written.inc(usage.completion_tokens)
+        self._reasoning.inc(usage.reasoning_tokens)
+
+    def forced_final(self, reason: str) -> None:
+        """A turn's reasoning was closed by force."""
+        self._forced.labels(reason).inc()
+
+    def remembered(self, messages: int) -> None:
+        """So many messages were put back by their exact ids."""
+        self._memory.inc(messages)
+
+    def tool_called(self, kind: str, outcome: str) -> None:
+        """A tool was called; `kind` is function or custom, never its name."""
+        self._tools.labels(kind, outcome).inc()
+
+    def engine_restarted(self) -> None:
+        """An engine was started after another had died."""
+        self._restarts.inc()
+
+    def load(self, load: Load) -> None:
+        """How busy the engine says it is."""
+        self._running.set(load.running)
+        self._waiting.set(load.waiting)
+        self._cache.set(load.pages_used)
+        self._preempted.set(load.preempted)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"ossia_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str) -> Gauge:
+        return Gauge(f"ossia_{name}", help_text, registry=self.registry)
+
+    def _histogram(
+        self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        return Histogram(
+            f"ossia_{name}", help_text, labels, registry=self.registry, buckets=buckets
+        )
+
+
+class Measured:
+    """ASGI: counts and times every answer by its route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = self._metrics.clock(), 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            endpoint = getattr(scope.get("route"), "path", UNMATCHED)
+            self._metrics.answered(endpoint, status, self._metrics.clock() - started)

@@ -1,0 +1,36 @@
+"""What the routes work with, put together once when the server starts. Knows no route."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ossia.server.engine import EngineClient
+from ossia.server.metrics import Metrics
+from ossia.store.responses import Responses
+
+if TYPE_CHECKING:
+    from ossia.server.exact_tokens import ExactTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What the operator chooses about the API."""
+
+    raw_reasoning: bool = True
+    """Whether callers may see the model's reasoning."""
+    allow_control_ids: bool = False
+    """Whether a raw prompt may hold control tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Given to every room of routes."""
+
+    engine: EngineClient
+    responses: Responses
+    memory: "ExactTokens"
+    metrics: Metrics
+    options: ServeOptions = ServeOptions()
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970: what `created_at` tells."""

@@ -1,0 +1,251 @@
+"""The engine's own process: opens the model, writes turns, and says what happens, line by line.
+
+    python -m ossia.server.worker
+
+Speaks `frames` over stdin and stdout; knows no HTTP. When stdin ends, so does the process.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ossia import __version__
+from ossia.chat.assistant import LLM, Opened
+from ossia.chat.guide import FrameGuide
+from ossia.checkpoint.counts import parameters
+from ossia.engine.request import TokenEvent
+from ossia.engine.service import Ticket
+from ossia.errors import OssiaError, RequestError
+from ossia.server.frames import (
+    Accepted,
+    Beat,
+    Cancel,
+    Failed,
+    Forced,
+    FromEngine,
+    Happened,
+    NotOpened,
+    Opening,
+    Progress,
+    Ready,
+    Refused,
+    ServedModel,
+    Start,
+    StartRaw,
+    decode,
+    encode,
+)
+
+BEAT_SECONDS = 0.5
+DOORS = 2
+"""Requests made ready at once, beside the engine: long prompts and hard schemas take a while."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A request between its acceptance and its end."""
+
+    id: int
+    opened: Opened[Any]
+    ticket: Ticket | None = None
+
+
+class Worker:
+    """Runs the requests of one pipe over one model."""
+
+    def __init__(self, llm: LLM, send: Callable[[bytes], None]) -> None:
+        """Serve.
+
+        Args:
+            llm: the model, opened.
+            send: writes whole lines; may be called from any thread.
+        """
+        self._llm = llm
+        self._send = send
+        self._doors = ThreadPoolExecutor(DOORS, thread_name_prefix="ossia-door")
+        self._running: dict[int, _Running | None] = {}  # None: still at the door
+        self._lock = threading.Lock()
+        self._tokens: queue.SimpleQueue[tuple[_Running, TokenEvent] | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._pump, "ossia-pump"), (self._beat, "ossia-beat"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def take(self, frame: object) -> None:
+        """Do what a line asks for."""
+        match frame:
+            case Start() | StartRaw():
+                with self._lock:
+                    self._running[frame.id] = None
+                self._doors.submit(self._admit, frame)
+            case Cancel():
+                self._cancel(frame.id)
+            case _:
+                raise ValueError(f"{type(frame).__name__} is not for a running engine")
+
+    def close(self) -> None:
+        """Stop everything; what runs ends as cancelled."""
+        self._closed.set()
+        self._doors.shutdown(wait=True, cancel_futures=True)
+        self._llm.close()
+        self._tokens.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _admit(self, start: Start | StartRaw) -> None:
+        try:
+            opened = self._open(start)
+            running = _Running(start.id, opened)
+            with self._lock:
+                if start.id not in self._running:
+                    return  # cancelled at the door
+                self._running[start.id] = running
+            self._send(encode(Accepted(start.id, len(opened.prompt))))
+            ticket = self._llm.submit(opened, lambda event: self._tokens.put((running, event)))
+            with self._lock:
+                running.ticket = ticket
+                is_wanted = start.id in self._running
+            if not is_wanted:  # it was cancelled before it had a ticket
+                self._llm.cancel(ticket)
+        except RequestError as error:
+            self._end(start.id, Refused(start.id, str(error), error.param, error.code))
+        except Exception:
+            logger.exception("a request could not be begun")
+            self._end(start.id, Failed(start.id))
+
+    def _open(self, start: Start | StartRaw) -> Opened[Any]:
+        if isinstance(start, Start):
+            return self._llm.open(start.request)
+        return self._llm.open_raw(start.request)
+
+    def _cancel(self, request_id: int) -> None:
+        with self._lock:
+            running = self._running.pop(request_id, None)
+        if running is not None and running.ticket is not None:
+            self._llm.cancel(running.ticket)
+
+    def _end(self, request_id: int, frame: FromEngine) -> None:
+        with self._lock:
+            self._running.pop(request_id, None)
+        self._send(encode(frame))
+
+    def _pump(self) -> None:
+        """Turn tokens into events; many lines at once where many wait."""
+        while (first := self._tokens.get()) is not None:
+            lines, waiting = list(self._read(*first)), self._tokens.qsize()
+            for _ in range(waiting):
+                more = self._tokens.get()
+                if more is None:
+                    self._send(b"".join(lines))
+                    return
+                lines.extend(self._read(*more))
+            if lines:
+                self._send(b"".join(lines))
+
+    def _read(self, running: _Running, token: TokenEvent) -> list[bytes]:
+        with self._lock:
+            if running.id not in self._running:
+                return []  # cancelled; the last tokens of a step still come
+        frames: list[FromEngine] = []
+        reading = running.opened.reading
+        if token.error is not None:
+            logger.error("a request failed in the engine", exc_info=token.error)
+            frames.append(Failed(running.id))
+        else:
+            frames.extend(Happened(running.id, event) for event in reading.push(token))
+        if reading.ended or token.error is not None:
+            guide = running.opened.guide
+            if isinstance(guide, FrameGuide) and getattr(guide,"closed_because",None) is not None:
+                frames.insert(0, Forced(running.id, guide.closed_because))
+            if token.finish_reason is None:  # a stop string leaves tokens behind
+                self._cancel(running.id)
+            with self._lock:
+                self._running.pop(running.id, None)
+        return [encode(frame) for frame in frames]
+
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_SECONDS):
+            self._send(encode(Beat(self._llm.load)))
+
+
+def served(llm: LLM) -> ServedModel:
+    """The facts of an opened model."""
+    vocabulary, config = llm.vocabulary, llm.config
+    if vocabulary is None:
+        raise RequestError(
+            f"{llm.checkpoint.folder} has no tokenizer.json, without which nothing can be served; "
+            "add the one of its model"
+        )
+    files = (f"{path.name} {path.stat().st_size}" for path in llm.checkpoint.files)
+    told = "\n".join((__version__, llm.ops.layout or "", type(llm.ops).__name__, *files))
+    return ServedModel(
+        name=llm.name,
+        context_length=llm.context_length,
+        max_running=llm.plan.max_running,
+        vocab_size=config.vocab_size,
+        control_ids=tuple(sorted(vocabulary.control.values())),
+        num_params=parameters(config),
+        num_bytes=llm.checkpoint.total_bytes,
+        backend=type(llm.ops).__name__,
+        fingerprint=f"fp_{hashlib.sha256(told.encode()).hexdigest()[:12]}",
+    )
+
+
+def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
+    """Open the model that the first line names, then do what the others ask, up to their end."""
+    opening = decode(lines.readline())
+    assert isinstance(opening, Opening), "the first line names the model"
+    try:
+        llm = LLM(
+            opening.model,
+            backend=opening.backend,
+            ops=opening.ops,
+            engine=opening.engine,
+            prepared=opening.prepared,
+            progress=lambda phase, share: send(encode(Progress(phase, share))),
+        )
+        model = served(llm)
+    except OssiaError as error:
+        send(encode(NotOpened(str(error))))
+        return 1
+    worker = Worker(llm, send)
+    send(encode(Ready(model, llm.notices)))
+    for line in lines:
+        worker.take(decode(line))
+    worker.close()
+    return 0
+
+
+def main() -> None:
+    """Keep the pipe for frames alone; signals are the server's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lock = threading.Lock()
+
+    def send(lines: bytes) -> None:
+        rest = memoryview(lines)
+        with lock, contextlib.suppress(BrokenPipeError):  # the server is gone; stdin ends too
+            while rest:
+                rest = rest[pipe.write(rest) :]
+
+    raise SystemExit(serve(sys.stdin.buffer, send))
+
+
+if __name__ == "__main__":
+    main()
