@@ -1,0 +1,80 @@
+"""The marks by which the model cites pages, made into links while the text streams.
+
+Knows how a mark and a citation are written; what page a number means is told to it.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ossia.server.responses.objects import Json
+
+_MARK = re.compile("【([0-9]{1,9})†[^【】]{1,64}】")
+_BEGUN = re.compile("【(?:[0-9]{1,9}(?:†[^【】]{0,64})?)?\\Z")
+"""A trailing text that may yet become a mark; bounded, so that no text waits for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What can be cited."""
+
+    url: str
+    title: str
+    domain: str
+
+
+Resolve = Callable[[int], Page | None]
+"""A page's number in the conversation -> the page, or None if there is none."""
+
+
+class Citations:
+    """Rewrites one text, given in any pieces."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._held = ""
+        self._num_told = 0
+
+    def push(self, text: str) -> tuple[str, list[Json]]:
+        """Take in a piece.
+
+        Returns:
+            The text that is certain now, and the citations in it; their indices count code points
+            from the beginning of the whole new text.
+        """
+        text = self._held + text
+        begun = _BEGUN.search(text)
+        end = begun.start() if begun else len(text)
+        self._held = text[end:]
+        told, cited, read = [], [], 0
+        at = self._num_told
+        for mark in _MARK.finditer(text, 0, end):
+            page = self._resolve(int(mark[1]))
+            if page is None:
+                continue  # an unknown mark stays as it is
+            before, link = text[read : mark.start()], _link(page)
+            start = at + len(before) + 1  # behind the blank
+            cited.append(
+                {
+                    "type": "url_citation",
+                    "start_index": start,
+                    "end_index": start + len(link),
+                    "title": page.title,
+                    "url": page.url,
+                }
+            )
+            told += [before, f" {link} "]
+            at = start + len(link) + 1
+            read = mark.end()
+        told.append(text[read:end])
+        self._num_told = at + end - read
+        return "".join(told), cited
+
+    def close(self) -> str:
+        """What was held back: no mark after all."""
+        return self._held
+
+
+def _link(page: Page) -> str:
+    url = page.url.replace("(", "%28").replace(")", "%29")  # else a url could end the link itself
+    return f"([{page.domain}]({url}))"

@@ -1,0 +1,96 @@
+"""The Response object and its parts, as plain JSON values: what a client reads.
+
+Knows the wire's field names; does not know events, their order, or who asked.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from ossia.chat.events import TokenLogprob, Usage
+
+Json = dict[str, Any]
+ToolKind = Literal["function", "custom"]
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+"""Of a failed response; OpenAI's clients know a closed list, of which these are ours."""
+
+LEAST_LOGPROB = -9999.0
+"""What OpenAI says instead of minus infinity, which JSON has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseSettings:
+    """Everything a response says back of what was asked for, as it was used."""
+
+    model: str
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_logprobs: int = 0
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    """As given, in the API's forms only."""
+    tool_choice: str | Mapping[str, Any] = "auto"
+    parallel_tool_calls: bool = True
+    text: Mapping[str, Any] = field(default_factory=lambda: {"format": {"type": "text"}})
+    reasoning: Mapping[str, Any] = field(
+        default_factory=lambda: {"effort": "medium", "summary": None}
+    )
+    truncation: Literal["auto", "disabled"] = "disabled"
+    store: bool = True
+    background: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    service_tier: str | None = "default"
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that OpenAI has not, such as seed and top_k; said beside the others."""
+
+    kinds: Mapping[str, ToolKind] = field(default_factory=dict)
+    """Of each tool by its name in the prompt; a name that is not here is a function's. Not said."""
+    namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name in the prompt -> namespace and name, for tools that came in a namespace. Not said."""
+    include_logprobs: bool = False
+    """Whether message.output_text.logprobs was asked for. Not said."""
+
+    def said(self) -> Json:
+        """The fields of the Response object that only repeat the request."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("own", "kinds", "namespaces", "include_logprobs"):
+            del named[name]
+        return {**self.own, **named, "tools": list(self.tools)}
+
+
+def new_id(prefix: str) -> str:
+    """A name that nobody can guess, such as `msg_` and 48 hexadecimal digits."""
+    return f"{prefix}_{secrets.token_hex(24)}"
+
+
+def usage_object(usage: Usage) -> Json:
+    """The tokens of a response, with every detail that clients require."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def logprob_object(scored: TokenLogprob) -> Json:
+    """One token of the answer with the likeliest ones in its place."""
+    top = [_scored(token, logprob) for token, _, logprob in scored.top]
+    return {**_scored(scored.token, scored.logprob), "top_logprobs": top}
+
+
+def _scored(token: str, logprob: float) -> Json:
+    return {
+        "token": token,
+        "bytes": list(token.encode()),
+        "logprob": max(logprob, LEAST_LOGPROB),
+    }

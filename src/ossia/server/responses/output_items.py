@@ -1,0 +1,334 @@
+"""The items of a response's output while they are written: one class for each kind of item.
+
+An item says its own events in their order; numbering them and what comes before are not known here.
+A new kind of item is a new class and its line in `ITEMS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+from ossia.chat.events import (
+    Arguments,
+    PartBegan,
+    PartEnded,
+    Preamble,
+    Text,
+    Thought,
+    TokenLogprob,
+)
+from ossia.server.responses.citations import Citations, Resolve
+from ossia.server.responses.objects import Json, ResponseSettings, logprob_object
+
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an item stands, and what its form depends on."""
+
+    id: str
+    index: int
+    part: PartBegan
+    settings: ResponseSettings
+    seal: Callable[[str], str] | None
+    """Item's id -> an opaque reference to what was sampled for it."""
+    resolve: Resolve | None
+    """A page's number -> the page, to cite it."""
+
+
+class OutputItem:
+    """One item: opened, written piece by piece, closed once."""
+
+    prefix: ClassVar[str]
+    """Of its id."""
+
+    def __init__(self, place: Place) -> None:
+        self.id = place.id
+        self.status: ItemStatus = "in_progress"
+        self._place = place
+        self._index = place.index
+        self._pieces: list[str] = []
+
+    def json(self) -> Json:
+        """The item as it is now."""
+        raise NotImplementedError
+
+    def open(self) -> list[Json]:
+        """Its first events."""
+        return [self._added(self.json())]
+
+    def push(self, event: object) -> list[Json]:
+        """What an event of the turn adds; one that is not this item's adds nothing."""
+        match event:
+            case Text(text, logprobs):
+                return self._write(text, logprobs)
+            case Thought(text) | Preamble(text) | Arguments(text):
+                return self._write(text, ())
+            case PartEnded(message, is_whole):
+                is_exact = message.sampled_ids is not None
+                return self.close("completed" if is_whole else "incomplete", is_exact=is_exact)
+            case _:
+                return []
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """Its last events.
+
+        Args:
+            status: completed or incomplete.
+            is_exact: whether the tokens it was sampled as are known.
+        """
+        raise NotImplementedError
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        raise NotImplementedError
+
+    def _added(self, item: Json) -> Json:
+        return {"type": "response.output_item.added", "output_index": self._index, "item": item}
+
+    def _done(self) -> Json:
+        item = self.json()
+        return {"type": "response.output_item.done", "output_index": self._index, "item": item}
+
+    def _event(self, name: str, **fields: object) -> Json:
+        """An event about this item."""
+        place = {"item_id": self.id, "output_index": self._index}
+        return {"type": f"response.{name}", **place, **fields}
+
+
+class ReasoningItem(OutputItem):
+    """What the model thought."""
+
+    prefix = "rs"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._sealed: str | None = None
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        sealed = {} if self._sealed is None else {"encrypted_content": self._sealed}
+        return {
+            "id": self.id,
+            "type": "reasoning",
+            "status": self.status,
+            "summary": [],
+            "content": [self._part()],
+            **sealed,
+        }
+
+    def open(self) -> list[Json]:
+        """See `OutputItem.open`."""
+        part = self._event("content_part.added", content_index=0, part=self._part())
+        return [self._added({**self.json(), "content": []}), part]
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        self.status = status
+        if is_exact and self._place.seal is not None:
+            self._sealed = self._place.seal(self.id)
+        part = self._part()
+        return [
+            self._event("reasoning_text.done", content_index=0, text=part["text"]),
+            self._event("content_part.done", content_index=0, part=part),
+            self._done(),
+        ]
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        if not text:
+            return []
+        self._pieces.append(text)
+        return [
+            {
+                "type": "response.reasoning_text.delta",
+                "item_id": self.id,
+                "output_index": self._index,
+                "content_index": 0,
+                "delta": text,
+            }
+        ]
+
+    def _part(self) -> Json:
+        return {"type": "reasoning_text", "text": "".join(self._pieces)}
+
+
+class MessageItem(OutputItem):
+    """What the model says to the user."""
+
+    prefix = "msg"
+    phase: ClassVar[Literal["commentary", "final_answer"]]
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        resolve = place.resolve
+        self._citations = None if resolve is None else Citations(resolve)
+        self._annotations: list[Json] = []
+        self._logprobs: list[Json] = []
+        self._num_told = 0
+        """Of the log probabilities: those that went out with a delta."""
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        return {
+            "id": self.id,
+            "type": "message",
+            "status": self.status,
+            "role": "assistant",
+            "phase": self.phase,
+            "content": [self._part()],
+        }
+
+    def open(self) -> list[Json]:
+        """See `OutputItem.open`."""
+        part = self._event("content_part.added", content_index=0, part=self._part())
+        return [self._added({**self.json(), "content": []}), part]
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        rest = [] if self._citations is None else self._tell(self._citations.close())
+        self.status = status
+        part = self._part()
+        fields = {"text": part["text"], "logprobs": part["logprobs"]}
+        return [
+            *rest,
+            self._event("output_text.done", content_index=0, **fields),
+            self._event("content_part.done", content_index=0, part=part),
+            self._done(),
+        ]
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        if logprobs and self._place.settings.include_logprobs:
+            self._logprobs += map(logprob_object, logprobs)
+        if self._citations is None:
+            return self._tell(text)
+        text, cited = self._citations.push(text)
+        first = len(self._annotations)
+        self._annotations += cited
+        return self._tell(text) + [
+            self._event(
+                "output_text.annotation.added",
+                content_index=0,
+                annotation_index=at,
+                annotation=annotation,
+            )
+            for at, annotation in enumerate(cited, first)
+        ]
+
+    def _tell(self, text: str) -> list[Json]:
+        """Text that is certain, with the log probabilities up to here."""
+        logprobs: list[Json] = []
+        if len(self._logprobs) > self._num_told:
+            logprobs = self._logprobs[self._num_told :]
+            self._num_told = len(self._logprobs)
+        elif not text:
+            return []
+        self._pieces.append(text)
+        return [
+            {
+                "type": "response.output_text.delta",
+                "item_id": self.id,
+                "output_index": self._index,
+                "content_index": 0,
+                "delta": text,
+                "logprobs": logprobs,
+            }
+        ]
+
+    def _part(self) -> Json:
+        return {
+            "type": "output_text",
+            "text": "".join(self._pieces),
+            "annotations": list(self._annotations),
+            "logprobs": list(self._logprobs),
+        }
+
+
+class PreambleItem(MessageItem):
+    """What the model says before it calls a tool."""
+
+    phase = "commentary"
+
+
+class AnswerItem(MessageItem):
+    """The answer."""
+
+    phase = "final_answer"
+
+
+class CallItem(OutputItem):
+    """A call of a tool that the caller runs."""
+
+    type: ClassVar[str]
+    body: ClassVar[str]
+    """Of the item: the field with what the tool is called with."""
+    body_events: ClassVar[str]
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        called = self._place.part.name
+        namespaces = self._place.settings.namespaces
+        namespace, name = namespaces.get(called, ("", called))
+        return {
+            "id": self.id,
+            "type": self.type,
+            "status": self.status,
+            "call_id": self._place.part.call_id,
+            **({"namespace": namespace} if namespace else {}),
+            "name": name,
+            self.body: "".join(self._pieces),
+        }
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        self.status = status
+        return [self._body_done(self.json()), self._done()]
+
+    def _body_done(self, item: Json) -> Json:
+        return self._event(f"{self.body_events}.done", **{self.body: item[self.body]})
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        if not text:
+            return []
+        self._pieces.append(text)
+        return [self._event(f"{self.body_events}.delta", delta=text)]
+
+
+class FunctionCallItem(CallItem):
+    """A call of a function, with JSON."""
+
+    prefix = "fc"
+    type = "function_call"
+    body = "arguments"
+    body_events = "function_call_arguments"
+
+    def _body_done(self, item: Json) -> Json:
+        return {**super()._body_done(item), "name": item["name"]}
+
+
+class CustomCallItem(CallItem):
+    """A call of a custom tool, with plain text."""
+
+    prefix = "ctc"
+    type = "custom_tool_call"
+    body = "input"
+    body_events = "custom_tool_call_input"
+
+
+ITEMS: Mapping[str, type[OutputItem]] = MappingProxyType(
+    {
+        "analysis": ReasoningItem,
+        "preamble": PreambleItem,
+        "final": AnswerItem,
+        "function": FunctionCallItem,
+        "custom": CustomCallItem,
+    }
+)
+"""Kind of a part, for a call the kind of its tool -> what its item is written by."""
+
+
+def item_class(part: PartBegan, settings: ResponseSettings) -> type[OutputItem]:
+    """Who writes a part; one of an unknown kind is shown as thought, never as answer."""
+    if part.kind == "call":
+        return ITEMS[settings.kinds.get(part.name, "function")]
+    return ITEMS.get(part.kind, ReasoningItem)

@@ -1,0 +1,229 @@
+"""Turns the events of a turn into a Response object and the stream of events that builds it.
+
+A plain state machine: it knows no socket, no store and no model, and is given its clock.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded, TurnEnd, Usage
+from ossia.harmony.messages import Message
+from ossia.server.responses.citations import Resolve
+from ossia.server.responses.objects import (
+    ErrorCode,
+    Json,
+    ResponseSettings,
+    Status,
+    new_id,
+    usage_object,
+)
+from ossia.server.responses.output_items import OutputItem, Place, item_class
+
+TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
+"""The events of which exactly one ends every stream."""
+
+_ENDINGS: Mapping[TurnEnd, Status] = MappingProxyType(
+    {
+        "stop": "completed",
+        "tool_calls": "completed",
+        "length": "incomplete",
+        "cancelled": "cancelled",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message of the model, and the item it was told as."""
+
+    item_id: str
+    message: Message
+
+
+class ResponseWriter:
+    """Writes one response.
+
+    Attributes:
+        id: of the response.
+        created_at: seconds since 1970.
+        status: so far.
+        is_over: whether the terminal event was given; nothing follows it.
+        written: the messages that ended, in their order, with their exact ids.
+    """
+
+    def __init__(
+        self,
+        settings: ResponseSettings,
+        *,
+        new_id: Callable[[str], str] = new_id,
+        clock: Callable[[], float] = time.time,
+        seal: Callable[[str], str] | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        """Nothing is told yet.
+
+        Args:
+            settings: what the response says back of its request.
+            new_id: a prefix such as `msg` -> a new id that begins with it.
+            clock: seconds since 1970.
+            seal: id of a reasoning item -> its `encrypted_content`; None: it was not asked for.
+            resolve: number of a page -> the page, for citations; None: there are no pages.
+        """
+        self.id = new_id("resp")
+        self.created_at = int(clock())
+        self.status: Status = "queued"
+        self.is_over = False
+        self.written: list[Written] = []
+        self._settings = settings
+        self._said = settings.said()
+        self._new_id = new_id
+        self._clock = clock
+        self._seal = seal
+        self._resolve = resolve
+        self._items: list[OutputItem] = []
+        self._open: OutputItem | None = None
+        self._num_events = 0
+        self._completed_at: int | None = None
+        self._error: Json | None = None
+        self._incomplete: Json | None = None
+        self._usage: Json | None = None
+
+    @property
+    def response(self) -> Json:
+        """The Response object so far; at the end, that of the terminal event."""
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created_at,
+            "status": self.status,
+            "completed_at": self._completed_at,
+            "error": self._error,
+            "incomplete_details": self._incomplete,
+            **self._said,
+            "output": [item.json() for item in self._items],
+            "usage": self._usage,
+        }
+
+    def begin(self, queued: bool = False) -> list[Json]:
+        """The first events.
+
+        Args:
+            queued: whether it waits for `start`, or for the first event of its turn.
+        """
+        assert not self._num_events, "a response begins once"
+        if not queued:
+            self.status = "in_progress"
+        return self._numbered([self._life("created"), self._life(self.status)])
+
+    def start(self) -> list[Json]:
+        """It waits no longer; nothing is said if it did not wait."""
+        if not self._num_events:
+            return self.begin()
+        if self.status != "queued":
+            return []
+        self.status = "in_progress"
+        return self._numbered([self._life("in_progress")])
+
+    def push(self, event: Event) -> list[Json]:
+        """What an event of the turn adds to the stream; after the terminal event, nothing."""
+        if self.is_over:
+            return []
+        before = self.start() if self.status == "queued" else []
+        return before + self._numbered(self._follow(event))
+
+    def fail(self, code: ErrorCode, message: str, prompt_tokens: int = 0) -> list[Json]:
+        """It ends by a fault of ours; what was written stays, and counts as far as it is known.
+
+        Args:
+            code: one that OpenAI's clients know.
+            message: what the caller may read of it.
+            prompt_tokens: of the turn, if it began.
+        """
+        self._error = self._error if self.is_over else {"code": code, "message": message}
+        return self._stop("failed", prompt_tokens)
+
+    def cancel(self, prompt_tokens: int = 0) -> list[Json]:
+        """Nobody wants the rest of it, and the turn will not say `Finished`. See `fail`."""
+        return self._stop("cancelled", prompt_tokens)
+
+    def _follow(self, event: Event) -> list[Json]:
+        match event:
+            case PartBegan():
+                return self._close() + self._begin_item(event)
+            case Finished(reason, usage):
+                return self._end(_ENDINGS[reason], usage)
+        item = self._open
+        if item is None:
+            return []
+        events = item.push(event)
+        if isinstance(event, PartEnded):
+            self.written.append(Written(item.id, event.message))
+        if item.status != "in_progress":
+            self._open = None
+        return events
+
+    def _begin_item(self, part: PartBegan) -> list[Json]:
+        kind = item_class(part, self._settings)
+        place = Place(
+            id=self._new_id(kind.prefix),
+            index=len(self._items),
+            part=part,
+            settings=self._settings,
+            seal=self._seal,
+            resolve=self._resolve,
+        )
+        self._open = kind(place)
+        self._items.append(self._open)
+        return self._open.open()
+
+    def _close(self) -> list[Json]:
+        """What is still open ends here, whole or not."""
+        item, self._open = self._open, None
+        return [] if item is None else item.close("incomplete")
+
+    def _stop(self, status: Status, prompt_tokens: int) -> list[Json]:
+        if self.is_over:
+            return []
+        before = [] if self._num_events else self.begin()
+        return before + self._numbered(self._end(status, self._counted(prompt_tokens)))
+
+    def _counted(self, prompt_tokens: int) -> Usage:
+        """The tokens that are known when no one counts them for us."""
+        counts = [(len(each.message.sampled_ids or ()), each.message) for each in self.written]
+        reasoning = sum(
+            count
+            for count, message in counts
+            if message.channel == "analysis" and message.recipient is None
+        )
+        return Usage(prompt_tokens, sum(count for count, _ in counts), reasoning)
+
+    def _end(self, status: Status, usage: Usage) -> list[Json]:
+        events = self._close()
+        self.is_over = True
+        self.status = status
+        self._usage = usage_object(usage)
+        if status == "completed":
+            self._completed_at = int(self._clock())
+        if status == "incomplete":
+            self._incomplete = {"reason": "max_output_tokens"}
+        events.append(self._life("incomplete" if status == "cancelled" else status))
+        return events
+
+    def _life(self, name: str) -> Json:
+        return {"type": f"response.{name}", "response": self.response}
+
+    def _numbered(self, events: list[Json]) -> list[Json]:
+        for event in events:
+            event["sequence_number"] = self._num_events
+            self._num_events += 1
+        return events
+
+
+def fold(events: Iterable[Json]) -> Json:
+    """A whole stream as one Response object: what you get when you do not stream."""
+    *_, last = events
+    assert last["type"] in TERMINAL, "a stream ends with its terminal event"
+    response: Json = last["response"]
+    return response
