@@ -1,0 +1,1 @@
+"""What is remembered: responses and exact tokens, durable in one SQLite file."""

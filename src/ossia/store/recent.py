@@ -1,0 +1,80 @@
+"""A map in memory that forgets: what has not been used for longest, and what nobody used lately."""
+
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+
+ENTRY_BYTES = 300
+"""About what one entry costs beside its texts: tuples, floats, links."""
+
+
+class RecentMemory:
+    """Texts by owner and key, bounded in bytes and time; for many threads."""
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            max_bytes: of keys and values together, about.
+            max_seconds: how long an entry stays after it was last used.
+            clock: seconds since any moment.
+        """
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._num_bytes = 0
+        # Oldest use first: the value, and when it was used.
+        self._entries: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+
+    def remember(self, owner: str, values: Mapping[str, str]) -> None:
+        """Keep these; a value too large for the whole memory is not kept."""
+        with self._lock:
+            for key, value in values.items():
+                self._drop((owner, key))
+                if _entry_bytes((owner, key), value) <= self._max_bytes:
+                    self._entries[owner, key] = (value, self._clock())
+                    self._num_bytes += _entry_bytes((owner, key), value)
+            self._prune()
+
+    def recall(self, owner: str, keys: Iterable[str]) -> dict[str, str]:
+        """Those of the keys that are known; they count as used now."""
+        with self._lock:
+            self._prune()
+            found = {}
+            for key in keys:
+                if entry := self._entries.get((owner, key)):
+                    found[key] = entry[0]
+                    self._entries[owner, key] = (entry[0], self._clock())
+                    self._entries.move_to_end((owner, key))
+            return found
+
+    def forget(self, owner: str, keys: Iterable[str]) -> None:
+        """Drop these, if they are there."""
+        with self._lock:
+            for key in keys:
+                self._drop((owner, key))
+
+    def _prune(self) -> None:
+        horizon = self._clock() - self._max_seconds
+        while self._entries:
+            oldest, (_, used_at) = next(iter(self._entries.items()))
+            if used_at >= horizon and self._num_bytes <= self._max_bytes:
+                return
+            self._drop(oldest)
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        if entry := self._entries.pop(place, None):
+            self._num_bytes -= _entry_bytes(place, entry[0])
+
+
+def _entry_bytes(place: tuple[str, str], value: str) -> int:
+    return ENTRY_BYTES + sys.getsizeof(place[0]) + sys.getsizeof(place[1]) + sys.getsizeof(value)
