@@ -1,0 +1,209 @@
+"""Fields that every request may have: their types, their bounds, and what they mean to a sampler.
+
+It knows no path of the API and no form of conversation.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from ossia.engine.request import MAX_BIASED_TOKENS, SamplingParams
+from ossia.errors import RequestError
+from ossia.harmony import messages as harmony
+
+MAX_MESSAGES = 2000
+MAX_TOOLS = 128
+MAX_PARTS = 1000
+MAX_CHOICES = 8
+MAX_STOPS = 4
+MAX_STOP_BYTES = 256
+MAX_TEXT = 8 << 20
+"""Characters; as many as a whole body may have bytes."""
+
+_LEAST_TEMPERATURE = 1e-5
+"""Below it float32 scores would be divided by nothing; the likeliest token is what is meant."""
+
+
+def _at_most(limit: int) -> BeforeValidator:
+    """Counts an object's fields before any is looked at: each bad one costs an error's making."""
+
+    def count(value: object) -> object:
+        if isinstance(value, dict) and len(value) > limit:
+            raise ValueError(f"it has {len(value)} entries; expected at most {limit}")
+        return value
+
+    return BeforeValidator(count)
+
+
+def _short_enough(stop: str) -> str:
+    if (size := len(stop.encode())) > MAX_STOP_BYTES:
+        raise ValueError(f"a stop string has {size} bytes; expected at most {MAX_STOP_BYTES}")
+    return stop
+
+
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+TopP = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+TopK = Annotated[int, Field(ge=1, le=2**31 - 1)]
+MinP = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+MaxTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+ReasoningTokens = Annotated[int, Field(ge=0, le=1 << 20)]
+TopLogprobs = Annotated[int, Field(ge=0, le=20)]
+Choices = Annotated[int, Field(ge=1, le=MAX_CHOICES)]
+StopText = Annotated[
+    str, Field(min_length=1, max_length=MAX_STOP_BYTES), AfterValidator(_short_enough)
+]
+Stop = StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS, fail_fast=True)]
+Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+TokenKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
+LogitBias = Annotated[dict[TokenKey, Bias], _at_most(MAX_BIASED_TOKENS)]
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], _at_most(16)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Label = Annotated[str, Field(max_length=512)]
+"""A short text that is only kept, compared or echoed: a user, a model's name, a cache key."""
+Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+JsonObject = dict[str, Any]
+"""Kept as it is; who uses it checks it."""
+
+
+class _Unused:
+    """Marks a field that has no meaning here."""
+
+
+T = TypeVar("T")
+Unused = Annotated[T | None, _Unused()]
+"""A field whose type is checked, that has no effect, and that the answer names as ignored."""
+
+
+class Form(BaseModel):
+    """A part of a request: strict types, null the same as absent, unknown fields kept apart."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, protected_namespaces=())
+
+
+class Sampled(Form):
+    """The fields of a request that say how tokens are chosen."""
+
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
+    seed: Seed | None = None
+    stop: Stop | None = None
+
+
+def sampling(
+    form: Sampled,
+    *,
+    max_tokens: int | None,
+    logprobs: int | None,
+    is_text: Callable[[int], bool],
+) -> SamplingParams:
+    """What a request asks of the sampler.
+
+    Args:
+        form: the request; what it leaves out is OpenAI's default.
+        max_tokens: most tokens to write, reasoning included.
+        logprobs: how many of the likeliest tokens to report beside each; None: report nothing.
+        is_text: whether an id of the vocabulary stands for text; control ids do not.
+
+    Raises:
+        RequestError: `logit_bias` names an id that stands for no text.
+    """
+    temperature = 1.0 if form.temperature is None else form.temperature
+    stop = form.stop
+    return SamplingParams(
+        temperature=temperature if temperature >= _LEAST_TEMPERATURE else 0.0,
+        top_p=1.0 if form.top_p is None else form.top_p,
+        top_k=form.top_k,
+        min_p=form.min_p or 0.0,
+        presence_penalty=form.presence_penalty or 0.0,
+        frequency_penalty=form.frequency_penalty or 0.0,
+        logit_bias=_biases(form.logit_bias or {}, is_text),
+        seed=form.seed,
+        max_tokens=max_tokens,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        logprobs=logprobs,
+    )
+
+
+def _biases(biases: Mapping[str, float], is_text: Callable[[int], bool]) -> dict[int, float]:
+    for key in biases:
+        if not is_text(int(key)):
+            raise RequestError(
+                f"logit_bias names token {key}, which stands for no text in this model; leave it "
+                "out",
+                param=f"logit_bias.{key}",
+            )
+    return {int(key): bias for key, bias in biases.items()}
+
+
+_EFFORTS: Final[Mapping[Effort, harmony.Effort]] = {
+    "none": "low",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+
+
+def effort_of(asked: Effort | None) -> tuple[harmony.Effort, bool]:
+    """The effort the model knows, and whether it may reason at all; `none` alone forbids it."""
+    return _EFFORTS[asked or "medium"], asked != "none"
+
+
+IGNORED_HEADER = "x-ossia-ignored"
+_MAX_IGNORED = 32
+_PLAIN = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
+
+
+def ignored(form: Form) -> tuple[str, ...]:
+    """Paths of the fields that were sent and have no meaning here, the first 32; no null."""
+    found: list[str] = []
+    _note_ignored(form, "", found)
+    return tuple(found[:_MAX_IGNORED])
+
+
+def ignored_header(names: tuple[str, ...]) -> dict[str, str]:
+    """The header that tells of them; none when there is nothing to tell."""
+    return {IGNORED_HEADER: ", ".join(names)} if names else {}
+
+
+def _note_ignored(value: object, path: str, found: list[str]) -> None:
+    if len(found) >= _MAX_IGNORED:
+        return
+    if isinstance(value, list):
+        for place, item in enumerate(value):
+            _note_ignored(item, f"{path}[{place}]", found)
+    if not isinstance(value, Form):
+        return
+    dot = f"{path}." if path else ""
+    for name, field in type(value).model_fields.items():
+        if (held := getattr(value, name)) is None:
+            continue
+        if any(isinstance(mark, _Unused) for mark in field.metadata):
+            found.append(dot + name)
+        else:
+            _note_ignored(held, dot + name, found)
+    for name, held in (value.model_extra or {}).items():
+        if held is not None and _PLAIN.fullmatch(name):  # it becomes part of a header
+            found.append(dot + name)
