@@ -16,12 +16,14 @@ from ossia.server.fields import (
     Metadata,
     Sampled,
     Unused,
+    day,
     effort_of,
     ignored,
     ignored_header,
     sampling,
 )
 from ossia.server.validation import refusal
+from tests.server.scripted import served_model
 
 
 class Asked(Sampled):
@@ -34,7 +36,7 @@ class Asked(Sampled):
 
 
 def params_of(document: dict[str, Any], **more: Any) -> SamplingParams:
-    asked = {"max_tokens": None, "logprobs": None, "is_text": lambda each: each < 100, **more}
+    asked = {"max_tokens": None, "logprobs": None, "model": served_model(), **more}
     return sampling(Sampled.model_validate(document), **asked)
 
 
@@ -125,10 +127,16 @@ def test_a_temperature_too_low_to_divide_by_takes_the_likeliest(temperature: flo
     assert params_of({"temperature": temperature}).temperature == 0
 
 
-def test_an_id_that_is_no_text_cannot_be_favoured() -> None:
-    with pytest.raises(RequestError, match="token 100,") as caught:
-        params_of({"logit_bias": {"5": 1, "100": 1}})
-    assert caught.value.param == "logit_bias.100"
+@pytest.mark.parametrize("token_id", [90, 99, 100, 2**31, 9_999_999_999])
+def test_an_id_that_is_no_text_cannot_be_favoured(token_id: int) -> None:
+    with pytest.raises(RequestError, match=f"token {token_id},") as caught:
+        params_of({"logit_bias": {"5": 1, str(token_id): 1}})
+    assert caught.value.param == f"logit_bias.{token_id}"
+
+
+def test_the_date_is_the_day_in_utc() -> None:
+    assert day(86_399.9) == "1970-01-01"
+    assert day(1_795_219_200) == "2026-11-21"
 
 
 def test_each_key_of_logit_bias_stays_below_the_bound() -> None:

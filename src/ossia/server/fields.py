@@ -4,7 +4,8 @@ It knows no path of the API and no form of conversation.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
 from ossia.engine.request import MAX_BIASED_TOKENS, SamplingParams
 from ossia.errors import RequestError
 from ossia.harmony import messages as harmony
+from ossia.server.frames import ServedModel
 
 MAX_MESSAGES = 2000
 MAX_TOOLS = 128
@@ -110,11 +112,7 @@ class Sampled(Form):
 
 
 def sampling(
-    form: Sampled,
-    *,
-    max_tokens: int | None,
-    logprobs: int | None,
-    is_text: Callable[[int], bool],
+    form: Sampled, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
 ) -> SamplingParams:
     """What a request asks of the sampler.
 
@@ -122,7 +120,7 @@ def sampling(
         form: the request; what it leaves out is OpenAI's default.
         max_tokens: most tokens to write, reasoning included.
         logprobs: how many of the likeliest tokens to report beside each; None: report nothing.
-        is_text: whether an id of the vocabulary stands for text; control ids do not.
+        model: what is served; its control ids cannot be leaned towards.
 
     Raises:
         RequestError: `logit_bias` names an id that stands for no text.
@@ -136,7 +134,7 @@ def sampling(
         min_p=form.min_p or 0.0,
         presence_penalty=form.presence_penalty or 0.0,
         frequency_penalty=form.frequency_penalty or 0.0,
-        logit_bias=_biases(form.logit_bias or {}, is_text),
+        logit_bias=_biases(form.logit_bias or {}, model),
         seed=form.seed,
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
@@ -144,9 +142,9 @@ def sampling(
     )
 
 
-def _biases(biases: Mapping[str, float], is_text: Callable[[int], bool]) -> dict[int, float]:
+def _biases(biases: Mapping[str, float], model: ServedModel) -> dict[int, float]:
     for key in biases:
-        if not is_text(int(key)):
+        if int(key) >= model.vocab_size or int(key) in model.control_ids:
             raise RequestError(
                 f"logit_bias names token {key}, which stands for no text in this model; leave it "
                 "out",
@@ -169,6 +167,11 @@ _EFFORTS: Final[Mapping[Effort, harmony.Effort]] = {
 def effort_of(asked: Effort | None) -> tuple[harmony.Effort, bool]:
     """The effort the model knows, and whether it may reason at all; `none` alone forbids it."""
     return _EFFORTS[asked or "medium"], asked != "none"
+
+
+def day(seconds: float) -> str:
+    """The date that the model is told, YYYY-MM-DD in UTC; seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 IGNORED_HEADER = "x-ossia-ignored"

@@ -1,0 +1,155 @@
+"""An engine that plays a script: real events in a real order, without a model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ossia.chat.events import (
+    Arguments,
+    Event,
+    Finished,
+    PartBegan,
+    PartEnded,
+    Preamble,
+    Text,
+    Thought,
+    Timing,
+    TokenLogprob,
+    ToolCalled,
+    TurnEnd,
+    Usage,
+)
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.harmony.messages import Message
+from ossia.server.frames import ServedModel
+
+USAGE = Usage(prompt_tokens=11, completion_tokens=7, reasoning_tokens=3, cached_tokens=5)
+
+
+def served_model(**changes: Any) -> ServedModel:
+    """A small model whose last ten ids are control ids."""
+    model = ServedModel(
+        name="nano",
+        context_length=4096,
+        max_running=8,
+        vocab_size=100,
+        control_ids=tuple(range(90, 100)),
+        num_params=3_000_000,
+        num_bytes=5_000_000,
+        backend="CpuOps",
+        fingerprint="fp_0123456789ab",
+    )
+    return replace(model, **changes)
+
+
+def thought(*pieces: str, ids: tuple[int, ...] = (1, 2), is_whole: bool = True) -> list[Event]:
+    return _part("analysis", [Thought(piece) for piece in pieces], ids=ids, is_whole=is_whole)
+
+
+def preamble(*pieces: str, ids: tuple[int, ...] = (3,), is_whole: bool = True) -> list[Event]:
+    return _part("preamble", [Preamble(piece) for piece in pieces], ids=ids, is_whole=is_whole)
+
+
+def answer(
+    *pieces: str | tuple[str, tuple[TokenLogprob, ...]],
+    ids: tuple[int, ...] = (4, 5),
+    is_whole: bool = True,
+) -> list[Event]:
+    texts = [Text(piece) if isinstance(piece, str) else Text(*piece) for piece in pieces]
+    return _part("final", texts, ids=ids, is_whole=is_whole)
+
+
+def call(
+    name: str,
+    *pieces: str,
+    call_id: str = "call_1",
+    ids: tuple[int, ...] = (6, 7),
+    is_whole: bool = True,
+) -> list[Event]:
+    events = _part(
+        "call",
+        [Arguments(piece) for piece in pieces],
+        ids=ids,
+        is_whole=is_whole,
+        call_id=call_id,
+        name=name,
+    )
+    if is_whole:
+        events.insert(-1, ToolCalled(call_id, name, "".join(pieces)))
+    return events
+
+
+def finished(reason: TurnEnd = "stop", usage: Usage = USAGE) -> list[Event]:
+    return [Finished(reason, usage, Timing())]
+
+
+def _part(
+    kind: Any,
+    pieces: Sequence[Any],
+    *,
+    ids: tuple[int, ...],
+    is_whole: bool,
+    call_id: str = "",
+    name: str = "",
+) -> list[Event]:
+    message = Message(
+        role="assistant",
+        channel={"analysis": "analysis", "final": "final"}.get(kind, "commentary"),
+        recipient=f"functions.{name}" if name else None,
+        content_type="json" if name else None,
+        content="".join(piece.text for piece in pieces),
+        sampled_ids=ids,
+    )
+    return [PartBegan(kind, call_id, name), *pieces, PartEnded(message, is_whole)]
+
+
+@dataclass(eq=False)
+class ScriptedStream:
+    """One turn of a script."""
+
+    events: Sequence[Event | Exception]
+    prompt_tokens: int = 11
+    pause: float = 0.0
+    """Seconds before each event."""
+    is_closed: bool = False
+    num_given: int = 0
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for event in self.events:
+            await asyncio.sleep(self.pause)
+            if self.is_closed:
+                return
+            if isinstance(event, Exception):
+                raise event
+            self.num_given += 1
+            yield event
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass(eq=False)
+class ScriptedEngine:
+    """Plays one script after the other, the last one for ever; remembers what it was asked."""
+
+    scripts: Sequence[Sequence[Event | Exception] | Exception] = ()
+    model: ServedModel = field(default_factory=served_model)
+    pause: float = 0.0
+    requests: list[TurnRequest | RawRequest] = field(default_factory=list)
+    streams: list[ScriptedStream] = field(default_factory=list)
+
+    async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
+        script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        if isinstance(script, Exception):
+            raise script
+        stream = ScriptedStream(script, pause=self.pause)
+        self.streams.append(stream)
+        return stream
+
+
+def pieces_of(text: str, size: int) -> Iterator[str]:
+    """A text cut into pieces."""
+    return (text[at : at + size] for at in range(0, len(text), size))
