@@ -4,6 +4,7 @@ An item says its own events in their order; numbering them and what comes before
 A new kind of item is a new class and its line in `ITEMS`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -38,7 +39,7 @@ class Place:
     """A page's number -> the page, to cite it."""
 
 
-class OutputItem:
+class OutputItem(ABC):
     """One item: opened, written piece by piece, closed once."""
 
     prefix: ClassVar[str]
@@ -51,9 +52,9 @@ class OutputItem:
         self._index = place.index
         self._pieces: list[str] = []
 
+    @abstractmethod
     def json(self) -> Json:
         """The item as it is now."""
-        raise NotImplementedError
 
     def open(self) -> list[Json]:
         """Its first events."""
@@ -72,6 +73,7 @@ class OutputItem:
             case _:
                 return []
 
+    @abstractmethod
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
         """Its last events.
 
@@ -79,10 +81,10 @@ class OutputItem:
             status: completed or incomplete.
             is_exact: whether the tokens it was sampled as are known.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
-        raise NotImplementedError
+        """What a piece of its text adds."""
 
     def _added(self, item: Json) -> Json:
         return {"type": "response.output_item.added", "output_index": self._index, "item": item}

@@ -141,8 +141,7 @@ class ResponseWriter:
             message: what the caller may read of it.
             prompt_tokens: of the turn, if it began.
         """
-        self._error = self._error if self.is_over else {"code": code, "message": message}
-        return self._stop("failed", prompt_tokens)
+        return self._stop("failed", prompt_tokens, error={"code": code, "message": message})
 
     def cancel(self, prompt_tokens: int = 0) -> list[Json]:
         """Nobody wants the rest of it, and the turn will not say `Finished`. See `fail`."""
@@ -183,10 +182,11 @@ class ResponseWriter:
         item, self._open = self._open, None
         return [] if item is None else item.close("incomplete")
 
-    def _stop(self, status: Status, prompt_tokens: int) -> list[Json]:
+    def _stop(self, status: Status, prompt_tokens: int, error: Json | None = None) -> list[Json]:
         if self.is_over:
             return []
         before = [] if self._num_events else self.begin()
+        self._error = error
         return before + self._numbered(self._end(status, self._counted(prompt_tokens)))
 
     def _counted(self, prompt_tokens: int) -> Usage:
