@@ -1,0 +1,228 @@
+"""Bodies held to a schema, token by token: masks of the ids that may come next.
+
+Knows a vocabulary as bytes and ids alone; frames and control tokens are another room's.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
+
+from ossia.errors import RequestError
+from ossia.grammar.compiling import blamed, matcher_of, tokenizer_of
+from ossia.grammar.json_schema import CheckedSchema, checked
+from ossia.grammar.refusal import CODE
+from ossia.grammar.trial import Trial, refuse
+
+MAX_GRAMMARS = 256
+MAX_KEPT_BYTES = 4 << 20
+"""Of schemas whose grammars are kept, as text."""
+
+
+class Body:
+    """One body being written; for one thread at a time."""
+
+    __slots__ = ("_bits", "_end", "_mask_V", "_matcher", "_may_end", "_must_end", "_vocab_size")
+
+    def __init__(self, matcher: LLMatcher, *, vocab_size: int, end: int) -> None:
+        """Take over a matcher at its beginning; `end` is the id by which it means an end."""
+        self._matcher = matcher
+        self._end = end
+        self._vocab_size = vocab_size
+        self._bits = np.zeros(-(-vocab_size // 32), dtype=np.int32)
+        self._mask_V: NDArray[np.bool_] | None = None
+        self._may_end = self._must_end = False
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Mark the ids of text that may come next.
+
+        Returns:
+            Read-only bool array [V], the same until a token is accepted.
+
+        Raises:
+            RequestError: what may come is too much to work out, or nothing can.
+        """
+        return self._look() if self._mask_V is None else self._mask_V
+
+    @property
+    def may_end(self) -> bool:
+        """Whether what is written is whole."""
+        self.mask()
+        return self._may_end
+
+    @property
+    def must_end(self) -> bool:
+        """Whether it is whole and nothing can follow."""
+        self.mask()
+        return self._must_end
+
+    def accept(self, token_id: int) -> None:
+        """Go on by one token of text.
+
+        Raises:
+            ValueError: it is not legal here, which the mask should have prevented.
+        """
+        if token_id == self._end or not self._matcher.consume_token(token_id):
+            raise ValueError(f"id {token_id} does not fit the schema here")
+        self._mask_V = None
+
+    def _look(self) -> NDArray[np.bool_]:
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        bits = self._bits.view(np.uint8)
+        mask_V = np.unpackbits(bits, count=self._vocab_size, bitorder="little").view(np.bool_)
+        mask_V[self._end] = False
+        mask_V.flags.writeable = False
+        self._may_end = self._matcher.is_accepting()
+        self._must_end = not mask_V.any()
+        if self._matcher.is_error() or (self._must_end and not self._may_end):
+            raise RequestError(
+                "the schema became too complex while an answer was held to it; simplify it",
+                code=CODE,
+            )
+        self._mask_V = mask_V
+        return mask_V
+
+
+class BodyGrammar:
+    """A schema compiled for one vocabulary; shared by all bodies that are held to it."""
+
+    def __init__(
+        self, matcher: LLMatcher, *, vocab_size: int, end: int, is_schema: bool = True
+    ) -> None:
+        """Take over a compiled matcher, which never moves from its beginning."""
+        self._matcher = matcher
+        self._copying = threading.Lock()
+        self._vocab_size = vocab_size
+        self._end = end
+        self.is_schema = is_schema
+        """Whether a schema was given and is held; else any JSON object is."""
+
+    def start(self) -> Body:
+        """A body of which nothing is written."""
+        with self._copying:
+            matcher = self._matcher.deep_copy()
+        return Body(matcher, vocab_size=self._vocab_size, end=self._end)
+
+
+class Grammars:
+    """Compiles schemas for one vocabulary and keeps what it compiled; safe to share."""
+
+    def __init__(
+        self,
+        token_bytes: Callable[[], Sequence[bytes | None]],
+        *,
+        vocab_size: int,
+        trial: Trial | None = None,
+    ) -> None:
+        """Remember the vocabulary; nothing of it is read yet.
+
+        Args:
+            token_bytes: gives the bytes of each id in order, None for control ids and gaps.
+            vocab_size: rows of the model's table, [V].
+            trial: where schemas are compiled first; its owner closes it. None: one of its own.
+        """
+        self._token_bytes = token_bytes
+        self._vocab_size = vocab_size
+        self._trial = Trial() if trial is None else trial
+        self._owns_trial = trial is None
+        self._kept: OrderedDict[str, tuple[int, BodyGrammar]] = OrderedDict()
+        self._kept_bytes = 0
+        self._compiling = threading.Lock()
+
+    def compile(
+        self,
+        schema: object,
+        *,
+        path: str = "schema",
+        strict: bool = True,
+        only_objects: bool = False,
+    ) -> BodyGrammar:
+        """A grammar for a schema; may wait some seconds, so not on a thread others wait for.
+
+        Args:
+            schema: as parsed from JSON; None: any object.
+            path: where it stands in the request, such as text.format.schema.
+            strict: whether to refuse what cannot be honoured; else any object will do.
+            only_objects: whether other values than objects are left out: a call's arguments.
+
+        Raises:
+            RequestError: strict, and the schema cannot be honoured; names the place.
+        """
+        if schema is None:
+            return self.any_object()
+        try:
+            held = checked(schema, path=path, only_objects=only_objects)
+            return self._grammar(held)
+        except RequestError:
+            if strict:
+                raise
+            return self.any_object()
+
+    def any_object(self) -> BodyGrammar:
+        """A grammar of every JSON object."""
+        return self._grammar(checked({"type": "object"}, path=""), is_schema=False)
+
+    def warm(self) -> None:
+        """Do now what the first schema would wait for."""
+        self.any_object()
+
+    def close(self) -> None:
+        """End the process of trials, if it is this object's own; grammars stay usable."""
+        if self._owns_trial:
+            self._trial.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        return tokenizer_of(self._token_bytes(), self._vocab_size)
+
+    def _grammar(self, schema: CheckedSchema, *, is_schema: bool = True) -> BodyGrammar:
+        digest = f"{is_schema} {schema.digest}"
+        with self._compiling:
+            if known := self._kept.get(digest):
+                self._kept.move_to_end(digest)
+                return known[1]
+        if is_schema:
+            self._trial.judge(schema)
+        with self._compiling:  # one at a time: each is milliseconds now
+            grammar = self._compiled(schema, is_schema=is_schema)
+            self._keep(digest, len(schema.text), grammar)
+            return grammar
+
+    def _compiled(self, schema: CheckedSchema, *, is_schema: bool) -> BodyGrammar:
+        matcher = matcher_of(self._tokenizer, schema.text)
+        if isinstance(matcher, str):
+            # this vocabulary's tokens are longer than those of the trial
+            raise refuse(matcher, schema, blamed(self._tokenizer, schema.text, matcher))
+        return BodyGrammar(
+            matcher,
+            vocab_size=self._vocab_size,
+            end=self._tokenizer.eos_token,
+            is_schema=is_schema,
+        )
+
+    def _keep(self, digest: str, size: int, grammar: BodyGrammar) -> None:
+        if digest not in self._kept:
+            self._kept[digest] = (size, grammar)
+            self._kept_bytes += size
+        while len(self._kept) > MAX_GRAMMARS or self._kept_bytes > MAX_KEPT_BYTES:
+            _, (dropped, _) = self._kept.popitem(last=False)
+            self._kept_bytes -= dropped

@@ -1,0 +1,175 @@
+"""Checked schemas made into matchers of token bytes: the one file that calls the compiler.
+
+Knows neither requests nor processes; what it says of a fault is one word, never the engine's text.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from ossia.grammar.endings import REF, Part, Steps, children, target
+
+Fault = Literal["empty", "one_of", "pattern", "counts", "overlap", "complex"]
+
+WHITE_SPACE = r"( |\n {0,32})"
+"""Between the parts of a value at most one of these: compact or indented, never endless."""
+
+# Escapes with a letter alone: a key spelt \u0061 would slip past the properties named a.
+_WRITING = {"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": 'nrbtf\\"'}
+# Every legal token may come, not just the one the engine would have written.
+_WHOLE = '%llguidance {"no_forcing": true}\nstart: @body\n'
+_LEGAL = b"\xc8"
+_REHEARSED_TOKENS = 48
+_REHEARSAL_SECONDS = 0.25
+_MAX_PROBES = 400
+_BLAME_SECONDS = 0.5
+
+
+class _Tokens:
+    """A vocabulary as the engine asks for it; it never encodes text, since nothing is forced."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokens: Sequence[bytes | None], vocab_size: int) -> None:
+        known = list(tokens[:vocab_size])
+        known += [None] * (vocab_size - len(known))
+        self.special_token_ids = [at for at, token in enumerate(known) if not token]
+        if not self.special_token_ids:
+            raise ValueError("every id of the vocabulary is text; expected one to end with")
+        self.eos_token_id = self.special_token_ids[0]
+        self.tokens = [token or b"" for token in known]
+
+    def __call__(self, text: object) -> list[int]:
+        """Encode nothing."""
+        raise NotImplementedError("the grammar asked for an encoding, though nothing is forced")
+
+
+def tokenizer_of(tokens: Sequence[bytes | None], vocab_size: int) -> LLTokenizer:
+    """The engine's view of a vocabulary; about a second for 200,000 ids.
+
+    Args:
+        tokens: bytes of each id in order, None for control ids and gaps.
+        vocab_size: rows of the model's table, [V].
+
+    Raises:
+        ValueError: no id is left to stand for the end.
+    """
+    wrapped: Any = _Tokens(tokens, vocab_size)
+    return LLTokenizer(wrapped, slices=LLTokenizer.json_slices())
+
+
+def byte_tokenizer() -> LLTokenizer:
+    """One token a byte and one for the end: enough to try a schema, since cost is in the schema."""
+    return tokenizer_of([bytes([byte]) for byte in range(256)], 257)
+
+
+def matcher_of(tokenizer: LLTokenizer, schema_text: str) -> LLMatcher | Fault:
+    """Compile a checked schema and rehearse it, or say what kind of fault it has."""
+    schema = {**json.loads(schema_text), "x-guidance": _WRITING}
+    body = {"name": "body", "json_schema": schema}
+    grammar = json.dumps({"grammars": [{"lark_grammar": _WHOLE}, body]})
+    matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=_limits())
+    if matcher.is_error():
+        return _kind(matcher.get_error())
+    return _rehearse(matcher.deep_copy(), tokenizer.eos_token) or matcher
+
+
+def _limits() -> LLParserLimits:
+    """Bounds in the engine itself: the costliest mask stays near 100 ms, a grammar near 40 MB."""
+    return LLParserLimits(
+        max_items_in_row=8_000,
+        initial_lexer_fuel=1_000_000,
+        step_lexer_fuel=1_000_000,
+        step_max_items=200_000,
+        max_lexer_states=50_000,
+        max_grammar_size=200_000,
+        precompute_large_lexemes=False,
+        verbose_errors=False,
+    )
+
+
+def _kind(message: str) -> Fault:
+    """What an error of the engine is about; its words stay here."""
+    told: Mapping[str, Fault] = {
+        "oneOf": "one_of",
+        "maxProperties": "counts",
+        "disjoint": "overlap",
+        "Unable to determine": "complex",
+        "Unsatisfiable": "empty",
+        "egex": "pattern",
+        "lookaround": "pattern",
+    }
+    return next((kind for words, kind in told.items() if words in message), "complex")
+
+
+def _rehearse(matcher: LLMatcher, end: int) -> Fault | None:
+    """Write a few tokens: what is too costly to hold shows early."""
+    deadline = time.monotonic() + _REHEARSAL_SECONDS
+    for step in range(_REHEARSED_TOKENS):
+        legal = matcher.compute_logit_bias()
+        if matcher.is_error() or time.monotonic() > deadline:
+            return "empty" if "NoExtension" in matcher.get_error() else "complex"
+        chosen = _some_legal(legal, 7919 * (step + 1) % len(legal), end)
+        if chosen is None:
+            return None if matcher.is_accepting() else "empty"
+        matcher.consume_token(chosen)
+    return None
+
+
+def _some_legal(legal: bytes, near: int, end: int) -> int | None:
+    """A legal id near a place, but not the end."""
+    for found in (legal.find(_LEGAL, near), legal.rfind(_LEGAL, 0, near), legal.find(_LEGAL)):
+        if found not in (end, -1):
+            return found
+    return None
+
+
+def blamed(tokenizer: LLTokenizer, schema_text: str, fault: Fault) -> Steps:
+    """The steps among the definitions to the smallest part that has the fault by itself."""
+    defs: dict[str, Part] = json.loads(schema_text)["$defs"]
+    deadline = time.monotonic() + _BLAME_SECONDS
+    num_probes = 0
+    steps: Steps = ("0",)
+    part = defs["0"]
+    seen = {"0"}
+    while isinstance(part, dict):
+        for found, child in _inside(defs, steps, part, seen):
+            num_probes += 1
+            if num_probes > _MAX_PROBES or time.monotonic() > deadline:
+                return steps
+            probe = {"$ref": f"{REF}probe", "$defs": {**defs, "probe": child}}
+            if matcher_of(tokenizer, json.dumps(probe)) == fault:
+                steps, part = found, child
+                break
+        else:
+            return steps + _keyword(part, fault)
+        seen.add(str(steps[0]))
+    return steps
+
+
+def _inside(
+    defs: Mapping[str, Part], steps: Steps, part: Mapping[str, Any], seen: set[str]
+) -> list[tuple[Steps, Part]]:
+    """The schemas inside a part, and what it refers to, which is only followed once."""
+    found = [((*steps, *more), child) for more, child in children(part)]
+    reached = target(part)
+    if reached is not None and reached not in seen:
+        found.append(((reached,), defs[reached]))
+    return [(place, child) for place, child in found if isinstance(child, dict)]
+
+
+def _keyword(part: Mapping[str, Any], fault: Fault) -> Steps:
+    """The keyword a fault is about, where the part has it."""
+    about: Mapping[Fault, str] = {
+        "pattern": "pattern",
+        "complex": "pattern",
+        "one_of": "oneOf",
+        "counts": "maxProperties",
+        "overlap": "patternProperties",
+    }
+    keyword = about.get(fault)
+    return (keyword,) if keyword is not None and keyword in part else ()

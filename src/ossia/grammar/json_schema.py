@@ -1,0 +1,252 @@
+"""JSON schemas at the door: what is honoured, by name, and how large it may be.
+
+Reads what a client sent and gives back a schema of honoured keywords only, or refuses it by the
+place at fault. Knows nothing of tokens, nor of the engine that will hold an answer to the schema.
+
+* Honoured: type, enum, const, anyOf, allOf, oneOf of cases that exclude each other, $ref within the
+  schema, $defs, definitions; properties, required, additionalProperties, patternProperties,
+  minProperties (as far as keys are sure to differ), maxProperties; items, prefixItems, minItems,
+  maxItems; minLength, maxLength, pattern, format; minimum, maximum, exclusiveMinimum,
+  exclusiveMaximum, multipleOf.
+* Without effect: title, description, default, examples, $schema, $id at the root, $comment,
+  $anchor, deprecated, readOnly, writeOnly, contentMediaType, contentEncoding, contentSchema,
+  discriminator, nullable (null is not written), strict, uniqueItems false, and names with x-.
+* Refused: all else, such as not, if, uniqueItems, contains, propertyNames, dependentRequired.
+
+Properties are written in the order of the schema, then others that it allows.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ossia.grammar import keyword_values as values
+from ossia.grammar.endings import REF, Part, first_endless
+from ossia.grammar.patterns import respelt
+from ossia.grammar.refusal import place, refusal
+
+MAX_BYTES = 64 << 10
+MAX_DEPTH = 16
+"""Schemas inside schemas."""
+MAX_PARTS = 10_000
+MAX_REFERRED = 200
+"""Places that $ref may point at, in one schema."""
+MAX_PROPERTIES = 1000
+
+_MAX_RAW_DEPTH = 4 * MAX_DEPTH
+_NO_EFFECT = frozenset((
+    "title", "description", "default", "examples", "$schema", "$comment", "$anchor", "deprecated",
+    "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
+    "discriminator", "nullable", "strict", "$defs", "definitions",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSchema:
+    """A schema of honoured keywords alone; what `#/$defs/0` stands for is the whole."""
+
+    text: str
+    """As JSON, its keys in the order they were given."""
+    path: str
+    """Where the schema stands in the request."""
+    origins: tuple[str, ...]
+    """Where each of its definitions stood in the request."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text: schemas with one digest mean the same."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def where(self, steps: Sequence[str | int]) -> str:
+        """The request's path to a part, given the steps from among the definitions."""
+        return place(self.origins[int(steps[0])], steps[1:]) if steps else self.path
+
+
+def checked(schema: object, *, path: str, only_objects: bool = False) -> CheckedSchema:
+    """Reduce a client's schema to what is honoured.
+
+    Args:
+        schema: as parsed from JSON.
+        path: where it stands in the request, such as text.format.schema.
+        only_objects: refuse no schema for it, but take only the objects it allows: a call's
+            arguments.
+
+    Raises:
+        RequestError: too large, too deep, or something cannot be honoured; it names the place.
+    """
+    if not isinstance(schema, dict):
+        raise refusal(f"the schema is {_shown(schema)}; expected a JSON object", path)
+    _check_size(schema, path)
+    if only_objects and "type" not in schema:
+        schema = {**schema, "type": "object"}
+    reading = _Reading(schema, path)
+    defs = reading.read()
+    if (steps := first_endless(defs)) is not None:
+        where = place(reading.origins[int(steps[0])], steps[1:])
+        raise refusal("this part contains itself without end; give it a way out", where)
+    text = json.dumps({"$ref": f"{REF}0", "$defs": defs}, separators=(",", ":"))
+    return CheckedSchema(text, path, tuple(reading.origins))
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.60}"
+
+
+def _check_size(schema: Mapping[str, Any], path: str) -> None:
+    layer: list[object] = [schema]
+    for _ in range(_MAX_RAW_DEPTH):
+        layer = [
+            part
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if layer:
+        raise refusal(f"the schema nests deeper than {MAX_DEPTH} levels; flatten it", path)
+    try:
+        size = len(json.dumps(schema, allow_nan=False, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise refusal("the schema has a lone surrogate, which no UTF-8 can carry", path) from None
+    except (TypeError, ValueError):
+        raise refusal("the schema is not JSON; expected plain, finite values", path) from None
+    if size > MAX_BYTES:
+        raise refusal(f"the schema has {size} bytes, more than {MAX_BYTES}; simplify it", path)
+
+
+class _Reading:
+    """One walk over one schema."""
+
+    def __init__(self, root: dict[str, Any], path: str) -> None:
+        self._root = root
+        self._path = path
+        self._num_parts = 0
+        self._number_of: dict[str, int] = {"#": 0}
+        self._pending: list[tuple[object, str]] = [(root, path)]
+        self.origins: list[str] = []
+        self._readers: Mapping[str, Callable[[Any, str, int], Any]] = {
+            "properties": self._properties,
+            "patternProperties": self._patterned,
+            "additionalProperties": self._inner,
+            "items": self._inner,
+            "prefixItems": self._parts,
+            "anyOf": self._parts,
+            "allOf": self._parts,
+            "oneOf": self._parts,
+            "$ref": self._ref,
+            "pattern": lambda value, where, _: respelt(values.text(value, where), where),
+            **{name: _without_depth(reader) for name, reader in values.READERS.items()},
+        }
+
+    def read(self) -> dict[str, Part]:
+        """All definitions by their numbers; 0 is the whole."""
+        defs: dict[str, Part] = {}
+        for number, (schema, where) in enumerate(self._pending):  # grows while it is read
+            self.origins.append(where)
+            defs[str(number)] = self._part(schema, where, 0)
+        return defs
+
+    def _part(self, schema: object, where: str, depth: int) -> Part:
+        self._num_parts += 1
+        if self._num_parts > MAX_PARTS:
+            raise refusal(f"the schema has more than {MAX_PARTS} parts; simplify it", self._path)
+        if depth > MAX_DEPTH:
+            raise refusal(f"the schema nests deeper than {MAX_DEPTH} levels; flatten it", where)
+        if isinstance(schema, bool):
+            return schema
+        if not isinstance(schema, dict):
+            raise refusal(f"found {_shown(schema)}; expected a schema", where)
+        part: dict[str, Any] = {}
+        for keyword, value in schema.items():
+            self._keyword(part, keyword, value, place(where, [keyword]), depth)
+        values.settle_formats(part, where)
+        _settle_counts(part, where)
+        return part
+
+    def _keyword(
+        self, part: dict[str, Any], keyword: str, value: object, where: str, depth: int
+    ) -> None:
+        if keyword in self._readers:
+            part[keyword] = self._readers[keyword](value, where, depth)
+        elif not _is_idle(keyword, value, at_root=where == place(self._path, [keyword])):
+            raise refusal(
+                f"the keyword {keyword!r:.60} is not supported in a schema that is enforced; "
+                "leave it out and say it in a description",
+                where,
+            )
+
+    def _inner(self, schema: object, where: str, depth: int) -> Part:
+        return self._part(schema, where, depth + 1)
+
+    def _parts(self, schemas: object, where: str, depth: int) -> list[Part]:
+        if not isinstance(schemas, list) or not schemas:
+            raise refusal(f"found {_shown(schemas)}; expected a list of schemas", where)
+        return [self._inner(schema, place(where, [at]), depth) for at, schema in enumerate(schemas)]
+
+    def _properties(self, named: object, where: str, depth: int) -> dict[str, Part]:
+        if not isinstance(named, dict):
+            raise refusal(f"found {_shown(named)}; expected schemas by name", where)
+        if len(named) > MAX_PROPERTIES:
+            raise refusal(f"{len(named)} properties; at most {MAX_PROPERTIES} are taken", where)
+        return {
+            values.writable(name, where): self._inner(schema, place(where, [name]), depth)
+            for name, schema in named.items()
+        }
+
+    def _patterned(self, named: object, where: str, depth: int) -> dict[str, Part]:
+        found = self._properties(named, where, depth)
+        return {respelt(name, place(where, [name])): part for name, part in found.items()}
+
+    def _ref(self, ref: object, where: str, depth: int) -> str:
+        """Give what is referred to a number, and read it later."""
+        ref = values.text(ref, where)
+        if not (ref == "#" or ref.startswith("#/")):
+            raise refusal(f"refers to {_shown(ref)}; only places in the schema can be named", where)
+        if ref not in self._number_of:
+            if len(self._number_of) >= MAX_REFERRED:
+                raise refusal(f"more than {MAX_REFERRED} places are referred to; simplify", where)
+            self._number_of[ref] = len(self._pending)
+            self._pending.append(self._found(ref, where))
+        return f"{REF}{self._number_of[ref]}"
+
+    def _found(self, ref: str, where: str) -> tuple[object, str]:
+        found: object = self._root
+        steps: list[str | int] = []
+        for step in ref.removeprefix("#").split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and name in found:
+                steps.append(name)
+                found = found[name]
+            elif isinstance(found, list) and name.isdecimal() and int(name[:9]) < len(found):
+                steps.append(int(name))
+                found = found[int(name)]
+            else:
+                raise refusal(f"refers to {_shown(ref)}, which is not in the schema", where)
+        return found, place(self._path, steps)
+
+
+def _is_idle(keyword: str, value: object, *, at_root: bool) -> bool:
+    """Whether a keyword may stand there, since it asks for nothing."""
+    if keyword == "$id":
+        return at_root  # elsewhere it would change what references mean
+    if keyword == "uniqueItems":
+        return value is False
+    return keyword in _NO_EFFECT or keyword.startswith("x-")
+
+
+def _without_depth(reader: Callable[[Any, str], Any]) -> Callable[[Any, str, int], Any]:
+    return lambda value, where, _: reader(value, where)
+
+
+def _settle_counts(part: dict[str, Any], where: str) -> None:
+    """Keep minProperties only where the same key written twice cannot cheat it."""
+    least = part.pop("minProperties", 0)
+    if least <= len(part.get("required", ())):
+        return
+    if least > 1 or part.get("properties"):
+        raise refusal(
+            "more properties are asked for than are required by name; list them in required",
+            place(where, ["minProperties"]),
+        )
+    part["minProperties"] = least

@@ -1,0 +1,150 @@
+"""The values that keywords of a JSON schema may have, and their bounds; knows no schema as a whole.
+
+Each reader takes the value and the place it stands at, and gives back what is meant or refuses it.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from ossia.grammar.refusal import place, refusal
+
+MAX_LENGTH = 65_536
+"""Of a string, in characters."""
+MAX_COUNT = 4096
+"""Of items or properties."""
+MAX_NUMBER = 2**53
+"""Up to here every whole number is exact in every client."""
+MAX_MULTIPLE = 10_000
+"""Digits of a step as one whole number: the automaton has as many states."""
+
+_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
+_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+)
+_HINTS = frozenset(("int32", "int64", "float", "double", "byte", "binary", "password"))
+"""Of OpenAPI: they hint at storage."""
+_ESCAPED = frozenset("\b\f\n\r\t")
+
+
+def text(value: object, where: str) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise refusal(f"found {value!r:.60}; expected a string", where)
+    return value
+
+
+def writable(value: str, where: str) -> str:
+    """A string that can be written in an answer."""
+    if any(char < " " and char not in _ESCAPED for char in value) or "\x7f" in value:
+        raise refusal("has a control character that is not written in answers; leave it out", where)
+    return value
+
+
+def _type(value: object, where: str) -> str | list[str]:
+    if isinstance(value, str) and value in _TYPES:
+        return value
+    if not isinstance(value, list) or not value or any(name not in _TYPES for name in value):
+        raise refusal(f"found {value!r:.60}; expected one of {', '.join(_TYPES)}", where)
+    return [name for name in _TYPES if name in value]
+
+
+def _literal(value: object, where: str) -> object:
+    """A value to be written as it is."""
+    match value:
+        case str():
+            return writable(value, where)
+        case int() | float() if not isinstance(value, bool):
+            return number(value, where)
+        case list():
+            return [_literal(item, place(where, [at])) for at, item in enumerate(value)]
+        case dict():
+            return {
+                writable(name, where): _literal(item, place(where, [name]))
+                for name, item in value.items()
+            }
+    return value
+
+
+def _enum(value: object, where: str) -> list[object]:
+    if not isinstance(value, list) or not value:
+        raise refusal(f"found {value!r:.60}; expected a list of values", where)
+    return [_literal(item, place(where, [at])) for at, item in enumerate(value)]
+
+
+def _required(value: object, where: str) -> list[str]:
+    if not isinstance(value, list):
+        raise refusal(f"found {value!r:.60}; expected a list of property names", where)
+    names = [writable(text(name, where), where) for name in value]
+    if len(names) > MAX_COUNT:
+        raise refusal(f"{len(names)} names; at most {MAX_COUNT} are taken", where)
+    return list(dict.fromkeys(names))
+
+
+def number(value: object, where: str) -> int | float:
+    """A number that every reader of JSON understands alike."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refusal(f"found {value!r:.60}; expected a number", where)
+    if not isfinite(value) or abs(value) > MAX_NUMBER:
+        raise refusal("this number is beyond 2^53; nearer numbers are exact everywhere", where)
+    if value == int(value):
+        return int(value)
+    exponent = Decimal(repr(value)).as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -12:
+        raise refusal("this number has more than 12 decimal places; round it", where)
+    return value
+
+
+def _multiple(value: object, where: str) -> int | float:
+    step = number(value, where)
+    digits = Decimal(repr(step)).normalize().as_tuple().digits
+    if step <= 0 or int("".join(map(str, digits))) > MAX_MULTIPLE:
+        raise refusal(
+            f"found {step!r:.40}; expected a step above 0 of digits up to {MAX_MULTIPLE}", where
+        )
+    return step
+
+
+def _count(limit: int) -> Callable[[object, str], int]:
+    def read(value: object, where: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+            raise refusal(f"found {value!r:.60}; expected a whole number", where)
+        if not 0 <= value <= limit:
+            raise refusal(f"found {value!r:.40}; it must be from 0 to {limit}", where)
+        return int(value)
+
+    return read
+
+
+READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "type": _type,
+    "enum": _enum,
+    "const": _literal,
+    "required": _required,
+    "format": text,
+    "minLength": _count(MAX_LENGTH),
+    "maxLength": _count(MAX_LENGTH),
+    "minItems": _count(MAX_COUNT),
+    "maxItems": _count(MAX_COUNT),
+    "minProperties": _count(MAX_COUNT),
+    "maxProperties": _count(MAX_COUNT),
+    "minimum": number,
+    "maximum": number,
+    "exclusiveMinimum": number,
+    "exclusiveMaximum": number,
+    "multipleOf": _multiple,
+}
+
+
+def settle_formats(part: dict[str, Any], where: str) -> None:
+    """Drop hints, refuse formats nobody here can tell."""
+    name = part.get("format")
+    if name is None or name in _FORMATS:
+        return
+    if name not in _HINTS:
+        raise refusal(
+            f"the format {name!r:.40} is unknown; expected one of {', '.join(sorted(_FORMATS))}",
+            place(where, ["format"]),
+        )
+    del part["format"]

@@ -1,0 +1,184 @@
+"""A schema's trial: it is compiled in a process of its own, which is killed if it takes too long.
+
+Knows what a verdict means for a request; the compiling is in judge.py, in that process alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import IO, Self
+
+from ossia.errors import RequestError
+from ossia.grammar.json_schema import CheckedSchema
+from ossia.grammar.refusal import refusal
+
+SECONDS = 2.0
+MEGABYTES = 512
+"""Of address space; a quarter of it is there before the first schema."""
+MAX_VERDICTS = 4096
+
+_START_SECONDS = 30.0
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
+_WORDS: Mapping[str, str] = {
+    "empty": "no value satisfies this part of the schema; loosen or correct it",
+    "one_of": "the cases of oneOf cannot be told apart; use anyOf, or give each its own const",
+    "pattern": "this pattern cannot be enforced; use anchors only at its ends, and no look-around",
+    "counts": "a number of properties can be enforced only where all those named are required",
+    "overlap": "these patternProperties overlap, or cannot be told apart; make them exclusive",
+    "complex": "this part of the schema is too complex to enforce; simplify it",
+    "killed": "the schema takes too long or too much memory to compile; simplify it",
+}
+
+
+def refuse(fault: str, schema: CheckedSchema, steps: Sequence[str | int]) -> RequestError:
+    """The error for a kind of fault in one part of a schema."""
+    return refusal(_WORDS[fault], schema.where(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    fault: str | None
+    steps: tuple[str | int, ...] = ()
+
+
+class _Judge:
+    """A running process and the thread that hears its answers."""
+
+    def __init__(self, seconds: float, megabytes: int) -> None:
+        command = [sys.executable, "-P", "-m", "ossia.grammar.judge", str(seconds), str(megabytes)]
+        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        sources = str(Path(__file__).parents[2])
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (sources, kept.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=kept,
+            text=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._questions: IO[str] = self.process.stdin
+        self._answers: SimpleQueue[str] = SimpleQueue()
+        self._listener = threading.Thread(
+            target=_listen, args=(self.process.stdout, self._answers), daemon=True
+        )
+        self._listener.start()
+
+    def ask(self, text: str, seconds: float) -> _Verdict | None:
+        """Put one schema to it; None if it died or was still at it."""
+        try:
+            print(json.dumps(text), file=self._questions, flush=True)
+            answer = self._answers.get(timeout=seconds)
+        except (BrokenPipeError, Empty):
+            return None
+        if not answer:
+            return None
+        fault, steps = json.loads(answer)
+        return _Verdict(fault, tuple(steps))
+
+    def end(self) -> None:
+        """Kill it and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+        self._listener.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            _shut(pipe)
+
+
+def _listen(answers: IO[str], heard: SimpleQueue[str]) -> None:
+    """Pass each line on; an empty one when there will be no more."""
+    for line in answers:
+        heard.put(line)
+    heard.put("")
+
+
+def _shut(pipe: IO[str]) -> None:
+    """Close a pipe, whether or not the other end is still there for what is unsent."""
+    try:
+        pipe.close()
+    except BrokenPipeError:
+        return
+
+
+class Trial:
+    """Judges schemas, one at a time, from any thread; starts its process when first asked."""
+
+    def __init__(self, *, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
+        """Set the limits of one schema's trial; no process starts yet."""
+        self._seconds = seconds
+        self._megabytes = megabytes
+        self._asking = threading.Lock()
+        self._verdicts: OrderedDict[str, _Verdict] = OrderedDict()
+        self._judges: list[_Judge] = []  # one or none; a list, so that the finalizer sees it
+        self._close = weakref.finalize(self, _end_all, self._judges)
+
+    def judge(self, schema: CheckedSchema) -> None:
+        """Return if the schema can be held; waits for the limit of seconds at most, and its turn.
+
+        Raises:
+            RequestError: it cannot; names the place.
+        """
+        verdict = self._verdict(schema)
+        if verdict.fault is not None:
+            raise refuse(verdict.fault, schema, verdict.steps)
+
+    def _verdict(self, schema: CheckedSchema) -> _Verdict:
+        digest = schema.digest
+        with self._asking:
+            if (known := self._verdicts.get(digest)) is None:
+                known = self._verdicts[digest] = self._ask(schema.text)
+            self._verdicts.move_to_end(digest)
+            if len(self._verdicts) > MAX_VERDICTS:
+                self._verdicts.popitem(last=False)
+            return known
+
+    def _ask(self, text: str) -> _Verdict:
+        if not self._judges:
+            self._judges.append(self._started())
+        if verdict := self._judges[0].ask(text, self._seconds):
+            return verdict
+        _end_all(self._judges)
+        return _Verdict("killed")
+
+    def _started(self) -> _Judge:
+        """A judge that has answered once: what it needs to begin is not the schema's fault."""
+        judge = _Judge(self._seconds, self._megabytes)
+        if judge.ask(json.dumps({"$ref": "#/$defs/0", "$defs": {"0": {}}}), _START_SECONDS):
+            return judge
+        judge.end()
+        raise RuntimeError("the process that tries schemas did not start; is llguidance installed?")
+
+    def close(self) -> None:
+        """End the process; a later trial starts another."""
+        with self._asking:
+            _end_all(self._judges)
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _end_all(judges: list[_Judge]) -> None:
+    while judges:
+        judges.pop().end()

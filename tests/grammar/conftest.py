@@ -1,0 +1,60 @@
+"""A vocabulary of bytes, one process of trials for all tests, and texts written under a grammar."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ossia.grammar.body import Grammars
+from ossia.grammar.trial import Trial
+
+BYTES = [bytes([byte]) for byte in range(256)]
+
+
+@pytest.fixture(scope="session")
+def trial():
+    with Trial() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def grammars(trial):
+    with Grammars(lambda: BYTES, vocab_size=260, trial=trial) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def accepts(grammars):
+    """Whether a text is a whole body under a schema."""
+
+    def is_whole(schema, text):
+        body = grammars.compile(schema).start()
+        for byte in text.encode():
+            if not body.mask()[byte]:
+                return False
+            body.accept(byte)
+        return body.may_end
+
+    return is_whole
+
+
+@pytest.fixture(scope="session")
+def written(grammars):
+    """A random whole body under a schema, or None if it did not end in time."""
+
+    def write(schema, seed, *, max_tokens=2000):
+        rng = np.random.default_rng(seed)
+        body = grammars.compile(schema).start()
+        text = bytearray()
+        closing = list(b'"}]')
+        while len(text) < max_tokens:
+            if body.may_end and (body.must_end or rng.random() < 0.3):
+                return json.loads(text.decode())
+            legal = np.flatnonzero(body.mask())
+            ends = [byte for byte in closing if byte in legal]
+            chosen = int(rng.choice(ends if ends and rng.random() < 0.3 else legal))
+            body.accept(chosen)
+            text.append(chosen)
+        return None
+
+    return write

@@ -1,0 +1,160 @@
+import io
+import json
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from ossia.errors import RequestError
+from ossia.grammar import trial as trial_file
+from ossia.grammar.json_schema import CheckedSchema, checked
+from ossia.grammar.judge import judge, limit_memory
+from ossia.grammar.trial import Trial
+
+GOOD = checked({"type": "object"}, path="text.format.schema")
+
+
+def fault_of(trial, schema):
+    with pytest.raises(RequestError) as caught:
+        trial.judge(checked(schema, path="tools[0].parameters"))
+    assert caught.value.code == "invalid_json_schema"
+    return caught.value.param, str(caught.value)
+
+
+def test_a_good_schema_passes(trial):
+    trial.judge(GOOD)
+
+
+def test_a_fault_is_told_by_its_place_and_never_in_the_engines_words(trial):
+    where, message = fault_of(trial, {"properties": {"a": {"type": "string", "pattern": "x^y"}}})
+    assert where == "tools[0].parameters.properties.a.pattern"
+    assert "x^y" not in message
+    assert "regex" not in message
+
+
+def test_a_verdict_is_remembered_and_told_of_each_place(trial):
+    schema = {"type": "integer", "minimum": 3, "maximum": 2}
+    for path in ("a", "b"):
+        with pytest.raises(RequestError) as caught:
+            trial.judge(checked(schema, path=path))
+        assert caught.value.param == path
+
+
+def test_only_so_many_verdicts_are_kept(monkeypatch):
+    monkeypatch.setattr(trial_file, "MAX_VERDICTS", 2)
+    with Trial() as one:
+        for limit in range(4):
+            one.judge(checked({"type": "string", "maxLength": limit}, path=""))
+        assert len(one._verdicts) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_a_process_that_does_not_answer_is_killed_and_replaced():
+    with Trial(seconds=0.3) as one:
+        one.judge(GOOD)
+        stopped = one._judges[0].process
+        os.kill(stopped.pid, signal.SIGSTOP)
+        where, message = fault_of(one, {"type": "string"})
+        assert stopped.poll() is not None
+        assert (where, "too long" in message) == ("tools[0].parameters", True)
+        one.judge(checked({"type": "integer"}, path=""))
+        assert one._judges[0].process.pid != stopped.pid
+
+
+def test_a_process_that_died_is_replaced():
+    with Trial() as one:
+        one.judge(GOOD)
+        one._judges[0].process.kill()
+        one._judges[0].process.wait()
+        fault_of(one, {"type": "string"})
+        one.judge(checked({"type": "integer"}, path=""))
+
+
+def test_a_process_that_cannot_start_is_said_to_be_our_fault(monkeypatch):
+    monkeypatch.setattr(trial_file.sys, "executable", "/bin/false")
+    with Trial() as one, pytest.raises(RuntimeError, match="did not start"):
+        one.judge(GOOD)
+
+
+def test_a_closed_trial_starts_again_when_asked():
+    one = Trial()
+    one.judge(GOOD)
+    process = one._judges[0].process
+    one.close()
+    assert process.poll() is not None
+    one.judge(checked({"type": "string"}, path=""))
+    one.close()
+
+
+def test_threads_take_turns(trial):
+    passed = []
+
+    def ask(limit):
+        trial.judge(checked({"type": "string", "maxLength": 100 + limit}, path=""))
+        passed.append(limit)
+
+    threads = [threading.Thread(target=ask, args=(limit,)) for limit in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(passed) == list(range(8))
+
+
+def test_the_judge_answers_line_by_line():
+    bad = checked({"type": "integer", "minimum": 3, "maximum": 2}, path="").text
+    answers = io.StringIO()
+    judge([json.dumps(GOOD.text), json.dumps(bad)], answers, seconds=20)
+    assert [json.loads(line) for line in answers.getvalue().splitlines()] == [
+        [None, []],
+        ["empty", ["0"]],
+    ]
+
+
+def test_the_judge_bounds_its_own_memory(monkeypatch):
+    resource = pytest.importorskip("resource")
+    asked = {}
+    monkeypatch.setattr(resource, "setrlimit", lambda what, size: asked.update({what: size}))
+    limit_memory(512)
+    assert asked == {resource.RLIMIT_AS: (512 << 20,) * 2, resource.RLIMIT_CORE: (0, 0)}
+
+
+HOSTILE = [
+    {"type": "string", "pattern": "(a+)+$"},
+    {"type": "string", "pattern": "^(x{1,1000}){1,1000}$"},
+    {"type": "string", "pattern": "^" + "a?" * 2000 + "a" * 2000 + "$"},
+    {"type": "string", "pattern": "(.*a.{20}){3}"},
+    {"anyOf": [{"type": "object", "properties": {f"p{i}": {"const": j} for i in range(100)}}
+               for j in range(20)]},
+    {"allOf": [{"anyOf": [{"type": "string", "pattern": f"a{i}|b{j}"} for i in range(12)]}
+               for j in range(8)]},
+    {"properties": {f"p{i}": {"type": "string"} for i in range(1000)}},
+    {"type": "array", "minItems": 4096, "maxItems": 4096,
+     "items": {"type": "array", "maxItems": 4096, "minItems": 4096}},
+    {"enum": [f"value {i}" for i in range(3000)]},
+    {"allOf": [{"type": "integer", "multipleOf": step} for step in (9973, 9967, 9949, 9941)]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", HOSTILE)
+def test_a_hostile_schema_is_judged_in_time_by_a_process_that_may_die(trial, schema):
+    held = checked(schema, path="text.format.schema")
+    started = time.monotonic()
+    with suppress(RequestError):
+        trial.judge(held)
+    trial.judge(checked({"type": "object", "title": "new"}, path=""))
+    assert time.monotonic() - started < 6  # 2 s of trial, and a new process on a busy machine
+
+
+@pytest.mark.parametrize(("seconds", "megabytes"), [(0.3, 512), (30, 140)])
+def test_a_schema_beyond_time_or_memory_costs_only_its_process(seconds, megabytes):
+    # past the door, where such a step is refused: an automaton of as many states
+    part = {"type": "integer", "multipleOf": 999_983}
+    text = json.dumps({"$ref": "#/$defs/0", "$defs": {"0": part}})
+    with Trial(seconds=seconds, megabytes=megabytes) as one:
+        with pytest.raises(RequestError, match="too long or too much memory"):
+            one.judge(CheckedSchema(text, "s", ("s",)))
+        one.judge(GOOD)
