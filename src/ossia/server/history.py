@@ -1,0 +1,51 @@
+"""A history as a client sends it: harmony messages, and what each may be known by.
+
+It knows no wire format and no memory; both APIs translate what they get into this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ossia.harmony.messages import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One message of a history."""
+
+    message: Message
+    item_id: str | None = None
+    """Of the item that it was in the Responses API."""
+    call_id: str | None = None
+    """Of a call, or of the call that a tool's result answers."""
+    sealed: str | None = None
+    """Reasoning that the client could not read; the message's text may then be empty."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the model asks for a tool."""
+        return self.message.role == "assistant" and self.message.recipient is not None
+
+
+def paired(said: Sequence[Said]) -> list[Said]:
+    """Put each tool's result right behind its call; nothing else moves.
+
+    harmony knows one call at a time, so several calls at once (another model's) are spelt as one
+    call and its result after the other. A result that a user's or developer's message parts from
+    its call stays where it is.
+    """
+    ordered: list[Said] = []
+    place: dict[str, int] = {}
+    """Where in `ordered` a call stands that no user or developer has spoken since."""
+    for one in said:
+        if one.message.role in ("user", "developer"):
+            place = {}
+        at = place.get(one.call_id or "") if one.message.role == "tool" else None
+        if at is None or at + 1 == len(ordered):
+            ordered.append(one)
+        else:
+            ordered.insert(at + 1, one)
+            place = {key: was + (was > at) for key, was in place.items()}
+        if one.is_call and one.call_id:
+            place[one.call_id] = len(ordered) - 1
+    return ordered
