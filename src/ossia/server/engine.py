@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, Protocol
@@ -48,8 +48,11 @@ SILENT_SECONDS = 3.0
 """Without a beat for so long, the engine's process hangs."""
 STUCK_SECONDS = 60.0
 """No step of the largest model takes so long."""
+LEAVE_SECONDS = 5.0
+"""For an engine that was told to end."""
 MAX_RESTARTS, RESTART_WINDOW = 3, 600.0
 READ_BYTES = 1 << 18
+WORKER = (sys.executable, "-m", "ossia.server.worker")
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +173,7 @@ class Supervisor:
         max_waiting: int = 64,
         clock: Callable[[], float] = time.monotonic,
         progress: Callable[[str, float], None] = lambda phase, share: None,
+        command: Sequence[str] = WORKER,
     ) -> None:
         """Nothing runs yet: see `open`.
 
@@ -179,7 +183,9 @@ class Supervisor:
             max_waiting: turns beyond those that the engine runs at once.
             clock: seconds.
             progress: told while the model is opened.
+            command: what the engine's process runs.
         """
+        self._command = command
         self._opening = opening
         self._metrics = metrics
         self._max_waiting = max_waiting
@@ -193,6 +199,7 @@ class Supervisor:
         self._is_up = asyncio.Event()
         self._deaths: deque[float] = deque()
         self._last_beat = self._last_step = clock()
+        self.restarts = 0
         self.state: State = "loading"
         self.phase, self.share = "start", 0.0
         self.refusal: str | None = None
@@ -272,8 +279,18 @@ class Supervisor:
         self.state = "closed"
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-        if self._watching is not None:
-            await self._watching
+        if self._watching is None:
+            return
+        done, _ = await asyncio.wait((self._watching,), timeout=LEAVE_SECONDS)
+        if not done and self._process is not None:
+            self._process.kill()
+        await self._watching
+
+    def end_turns(self, reason: str) -> None:
+        """End every turn that runs or waits with an error."""
+        for turn in list(self._turns.values()):
+            self._forget(turn)
+            turn.fail(EngineDown(reason, code="engine_died"))
 
     def _down(self) -> EngineDown:
         if self.state == "loading":
@@ -307,9 +324,9 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Run one engine after the other, until told to stop or too many have died."""
-        while True:
+        while self.state != "closed":
             await self._run_one()
-            if self.state in ("closed", "failed"):
+            if self.state == "closed":
                 return
             now = self._clock()
             self._deaths.append(now)
@@ -320,11 +337,12 @@ class Supervisor:
                 logger.error("the engine is not started again: %s", self.refusal or "it died")
                 return
             logger.error("the engine died and is started again")
+            self.restarts += 1
             self._metrics.engine_restarted()
 
     async def _run_one(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ossia.server.worker",
+            *self._command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
         )  # fmt: skip
         try:
@@ -338,10 +356,7 @@ class Supervisor:
             if self.state != "closed":
                 self.state = "loading" if self._model is None else "restarting"
             await self._end_process()
-            died = EngineDown("the engine died while it wrote this", code="engine_died")
-            turns, self._turns = list(self._turns.values()), {}
-            for turn in turns:
-                turn.fail(died)
+            self.end_turns("the engine died while it wrote this")
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
@@ -349,7 +364,7 @@ class Supervisor:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 5.0)
+            await asyncio.wait_for(process.wait(), LEAVE_SECONDS)
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -392,7 +407,8 @@ class Supervisor:
             case Ready():
                 self._model, self.notices = frame.model, frame.notices
                 self._last_beat = self._last_step = self._clock()
-                self.state = "ready"
+                if self.state != "closed":
+                    self.state = "ready"
                 self._is_up.set()
             case NotOpened():
                 self.refusal = frame.message

@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ossia import __version__
 from ossia.chat.events import Usage
 from ossia.engine.engine import Load
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-UNMATCHED = "unmatched"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _GAPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
@@ -113,30 +111,3 @@ class Metrics:
         return Histogram(
             f"ossia_{name}", help_text, labels, registry=self.registry, buckets=buckets
         )
-
-
-class Measured:
-    """ASGI: counts and times every answer by its route."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status = self._metrics.clock(), 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            endpoint = getattr(scope.get("route"), "path", UNMATCHED)
-            self._metrics.answered(endpoint, status, self._metrics.clock() - started)

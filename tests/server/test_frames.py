@@ -1,0 +1,101 @@
+import pytest
+
+from ossia.chat.events import (
+    Arguments,
+    Finished,
+    PartBegan,
+    PartEnded,
+    Preamble,
+    Text,
+    Thought,
+    Timing,
+    TokenLogprob,
+    ToolCalled,
+    Usage,
+)
+from ossia.chat.request import AnswerShape, RawRequest, TurnRequest
+from ossia.engine.engine import Load
+from ossia.engine.options import EngineOptions
+from ossia.engine.request import SamplingParams
+from ossia.harmony.messages import Conversation, FunctionTool, Message, ResponseFormat
+from ossia.ops.select import OpsOptions
+from ossia.server.frames import (
+    Accepted,
+    Beat,
+    Cancel,
+    Failed,
+    Forced,
+    Happened,
+    NotOpened,
+    Opening,
+    Progress,
+    Ready,
+    Refused,
+    ServedModel,
+    Start,
+    StartRaw,
+    decode,
+    encode,
+)
+
+MODEL = ServedModel(
+    name="nano", context_length=2048, max_running=8, vocab_size=768, control_ids=(760, 761),
+    num_params=1, num_bytes=2, backend="CpuOps", fingerprint="fp_1",
+)  # fmt: skip
+SPOKEN = Message(role="assistant", channel="final", content="\n“ü”", sampled_ids=(1, 2, 3))
+EVENTS = [
+    PartBegan("call", "call_1", "f"), Thought("a\nb"), Preamble("p"), Arguments('{"a":1}'),
+    Text("é", (TokenLogprob("é", 5, -0.5, (("é", 5, -0.5), ("e", 6, -1e9))),)),
+    ToolCalled("call_1", "f", "{}"), PartEnded(SPOKEN, is_whole=True),
+    Finished("stop", Usage(1, 2, 1, 0), Timing(0.5, 9.0)),
+]  # fmt: skip
+PLAIN = SamplingParams(stop=[], stop_token_ids=[])  # JSON knows lists only
+FRAMES = [
+    Opening(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
+    Cancel(4), Progress("open", 0.5), Ready(MODEL, ("a notice",)), NotOpened("no"), Accepted(1, 7),
+    Refused(1, "no", "tools[0]", "invalid_value"), Failed(3), Forced(2, "loop"),
+    Beat(Load(steps=1, running=2, waiting=3, pages_used=0.5, preempted=0)),
+    StartRaw(2, RawRequest(prompt=(1, 2), params=PLAIN)),
+    StartRaw(2, RawRequest(prompt="text", params=PLAIN)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", [*FRAMES, *(Happened(9, event) for event in EVENTS)], ids=repr)
+def test_a_frame_is_one_line_and_comes_back_equal(frame):
+    line = encode(frame)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert decode(line) == frame
+
+
+def test_a_whole_request_comes_back_with_every_part():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    request = TurnRequest(
+        conversation=Conversation(
+            messages=(Message(role="user", content=("a", "b")), SPOKEN),
+            effort="high",
+            functions=(FunctionTool(name="f", parameters=schema, strict=True),),
+            response_formats=(ResponseFormat(name="r", schema=schema),),
+        ),
+        params=SamplingParams(logit_bias={5: 1.5}, stop=("x",), seed=-3),
+        tool_choice="f",
+        allowed_tools=("f",),
+        answer=AnswerShape(schema=schema),
+        max_analysis_tokens=3,
+        schema_paths={"f": "tools[0].parameters"},
+    )
+    found = decode(encode(Start(1, request)))
+    assert isinstance(found, Start)
+    assert found.request.conversation == request.conversation
+    assert found.request.rules == request.rules
+    assert list(found.request.params.stop) == ["x"]
+    assert (found.request.answer, found.request.schema_paths) == (
+        request.answer,
+        request.schema_paths,
+    )
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'["Unknown",{}]\n', b"\n", b'["Cancel",{}]\n'])
+def test_a_line_that_is_no_frame_is_refused(line):
+    with pytest.raises((ValueError, KeyError)):
+        decode(line)
