@@ -1,5 +1,6 @@
 from contextlib import closing
 
+from ossia.store import database as database_file
 from ossia.store import retention as retention_file
 from ossia.store.database import Database
 from ossia.store.responses import Responses
@@ -77,39 +78,63 @@ def test_loose_tokens_age_and_those_of_a_response_go_with_it(database, clock):
     assert settle(database) == [0, 0, 0]
 
 
-def test_one_transaction_removes_a_bounded_number_of_rows(database, clock):
-    responses = Responses(database)
-    for i in range(50):
-        done(responses.begin(stored(str(i), status="completed", created_at=clock.now)))
-    clock.now += 1001
-    numbers = [50]
-    while numbers[-1]:
-        numbers.append(len(ids(database)))
-    steps = [before - after for before, after in zip(numbers, numbers[1:], strict=False)]
-    assert max(steps) <= 2 * retention_file.MAX_REMOVED  # one after a job, one more if idle
-    assert len(steps) >= 2
+def removed_by_one_transaction(database):
+    """How many responses a pass over the oldest removes, and whether it says there are more."""
+
+    def remove(connection):
+        select = "SELECT count(*) FROM responses"
+        before = connection.execute(select).fetchone()[0]
+        more = retention_file.remove_oldest(connection, database.retention)
+        return before - connection.execute(select).fetchone()[0], more
+
+    return done(database.submit(remove))
 
 
-def test_one_transaction_frees_a_bounded_number_of_bytes(path, clock):
-    megabyte = "x" * 2**20
-    with closing(Database(path, retention=Retention(clock=clock))) as database:
+def without_tidying(path, retention):
+    database = Database(path, retention=retention)
+    database._next_tidy = float("inf")
+    done(database.submit(used_bytes))  # a pass that had begun is over
+    return closing(database)
+
+
+def test_one_transaction_removes_a_bounded_number_of_rows(path, clock, retention, monkeypatch):
+    monkeypatch.setattr(retention_file, "MAX_REMOVED", 16)
+    with without_tidying(path, retention) as database:
         responses = Responses(database)
-        for i in range(12):
-            one = stored(str(i), status="completed", created_at=clock.now, body=megabyte)
+        for i in range(40):
+            done(responses.begin(stored(str(i), status="completed", created_at=clock.now)))
+        clock.now += 1001
+        steps = [removed_by_one_transaction(database) for _ in range(4)]
+    assert steps == [(16, True), (16, True), (8, True), (0, False)]
+
+
+def test_one_transaction_frees_a_bounded_number_of_bytes(path, clock, retention, monkeypatch):
+    monkeypatch.setattr(retention_file, "MAX_FREED_BYTES", 4 * 65536)
+    with without_tidying(path, retention) as database:
+        responses = Responses(database)
+        for i in range(10):
+            clock.now += 1
+            one = stored(str(i), status="completed", created_at=clock.now, body=KILOBYTES_64)
             done(responses.begin(one))
-        clock.now += 31 * 86400
-        removed = []
+        clock.now += 1000  # the last one may stay
+        steps = [removed_by_one_transaction(database) for _ in range(3)]
+    assert steps == [(4, True), (4, True), (1, False)]
 
-        def remove_once(connection):
-            before = connection.execute("SELECT count(*) FROM responses").fetchone()[0]
-            more = retention_file.remove_oldest(connection, database.retention)
-            after = connection.execute("SELECT count(*) FROM responses").fetchone()[0]
-            removed.append((before - after, more))
 
-        done(database.submit(remove_once))
-        [(num_removed, more)] = removed
-        assert num_removed <= retention_file.MAX_FREED_BYTES // 2**20 + 1
-        assert more == (num_removed > 0)
+def test_a_busy_store_does_not_outgrow_its_bound(path, clock):
+    """Rows come as fast as they can, and the oldest go as fast."""
+    bounded = Retention(max_bytes=2**20, clock=clock)
+    sizes = []
+    with closing(Database(path, retention=bounded, max_waiting=10_000)) as database:
+        responses = Responses(database)
+        for i in range(4000):
+            one = stored(str(i), status="completed", created_at=clock.now, body="x" * 5000)
+            responses.begin(one)
+            if i % 50 == 0:
+                sizes.append(database.submit(used_bytes))
+        largest = max(done(size) for size in sizes)
+    one_group = database_file.MAX_GROUP_JOBS * 3 * 4096  # 5,000 bytes lie in two or three pages
+    assert 2**20 < largest <= 2**20 + 2 * one_group
 
 
 def test_the_file_shrinks_when_much_was_removed(path, clock):

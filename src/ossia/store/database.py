@@ -22,7 +22,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 MAX_GROUP_JOBS = 256
-MAX_GROUP_BYTES = 64 * 2**20
+MAX_GROUP_BYTES = 16 * 2**20
 """What one commit may carry."""
 
 logger = logging.getLogger(__name__)

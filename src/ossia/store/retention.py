@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MAX_REMOVED = 16
+MAX_REMOVED = 512
 """Rows that one transaction may remove; an answer's events and tokens go with its row."""
-MAX_FREED_BYTES = 4 * 2**20
-"""After so much one transaction removes no further row."""
+MAX_FREED_BYTES = 32 * 2**20
+"""After so much one transaction removes no further row. Both are more than one commit may bring
+(`database.MAX_GROUP_JOBS`, `MAX_GROUP_BYTES`), so that a busy store does not outgrow its bound."""
 SLACK_PAGES, MAX_RETURNED_PAGES = 1024, 1024
 """Free pages that the file keeps for what comes next, and how many are given back at a time."""
 
@@ -45,15 +46,20 @@ class Retention:
 def remove_oldest(connection: sqlite3.Connection, retention: Retention) -> bool:
     """Remove a little of what must go, within the open transaction; True: there may be more."""
     horizon = retention.horizon()
-    before = used = used_bytes(connection)
-    oldest = connection.execute(_OLDEST, {"most": MAX_REMOVED}).fetchall()
-    for created_at, number, is_response in oldest:
-        must_go = created_at < horizon or used > retention.max_bytes
-        if not must_go or before - used >= MAX_FREED_BYTES:
-            return must_go
+    before = used_bytes(connection)
+
+    def must_go(created_at: float) -> bool:
+        return created_at < horizon or used_bytes(connection) > retention.max_bytes
+
+    if not any(must_go(created_at) for created_at, _, _ in _oldest(connection, 1)):
+        return False
+    for created_at, number, is_response in _oldest(connection, MAX_REMOVED):
+        if not must_go(created_at):
+            return False
+        if before - used_bytes(connection) >= MAX_FREED_BYTES:
+            return True
         connection.execute(_REMOVE[is_response], (number,))
-        used = used_bytes(connection)
-    return bool(oldest)
+    return True
 
 
 def return_pages(connection: sqlite3.Connection) -> bool:
@@ -69,6 +75,10 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the pages in use, as the open transaction sees them."""
     used = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
     return used * _pragma(connection, "page_size")
+
+
+def _oldest(connection: sqlite3.Connection, most: int) -> list[tuple[float, int, int]]:
+    return connection.execute(_OLDEST, {"most": most}).fetchall()
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
