@@ -1,0 +1,260 @@
+"""The events of a turn -> chunks of Chat Completions; and the whole answer as a fold of them.
+
+Pure and synchronous: it knows no clock, no socket and no request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ossia.chat.events import (
+    Arguments,
+    Event,
+    Finished,
+    PartBegan,
+    Preamble,
+    Text,
+    Thought,
+    TurnEnd,
+    Usage,
+)
+from ossia.server.responses.objects import Json, ToolKind, logprob_object
+
+BETWEEN = "\n\n"
+"""Between two messages that share a field: a blank line."""
+
+_ENDS: Mapping[TurnEnd, str] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "cancelled": "length",  # the wire has no word for it; the answer is not whole
+}
+_CALLS: Mapping[ToolKind, str] = {"function": "arguments", "custom": "input"}
+"""What OpenAI calls the body of a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSettings:
+    """What every chunk of one answer says, and what it shows."""
+
+    id: str
+    created: int
+    model: str
+    fingerprint: str
+    num_choices: int = 1
+    includes_usage: bool = False
+    shows_reasoning: bool = True
+    is_json: bool = False
+    """Whether the answer is JSON: then what is said before it goes with the reasoning."""
+    kinds: Mapping[str, ToolKind] = field(default_factory=dict)
+    """Of each tool by its name; a name that is not here is a function's."""
+
+
+class ChatWriter:
+    """Writes the choices of one answer, whose events may come in any order among them."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        self._choices = [_Choice(index, settings) for index in range(settings.num_choices)]
+        self._head: Json = {
+            "id": settings.id,
+            "object": "chat.completion.chunk",
+            "created": settings.created,
+            "model": settings.model,
+            "system_fingerprint": settings.fingerprint,
+        }
+        self._tail: Json = {"usage": None} if settings.includes_usage else {}
+
+    def begin(self) -> list[Json]:
+        """The first chunk of every choice, in order: clients count on it."""
+        return [self._chunk(choice.said({"role": "assistant"})) for choice in self._choices]
+
+    def push(self, index: int, event: Event) -> list[Json]:
+        """One more event of one choice, as no chunk or one."""
+        written = self._choices[index].push(event)
+        return [] if written is None else [self._chunk(written)]
+
+    def end(self) -> list[Json]:
+        """What comes after the last choice has finished: the usage, if it was asked for."""
+        if not self._settings.includes_usage:
+            return []
+        usages = [choice.usage for choice in self._choices]
+        return [{**self._head, "choices": [], "usage": usage_object(usages)}]
+
+    def _chunk(self, choice: Json) -> Json:
+        return {**self._head, "choices": [choice], **self._tail}
+
+
+class _Choice:
+    """Writes one choice."""
+
+    def __init__(self, index: int, settings: ChatSettings) -> None:
+        self._index = index
+        self._settings = settings
+        self._num_calls = 0
+        self._body = "arguments"
+        self._kind: ToolKind = "function"
+        self._begun: set[str] = set()
+        """Fields that have text already."""
+        self._is_new = True
+        """Whether the open message has no text yet."""
+        self.usage = Usage()
+
+    def push(self, event: Event) -> Json | None:
+        """What one event adds."""
+        match event:
+            case Text(text, logprobs):
+                scored = [logprob_object(each) for each in logprobs]
+                return self._spoken("content", text, scored)
+            case Arguments(text):
+                return self._called({self._kind: {self._body: text}}) if text else None
+            case Thought(text):
+                return self._spoken("reasoning", text)
+            case Preamble(text):
+                return self._spoken("reasoning" if self._settings.is_json else "content", text)
+            case PartBegan():
+                return self._began(event)
+            case Finished():
+                self.usage = event.usage
+                return self.said({}, finish_reason=_ENDS[event.reason])
+            case _:  # PartEnded and ToolCalled hold what was said already
+                return None
+
+    def said(
+        self, delta: Json, *, scored: list[Json] | None = None, finish_reason: str | None = None
+    ) -> Json:
+        """One chunk's part about this choice."""
+        logprobs = {"content": scored, "refusal": None} if scored else None
+        return {
+            "index": self._index,
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+
+    def _spoken(self, name: str, text: str, scored: list[Json] | None = None) -> Json | None:
+        if name == "reasoning" and not self._settings.shows_reasoning:
+            return None
+        if not text and not scored:
+            return None
+        if self._is_new and text:
+            self._is_new = False
+            if name in self._begun:
+                text = BETWEEN + text
+            self._begun.add(name)
+        return self.said({name: text}, scored=scored)
+
+    def _began(self, part: PartBegan) -> Json | None:
+        self._is_new = True
+        if part.kind != "call":
+            return None
+        self._kind = self._settings.kinds.get(part.name, "function")
+        self._body = _CALLS[self._kind]
+        self._num_calls += 1
+        inside = {"name": part.name, self._body: ""}
+        return self._called({"id": part.call_id, "type": self._kind, self._kind: inside})
+
+    def _called(self, fields: Json) -> Json:
+        return self.said({"tool_calls": [{"index": self._num_calls - 1, **fields}]})
+
+
+class ChatFold:
+    """Adds chunks up to the answer of one who does not stream."""
+
+    def __init__(self) -> None:
+        self._head: Json = {}
+        self._usage: Json | None = None
+        self._choices: dict[int, _Folded] = {}
+
+    def add(self, chunk: Json) -> None:
+        """One more chunk, in the order they were written."""
+        self._head = self._head or chunk
+        self._usage = chunk.get("usage") or self._usage
+        for choice in chunk["choices"]:
+            self._choices.setdefault(choice["index"], _Folded()).add(choice)
+
+    def answer(self, metadata: Mapping[str, str] | None = None) -> Json:
+        """The chat.completion object; `metadata` is the request's own."""
+        said = {"metadata": dict(metadata)} if metadata else {}
+        return {
+            "id": self._head["id"],
+            "object": "chat.completion",
+            "created": self._head["created"],
+            "model": self._head["model"],
+            "choices": [self._choices[index].choice(index) for index in sorted(self._choices)],
+            "usage": self._usage,
+            "system_fingerprint": self._head["system_fingerprint"],
+            **said,
+        }
+
+
+@dataclass(slots=True)
+class _Folded:
+    """One choice, added up."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    calls: list[Json] = field(default_factory=list)
+    bodies: list[list[str]] = field(default_factory=list)
+    scored: list[Json] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def add(self, choice: Json) -> None:
+        """One more chunk's part."""
+        delta = choice["delta"]
+        for name in ("content", "reasoning"):
+            if name in delta:
+                self.texts.setdefault(name, []).append(delta[name])
+        for call in delta.get("tool_calls", ()):
+            self._add_call(call)
+        if choice["logprobs"] is not None:
+            self.scored.extend(choice["logprobs"]["content"])
+        self.finish_reason = choice["finish_reason"] or self.finish_reason
+
+    def _add_call(self, call: Json) -> None:
+        if "id" in call:
+            self.calls.append(call)
+            self.bodies.append([])
+        else:
+            opened = self.calls[call["index"]]
+            kind = opened["type"]
+            self.bodies[call["index"]].append(call[kind][_CALLS[kind]])
+
+    def choice(self, index: int) -> Json:
+        """The choice of a chat.completion object."""
+        content = None if self.calls else ""
+        message: Json = {"role": "assistant", "content": content, "refusal": None}
+        for name, texts in self.texts.items():
+            message[name] = "".join(texts)
+        if self.calls:
+            pairs = zip(self.calls, self.bodies, strict=True)
+            message["tool_calls"] = [_whole(call, "".join(body)) for call, body in pairs]
+        logprobs = {"content": self.scored, "refusal": None} if self.scored else None
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": logprobs,
+            "finish_reason": self.finish_reason,
+        }
+
+
+def _whole(call: Json, body: str) -> Json:
+    kind = call["type"]
+    return {
+        "id": call["id"],
+        "type": kind,
+        kind: {"name": call[kind]["name"], _CALLS[kind]: body},
+    }
+
+
+def usage_object(usages: list[Usage]) -> Json:
+    """The tokens of an answer: of one prompt, and of all choices."""
+    first = usages[0]
+    written = sum(usage.completion_tokens for usage in usages)
+    return {
+        "prompt_tokens": first.prompt_tokens,
+        "completion_tokens": written,
+        "total_tokens": first.prompt_tokens + written,
+        "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)
+        },
+    }
