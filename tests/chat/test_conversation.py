@@ -1,6 +1,7 @@
 import pytest
 
-from ossia.chat.conversation import to_conversation
+from ossia.chat.conversation import to_conversation, to_shape
+from ossia.chat.request import AnswerShape
 from ossia.errors import RequestError
 from ossia.harmony.messages import FunctionTool, Message
 
@@ -82,3 +83,40 @@ def test_refuses_what_has_no_meaning(messages, found):
 def test_refuses_a_tool_without_a_name():
     with pytest.raises(RequestError, match="a tool needs"):
         made("?", tools=[{"type": "function"}])
+
+
+def test_harmony_messages_pass_as_they_are():
+    thought = Message(role="assistant", channel="analysis", content="hm", sampled_ids=(1, 2))
+    spoken = made([{"role": "system", "content": "s"}, thought])
+    assert (spoken.instructions, spoken.messages) == ("s", (thought,))
+
+
+@pytest.mark.parametrize("told", [None, {"type": "text"}])
+def test_without_a_format_any_text_will_do(told):
+    assert to_shape(told) is None
+    assert made("Hi", response_format=told).response_formats == ()
+
+
+def test_a_json_object_has_a_shape_but_no_words():
+    assert to_shape({"type": "json_object"}) == AnswerShape(schema={"type": "object"})
+    assert made("Hi", response_format={"type": "json_object"}).response_formats == ()
+
+
+def test_a_schema_is_told_and_held():
+    named = {"name": "s", "schema": {"type": "object"}, "description": "d", "strict": False}
+    told = {"type": "json_schema", "json_schema": named}
+    assert to_shape(told) == AnswerShape(schema={"type": "object"}, strict=False)
+    (shape,) = made("Hi", response_format=told).response_formats
+    assert (shape.name, shape.schema, shape.description) == ("s", {"type": "object"}, "d")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"type": "xml"}, {}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {}}],
+)
+def test_a_format_that_is_none_is_refused(told):
+    with pytest.raises(RequestError, match="json_schema"):
+        to_shape(told)
+    if told.get("type") == "json_schema":
+        with pytest.raises(RequestError):
+            made("Hi", response_format=told)

@@ -4,6 +4,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -16,6 +17,7 @@ from ossia.chat.events import Event, Reply, collect
 from ossia.chat.guide import FrameGuide
 from ossia.chat.raw import Completion, RawEvent, RawTurn, complete, meaningful_ids, raw_stops
 from ossia.chat.request import RawRequest, TurnRequest
+from ossia.chat.shapes import held_bodies
 from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, Reading, Turn, read_turn
 from ossia.checkpoint import open_checkpoint
@@ -25,6 +27,7 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import Guide, SamplingParams, Unguided
 from ossia.engine.service import EngineService, Sink, Ticket, TokenStream
 from ossia.errors import ContextOverflow, RequestError
+from ossia.grammar.body import Grammars
 from ossia.harmony.frame import Frame
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
 from ossia.harmony.o200k import MODEL_ROWS
@@ -127,8 +130,11 @@ class LLM:
         )
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
+        self._grammars = Grammars(
+            partial(_token_bytes, self.vocabulary), vocab_size=self.config.vocab_size
+        )
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
-        self._close = weakref.finalize(self, self._service.close)
+        self._close = weakref.finalize(self, _close, self._service, self._grammars)
 
     @property
     def context_length(self) -> int:
@@ -206,6 +212,7 @@ class LLM:
             frame,
             max_analysis=analysis if request.allow_analysis else 0,
             max_tokens=min(request.params.max_tokens or left, left),
+            bodies=held_bodies(request, self._grammars),
         )
         stop, meter = StopFinder(request.params.stop), Meter(time.monotonic, len(prompt))
         turn = Turn(frame, vocabulary, stop, meter)
@@ -229,6 +236,11 @@ class LLM:
         )
         meter = Meter(time.monotonic, len(ids))
         return Opened(ids, params, guide, RawTurn(self.vocabulary, StopFinder(params.stop), meter))
+
+    def warm(self) -> None:
+        """Do now what the first tool call or JSON answer would wait for."""
+        if self.vocabulary is not None:
+            self._grammars.warm()
 
     def submit(self, opened: Opened[AnyEvent], sink: Sink) -> Ticket:
         """Let the engine's thread hand each token to `sink`; for servers of many requests."""
@@ -347,3 +359,17 @@ def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
     if tokenizer is not None:
         return Vocabulary.from_file(tokenizer)
     return Vocabulary.o200k_harmony() if vocab_size == MODEL_ROWS else None
+
+
+def _token_bytes(vocabulary: Vocabulary | None) -> list[bytes | None]:
+    """What each id spells; None for control ids."""
+    assert vocabulary is not None, "without a vocabulary no turn is opened"
+    return [
+        vocabulary.bytes_of(each) if vocabulary.is_text(each) else None
+        for each in range(vocabulary.size)
+    ]
+
+
+def _close(service: EngineService, grammars: Grammars) -> None:
+    service.close()
+    grammars.close()

@@ -85,6 +85,10 @@ class Worker:
         for thread in self._threads:
             thread.start()
 
+    def warm(self) -> None:
+        """Make ready for tools and shapes, beside what already runs."""
+        self._doors.submit(self._llm.warm)
+
     def take(self, frame: object) -> None:
         """Do what a line asks for."""
         match frame:
@@ -169,7 +173,7 @@ class Worker:
             frames.extend(Happened(running.id, event) for event in reading.push(token))
         if reading.ended or token.error is not None:
             guide = running.opened.guide
-            if isinstance(guide, FrameGuide) and getattr(guide,"closed_because",None) is not None:
+            if isinstance(guide, FrameGuide) and guide.closed_because is not None:
                 frames.insert(0, Forced(running.id, guide.closed_because))
             if token.finish_reason is None:  # a stop string leaves tokens behind
                 self._cancel(running.id)
@@ -223,6 +227,7 @@ def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
         send(encode(NotOpened(str(error))))
         return 1
     worker = Worker(llm, send)
+    worker.warm()
     send(encode(Ready(model, llm.notices)))
     for line in lines:
         worker.take(decode(line))

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from ossia import LLM, RequestError, SamplingParams
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": ["Rome", "Oslo"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+HOSTILE = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?<=a)b"}}}
+LONG = SamplingParams(seed=1, max_tokens=400)
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with LLM() as opened:
+        yield opened
+
+
+def tool(parameters, **more):
+    return {"type": "function", "function": {"name": "f", "parameters": parameters, **more}}
+
+
+def schema(shape, **more):
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": shape, **more}}
+
+
+def test_an_answer_is_held_to_its_schema_and_reasoning_is_not(llm):
+    reply = llm.chat("Where?", params=LONG, response_format=schema(SCHEMA))
+    assert json.loads(reply.text)["city"] in ("Rome", "Oslo")
+    assert reply.finish_reason == "stop"
+    assert reply.analysis
+
+
+def test_a_call_is_held_to_the_schema_of_its_function(llm):
+    reply = llm.chat("Where?", params=LONG, tools=[tool(SCHEMA)], tool_choice="required")
+    assert json.loads(reply.tool_calls[0].arguments)["city"] in ("Rome", "Oslo")
+
+
+def test_any_object_will_do_for_a_function_without_a_schema(llm):
+    params = SamplingParams(temperature=0, max_tokens=200, logit_bias={93: 100.0})
+    reply = llm.chat("Go", params=params, tools=[tool(None)], tool_choice="f")
+    for call in reply.tool_calls:
+        assert isinstance(json.loads(call.arguments), dict)
+
+
+def test_a_strict_schema_that_cannot_be_honoured_is_refused_with_its_place(llm):
+    with pytest.raises(RequestError) as refused:
+        llm.chat("Where?", tools=[tool(HOSTILE, strict=True)])
+    assert refused.value.code == "invalid_json_schema"
+    assert refused.value.param == "tools.f.parameters.properties.a.pattern"
+    with pytest.raises(RequestError) as refused:
+        llm.chat("Where?", response_format=schema(HOSTILE))
+    assert refused.value.param == "response_format.json_schema.schema.properties.a.pattern"
+
+
+def test_one_that_is_not_strict_becomes_any_object(llm):
+    reply = llm.chat("Where?", params=LONG, tools=[tool(HOSTILE)], tool_choice="none")
+    assert reply.finish_reason in ("stop", "length")
+
+
+def test_a_function_that_may_not_be_called_is_not_compiled(llm):
+    tools = [tool(HOSTILE, strict=True)]
+    assert llm.chat("Hi", params=LONG, tools=tools, tool_choice="none").finish_reason
