@@ -36,7 +36,7 @@ def test_openais_strict_form_is_kept_as_it_is():
         "properties": {
             "name": {"type": "string", "pattern": "^[a-z]+$"},
             "age": {"type": ["integer", "null"], "minimum": 0, "maximum": 150},
-            "day": {"type": "string", "format": "date-time"},
+            "mail": {"type": "string", "format": "email"},
             "kind": {"enum": ["a", "b", 1, 1.5, None, True, {"x": [1]}]},
             "one": {"const": "x"},
             "size": {"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 0},

@@ -20,9 +20,22 @@ MAX_MULTIPLE = 10_000
 """Digits of a step as one whole number: the automaton has as many states."""
 
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
-_FORMATS = frozenset(
-    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+_FORMATS = frozenset(("duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
+_YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+_FOURTH = "(?:0[48]|[2468][048]|[13579][26])"
+_DAY = (
+    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    f"|(?:[0-9]{{2}}{_FOURTH}|{_FOURTH}00)-02-29)"
 )
+_CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_TIME = rf"{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|[+-]{_CLOCK})"
+_CALENDAR: Mapping[str, str] = {
+    "date": f"^{_DAY}$",
+    "time": f"^{_TIME}$",
+    "date-time": f"^{_DAY}T{_TIME}$",
+}
+"""Formats spelt out here: no 29 February but in leap years, and no leap second."""
 _HINTS = frozenset(("int32", "int64", "float", "double", "byte", "binary", "password"))
 """Of OpenAPI: they hint at storage."""
 _ESCAPED = frozenset("\b\f\n\r\t")
@@ -138,13 +151,16 @@ READERS: Mapping[str, Callable[[Any, str], Any]] = {
 
 
 def settle_formats(part: dict[str, Any], where: str) -> None:
-    """Drop hints, refuse formats nobody here can tell."""
+    """Spell out dates and times, drop hints, refuse formats nobody here can tell."""
     name = part.get("format")
     if name is None or name in _FORMATS:
         return
-    if name not in _HINTS:
+    if name in _CALENDAR:
+        part["allOf"] = [*part.get("allOf", ()), {"pattern": _CALENDAR[name]}]
+    elif name not in _HINTS:
+        known = ", ".join(sorted({*_FORMATS, *_CALENDAR}))
         raise refusal(
-            f"the format {name!r:.40} is unknown; expected one of {', '.join(sorted(_FORMATS))}",
+            f"the format {name!r:.40} is unknown; expected one of {known}",
             place(where, ["format"]),
         )
     del part["format"]

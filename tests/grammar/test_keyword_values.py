@@ -1,0 +1,57 @@
+import json
+from datetime import date, datetime
+
+import pytest
+
+DAYS = [
+    ("2024-02-29", True), ("2023-02-29", False), ("2000-02-29", True), ("1900-02-29", False),
+    ("2023-04-31", False), ("2023-12-31", True), ("2023-13-01", False), ("0000-01-01", False),
+    ("0001-01-01", True), ("2023-1-1", False), ("2023-02-28", True), ("0400-02-29", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("day", "is_real"), DAYS)
+def test_dates_are_days_of_the_calendar(accepts, day, is_real):
+    assert accepts({"type": "string", "format": "date"}, json.dumps(day)) == is_real
+    moment = json.dumps(f"{day}T12:00:00Z")
+    assert accepts({"type": "string", "format": "date-time"}, moment) == is_real
+
+
+@pytest.mark.parametrize(
+    ("time", "is_real"),
+    [("23:59:59Z", True), ("23:59:59.5+02:00", True), ("24:00:00Z", False), ("12:00:60Z", False),
+     ("12:00:00", False), ("12:00Z", False)],
+)  # fmt: skip
+def test_times_have_a_zone(accepts, time, is_real):
+    assert accepts({"type": "string", "format": "time"}, json.dumps(time)) == is_real
+
+
+def test_what_is_written_is_a_date_to_python_too(written):
+    for seed in range(30):
+        assert date.fromisoformat(written({"type": "string", "format": "date"}, seed))
+        moment = {"type": "string", "format": "date-time"}
+        assert datetime.fromisoformat(written(moment, seed))
+
+
+def test_a_format_and_a_pattern_hold_together(accepts):
+    schema = {"type": "string", "format": "date", "pattern": "^2024"}
+    assert accepts(schema, '"2024-02-29"')
+    assert not accepts(schema, '"2023-02-28"')
+
+
+def test_a_format_binds_strings_only(accepts):
+    schema = {"type": ["integer", "string"], "format": "date"}
+    assert accepts(schema, "12")
+    assert not accepts(schema, '"12"')
+
+
+def test_a_map_may_be_asked_to_have_an_entry(accepts):
+    schema = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "integer"}}
+    assert accepts(schema, '{"a":1}')
+    assert not accepts(schema, "{}")
+
+
+def test_as_many_properties_as_are_required_need_no_counting(accepts):
+    schema = {"type": "object", "required": ["a", "b"], "minProperties": 2}
+    assert accepts(schema, '{"a":1,"b":2}')
+    assert not accepts(schema, '{"a":1}')
