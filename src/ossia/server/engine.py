@@ -200,6 +200,7 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._last_beat = self._last_step = clock()
         self.restarts = 0
+        self._is_closing = False
         self.state: State = "loading"
         self.phase, self.share = "start", 0.0
         self.refusal: str | None = None
@@ -276,7 +277,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop the engine; turns that run end as if it had died."""
-        self.state = "closed"
+        self._is_closing, self.state = True, "closed"
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         if self._watching is None:
@@ -324,9 +325,9 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Run one engine after the other, until told to stop or too many have died."""
-        while self.state != "closed":
+        while not self._is_closing:
             await self._run_one()
-            if self.state == "closed":
+            if self._is_closing:
                 return
             now = self._clock()
             self._deaths.append(now)
@@ -353,7 +354,7 @@ class Supervisor:
         except Exception:
             logger.exception("the engine said what no engine says")
         finally:
-            if self.state != "closed":
+            if not self._is_closing:
                 self.state = "loading" if self._model is None else "restarting"
             await self._end_process()
             self.end_turns("the engine died while it wrote this")
@@ -407,7 +408,7 @@ class Supervisor:
             case Ready():
                 self._model, self.notices = frame.model, frame.notices
                 self._last_beat = self._last_step = self._clock()
-                if self.state != "closed":
+                if not self._is_closing:
                     self.state = "ready"
                 self._is_up.set()
             case NotOpened():
