@@ -1,0 +1,284 @@
+"""The input of a request -> a history: every type of item, by its place.
+
+It knows OpenAI's items; it knows no store: what was said before is handed to it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ossia.errors import RequestError
+from ossia.harmony.messages import FUNCTIONS, Channel, Message, Role
+from ossia.server.errors import NotFound
+from ossia.server.fields import MAX_PARTS
+from ossia.server.history import Said
+from ossia.server.tools import joined
+
+Item = Mapping[str, Any]
+
+KNOWN = frozenset(
+    (
+        *("message", "reasoning", "item_reference", "function_call", "function_call_output"),
+        *("custom_tool_call", "custom_tool_call_output"),
+    )
+)
+"""The types that are read."""
+SKIPPED = frozenset(
+    (
+        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("computer_call", "computer_call_output", "tool_search_call", "tool_search_output"),
+        *("local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output"),
+        *("apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_call"),
+        *("mcp_approval_request", "mcp_approval_response", "compaction", "compaction_trigger"),
+        *("additional_tools", "configuration_update", "program", "program_output"),
+    )
+)
+"""The types that have no meaning here yet; the answer's header names them."""
+
+_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+_TEXT_PARTS = ("input_text", "output_text", "text", "reasoning_text")
+_ROLES = ("user", "assistant", "system", "developer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What the input may refer to."""
+
+    recipients: Mapping[str, str] = field(default_factory=dict)
+    """Of calls in earlier responses of the chain, by call id: whom they called."""
+    calls: Mapping[str, Said] = field(default_factory=dict)
+    """Calls written here that the input does not repeat, by call id."""
+    items: Mapping[str, Said] = field(default_factory=dict)
+    """Items written here that the input refers to, by item id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """An input, understood."""
+
+    said: tuple[Said, ...]
+    ignored: tuple[str, ...] = ()
+    """Paths of the items that were skipped."""
+
+
+def lost_calls(items: Sequence[Item]) -> list[str]:
+    """Ids of the calls that outputs answer, but that no item makes."""
+    named = [(item, call_id) for item in items if isinstance(call_id := item.get("call_id"), str)]
+    made = {call_id for item, call_id in named if not _is_output(item)}
+    answered = dict.fromkeys(call_id for item, call_id in named if _is_output(item))
+    return [call_id for call_id in answered if call_id not in made]
+
+
+def references(items: Sequence[Item]) -> list[str]:
+    """Ids of the items that are referred to."""
+    found = (item.get("id") for item in items if _type_of(item) == "item_reference")
+    return list(dict.fromkeys(item_id for item_id in found if isinstance(item_id, str)))
+
+
+def read_items(items: Sequence[Item], before: Before) -> Spoken:
+    """Translate the items of an input.
+
+    Raises:
+        RequestError: an item has no meaning; `param` is the path of the field at fault.
+        NotFound: an item is referred to that is not there.
+    """
+    reader = _Reader(before)
+    ignored = []
+    for at, item in enumerate(items):
+        path = f"input[{at}]"
+        kind = _type_of(item)
+        if isinstance(kind, str) and kind in SKIPPED:
+            ignored.append(path)
+        elif isinstance(kind, str) and kind in KNOWN:
+            reader.read(kind, item, path)
+        else:
+            raise RequestError(
+                f"{path}.type is {kind!r:.40}, which is no type of item; expected one of "
+                f"{', '.join(sorted(KNOWN))}",
+                param=f"{path}.type",
+            )
+    return Spoken(said=tuple(reader.said), ignored=(*ignored, *reader.ignored))
+
+
+class _Reader:
+    """Reads items in order; remembers the calls."""
+
+    def __init__(self, before: Before) -> None:
+        self.said: list[Said] = []
+        self.ignored: list[str] = []
+        self._before = before
+        self._recipients = dict(before.recipients)
+
+    def read(self, kind: str, item: Item, path: str) -> None:
+        """One item of a known type."""
+        self.said.extend(_READERS[kind](self, item, path))
+
+    def message(self, item: Item, path: str) -> Iterator[Said]:
+        """What a user, a developer or the model said."""
+        role = item.get("role")
+        if role not in _ROLES:
+            raise RequestError(
+                f"{path}.role is {role!r:.40}; expected one of {', '.join(_ROLES)}",
+                param=f"{path}.role",
+            )
+        text = _content(item.get("content"), f"{path}.content")
+        if role != "assistant":
+            spoken: Role = "user" if role == "user" else "developer"
+            yield Said(message=Message(role=spoken, content=text))
+        elif text:  # some clients send an empty one beside calls
+            channel: Channel = "commentary" if item.get("phase") == "commentary" else "final"
+            message = Message(role="assistant", channel=channel, content=text)
+            yield Said(message=message, item_id=_identity(item))
+
+    def reasoning(self, item: Item, path: str) -> Iterator[Said]:
+        """What the model thought: sealed, or in words."""
+        sealed, content = item.get("encrypted_content"), item.get("content")
+        text = "" if content is None else _content(content, f"{path}.content")
+        if isinstance(sealed, str) or text or _identity(item):
+            message = Message(role="assistant", channel="analysis", content=text)
+            yield Said(
+                message=message,
+                item_id=_identity(item),
+                sealed=sealed if isinstance(sealed, str) else None,
+            )
+        else:
+            self.ignored.append(path)
+
+    def item_reference(self, item: Item, path: str) -> Iterator[Said]:
+        """An item that was written here before."""
+        item_id = item.get("id")
+        known = self._before.items.get(item_id) if isinstance(item_id, str) else None
+        if known is None:
+            raise NotFound(
+                f"there is no item {item_id!r:.80}; send the item itself",
+                code="item_not_found",
+                param=f"{path}.id",
+            )
+        if known.call_id and known.message.recipient:
+            self._recipients[known.call_id] = known.message.recipient
+        yield known
+
+    def function_call(self, item: Item, path: str) -> Iterator[Said]:
+        """A call that the model made."""
+        yield self._call(item, path, "arguments", "json")
+
+    def custom_tool_call(self, item: Item, path: str) -> Iterator[Said]:
+        """A call of a tool that takes plain text."""
+        yield self._call(item, path, "input", None)
+
+    def output(self, item: Item, path: str) -> Iterator[Said]:
+        """What a call brought forth."""
+        call_id = _required(item, "call_id", path)
+        if call_id not in self._recipients and (call := self._before.calls.get(call_id)):
+            assert call.message.recipient is not None, "a call goes to somebody"
+            self._recipients[call_id] = call.message.recipient
+            yield call
+        if call_id not in self._recipients:
+            raise RequestError(
+                f"{path}.call_id is {call_id!r:.80}, which no earlier item called; send the call "
+                "too, or previous_response_id",
+                param=f"{path}.call_id",
+            )
+        result = Message(
+            role="tool",
+            name=self._recipients[call_id],
+            channel="commentary",
+            content=_content(item.get("output"), f"{path}.output"),
+        )
+        yield Said(message=result, call_id=call_id)
+
+    def _call(self, item: Item, path: str, field: str, content_type: str | None) -> Said:
+        name, call_id = _required(item, "name", path), _required(item, "call_id", path)
+        namespace = item.get("namespace")
+        if isinstance(namespace, str) and namespace:
+            name = joined(namespace, name)
+        text = item.get(field)
+        if not isinstance(text, str):
+            raise RequestError(
+                f"{path}.{field} is no string; send what the tool was called with",
+                param=f"{path}.{field}",
+            )
+        try:
+            message = Message(
+                role="assistant",
+                channel="commentary",
+                recipient=f"{FUNCTIONS}.{name}",
+                content_type=content_type,
+                content=text,
+            )
+        except RequestError:  # a text is never refused: it is the name
+            raise RequestError(
+                f"{path}.name is {name!r:.80}; expected 1 to 64 letters, digits, underscores or "
+                "dashes",
+                param=f"{path}.name",
+            ) from None
+        self._recipients[call_id] = f"{FUNCTIONS}.{name}"
+        return Said(message=message, item_id=_identity(item), call_id=call_id)
+
+
+_READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[Said]]] = MappingProxyType(
+    {
+        "message": _Reader.message,
+        "reasoning": _Reader.reasoning,
+        "item_reference": _Reader.item_reference,
+        "function_call": _Reader.function_call,
+        "function_call_output": _Reader.output,
+        "custom_tool_call": _Reader.custom_tool_call,
+        "custom_tool_call_output": _Reader.output,
+    }
+)
+
+
+def _type_of(item: Item) -> object:
+    """The type; one that was left out shows by the other fields."""
+    kind = item.get("type")
+    if kind is None:
+        return "message" if "role" in item else "item_reference" if "id" in item else None
+    return kind
+
+
+def _is_output(item: Item) -> bool:
+    return item.get("type") in _OUTPUTS
+
+
+def _identity(item: Item) -> str | None:
+    """The item's id; clients may leave it out, or keep one that means nothing here."""
+    item_id = item.get("id")
+    return item_id if isinstance(item_id, str) and item_id else None
+
+
+def _required(item: Item, field: str, path: str) -> str:
+    value = item.get(field)
+    if value is None:
+        raise RequestError(
+            f"{path}.{field} is missing; add it", param=f"{path}.{field}", code="missing_field"
+        )
+    if not isinstance(value, str):
+        raise RequestError(f"{path}.{field} is no string; expected one", param=f"{path}.{field}")
+    return value
+
+
+def _content(content: object, path: str) -> str:
+    """A text, or the joined texts of its parts."""
+    if isinstance(content, str):
+        return content
+    if content is None:
+        raise RequestError(f"{path} is missing; add it", param=path, code="missing_field")
+    if not isinstance(content, list) or len(content) > MAX_PARTS:
+        raise RequestError(
+            f"{path} is neither a text nor a list of at most {MAX_PARTS} parts", param=path
+        )
+    return "".join(_part(part, f"{path}[{at}]") for at, part in enumerate(content))
+
+
+def _part(part: object, path: str) -> str:
+    if not isinstance(part, dict):
+        raise RequestError(f"{path} is no object; expected a part of text", param=path)
+    kind = part.get("type")
+    if kind not in (*_TEXT_PARTS, "refusal"):
+        raise RequestError(
+            f"{path}.type is {kind!r:.40}; this model is text only: send input_text",
+            param=f"{path}.type",
+        )
+    return _required(part, "refusal" if kind == "refusal" else "text", path)

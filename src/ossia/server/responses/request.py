@@ -1,0 +1,149 @@
+"""The body of POST /v1/responses: its fields, their types and bounds.
+
+It knows OpenAI's fields; what they mean to a turn stands in `asked.py`, items in `items.py`.
+"""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from ossia.errors import RequestError
+from ossia.server.fields import (
+    MAX_MESSAGES,
+    Effort,
+    Form,
+    FunctionName,
+    Identifier,
+    JsonObject,
+    Label,
+    MaxTokens,
+    Metadata,
+    ReasoningTokens,
+    Sampled,
+    Text,
+    TopLogprobs,
+    Unused,
+)
+
+MAX_ITEMS = 2 * MAX_MESSAGES
+"""One message of a conversation may be several items: thoughts, a call, its output."""
+
+ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
+Includable = Literal[
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+    "code_interpreter_call.outputs",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+]
+
+
+class TextFormat(Form):
+    """What the answer must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: FunctionName | None = None
+    description: Text | None = None
+    schema_: JsonObject | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class TextConfig(Form):
+    """How the answer is written."""
+
+    format: TextFormat | None = None
+    verbosity: Unused[Literal["low", "medium", "high"]] = None
+
+
+class Reasoning(Form):
+    """How much the model thinks."""
+
+    effort: Effort | None = None
+    max_tokens: ReasoningTokens | None = None
+    summary: Unused[Literal["auto", "concise", "detailed"]] = None
+    generate_summary: Unused[Literal["auto", "concise", "detailed"]] = None
+    context: Unused[Literal["auto", "current_turn", "all_turns"]] = None
+    mode: Unused[Label] = None
+
+
+class StreamOptions(Form):
+    """What a stream tells besides the answer."""
+
+    include_obfuscation: bool | None = None
+
+
+class CreateRequest(Sampled):
+    """The body of POST /v1/responses."""
+
+    input: (
+        Text | Annotated[list[JsonObject], Field(max_length=MAX_ITEMS, fail_fast=True)] | None
+    ) = None
+    model: Identifier | None = None
+    instructions: Text | None = None
+    previous_response_id: Identifier | None = None
+    store: bool | None = None
+    background: bool | None = None
+    stream: bool | None = None
+    include: Annotated[list[Includable], Field(max_length=32, fail_fast=True)] | None = None
+    reasoning: Reasoning | None = None
+    text: TextConfig | None = None
+    tools: list[Any] | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: MaxTokens | None = None
+    top_logprobs: TopLogprobs | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    metadata: Metadata | None = None
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
+    conversation: Any = None
+    prompt: Any = None
+    max_tool_calls: Unused[Annotated[int, Field(ge=0, le=2**31 - 1)]] = None
+    stream_options: Unused[StreamOptions] = None
+    service_tier: Unused[Label] = None
+    prompt_cache_retention: Unused[Label] = None
+    prompt_cache_options: Unused[JsonObject] = None
+    context_management: Unused[list[JsonObject]] = None
+    moderation: Unused[JsonObject] = None
+    access_programs: Unused[JsonObject] = None
+    background_options: Unused[JsonObject] = None
+    image: Unused[JsonObject] = None
+
+    @property
+    def stores(self) -> bool:
+        """Whether the response is kept."""
+        return self.store is not False
+
+    def includes(self, name: str) -> bool:
+        """Whether this was asked for in `include`."""
+        assert name in get_args(Includable), f"{name} cannot be included"
+        return name in (self.include or ())
+
+
+def refuse_what_is_missing(form: CreateRequest) -> None:
+    """Refuse what this server does not have, and what contradicts itself.
+
+    Raises:
+        RequestError: `param` is the field at fault.
+    """
+    for name in ("conversation", "prompt"):
+        if getattr(form, name) is not None:
+            raise RequestError(
+                f"{name} is not kept by this server; send input, or previous_response_id",
+                param=name,
+                code="unsupported_parameter",
+            )
+    if form.background and not form.stores:
+        raise RequestError(
+            "background needs store: there is nowhere to fetch the response from; leave store out",
+            param="background",
+        )
+    has_input = form.input is not None or form.instructions or form.previous_response_id
+    if not has_input:
+        raise RequestError(
+            "input is missing; send a text or a list of items", param="input", code="missing_field"
+        )
