@@ -1,0 +1,1 @@
+"""What the model may do: search, read, compute, change files, ask other programs."""

@@ -1,0 +1,111 @@
+"""What a tool is: a name, what it takes, what may come of it, and one function to call.
+
+Knows no turn and no wire: who may call it, and when, is decided upstairs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Label = Literal["reads_untrusted", "reads_private", "external_effect"]
+"""What a call brings into a conversation, or out of it. All three together need a yes."""
+Approval = Literal["never", "ask", "always"]
+"""Whether a call needs a yes: never; when labels add up or the tool asks for it; each time."""
+Channel = Literal["analysis", "commentary"]
+
+MAX_RESULT_BYTES = 64 << 10
+"""What the model reads of one result; the middle of a longer one is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What is known of a tool before it is called."""
+
+    name: str
+    """As the model addresses it: python, browser.search, functions.f, or server.tool."""
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    """JSON schema of its arguments; None with a body of text, or without arguments."""
+    body: Literal["json", "text"] = "json"
+    """What it is called with: a JSON object, or plain text such as code."""
+    channel: Channel = "commentary"
+    """Where the model was trained to call it; its result goes where the call stood."""
+    labels: frozenset[Label] = frozenset()
+    approval: Approval = "never"
+    seconds: float = 60.0
+    """Time limit of one call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that a call gave."""
+
+    name: str
+    """Cleaned: one name, no path."""
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What came of a call; a failure is a result too, in one line the model can act on."""
+
+    text: str
+    """What the model reads."""
+    is_error: bool = False
+    attachments: tuple[Attachment, ...] = ()
+    origin: str | None = None
+    """Host or file the text came from, if it is not to be trusted."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """For the wire: the action of a search, the outputs of a cell."""
+
+
+class Tool(Protocol):
+    """One tool of one conversation. Its state, if any, is that conversation's."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What is known of it; never changes."""
+        ...
+
+    async def call(self, arguments: str) -> ToolResult:
+        """Do it. Whatever goes wrong with the arguments or the world is a result, not an error.
+
+        Args:
+            arguments: as the model wrote them: JSON text, or plain text.
+        """
+        ...
+
+
+class ToolSession(Protocol):
+    """The tools of one conversation, with their state: pages read, variables set."""
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All of them."""
+        ...
+
+    def needs_approval(self, name: str, arguments: str) -> bool:
+        """Whether this very call must be asked for, beyond what its labels say."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; closing twice does no harm."""
+        ...
+
+
+class Toolkit(Protocol):
+    """What the operator offers; it opens a session for each conversation."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Of all its tools; known without a session."""
+        ...
+
+    async def open(self) -> ToolSession:
+        """Begin a conversation.
+
+        Raises:
+            OssiaError: it cannot be offered now, with the reason.
+        """
+        ...
