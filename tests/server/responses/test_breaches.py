@@ -102,6 +102,14 @@ def test_openais_client_reads_the_unbroken_stream(events):
     assert answered(events).output_text == "Let me look.Here."
 
 
+def test_openais_client_reads_any_character():
+    text = "\0\r\n\n\x85\u2028\u2029\N{MUSICAL SYMBOL G CLEF}data: [DONE]"
+    writer = ResponseWriter(SETTINGS)
+    turn = [*part("final", *text), finished()]
+    told = [*writer.begin(), *(out for event in turn for out in writer.push(event))]
+    assert answered(told).output_text == text
+
+
 def test_a_top_level_error_key_is_an_exception_to_openais_client(events):
     events[where(events, "output_text.delta")]["error"] = {"message": "oh"}
     with pytest.raises(APIError, match="oh"):

@@ -73,6 +73,7 @@ def test_every_stream_keeps_every_rule(stream):
     assert writer.response == events[-1]["response"] == fold(iter(events))
 
 
+@pytest.mark.slow
 @given(streams())
 def test_openai_reads_every_event_strictly_and_accumulates_the_same(stream):
     events, writer = stream
@@ -95,6 +96,7 @@ def test_openai_reads_every_event_strictly_and_accumulates_the_same(stream):
         assert [item.id for item in completed.output] == [item.id for item in response.output]
 
 
+@pytest.mark.slow
 @given(streams())
 def test_only_the_fields_we_know_of_are_new_to_openai(stream):
     extra = {each for event in stream[0] for each in unnamed(typed(event))}
@@ -116,6 +118,7 @@ def test_a_response_says_back_everything_that_was_asked_for(asked):
     assert {*required.split(), *always.split()} <= response.keys()
 
 
+@pytest.mark.slow
 @given(turns(), st.integers(0, 20))
 def test_a_snapshot_is_a_response_and_does_not_change_later(turn, at):
     writer = a_writer()
@@ -363,6 +366,11 @@ def test_what_was_written_is_kept_with_the_id_of_its_item():
     turn = [*part("analysis", "hm"), *part("final", "Hi"), finished()]
     kept = [(each.item_id, each.message) for each in told(turn)[1].written]
     assert kept == [("rs_2", message("analysis", "hm")), ("msg_3", message("final", "Hi"))]
+
+
+def test_the_answer_that_is_not_streamed_is_the_stream_folded():
+    events, writer = told([*part("final", "Hi"), finished()])
+    assert fold(iter(events)) == writer.response
 
 
 def test_only_a_whole_stream_can_be_folded():

@@ -1,0 +1,69 @@
+"""From sampled ids to wire events: whatever the frame lets a model say is told by the rules."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.byte_vocabulary import write_byte_vocabulary
+from ossia.chat.stops import StopFinder
+from ossia.chat.turn import Meter, Turn, read_turn
+from ossia.engine.request import Choice, TokenEvent
+from ossia.harmony.frame import Frame
+from ossia.harmony.frame_rules import FrameRules
+from ossia.server.responses.writer import ResponseWriter
+from tests.server.responses.turns import SETTINGS
+from tests.server.responses.wire_rules import accumulated, check, typed
+
+TOOLS = {"functions.look_up": "json", "functions.apply_patch": "text", "browser.search": "json"}
+VOCAB_SIZE = 320
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory):
+    return write_byte_vocabulary(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
+
+
+def sampled(frame, rng, max_tokens, reason):
+    """Tokens of a model that says anything legal; bodies end soon."""
+    state = frame.start
+    for _ in range(max_tokens):
+        legal = frame.legal(state)
+        in_body = legal.is_body and not (legal.ids and rng.random() < 0.2)
+        token_id = rng.randrange(256) if in_body else rng.choice(legal.ids)
+        state, _ = frame.step(state, token_id)
+        if frame.is_done(state):
+            yield TokenEvent(0, Choice(token_id), finish_reason="stop")
+            return
+        yield TokenEvent(0, Choice(token_id))
+    yield TokenEvent(0, None, finish_reason=reason)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    max_tokens=st.integers(0, 200),
+    reason=st.sampled_from(["length", "cancelled"]),
+    end=st.sampled_from(["finished", "fault", "cancel"]),
+    stop=st.sampled_from([(), ("e",)]),
+)
+def test_whatever_is_sampled_is_told_by_the_rules(vocabulary, seed, max_tokens, reason, end, stop):
+    frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
+    turn = Turn(frame, vocabulary, StopFinder(stop), Meter(lambda: 0.0, num_prompt=7))
+    writer = ResponseWriter(SETTINGS)
+    events = writer.begin()
+    for event in read_turn(sampled(frame, random.Random(seed), max_tokens, reason), turn):
+        if end != "finished" and type(event).__name__ == "Finished":
+            break
+        events += writer.push(event)
+    events += writer.fail("server_error", "it died", 7) if end == "fault" else writer.cancel(7)
+    check(events)
+    accumulated([typed(event) for event in events])
+    told = [each.message.text for each in writer.written]
+    shown = [
+        item["content"][0]["text"]
+        if "content" in item
+        else item.get("arguments", item.get("input"))
+        for item in writer.response["output"]
+    ]
+    assert shown[: len(told)] == told
