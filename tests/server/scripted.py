@@ -139,6 +139,10 @@ class ScriptedEngine:
     requests: list[TurnRequest | RawRequest] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
 
+    def play(self, scripts: Sequence[Sequence[Event | Exception] | Exception]) -> None:
+        """Begin anew with other scripts."""
+        self.scripts, self.requests, self.streams = scripts, [], []
+
     async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
         script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
         self.requests.append(request)

@@ -1,0 +1,144 @@
+"""POST /v1/chat/completions: a request understood, its turns run, their chunks sent or added up."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from secrets import token_hex
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded
+from ossia.server.body import documented, json_response, read_form
+from ossia.server.chat_completions.messages import lost_calls, read_dialogue
+from ossia.server.chat_completions.request import Asked, ChatRequest, understand
+from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
+from ossia.server.errors import as_http, log_failure
+from ossia.server.fields import day, ignored_header
+from ossia.server.history import Said
+from ossia.server.models import named
+from ossia.server.responses.objects import Json
+from ossia.server.services import Services
+from ossia.server.sse import DONE, EventStreamResponse, sse_frame, unless_gone
+from ossia.server.turns import Turns, begin, seeded
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this API."""
+    router = APIRouter(tags=["chat completions"])
+
+    @router.post("/v1/chat/completions", openapi_extra=documented(ChatRequest))
+    async def create(request: Request) -> Response:
+        """Answer a conversation, whole or as a stream of chunks."""
+        form = await read_form(request, ChatRequest)
+        model = named(form.model, services.engine.model)
+        owner: str = request.state.caller.owner
+        asked = await _understood(services, owner, form)
+        chat = _Chat(services, owner, asked, model)
+        headers = ignored_header(asked.ignored)
+        if not asked.streams:
+            return json_response(await unless_gone(request, chat.whole()), headers)
+        turns = await unless_gone(request, chat.begin())
+        frames = chat.frames(turns, request.state.request_id)
+        await anext(frames)  # it is running now: whatever comes, its turns are closed
+        return EventStreamResponse(frames, headers)
+
+    return router
+
+
+async def _understood(services: Services, owner: str, form: ChatRequest) -> Asked:
+    lost = lost_calls(form.messages)
+    known = await services.memory.calls(owner, lost) if lost else {}
+    dialogue = read_dialogue(form.messages, known)
+    messages = await services.memory.restored(owner, dialogue.said)
+    date = day(services.clock())
+    return understand(form, dialogue, messages, model=services.engine.model, date=date)
+
+
+class _Chat:
+    """One answer on its way."""
+
+    def __init__(self, services: Services, owner: str, asked: Asked, model: str) -> None:
+        self._services = services
+        self._owner = owner
+        self._asked = asked
+        self._writer = ChatWriter(
+            ChatSettings(
+                id=f"chatcmpl-{token_hex(16)}",
+                created=int(services.clock()),
+                model=model,
+                fingerprint=services.engine.model.fingerprint,
+                num_choices=asked.num_choices,
+                includes_usage=asked.includes_usage or not asked.streams,
+                shows_reasoning=asked.shows_reasoning and services.options.raw_reasoning,
+                is_json=asked.turn.answer is not None,
+                kinds=asked.offered.kinds,
+            )
+        )
+        self._said = [_Said() for _ in range(asked.num_choices)]
+
+    async def begin(self) -> Turns:
+        """Begin a turn for every choice."""
+        turn = self._asked.turn
+        choices = range(self._asked.num_choices)
+        requests = [replace(turn, params=seeded(turn.params, choice)) for choice in choices]
+        return await begin(self._services.engine, requests)
+
+    async def whole(self) -> Json:
+        """The answer of one who does not stream."""
+        fold = ChatFold()
+        async with await self.begin() as turns, aclosing(self._chunks(turns)) as chunks:
+            async for chunk in chunks:
+                fold.add(chunk)
+        return fold.answer(self._asked.metadata)
+
+    async def frames(self, turns: Turns, request_id: str) -> AsyncGenerator[bytes, None]:
+        """The answer of one who streams; the first frame is empty and tells that it runs."""
+        async with turns:
+            yield b""
+            try:
+                async with aclosing(self._chunks(turns)) as chunks:
+                    async for chunk in chunks:
+                        yield sse_frame(chunk)
+                yield DONE
+            except Exception as error:  # too late for a status: the client is told in the stream
+                found = as_http(error)
+                if found is not error:
+                    log_failure(error, request_id)
+                yield sse_frame(found.object())
+
+    async def _chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
+        for chunk in self._writer.begin():
+            yield chunk
+        async with aclosing(turns.events()) as events:
+            async for choice, event in events:
+                if (said := self._said[choice].hear(event)) is not None:
+                    await self._services.memory.remember(
+                        self._owner, said, durable=self._asked.stores
+                    )
+                for chunk in self._writer.push(choice, event):
+                    yield chunk
+        for chunk in self._writer.end():
+            yield chunk
+
+
+class _Said:
+    """What one choice said, to be known again when the client sends it back."""
+
+    def __init__(self) -> None:
+        self._said: list[Said] = []
+        self._call_id: str | None = None
+
+    def hear(self, event: Event) -> list[Said] | None:
+        """All of it once the turn has finished; None before."""
+        match event:
+            case PartBegan():
+                self._call_id = event.call_id or None
+            case PartEnded():
+                self._said.append(Said(message=event.message, call_id=self._call_id))
+            case Finished():
+                return self._said
+            case _:
+                pass
+        return None
