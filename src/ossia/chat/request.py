@@ -7,7 +7,8 @@ from typing import Any
 from ossia.engine.request import SamplingParams
 from ossia.errors import RequestError
 from ossia.harmony.frame_rules import CHOICES, FrameRules
-from ossia.harmony.messages import FUNCTIONS, Conversation
+from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Namespace
+from ossia.harmony.tool_text import BUILTINS
 
 MAX_ANALYSIS_TOKENS = 1 << 20
 
@@ -28,15 +29,17 @@ class TurnRequest:
     conversation: Conversation
     params: SamplingParams = field(default_factory=SamplingParams)
     tool_choice: str = "auto"
-    """auto, none, required, or the name of one function that must be called."""
+    """auto, none, required, or the name of one tool that must be called."""
     allowed_tools: tuple[str, ...] | None = None
-    """Names of the functions that may be called; None: all that are offered."""
+    """Names of the tools that may be called; None: all that are offered."""
     answer: AnswerShape | None = None
     allow_analysis: bool = True
     max_analysis_tokens: int | None = None
     """Of reasoning; then the answer is made to begin. 0: none."""
     schema_paths: Mapping[str, str] = field(default_factory=dict)
     """Where each function's schema stood in the request, by name; under "" the answer's."""
+    session: str | None = None
+    """Whose pages and variables the built-in tools go on with; None: nobody's."""
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -46,8 +49,8 @@ class TurnRequest:
                 f"max_analysis_tokens is {most}; it must be from 0 to {MAX_ANALYSIS_TOKENS}",
                 param="max_analysis_tokens",
             )
-        offered = {function.name for function in self.conversation.functions}
-        if self.tool_choice not in CHOICES and self.tool_choice not in offered:
+        offered = self.offered
+        if self.tool_choice not in CHOICES and self.full_name(self.tool_choice) not in offered:
             raise RequestError(
                 f"the tool choice is {self.tool_choice!r:.80}, which is not offered; name a tool "
                 f"of the request, or one of {', '.join(CHOICES)}",
@@ -57,27 +60,45 @@ class TurnRequest:
             raise RequestError(
                 "a tool call is required, but no tool is offered; offer one", param="tool_choice"
             )
-        if unknown := set(self.allowed_tools or ()) - offered:
+        if unknown := {self.full_name(name) for name in self.allowed_tools or ()} - offered.keys():
             raise RequestError(
                 f"the allowed tool {min(unknown)!r:.80} is not offered; name tools of the request",
                 param="tool_choice.tools",
             )
 
     @property
+    def offered(self) -> dict[str, FunctionTool]:
+        """Every tool of the prompt by the name it is addressed by."""
+        told = self.conversation
+        builtins = [BUILTINS[name] for name in told.builtins]
+        groups = (Namespace(FUNCTIONS, "", told.functions), *builtins, *told.namespaces)
+        found = {f"{group.name}.{tool.name}": tool for group in groups for tool in group.tools}
+        if "python" in told.builtins:
+            found["python"] = FunctionTool(name="python", body="text")
+        return found
+
+    @property
     def rules(self) -> FrameRules:
         """What the frame allows."""
+        allowed = (
+            None if self.allowed_tools is None else set(map(self.full_name, self.allowed_tools))
+        )
         recipients = {
-            f"{FUNCTIONS}.{function.name}": function.body
-            for function in self.conversation.functions
-            if self.allowed_tools is None or function.name in self.allowed_tools
+            name: tool.body
+            for name, tool in self.offered.items()
+            if allowed is None or name in allowed
         }
         is_named = self.tool_choice not in CHOICES
         return FrameRules(
             recipients=recipients,
-            choice=f"{FUNCTIONS}.{self.tool_choice}" if is_named else self.tool_choice,
+            choice=self.full_name(self.tool_choice) if is_named else self.tool_choice,
             final_kind="text" if self.answer is None else "json",
             allow_analysis=self.allow_analysis,
         )
+
+    def full_name(self, name: str) -> str:
+        """A function's own name with its namespace; other tools are named in full already."""
+        return name if name in self.offered else f"{FUNCTIONS}.{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

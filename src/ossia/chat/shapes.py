@@ -2,7 +2,6 @@
 
 from ossia.chat.request import TurnRequest
 from ossia.grammar.body import BodyGrammar, Grammars
-from ossia.harmony.messages import FUNCTIONS
 
 
 def held_bodies(request: TurnRequest, grammars: Grammars) -> dict[str | None, BodyGrammar]:
@@ -14,16 +13,16 @@ def held_bodies(request: TurnRequest, grammars: Grammars) -> dict[str | None, Bo
     Raises:
         RequestError: a strict schema cannot be honoured; names the place.
     """
-    callable_names, paths = request.rules.callable, request.schema_paths
+    may_be_called, paths = request.rules.callable, request.schema_paths
     held: dict[str | None, BodyGrammar] = {
-        f"{FUNCTIONS}.{function.name}": grammars.compile(
-            function.parameters,
-            path=paths.get(function.name, f"tools.{function.name}.parameters"),
-            strict=function.strict,
+        name: grammars.compile(
+            tool.parameters,
+            path=paths.get(tool.name, f"tools.{tool.name}.parameters"),
+            strict=tool.strict,
             only_objects=True,
         )
-        for function in request.conversation.functions
-        if function.body == "json" and f"{FUNCTIONS}.{function.name}" in callable_names
+        for name, tool in request.offered.items()
+        if tool.body == "json" and name in may_be_called
     }
     if request.answer is not None:
         held[None] = grammars.compile(

@@ -34,6 +34,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CUTOFF = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ROLES = frozenset((*get_args(Role), "system"))
 _NAMESPACES = frozenset(("browser", FUNCTIONS))
+_RESERVED = _NAMESPACES | _ROLES | {"python"}
 
 
 def check_name(name: object, what: str) -> None:
@@ -153,6 +154,15 @@ class FunctionTool:
             normalise(self.parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A group of tools under one name; without tools, the name itself is the tool."""
+
+    name: str
+    description: str
+    tools: tuple[FunctionTool, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
     """A shape the answer should have; the prompt asks for it, the grammar enforces it."""
@@ -179,6 +189,8 @@ class Conversation:
     instructions: str | None = None
     functions: tuple[FunctionTool, ...] = ()
     builtins: tuple[Builtin, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    """Tools of other programs, under their own names."""
     response_formats: tuple[ResponseFormat, ...] = ()
     identity: str = IDENTITY
     knowledge_cutoff: str | None = KNOWLEDGE_CUTOFF
@@ -199,11 +211,17 @@ class Conversation:
         self._check_tools()
 
     def _check_tools(self) -> None:
-        if (count := len(self.functions)) > MAX_TOOLS:
+        others = sum(len(namespace.tools) for namespace in self.namespaces)
+        if (count := len(self.functions) + others) > MAX_TOOLS:
             raise RequestError(f"{count} functions are offered; at most {MAX_TOOLS} are taken")
+        for namespace in self.namespaces:
+            check_name(namespace.name, "the name of a group of tools")
+            if namespace.name in _RESERVED:
+                raise RequestError(f"a group of tools is called {namespace.name}; rename it")
         groups: dict[str, list[str]] = {
             "function": [function.name for function in self.functions],
             "built-in tool": list(self.builtins),
+            "group of tools": [namespace.name for namespace in self.namespaces],
             "response format": [shape.name for shape in self.response_formats],
         }
         for what, names in groups.items():

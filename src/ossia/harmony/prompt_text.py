@@ -1,8 +1,8 @@
 """The words of the system and the developer message; knows no token."""
 
-from ossia.harmony.messages import FUNCTIONS, Conversation, ResponseFormat
+from ossia.harmony.messages import FUNCTIONS, Conversation, Namespace, ResponseFormat
 from ossia.harmony.schema_text import comment_lines, json_text
-from ossia.harmony.tool_text import BUILTINS, Namespace, tools_section
+from ossia.harmony.tool_text import BUILTINS, tools_section
 
 _CHANNELS = (
     "# Valid channels: analysis, commentary, final. Channel must be included for every message."
@@ -29,8 +29,11 @@ def developer_text(conversation: Conversation) -> str:
     sections = []
     if conversation.instructions:
         sections.append(instructions_text(conversation.instructions))
+    groups = [*conversation.namespaces]
     if conversation.functions:
-        sections.append(tools_section([Namespace(FUNCTIONS, "", conversation.functions)]))
+        groups.append(Namespace(FUNCTIONS, "", conversation.functions))
+    if groups:
+        sections.append(tools_section(groups))
     if conversation.response_formats:
         sections.append(_formats_text(conversation.response_formats))
     return "\n\n".join(sections)

@@ -4,19 +4,9 @@ Knows how tools are announced; does not know who calls them or where the section
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from ossia.harmony.messages import FunctionTool
+from ossia.harmony.messages import FunctionTool, Namespace
 from ossia.harmony.schema_text import comment_lines, parameters_text
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """A group of tools under one name; without tools, the name itself is the tool."""
-
-    name: str
-    description: str
-    tools: Sequence[FunctionTool]
 
 
 def tools_section(namespaces: Sequence[Namespace]) -> str:
