@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ossia.errors import RequestError
@@ -207,6 +207,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(KEYWORDS, json_values, max_size=6))
 def test_any_value_is_reduced_or_refused(schema):
     refused_at, found = PATH, None

@@ -57,6 +57,7 @@ def test_a_process_that_does_not_answer_is_killed_and_replaced():
         one.judge(GOOD)
         stopped = one._judges[0].process
         os.kill(stopped.pid, signal.SIGSTOP)
+        os.waitpid(stopped.pid, os.WUNTRACED)
         where, message = fault_of(one, {"type": "string"})
         assert stopped.poll() is not None
         assert (where, "too long" in message) == ("tools[0].parameters", True)
@@ -149,6 +150,7 @@ def test_a_hostile_schema_is_judged_in_time_by_a_process_that_may_die(trial, sch
     assert time.monotonic() - started < 6  # 2 s of trial, and a new process on a busy machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "megabytes"), [(0.3, 512), (30, 140)])
 def test_a_schema_beyond_time_or_memory_costs_only_its_process(seconds, megabytes):
     # past the door, where such a step is refused: an automaton of as many states

@@ -220,9 +220,9 @@ class Grammars:
         )
 
     def _keep(self, digest: str, size: int, grammar: BodyGrammar) -> None:
-        if digest not in self._kept:
-            self._kept[digest] = (size, grammar)
-            self._kept_bytes += size
+        twice, _ = self._kept.pop(digest, (0, grammar))  # compiled by two threads at once
+        self._kept[digest] = (size, grammar)
+        self._kept_bytes += size - twice
         while len(self._kept) > MAX_GRAMMARS or self._kept_bytes > MAX_KEPT_BYTES:
             _, (dropped, _) = self._kept.popitem(last=False)
             self._kept_bytes -= dropped
