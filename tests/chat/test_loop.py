@@ -1,0 +1,235 @@
+import asyncio
+import itertools
+
+import pytest
+
+from ossia.chat.events import (
+    Finished,
+    PartBegan,
+    PartEnded,
+    Text,
+    Timing,
+    ToolCalled,
+    ToolRan,
+    Usage,
+    collect,
+)
+from ossia.chat.loop import DENIED, AgentLoop, LoopLimits, run_turn
+from ossia.chat.request import TurnRequest
+from ossia.engine.request import SamplingParams
+from ossia.harmony.messages import Conversation, FunctionTool, Message
+from ossia.tools.tool import ToolResult, ToolSpec
+
+QUESTION = Message(role="user", content="?")
+TOLD = Conversation(messages=(QUESTION,), builtins=("python",), functions=(FunctionTool(name="f"),))
+
+
+class Echo:
+    """A tool that gives back what it was called with."""
+
+    def __init__(self, name="python", **spec):
+        self.spec = ToolSpec(name=name, body="text", **spec)
+        self.calls = []
+
+    async def call(self, arguments):
+        self.calls.append(arguments)
+        return ToolResult(text=f"got {arguments}")
+
+
+class Session:
+    def __init__(self, *tools, asks=()):
+        self.tools = tools
+        self._asks = asks
+
+    def needs_approval(self, name, arguments):
+        return arguments in self._asks
+
+    async def close(self):
+        pass
+
+
+def called(arguments, name="python"):
+    """A generation that ends with a call."""
+    recipient = name if name == "python" else f"functions.{name}"
+    message = Message(
+        role="assistant", channel="analysis", recipient=recipient, content=arguments,
+        sampled_ids=(1, 2),
+    )  # fmt: skip
+    return [
+        PartBegan("call", "c1", name),
+        ToolCalled("c1", name, arguments),
+        PartEnded(message, is_whole=True),
+        Finished("tool_calls", Usage(10, 5, 1, 4), Timing()),
+    ]
+
+
+def answered(text="done", prompt=20):
+    message = Message(role="assistant", channel="final", content=text, sampled_ids=(3,))
+    return [
+        PartBegan("final"),
+        Text(text),
+        PartEnded(message, is_whole=True),
+        Finished("stop", Usage(prompt, 7, 2, 9), Timing()),
+    ]
+
+
+@pytest.fixture
+def turn():
+    """Run scripted generations; gives the reply and the requests that were written."""
+
+    def run(
+        generations, *tools, asks=(), says=False, gathered=(), limits=None, clock=None, **given
+    ):
+        session = Session(*(tools or (Echo(),)), asks=asks)
+        requests, scripts = [], iter(generations)
+        ticks = itertools.count()
+        loop = AgentLoop(
+            TurnRequest(conversation=TOLD, **given),
+            session,
+            context_length=100_000,
+            clock=clock or (lambda: next(ticks)),
+            limits=limits or LoopLimits(),
+            gathered=set(gathered),
+        )
+
+        async def write(request):
+            requests.append(request)
+            for event in next(scripts):
+                yield event
+
+        async def approve(pending):
+            return says
+
+        async def whole():
+            return [event async for event in run_turn(loop, session, write, approve)]
+
+        events = asyncio.run(whole())
+        assert sum(isinstance(event, Finished) for event in events) == 1
+        return collect(events), requests, events
+
+    return run
+
+
+def test_an_answer_ends_the_turn(turn):
+    reply, requests, _ = turn([answered()])
+    assert (reply.text, len(requests)) == ("done", 1)
+
+
+def test_a_result_goes_back_on_the_channel_of_its_call(turn):
+    reply, (first, second), _ = turn([called("1+1"), answered()])
+    assert reply.text == "done"
+    question, call, result = second.conversation.messages
+    assert (question, call.sampled_ids) == (QUESTION, (1, 2))
+    assert result == Message(role="tool", name="python", channel="analysis", content="got 1+1")
+    assert first.conversation.messages == (QUESTION,)
+    assert [run.result.text for run in reply.tool_runs] == ["got 1+1"]
+    assert reply.tool_calls == []
+    assert [message.role for message in reply.messages] == ["assistant", "tool", "assistant"]
+
+
+def test_results_count_once_as_input(turn):
+    reply, _, _ = turn([called("1+1"), answered(prompt=20)])
+    # 10 of the prompt and 5 of the result: 20 less the 5 that were written before
+    assert reply.usage == Usage(15, 12, 3, 4)
+
+
+def test_a_function_of_the_caller_ends_the_turn(turn):
+    reply, requests, _ = turn([called("{}", "f")])
+    assert (reply.finish_reason, len(requests)) == ("tool_calls", 1)
+    assert [call.name for call in reply.tool_calls] == ["f"]
+
+
+def test_after_so_many_calls_the_model_must_answer(turn):
+    reply, requests, events = turn(
+        [called("1"), called("2"), answered()], limits=LoopLimits(calls=2)
+    )
+    assert [request.tool_choice for request in requests] == ["auto", "auto", "none"]
+    assert events[-1].spent == "calls"
+
+
+def test_after_so_long_the_model_must_answer(turn):
+    times = iter([0.0, 1.0, 2.0, 700.0])
+    _, requests, events = turn([called("1"), answered()], clock=lambda: next(times))
+    assert [request.tool_choice for request in requests] == ["auto", "none"]
+    assert events[-1].spent == "time"
+
+
+def test_the_length_limit_is_one_for_the_whole_turn(turn):
+    params = SamplingParams(max_tokens=9, seed=4)
+    _, requests, _ = turn([called("1"), answered()], params=params)
+    assert [request.params.max_tokens for request in requests] == [9, 4]
+    assert [request.params.seed for request in requests] == [4, 5]
+
+
+def test_a_turn_without_tokens_left_ends_before_its_tool_runs(turn):
+    tool = Echo()
+    reply, _, _ = turn([called("1")], tool, params=SamplingParams(max_tokens=5))
+    assert (reply.finish_reason, tool.calls) == ("length", [])
+
+
+def test_a_demanded_call_is_demanded_once_and_a_forbidden_one_stays_forbidden(turn):
+    _, requests, _ = turn([called("1"), answered()], tool_choice="required")
+    assert [request.tool_choice for request in requests] == ["required", "auto"]
+    _, requests, _ = turn([called("1"), answered()], tool_choice="none")
+    assert [request.tool_choice for request in requests] == ["none", "none"]
+
+
+def test_what_must_be_asked_for_is_refused_without_a_yes(turn):
+    tool = Echo()
+    reply, requests, _ = turn([called("rm"), answered()], tool, asks=("rm",))
+    assert tool.calls == []
+    assert requests[1].conversation.messages[-1].content == DENIED
+    assert reply.tool_runs[0].result.is_error
+
+
+def test_with_a_yes_it_runs(turn):
+    tool = Echo(approval="always")
+    turn([called("rm"), answered()], tool, says=True)
+    assert tool.calls == ["rm"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "gathered", "asks"),
+    [
+        (("external_effect",), ("reads_private", "reads_untrusted"), True),
+        (("reads_private",), ("external_effect", "reads_untrusted"), True),
+        (("reads_untrusted",), ("reads_private", "external_effect", "reads_untrusted"), False),
+        (("external_effect",), ("reads_private", "external_effect", "reads_untrusted"), True),
+        (("external_effect",), ("reads_untrusted",), False),
+        ((), ("reads_private", "reads_untrusted"), False),
+    ],
+)
+def test_private_data_untrusted_text_and_a_way_out_meet_only_with_a_yes(
+    turn, labels, gathered, asks
+):
+    tool = Echo(labels=frozenset(labels))
+    turn([called("x"), answered()], tool, gathered=gathered)
+    assert tool.calls == ([] if asks else ["x"])
+
+
+def test_a_call_that_was_refused_brings_nothing_into_the_conversation(turn):
+    tool = Echo(labels=frozenset(("reads_untrusted",)), approval="always")
+    other = Echo("functions.g", labels=frozenset(("external_effect",)))
+    turn([called("x"), called("y"), answered()], tool, other, gathered=("reads_private",))
+    assert tool.calls == []
+
+
+def test_the_middle_of_a_long_result_is_left_out(turn):
+    class Long(Echo):
+        async def call(self, arguments):
+            return ToolResult(text="a" * 100_000 + "é" * 100_000)
+
+    _, requests, _ = turn([called("1"), answered()], Long())
+    text = requests[1].conversation.messages[-1].content
+    assert len(text.encode()) <= (64 << 10) + 100
+    assert text.startswith("aaa")
+    assert text.endswith("ééé")
+    assert "bytes left out]" in text
+
+
+def test_what_ran_is_an_event_between_the_generations(turn):
+    *_, events = turn([called("1"), answered()])
+    kinds = [type(event) for event in events]
+    assert kinds == [
+        PartBegan, ToolCalled, PartEnded, ToolRan, PartBegan, Text, PartEnded, Finished,
+    ]  # fmt: skip
