@@ -111,6 +111,13 @@ class Sampled(Form):
     stop: Stop | None = None
 
 
+class StreamOptions(Form):
+    """What a stream tells besides the answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Unused[bool] = None
+
+
 def sampling(
     form: Sampled, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
 ) -> SamplingParams:

@@ -24,6 +24,7 @@ from ossia.server.fields import (
     Metadata,
     ReasoningTokens,
     Sampled,
+    StreamOptions,
     Text,
     TopLogprobs,
     Unused,
@@ -59,13 +60,6 @@ class Reasoning(Form):
     effort: Effort | None = None
     exclude: bool | None = None
     max_tokens: ReasoningTokens | None = None
-
-
-class StreamOptions(Form):
-    """What a stream tells besides the answer."""
-
-    include_usage: bool | None = None
-    include_obfuscation: Unused[bool] = None
 
 
 class ChatRequest(Sampled):

@@ -14,13 +14,13 @@ from ossia.server.body import documented, json_response, read_form
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
-from ossia.server.errors import as_http, log_failure
+from ossia.server.chunks import framed
 from ossia.server.fields import day, ignored_header
 from ossia.server.history import Said
 from ossia.server.models import named
 from ossia.server.responses.objects import Json
 from ossia.server.services import Services
-from ossia.server.sse import DONE, EventStreamResponse, sse_frame, unless_gone
+from ossia.server.sse import EventStreamResponse, unless_gone
 from ossia.server.turns import Turns, begin, seeded
 
 
@@ -40,8 +40,8 @@ def routes(services: Services) -> APIRouter:
         if not asked.streams:
             return json_response(await unless_gone(request, chat.whole()), headers)
         turns = await unless_gone(request, chat.begin())
-        frames = chat.frames(turns, request.state.request_id)
-        await anext(frames)  # it is running now: whatever comes, its turns are closed
+        frames = framed(turns, chat.chunks(turns), request.state.request_id)
+        await anext(frames)
         return EventStreamResponse(frames, headers)
 
     return router
@@ -88,27 +88,13 @@ class _Chat:
     async def whole(self) -> Json:
         """The answer of one who does not stream."""
         fold = ChatFold()
-        async with await self.begin() as turns, aclosing(self._chunks(turns)) as chunks:
+        async with await self.begin() as turns, aclosing(self.chunks(turns)) as chunks:
             async for chunk in chunks:
                 fold.add(chunk)
         return fold.answer(self._asked.metadata)
 
-    async def frames(self, turns: Turns, request_id: str) -> AsyncGenerator[bytes, None]:
-        """The answer of one who streams; the first frame is empty and tells that it runs."""
-        async with turns:
-            yield b""
-            try:
-                async with aclosing(self._chunks(turns)) as chunks:
-                    async for chunk in chunks:
-                        yield sse_frame(chunk)
-                yield DONE
-            except Exception as error:  # too late for a status: the client is told in the stream
-                found = as_http(error)
-                if found is not error:
-                    log_failure(error, request_id)
-                yield sse_frame(found.object())
-
-    async def _chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
+    async def chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
+        """Every chunk of the answer; what a choice said is remembered before its last one."""
         for chunk in self._writer.begin():
             yield chunk
         async with aclosing(turns.events()) as events:

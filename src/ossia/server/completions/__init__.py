@@ -1,0 +1,5 @@
+"""The old Completions API."""
+
+from ossia.server.completions.routes import routes
+
+__all__ = ["routes"]

@@ -1,0 +1,84 @@
+"""POST /v1/completions: raw text or ids go on, without messages, roles or tools."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from secrets import token_hex
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ossia.server.body import documented, json_response, read_form
+from ossia.server.chunks import framed
+from ossia.server.completions.request import Asked, CompletionRequest, understand
+from ossia.server.completions.writer import CompletionFold, CompletionWriter
+from ossia.server.fields import ignored_header
+from ossia.server.models import named
+from ossia.server.responses.objects import Json
+from ossia.server.services import Services
+from ossia.server.sse import EventStreamResponse, unless_gone
+from ossia.server.turns import Turns, begin
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of this API."""
+    router = APIRouter(tags=["completions"])
+
+    @router.post("/v1/completions", openapi_extra=documented(CompletionRequest))
+    async def create(request: Request) -> Response:
+        """Go on from a text, whole or as a stream of chunks."""
+        form = await read_form(request, CompletionRequest)
+        model = services.engine.model
+        name = named(form.model, model)
+        allow = services.options.allow_control_ids
+        asked = understand(form, model, allow_control_ids=allow)
+        completion = _Completion(
+            services,
+            asked,
+            {
+                "id": f"cmpl-{token_hex(16)}",
+                "object": "text_completion",
+                "created": int(services.clock()),
+                "model": name,
+                "system_fingerprint": model.fingerprint,
+            },
+        )
+        headers = ignored_header(asked.ignored)
+        if not asked.streams:
+            return json_response(await unless_gone(request, completion.whole()), headers)
+        turns = await unless_gone(request, begin(services.engine, asked.requests()))
+        frames = framed(turns, completion.chunks(turns), request.state.request_id)
+        await anext(frames)
+        return EventStreamResponse(frames, headers)
+
+    return router
+
+
+class _Completion:
+    """One answer on its way."""
+
+    def __init__(self, services: Services, asked: Asked, head: Json) -> None:
+        self._services = services
+        self._asked = asked
+        self._head = head
+        self._writer = CompletionWriter(head, asked)
+
+    async def whole(self) -> Json:
+        """The answer of one who does not stream."""
+        fold = CompletionFold(self._asked)
+        turns = await begin(self._services.engine, self._asked.requests())
+        async with turns, aclosing(self.chunks(turns)) as chunks:
+            async for chunk in chunks:
+                fold.add(chunk)
+        return fold.answer(self._head)
+
+    async def chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
+        """Every chunk of the answer."""
+        for chunk in self._writer.begin():
+            yield chunk
+        async with aclosing(turns.events()) as events:
+            async for number, event in events:
+                for chunk in self._writer.push(number, event):
+                    yield chunk
+        for chunk in self._writer.end():
+            yield chunk

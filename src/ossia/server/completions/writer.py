@@ -1,0 +1,145 @@
+"""The events of raw turns -> chunks of text_completion; and the whole answer as a fold of them.
+
+Pure and synchronous: it knows no clock, no socket and no field of a request.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ossia.chat.events import Event, Finished, Text, TokenLogprob, Usage
+from ossia.server.completions.request import Asked
+from ossia.server.responses.objects import LEAST_LOGPROB, Json
+
+
+class CompletionWriter:
+    """Events of raw turns -> chunks; as pure as the chat's writer."""
+
+    def __init__(self, head: Json, asked: Asked) -> None:
+        self._head = head
+        self._asked = asked
+        self._tail: Json = {"usage": None} if asked.streams and asked.includes_usage else {}
+        self._lengths = [0] * (len(asked.prompts) * asked.num_candidates)
+        self._usages: dict[int, Usage] = {}
+
+    def begin(self) -> list[Json]:
+        """The prompts, where they are to be echoed."""
+        if not self._asked.echoes:
+            return []
+        texts = [self._prompt(number) for number in range(len(self._lengths))]
+        return [self._chunk(number, text) for number, text in enumerate(texts)]
+
+    def push(self, number: int, event: Event) -> list[Json]:
+        """One more event of one turn, as no chunk or one."""
+        match event:
+            case Text(text, scored):
+                at = self._lengths[number]
+                return [self._chunk(number, text, logprobs=self._scored(scored, at))]
+            case Finished(reason, usage):
+                self._usages[number] = usage
+                return [self._chunk(number, "", finish_reason=reason)]
+            case _:
+                raise AssertionError("a raw turn has no parts")
+
+    def end(self) -> list[Json]:
+        """The usage, if it was asked for: of every prompt once, and of all that was written."""
+        if not self._asked.includes_usage:
+            return []
+        first = [self._usages[n] for n in range(0, len(self._lengths), self._asked.num_candidates)]
+        prompt = sum(usage.prompt_tokens for usage in first)
+        written = sum(usage.completion_tokens for usage in self._usages.values())
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": written,
+            "total_tokens": prompt + written,
+            "prompt_tokens_details": {"cached_tokens": sum(each.cached_tokens for each in first)},
+        }
+        return [{**self._head, "choices": [], "usage": usage}]
+
+    def _prompt(self, number: int) -> str:
+        prompt = self._asked.prompts[number // self._asked.num_candidates]
+        assert isinstance(prompt, str), "ids are not echoed"
+        return prompt
+
+    def _scored(self, scored: Sequence[TokenLogprob], at: int) -> Json | None:
+        """OpenAI's old form: one list a column."""
+        if not scored:
+            return None
+        offsets = []
+        for each in scored:
+            offsets.append(at)
+            at += len(each.token)
+        return {
+            "tokens": [each.token for each in scored],
+            "token_logprobs": [max(each.logprob, LEAST_LOGPROB) for each in scored],
+            "top_logprobs": [
+                {token: max(logprob, LEAST_LOGPROB) for token, _, logprob in reversed(each.top)}
+                for each in scored
+            ],
+            "text_offset": offsets,
+        }
+
+    def _chunk(
+        self,
+        number: int,
+        text: str,
+        *,
+        logprobs: Json | None = None,
+        finish_reason: str | None = None,
+    ) -> Json:
+        self._lengths[number] += len(text)
+        choice = {
+            "index": number,
+            "text": text,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        return {**self._head, "choices": [choice], **self._tail}
+
+
+@dataclass(slots=True)
+class CompletionFold:
+    """Adds chunks up to the answer of one who does not stream."""
+
+    asked: Asked
+    _texts: dict[int, list[str]] = field(default_factory=dict)
+    _columns: dict[int, dict[str, list[Any]]] = field(default_factory=dict)
+    _ends: dict[int, str] = field(default_factory=dict)
+    _usage: Json = field(default_factory=dict)
+
+    def add(self, chunk: Json) -> None:
+        """One more chunk, in the order they were written."""
+        self._usage = chunk.get("usage") or self._usage
+        for choice in chunk["choices"]:
+            number = choice["index"]
+            self._texts.setdefault(number, []).append(choice["text"])
+            columns = self._columns.setdefault(number, {})
+            for name, column in (choice["logprobs"] or {}).items():
+                columns.setdefault(name, []).extend(column)
+            if choice["finish_reason"]:
+                self._ends[number] = choice["finish_reason"]
+
+    def answer(self, head: Mapping[str, Any]) -> Json:
+        """The text_completion object, with the best candidates of each prompt."""
+        asked = self.asked
+        chosen: list[int] = []
+        for first in range(0, len(self._ends), asked.num_candidates):
+            rivals = sorted(range(first, first + asked.num_candidates), key=self._badness)
+            chosen += sorted(rivals[: asked.num_choices])
+        choices = [self._choice(index, number) for index, number in enumerate(chosen)]
+        return {**head, "choices": choices, "usage": self._usage}
+
+    def _badness(self, number: int) -> float:
+        """How unlikely its tokens were, on average; without tokens, worse than any."""
+        scores = self._columns[number].get("token_logprobs")
+        return -math.fsum(scores) / len(scores) if scores else math.inf
+
+    def _choice(self, index: int, number: int) -> Json:
+        columns = self._columns[number] if self.asked.shows_logprobs else {}
+        return {
+            "index": index,
+            "text": "".join(self._texts[number]),
+            "logprobs": columns or None,
+            "finish_reason": self._ends[number],
+        }
