@@ -139,6 +139,12 @@ def test_a_function_of_the_caller_ends_the_turn(turn):
     assert [call.name for call in reply.tool_calls] == ["f"]
 
 
+def test_a_function_of_ours_is_run(turn):
+    tool = Echo("functions.g")
+    reply, requests, _ = turn([called("{}", "g"), answered()], tool)
+    assert (tool.calls, len(requests), reply.tool_runs[0].name) == (["{}"], 2, "g")
+
+
 def test_after_so_many_calls_the_model_must_answer(turn):
     reply, requests, events = turn(
         [called("1"), called("2"), answered()], limits=LoopLimits(calls=2)

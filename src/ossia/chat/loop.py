@@ -18,7 +18,7 @@ from ossia.chat.events import (
     result_message,
 )
 from ossia.chat.request import TurnRequest
-from ossia.harmony.messages import Message
+from ossia.harmony.messages import FUNCTIONS, Message
 from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec
 
 ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
@@ -72,7 +72,9 @@ class AgentLoop:
         self.request: TurnRequest | None = request
         self.pending: PendingCall | None = None
         self._session = session
-        self._specs = {tool.spec.name: tool.spec for tool in session.tools}
+        self._specs = {
+            tool.spec.name.removeprefix(f"{FUNCTIONS}."): tool.spec for tool in session.tools
+        }
         self._context_length = context_length
         self._clock = clock
         self._limits = limits
@@ -161,7 +163,7 @@ class AgentLoop:
     def _must_ask(self, call: ToolCalled, spec: ToolSpec) -> bool:
         if spec.approval == "always":
             return True
-        if self._session.needs_approval(call.name, call.arguments):
+        if self._session.needs_approval(spec.name, call.arguments):
             return True
         if self._gathered | spec.labels != ALL_LABELS:
             return False
@@ -216,7 +218,7 @@ async def run_turn(
             if pending.must_ask and not await approve(pending):
                 passed_on = loop.refuse()
             else:
-                call = pending.call
-                passed_on = loop.put(await tools[call.name].call(call.arguments))
+                tool = tools[pending.spec.name]
+                passed_on = loop.put(await tool.call(pending.call.arguments))
             for passed in passed_on:
                 yield passed

@@ -5,7 +5,7 @@ Knows no turn and no wire: who may call it, and when, is decided upstairs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Label = Literal["reads_untrusted", "reads_private", "external_effect"]
 """What a call brings into a conversation, or out of it. All three together need a yes."""
@@ -60,6 +60,7 @@ class ToolResult:
     """For the wire: the action of a search, the outputs of a cell."""
 
 
+@runtime_checkable
 class Tool(Protocol):
     """One tool of one conversation. Its state, if any, is that conversation's."""
 
@@ -94,6 +95,7 @@ class ToolSession(Protocol):
         ...
 
 
+@runtime_checkable
 class Toolkit(Protocol):
     """What the operator offers; it opens a session for each conversation."""
 
