@@ -18,6 +18,7 @@ HEARTBEAT = b": still here\n\n"
 DONE = b"data: [DONE]\n\n"
 
 Result = TypeVar("Result")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class ClientGone(Exception):
@@ -26,7 +27,7 @@ class ClientGone(Exception):
 
 def sse_frame(content: Mapping[str, Any], event: str | None = None) -> bytes:
     """One event as it goes over the wire."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(content)
     head = f"event: {event}\n" if event else ""
     return f"{head}data: {text}\n\n".encode()
 
