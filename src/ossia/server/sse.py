@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from ossia.server.errors import INVALID, HttpError
+
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b": still here\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -21,8 +23,11 @@ Result = TypeVar("Result")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-class ClientGone(Exception):
-    """Nobody waits for this answer any more."""
+class ClientGone(HttpError):
+    """Nobody waits for this answer any more: the status is for the log alone."""
+
+    def __init__(self) -> None:
+        super().__init__(499, INVALID, "client_closed", "the client closed the connection")
 
 
 def sse_frame(content: Mapping[str, Any], event: str | None = None) -> bytes:
