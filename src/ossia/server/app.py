@@ -1,0 +1,143 @@
+"""Puts the server together: every room of routes, and what starts and stops with them.
+
+The guard stands outside: see `guard`. Knows no route by name.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from ossia import __version__
+from ossia.errors import OssiaError
+from ossia.server import (
+    chat_completions,
+    completions,
+    errors,
+    health,
+    models,
+    responses,
+)
+from ossia.server.drain import Drain
+from ossia.server.engine import Supervisor
+from ossia.server.exact_tokens import ExactTokens
+from ossia.server.frames import Opening
+from ossia.server.metrics import Metrics
+from ossia.server.sealing import KEY_BYTES, Seal
+from ossia.server.services import ServeOptions, Services
+from ossia.store.database import Database
+from ossia.store.responses import Responses
+from ossia.store.token_memory import TokenMemory
+
+DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss model of your own."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What is served, and where what must last is kept."""
+
+    opening: Opening
+    api: ServeOptions = ServeOptions()
+    store: Path | None = None
+    """File of the stored responses; None keeps them in memory."""
+    state_folder: Path | None = None
+    """Where the key lies that seals references to reasoning; None makes one for this run."""
+    max_waiting: int = 64
+    """Turns that may wait beyond those that run."""
+
+
+class Server:
+    """One server, before and while it runs: the app, and what it works with."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        drain: Drain,
+        *,
+        progress: Callable[[str, float], None] = lambda phase, share: None,
+        opened: Callable[[Supervisor], None] = lambda supervisor: None,
+    ) -> None:
+        """Open the store; the engine starts with the app.
+
+        Args:
+            serving: what is served.
+            drain: tells when the server is asked to stop.
+            progress: told while the model is opened.
+            opened: told once, when it is.
+
+        Raises:
+            StoreError: the stored responses cannot be opened.
+        """
+        self.failure: OssiaError | None = None
+        """Why the model could not be opened; the server ends then."""
+        self.metrics = Metrics()
+        self.supervisor = Supervisor(
+            serving.opening, self.metrics, max_waiting=serving.max_waiting, progress=progress
+        )
+        self._opened = opened
+        self._drain = drain
+        self._database = Database(serving.store)
+        folder = serving.state_folder
+        seal = Seal(secrets.token_bytes(KEY_BYTES)) if folder is None else Seal.kept_in(folder)
+        self._services = Services(
+            engine=self.supervisor,
+            responses=Responses(self._database),
+            memory=ExactTokens(
+                TokenMemory(self._database),
+                seal,
+                model=lambda: self.supervisor.model.fingerprint,
+                on_hits=self.metrics.remembered,
+            ),
+            metrics=self.metrics,
+            options=serving.api,
+        )
+        self.app = self._assembled()
+
+    def _assembled(self) -> FastAPI:
+        app = FastAPI(
+            title="ossia",
+            version=__version__,
+            description=DESCRIPTION,
+            docs_url=None,  # both pages load scripts from elsewhere
+            redoc_url=None,
+            lifespan=self._run,
+        )
+        errors.install(app)
+        for room in (responses, chat_completions, completions, models):
+            app.include_router(room.routes(self._services))
+        app.include_router(health.routes(self._services, self.supervisor, self._drain))
+        return app
+
+    @asynccontextmanager
+    async def _run(self, app: FastAPI) -> AsyncIterator[None]:
+        await responses.settle_unfinished(self._services)
+        self.supervisor.open()
+        tasks = [asyncio.create_task(one) for one in (self._announce(), self._hurry())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self.supervisor.close()
+            self._database.close()
+
+    async def _announce(self) -> None:
+        """Requests are answered with 503 until the model is open; without it, there is no server."""
+        try:
+            await self.supervisor.opened()
+        except OssiaError as error:
+            self.failure = error
+            self._drain.begin(time.monotonic())
+        else:
+            self._opened(self.supervisor)
+
+    async def _hurry(self) -> None:
+        """When the time to finish is over, end what still runs with an error of its own."""
+        await self._drain.last_call.wait()
+        self.supervisor.end_turns("the server is being stopped")

@@ -1,0 +1,72 @@
+"""Whether the server is alive, ready, and how busy: for people, probes and Prometheus."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from ossia import __version__
+from ossia.server.drain import Drain
+from ossia.server.engine import Supervisor
+from ossia.server.metrics import CONTENT_TYPE
+from ossia.server.services import Services
+
+
+def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:
+    """Probes answer without a key; `/metrics` does not."""
+    router = APIRouter(tags=["Health"])
+
+    @router.get("/health")
+    async def health() -> Response:
+        """What is served, and how busy it is; 503 while it cannot answer."""
+        status = _status(supervisor, drain)
+        return JSONResponse(_told(status, supervisor), 200 if status == "ready" else 503)
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        """The process runs."""
+        return {"status": "alive"}
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        """200 as soon as, and as long as, requests are answered."""
+        status = _status(supervisor, drain)
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+    @router.get("/version")
+    async def version() -> dict[str, str]:
+        """Which ossia."""
+        return {"version": __version__}
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics(request: Request) -> Response:
+        """Everything that is counted, as Prometheus reads it."""
+        return Response(services.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    return router
+
+
+def _status(supervisor: Supervisor, drain: Drain) -> str:
+    """ready, or why not."""
+    if drain.begun:
+        return "draining"
+    if supervisor.state == "ready" and not supervisor.is_stepping:
+        return "stuck"
+    return supervisor.state
+
+
+def _told(status: str, supervisor: Supervisor) -> dict[str, Any]:
+    told: dict[str, Any] = {"status": status, "version": __version__}
+    if supervisor.state == "ready":
+        model, load = supervisor.model, supervisor.current
+        told |= {
+            "model": model.name,
+            "context_length": model.context_length,
+            "backend": model.backend,
+            "num_requests_running": load.running,
+            "num_requests_waiting": load.waiting,
+            "kv_cache_usage_ratio": round(load.pages_used, 4),
+        }
+    elif supervisor.state == "loading":
+        told |= {"phase": supervisor.phase, "share": round(supervisor.share, 3)}
+    return told
