@@ -150,12 +150,21 @@ def test_a_hostile_schema_is_judged_in_time_by_a_process_that_may_die(trial, sch
     assert time.monotonic() - started < 6  # 2 s of trial, and a new process on a busy machine
 
 
+# past the door, where each of these is refused
+BEYOND = {
+    "time": {"type": "integer", "multipleOf": 999_983},
+    "stack": {"type": "object", "properties": {f"p{i}": True for i in range(5_000)}},
+    "memory": {"enum": [f"v{i}" for i in range(500_000)]},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("seconds", "megabytes"), [(0.3, 512), (30, 140)])
-def test_a_schema_beyond_time_or_memory_costs_only_its_process(seconds, megabytes):
-    # past the door, where such a step is refused: an automaton of as many states
-    part = {"type": "integer", "multipleOf": 999_983}
-    text = json.dumps({"$ref": "#/$defs/0", "$defs": {"0": part}})
+@pytest.mark.parametrize(
+    ("beyond", "seconds", "megabytes"),
+    [("time", 0.3, 512), ("stack", 30, 512), ("memory", 30, 140)],
+)
+def test_a_schema_beyond_a_limit_costs_only_its_process(beyond, seconds, megabytes):
+    text = json.dumps({"$ref": "#/$defs/0", "$defs": {"0": BEYOND[beyond]}})
     with Trial(seconds=seconds, megabytes=megabytes) as one:
         with pytest.raises(RequestError, match="too long or too much memory"):
             one.judge(CheckedSchema(text, "s", ("s",)))
