@@ -20,8 +20,6 @@ FAULTS = [
     ({"items": {"type": "string", "pattern": "a^b"}}, "pattern", ("items", "pattern")),
     ({"properties": {"a": {"type": "string", "pattern": OPTIONAL_CHAIN}}, "required": ["a"],
       "type": "object"}, "complex", ("properties", "a", "pattern")),
-    ({"anyOf": [{"type": "null"}, {"oneOf": [{"type": "number"}, {"type": "integer"}]}]},
-     "one_of", ("anyOf", 1, "oneOf")),
     ({"properties": {"a": {}}, "maxProperties": 1}, "counts", ("maxProperties",)),
     ({"patternProperties": {"^a": {"type": "string"}, "b$": {}}}, "overlap",
      ("patternProperties",)),

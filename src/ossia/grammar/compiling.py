@@ -12,13 +12,17 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from ossia.grammar.endings import REF, Part, Steps, children, target
 
-Fault = Literal["empty", "one_of", "pattern", "counts", "overlap", "complex"]
+Fault = Literal["empty", "pattern", "counts", "overlap", "complex"]
 
 WHITE_SPACE = r"( |\n {0,32})"
 """Between the parts of a value at most one of these: compact or indented, never endless."""
 
 # Escapes with a letter alone: a key spelt \u0061 would slip past the properties named a.
-_WRITING = {"whitespace_pattern": WHITE_SPACE, "json_allowed_escapes": 'nrbtf\\"'}
+_WRITING = {
+    "whitespace_pattern": WHITE_SPACE,
+    "json_allowed_escapes": 'nrbtf\\"',
+    "coerce_one_of": True,  # a checked schema's cases exclude each other
+}
 # Every legal token may come, not just the one the engine would have written.
 _WHOLE = '%llguidance {"no_forcing": true}\nstart: @body\n'
 _LEGAL = b"\xc8"
@@ -96,7 +100,6 @@ def _limits() -> LLParserLimits:
 def _kind(message: str) -> Fault:
     """What an error of the engine is about; its words stay here."""
     told: Mapping[str, Fault] = {
-        "oneOf": "one_of",
         "maxProperties": "counts",
         "disjoint": "overlap",
         "Unable to determine": "complex",
@@ -168,7 +171,6 @@ def _keyword(part: Mapping[str, Any], fault: Fault) -> Steps:
     about: Mapping[Fault, str] = {
         "pattern": "pattern",
         "complex": "pattern",
-        "one_of": "oneOf",
         "counts": "maxProperties",
         "overlap": "patternProperties",
     }

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ossia.grammar import keyword_values as values
-from ossia.grammar.endings import REF, Part, first_endless
+from ossia.grammar.cases import first_overlap
+from ossia.grammar.endings import REF, Part, Steps, first_endless
 from ossia.grammar.patterns import respelt
 from ossia.grammar.refusal import place, refusal
 
@@ -41,6 +42,15 @@ _NO_EFFECT = frozenset((
     "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
     "discriminator", "nullable", "strict", "$defs", "definitions",
 ))  # fmt: skip
+
+
+_WHOLE_FAULTS: tuple[tuple[Callable[[Mapping[str, Part]], Steps | None], str], ...] = (
+    (first_endless, "this part contains itself without end; give it a way out"),
+    (
+        first_overlap,
+        "these cases of oneOf cannot be told apart; use anyOf, or give each its own const",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,9 @@ def checked(schema: object, *, path: str, only_objects: bool = False) -> Checked
         schema = {**schema, "type": "object"}
     reading = _Reading(schema, path)
     defs = reading.read()
-    if (steps := first_endless(defs)) is not None:
-        where = place(reading.origins[int(steps[0])], steps[1:])
-        raise refusal("this part contains itself without end; give it a way out", where)
+    for find, fault in _WHOLE_FAULTS:
+        if (steps := find(defs)) is not None:
+            raise refusal(fault, place(reading.origins[int(steps[0])], steps[1:]))
     text = json.dumps({"$ref": f"{REF}0", "$defs": defs}, separators=(",", ":"))
     return CheckedSchema(text, path, tuple(reading.origins))
 

@@ -30,7 +30,6 @@ _START_SECONDS = 30.0
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 _WORDS: Mapping[str, str] = {
     "empty": "no value satisfies this part of the schema; loosen or correct it",
-    "one_of": "the cases of oneOf cannot be told apart; use anyOf, or give each its own const",
     "pattern": "this pattern cannot be enforced; use anchors only at its ends, and no look-around",
     "counts": "a number of properties can be enforced only where all those named are required",
     "overlap": "these patternProperties overlap, or cannot be told apart; make them exclusive",
