@@ -13,6 +13,7 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, ResponseFormat
 from ossia.server.fields import effort_of, ignored, sampling
 from ossia.server.frames import ServedModel
+from ossia.server.models import named
 from ossia.server.responses.objects import Json, ResponseSettings
 from ossia.server.responses.request import (
     ENCRYPTED,
@@ -35,11 +36,19 @@ class Asked:
     form: CreateRequest
     offered: Offered
     model: ServedModel
+    model_name: str
+    """What clients know it by."""
 
     @classmethod
     def of(cls, form: CreateRequest, model: ServedModel) -> "Asked":
-        """Understand a request; raises RequestError for tools that have no meaning."""
-        return cls(form, parse_tools(form.tools, form="responses"), model)
+        """Understand a request.
+
+        Raises:
+            NotFound: it asks for another model.
+            RequestError: it offers tools that have no meaning.
+        """
+        name = named(form.model, model)
+        return cls(form, parse_tools(form.tools, form="responses"), model, name)
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -94,7 +103,7 @@ class Asked:
         """What the response says back, every setting as it is used."""
         form = self.form
         return ResponseSettings(
-            model=self.model.name,
+            model=self.model_name,
             instructions=form.instructions,
             previous_response_id=form.previous_response_id,
             temperature=1.0 if form.temperature is None else form.temperature,

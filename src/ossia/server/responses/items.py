@@ -72,7 +72,7 @@ def lost_calls(items: Sequence[Item]) -> list[str]:
 
 def references(items: Sequence[Item]) -> list[str]:
     """Ids of the items that are referred to."""
-    found = (item.get("id") for item in items if _type_of(item) == "item_reference")
+    found = (item.get("id") for item in items if kind_of(item) == "item_reference")
     return list(dict.fromkeys(item_id for item_id in found if isinstance(item_id, str)))
 
 
@@ -87,7 +87,7 @@ def read_items(items: Sequence[Item], before: Before) -> Spoken:
     ignored = []
     for at, item in enumerate(items):
         path = f"input[{at}]"
-        kind = _type_of(item)
+        kind = kind_of(item)
         if isinstance(kind, str) and kind in SKIPPED:
             ignored.append(path)
         elif isinstance(kind, str) and kind in KNOWN:
@@ -230,7 +230,7 @@ _READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[Said]]] = Mapping
 )
 
 
-def _type_of(item: Item) -> object:
+def kind_of(item: Item) -> Any:
     """The type; one that was left out shows by the other fields."""
     kind = item.get("type")
     if kind is None:

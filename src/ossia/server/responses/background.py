@@ -1,0 +1,185 @@
+"""The responses that are being written now: found by id, cancelled, and, in the background, kept.
+
+A background response belongs to nobody's connection: its events go to the store, and whoever
+follows it reads them from there, what was and what comes, in one way.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from ossia.errors import StoreError
+from ossia.server.errors import log_failure
+from ossia.server.responses.objects import Json
+from ossia.server.responses.run import Run
+from ossia.server.responses.writer import TERMINAL
+from ossia.server.services import Services
+from ossia.store.responses import StoredResponse
+from ossia.store.schema import RUNNING
+
+FLUSH_SECONDS = 0.05
+"""Events of so long go to the disk together."""
+LOST = "the server stopped while it wrote this response"
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A background response on its way to the store."""
+
+    run: Run
+    waiting: list[tuple[int, str]] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    flushed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced by another, each time that events were stored."""
+    is_over: bool = False
+    task: "asyncio.Task[None] | None" = None
+
+
+class Running:
+    """All responses that are being written in this server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._runs: dict[str, Run] = {}
+        self._kept: dict[str, _Kept] = {}
+
+    def add(self, run: Run) -> None:
+        """A stored response begins; it leaves by itself when it is closed."""
+        self._runs[run.writer.id] = run
+        run.on_close = lambda response_id: self._runs.pop(response_id, None)
+
+    def find(self, response_id: str, owner: str) -> Run | None:
+        """The response, if it is being written and belongs to this owner."""
+        run = self._runs.get(response_id)
+        return run if run is not None and run.owner == owner else None
+
+    def keep(self, run: Run) -> None:
+        """Write a response in the background."""
+        kept = _Kept(run)
+        self._kept[run.writer.id] = kept
+        kept.task = asyncio.create_task(self._write(kept))
+
+    async def ended(self, response_id: str) -> None:
+        """Wait until a background response is whole in the store; others do not matter."""
+        kept = self._kept.get(response_id)
+        if kept is not None and kept.task is not None:
+            await asyncio.shield(kept.task)
+
+    async def close(self) -> None:
+        """End what still runs in the background, each as failed, and wait until that is stored."""
+        tasks = []
+        for kept in self._kept.values():
+            kept.run.abort()
+            tasks.append(kept.task)
+        await asyncio.gather(*(task for task in tasks if task is not None))
+
+    async def followed(self, response: StoredResponse, after: int) -> AsyncGenerator[Json, None]:
+        """The events of a background response above a number, then those that come.
+
+        Args:
+            response: as it is stored.
+            after: sequence number of the last event that is known already; -1: none is.
+        """
+        run = self._runs.get(response.response_id)
+        number = after
+        try:
+            async with aclosing(self._stored(response, after)) as events:
+                async for event in events:
+                    number = event["sequence_number"]
+                    yield event
+                    if event["type"] in TERMINAL:
+                        return
+            row = await asyncio.wrap_future(
+                self._services.responses.get(response.response_id, response.owner)
+            )
+        except StoreError as error:
+            log_failure(error, response.response_id)
+            row = None
+        yield _last_word(response, row, run, number + 1)
+
+    async def _stored(self, response: StoredResponse, number: int) -> AsyncGenerator[Json, None]:
+        """The stored events above a number, until no more will be stored."""
+        while True:
+            kept = self._kept.get(response.response_id)
+            flushed = kept.flushed if kept else None
+            rows = await asyncio.wrap_future(
+                self._services.responses.events(response.response_id, response.owner, number)
+            )
+            for _, text in rows:
+                yield json.loads(text)
+            if rows:
+                number = rows[-1][0]
+            elif flushed is not None:
+                await flushed.wait()
+            else:
+                return
+
+    async def _write(self, kept: _Kept) -> None:
+        flushing = asyncio.create_task(self._flush(kept))
+        try:
+            async with aclosing(kept.run.events()) as events:
+                async for event in events:
+                    kept.waiting.append((event["sequence_number"], json.dumps(event)))
+                    kept.arrived.set()
+        finally:
+            kept.run.close()
+            kept.is_over = True
+            kept.arrived.set()
+            try:
+                await flushing
+            finally:
+                del self._kept[kept.run.writer.id]
+                kept.flushed.set()
+
+    async def _flush(self, kept: _Kept) -> None:
+        """Store events as they come, those of a short while together."""
+        run = kept.run
+        while not kept.is_over or kept.waiting:
+            await kept.arrived.wait()
+            kept.arrived.clear()
+            several, kept.waiting = kept.waiting, []
+            try:
+                appended = self._services.responses.append_events(run.writer.id, several)
+                await asyncio.wrap_future(appended)
+            except StoreError as error:  # the row tells how it ended; only the way there is lost
+                log_failure(error, run.request_id)
+            flushed, kept.flushed = kept.flushed, asyncio.Event()
+            flushed.set()
+            if not kept.is_over:
+                await asyncio.sleep(FLUSH_SECONDS)
+
+
+async def settle_unfinished(services: Services) -> None:
+    """Give every response that an earlier server left unfinished its end: it failed.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    for row in await asyncio.wrap_future(services.responses.unfinished()):
+        body = failed(json.loads(row.body))
+        finished = services.responses.finish(
+            row.response_id, status=body["status"], body=json.dumps(body), turn=row.turn
+        )
+        await asyncio.wrap_future(finished)
+
+
+def failed(body: Json) -> Json:
+    """A Response object whose writing was broken off."""
+    error = {"code": "server_error", "message": LOST}
+    return {**body, "status": "failed", "error": error, "completed_at": None}
+
+
+def _last_word(
+    response: StoredResponse, row: StoredResponse | None, run: Run | None, number: int
+) -> Json:
+    """The terminal event where none was stored: of a response lost, or deleted meanwhile."""
+    if row is not None:
+        body = json.loads(row.body)
+    else:
+        body = run.writer.response if run else json.loads(response.body)
+    if body["status"] in RUNNING:
+        body = failed(body)
+    name = "incomplete" if body["status"] == "cancelled" else body["status"]
+    return {"type": f"response.{name}", "response": body, "sequence_number": number}

@@ -1,0 +1,101 @@
+"""Gathers all that was said up to a new turn: stored responses, the input, what was remembered.
+
+It asks the store and the memory; it knows neither the engine nor the wire's answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ossia.errors import RequestError
+from ossia.harmony.messages import Message
+from ossia.server.errors import NotFound
+from ossia.server.fields import day
+from ossia.server.history import Said
+from ossia.server.responses.items import Before, Item, lost_calls, read_items, references
+from ossia.server.responses.listing import listed
+from ossia.server.responses.objects import Json, new_id
+from ossia.server.responses.request import CreateRequest
+from ossia.server.responses.stored_turn import Past, StoredTurn
+from ossia.server.services import Services
+from ossia.store.schema import RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """What a turn answers to."""
+
+    messages: tuple[Message, ...]
+    """All of it, the stored responses first."""
+    turn: StoredTurn
+    """The new part of it, as it will be stored."""
+    ignored: tuple[str, ...]
+    """Paths of the items that were skipped."""
+
+
+async def gathered(services: Services, owner: str, form: CreateRequest) -> Dialogue:
+    """Gather what was said.
+
+    Raises:
+        RequestError: an item has no meaning, or the response to go on from is still running.
+        NotFound: there is no such response, or no such item.
+        StoreError: the store cannot be read.
+    """
+    model = services.engine.model.fingerprint
+    past = Past()
+    if form.previous_response_id is not None:
+        past = await _past(services, owner, form.previous_response_id, model)
+    items: Sequence[Item] = form.input if isinstance(form.input, list) else _one(form.input)
+    memory = services.memory
+    before = Before(
+        recipients=past.recipients,
+        calls=await memory.calls(owner, _unknown(lost_calls(items), past)),
+        items=await memory.items(owner, references(items)),
+    )
+    spoken = read_items(items, before)
+    said = await memory.restored(owner, spoken.said)
+    turn = StoredTurn(
+        model=model,
+        date=past.date or day(services.clock()),
+        listed=listed(items, new_id),
+        said=said,
+        calls=calls_of(spoken.said),
+    )
+    return Dialogue(messages=(*past.messages, *said), turn=turn, ignored=spoken.ignored)
+
+
+def calls_of(said: Sequence[Said]) -> dict[str, str]:
+    """Whom each call goes to, by its id."""
+    return {
+        one.call_id: one.message.recipient
+        for one in said
+        if one.call_id and one.message.role == "assistant" and one.message.recipient
+    }
+
+
+def _one(text: str | None) -> list[Json]:
+    return [] if text is None else [{"type": "message", "role": "user", "content": text}]
+
+
+def _unknown(call_ids: Sequence[str], past: Past) -> list[str]:
+    return [call_id for call_id in call_ids if call_id not in past.recipients]
+
+
+async def _past(services: Services, owner: str, response_id: str, model: str) -> Past:
+    """The response to go on from, and all before it."""
+    chain = await asyncio.wrap_future(services.responses.chain(response_id, owner))
+    if not chain.responses or chain.lost is not None:
+        missing = chain.lost or response_id
+        raise NotFound(
+            f"there is no response {missing!r:.80} to go on from (deleted, expired, or too far "
+            "back); send the whole conversation as input",
+            "previous_response_not_found",
+            "previous_response_id",
+        )
+    if chain.responses[-1].status in RUNNING:
+        raise RequestError(
+            f"the response {response_id!r:.80} is still being written; wait for its end",
+            param="previous_response_id",
+        )
+    turns = [response.turn for response in chain.responses]
+    return await asyncio.to_thread(Past.of, turns, model)

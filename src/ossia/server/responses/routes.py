@@ -1,0 +1,259 @@
+"""The routes of the Responses API: create, read, cancel, delete, list the input, count tokens.
+
+It knows HTTP and who asks; what a request means and how it is written stands beside it.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ossia.errors import RequestError
+from ossia.server.body import documented, json_response, read_form
+from ossia.server.engine import EventStream
+from ossia.server.errors import NotFound
+from ossia.server.fields import ignored_header
+from ossia.server.responses.asked import Asked
+from ossia.server.responses.background import Running
+from ossia.server.responses.dialogue import Dialogue, gathered
+from ossia.server.responses.fitting import begun
+from ossia.server.responses.listing import page
+from ossia.server.responses.objects import Json
+from ossia.server.responses.request import ENCRYPTED, CreateRequest, refuse_what_is_missing
+from ossia.server.responses.run import Run
+from ossia.server.responses.stored_turn import StoredTurn
+from ossia.server.responses.writer import ResponseWriter, fold
+from ossia.server.services import Services
+from ossia.server.sse import EventStreamResponse, sse_frame, unless_gone
+from ossia.store.responses import StoredResponse
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes under /v1/responses."""
+    rooms = _Rooms(services)
+    router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=rooms.lifespan)
+    create = documented(CreateRequest)
+    router.add_api_route("", rooms.create, methods=["POST"], openapi_extra=create)
+    router.add_api_route("/input_tokens", rooms.count, methods=["POST"], openapi_extra=create)
+    router.add_api_route("/{response_id}", rooms.read, methods=["GET"])
+    router.add_api_route("/{response_id}", rooms.delete, methods=["DELETE"])
+    router.add_api_route("/{response_id}/cancel", rooms.cancel, methods=["POST"])
+    router.add_api_route("/{response_id}/input_items", rooms.input_items, methods=["GET"])
+    return router
+
+
+class _Rooms:
+    """What the routes share: the services, and what is running."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._running = Running(services)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Before the store is closed, what runs in the background gets its end."""
+        try:
+            yield
+        finally:
+            await self._running.close()
+
+    async def create(self, request: Request) -> Response:
+        """Write a response: at once, as a stream, or in the background."""
+        form = await read_form(request, CreateRequest)
+        refuse_what_is_missing(form)
+        asked, dialogue = await self._understood(request, form)
+        run = await self._begun(request, asked, dialogue)
+        headers = ignored_header((*dialogue.ignored, *asked.ignored))
+        if run.is_background:
+            self._running.keep(run)
+            if form.stream:
+                row = await self._found(run.writer.id, run.owner)
+                return _streamed(self._running.followed(row, -1), headers)
+            return json_response(run.writer.response, headers)
+        if form.stream:
+            return EventStreamResponse(_Frames(run), headers)
+        try:
+            return json_response(await unless_gone(request, _folded(run)), headers)
+        finally:
+            run.close()
+
+    async def count(self, request: Request) -> Response:
+        """Count the tokens of a prompt; nothing is written and nothing is kept."""
+        form = await read_form(request, CreateRequest)
+        refuse_what_is_missing(form)
+        asked, dialogue = await self._understood(request, form)
+        stream = await self._stream(asked, dialogue)
+        stream.close()
+        counted = {"object": "response.input_tokens", "input_tokens": stream.prompt_tokens}
+        return json_response(counted, ignored_header((*dialogue.ignored, *asked.ignored)))
+
+    async def read(
+        self,
+        request: Request,
+        response_id: str,
+        stream: bool = False,
+        starting_after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+    ) -> Response:
+        """The response as it is now; or the events of a background response, from any one on."""
+        row = await self._found(response_id, _owner(request))
+        if stream:
+            if not row.background:
+                raise RequestError(
+                    "only a background response keeps its events; read it without stream",
+                    param="stream",
+                )
+            after = -1 if starting_after is None else starting_after
+            return _streamed(self._running.followed(row, after), {})
+        run = self._running.find(response_id, row.owner)
+        return json_response(run.writer.response if run else json.loads(row.body))
+
+    async def delete(self, request: Request, response_id: str) -> Response:
+        """Stop the response if it is being written, and forget it."""
+        owner = _owner(request)
+        if run := self._running.find(response_id, owner):
+            run.cancel()
+        deleted = self._services.responses.delete(response_id, owner)
+        if not await asyncio.wrap_future(deleted):
+            raise _not_found(response_id)
+        return json_response({"id": response_id, "object": "response", "deleted": True})
+
+    async def cancel(self, request: Request, response_id: str) -> Response:
+        """Stop a background response; one that has ended comes back as it is."""
+        row = await self._found(response_id, _owner(request))
+        if not row.background:
+            raise RequestError(
+                "only a background response can be cancelled; close the connection of this one",
+                param="response_id",
+            )
+        if run := self._running.find(response_id, row.owner):
+            run.cancel()
+            await self._running.ended(response_id)
+            row = await self._found(response_id, row.owner)
+        return json_response(json.loads(row.body))
+
+    async def input_items(
+        self,
+        request: Request,
+        response_id: str,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+        after: str | None = None,
+    ) -> Response:
+        """The items that were sent, in pages."""
+        row = await self._found(response_id, _owner(request))
+        items = StoredTurn.from_json(row.turn).listed
+        return json_response(page(items, limit=limit, order=order, after=after))
+
+    async def _understood(self, request: Request, form: CreateRequest) -> tuple[Asked, Dialogue]:
+        asked = Asked.of(form, self._services.engine.model)
+        return asked, await gathered(self._services, _owner(request), form)
+
+    async def _stream(self, asked: Asked, dialogue: Dialogue) -> EventStream:
+        return await begun(
+            self._services.engine,
+            lambda messages: asked.turn(messages, dialogue.turn.date),
+            dialogue.messages,
+            truncates=asked.form.truncation == "auto",
+        )
+
+    async def _begun(self, request: Request, asked: Asked, dialogue: Dialogue) -> Run:
+        """Begin the turn and keep its row; what goes wrong from here on is told by events."""
+        owner, form, services = _owner(request), asked.form, self._services
+        stream = await self._stream(asked, dialogue)
+        settings = asked.settings()
+        includes_sealed = form.includes(ENCRYPTED)
+        run = Run(
+            services=services,
+            owner=owner,
+            request_id=request.state.request_id,
+            writer=ResponseWriter(
+                settings,
+                clock=services.clock,
+                seal=(lambda item_id: services.memory.seal(item_id, owner))
+                if includes_sealed
+                else None,
+            ),
+            stream=stream,
+            turn=dialogue.turn,
+            settings=settings,
+        )
+        try:
+            await run.begin()
+        except BaseException:
+            stream.close()
+            raise
+        if settings.store:
+            self._running.add(run)
+        return run
+
+    async def _found(self, response_id: str, owner: str) -> StoredResponse:
+        row = await asyncio.wrap_future(self._services.responses.get(response_id, owner))
+        if row is None:
+            raise _not_found(response_id)
+        return row
+
+
+class _Frames(AsyncGenerator[bytes, None]):
+    """A run's events as bytes. Unlike a plain generator it ends its run even if it never began."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._events = run.events()
+
+    async def asend(self, value: None) -> bytes:
+        """The next event."""
+        return _frame(await anext(self._events))
+
+    async def athrow(self, *error: Any) -> bytes:
+        """Nothing is thrown into it."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Nobody reads on."""
+        await self._events.aclose()
+        self._run.close()
+
+
+async def _framed(events: AsyncGenerator[Json, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        async for event in events:
+            yield _frame(event)
+
+
+def _streamed(events: AsyncGenerator[Json, None], headers: Mapping[str, str]) -> Response:
+    return EventStreamResponse(_framed(events), headers)
+
+
+def _frame(event: Json) -> bytes:
+    return sse_frame(event, event["type"])
+
+
+async def _folded(run: Run) -> Json:
+    """The response that the events add up to.
+
+    Raises:
+        HttpError: a fault of ours; while nothing was said, HTTP can still tell of it.
+    """
+    async with aclosing(run.events()) as events:
+        response = fold([event async for event in events])
+    if run.fault is not None:
+        raise run.fault
+    return response
+
+
+def _owner(request: Request) -> str:
+    owner: str = request.state.caller.owner
+    return owner
+
+
+def _not_found(response_id: str) -> NotFound:
+    return NotFound(
+        f"there is no response {response_id!r:.80}; it was never stored, was deleted, or is too "
+        "old",
+        "response_not_found",
+    )

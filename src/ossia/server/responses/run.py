@@ -1,0 +1,187 @@
+"""One response while it is written: the engine's events go in, the wire's come out, a row is kept.
+
+It knows the store and the memory; it knows no HTTP, and not who reads.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolCalled
+from ossia.errors import StoreError
+from ossia.server.engine import EventStream
+from ossia.server.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
+from ossia.server.history import Said
+from ossia.server.responses.dialogue import calls_of
+from ossia.server.responses.objects import Json, ResponseSettings
+from ossia.server.responses.stored_turn import StoredTurn
+from ossia.server.responses.writer import TERMINAL, ResponseWriter
+from ossia.server.services import Services
+from ossia.store.responses import StoredResponse
+
+STOPPING = "the server is being stopped"
+NOT_STORED = "the response was written, but could not be stored"
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """One response on its way. Whoever makes one must `close` it, whatever happens."""
+
+    services: Services
+    owner: str
+    request_id: str
+    writer: ResponseWriter
+    stream: EventStream
+    turn: StoredTurn
+    settings: ResponseSettings
+    fault: HttpError | None = None
+    """Of ours, if it ended by one."""
+    on_close: Callable[[str], object] = lambda response_id: None
+    _wrote: list[Said] = field(default_factory=list)
+    _call_id: str | None = None
+    _is_cancelled: bool = False
+    _is_stopped: bool = False
+    _is_kept: bool = False
+    _is_closed: bool = False
+
+    @property
+    def is_background(self) -> bool:
+        """Whether it goes on when nobody reads."""
+        return self.settings.background
+
+    async def begin(self) -> None:
+        """Keep the row, before anybody hears of it.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if self.settings.store:
+            status = "queued" if self.is_background else "in_progress"
+            row = StoredResponse(
+                response_id=self.writer.id,
+                owner=self.owner,
+                created_at=self.services.clock(),
+                status=status,
+                body=json.dumps({**self.writer.response, "status": status}),
+                turn=self.turn.to_json(),
+                previous_id=self.settings.previous_response_id,
+                background=self.is_background,
+            )
+            await asyncio.wrap_future(self.services.responses.begin(row))
+
+    async def events(self) -> AsyncGenerator[Json, None]:
+        """What the wire sees, the terminal event last, in every case."""
+        try:
+            for told in self.writer.begin(queued=self.is_background):
+                yield told
+            async with aclosing(self._followed()) as followed:
+                async for several in followed:
+                    for told in several:
+                        yield await self._settled(told) if told["type"] in TERMINAL else told
+        finally:
+            self.close()
+
+    def cancel(self) -> None:
+        """End it as cancelled; whoever reads the events still gets the terminal one."""
+        self._is_cancelled = not self._is_stopped
+        self.stream.close()
+
+    def abort(self) -> None:
+        """End it as failed, because the server stops."""
+        self._is_stopped = not self._is_cancelled
+        self.stream.close()
+
+    def close(self) -> None:
+        """Nobody reads on: stop the engine, and keep what there is. Closing twice does no harm."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.stream.close()
+        if not self.writer.is_over:
+            self.writer.cancel(self.stream.prompt_tokens)
+        if not self._is_kept:
+            self._keep(self.writer.response)
+        self.on_close(self.writer.id)
+
+    async def _followed(self) -> AsyncGenerator[Sequence[Json], None]:
+        """The wire's events of each event, until the terminal one."""
+        try:
+            async for event in self.stream:
+                if _is_broken_off(event) and not self._is_cancelled:
+                    break
+                yield self._push(event)
+        except Exception as error:  # whatever it is, the stream must end as a stream
+            if not self._is_cancelled and not self._is_stopped:
+                self.fault = as_http(error)
+                log_failure(error, self.request_id)
+        if not self.writer.is_over:
+            tokens = self.stream.prompt_tokens
+            if self._is_cancelled:
+                yield self.writer.cancel(tokens)
+            else:
+                self.fault = self.fault or Unavailable(STOPPING)
+                yield self.writer.fail("server_error", str(self.fault), tokens)
+
+    def _push(self, event: Event) -> Sequence[Json]:
+        if isinstance(event, PartBegan):
+            self._call_id = event.call_id or None
+        if isinstance(event, ToolCalled):
+            kind = self.settings.kinds.get(event.name, "function")
+            self.services.metrics.tool_called(kind, "asked")
+        told = self.writer.push(event)
+        if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
+            written = self.writer.written[-1]  # a call that was cut is no call
+            self._wrote.append(
+                Said(message=event.message, item_id=written.item_id, call_id=self._call_id)
+            )
+        return told
+
+    async def _settled(self, terminal: Json) -> Json:
+        """Commit what is kept, and only then let the terminal event go."""
+        try:
+            for future in self._keep(terminal["response"]):
+                await asyncio.wrap_future(future)
+        except StoreError as error:
+            log_failure(error, self.request_id)
+            self.fault = ServerFault(NOT_STORED)
+            failure = {"code": "server_error", "message": NOT_STORED}
+            response = {**terminal["response"], "status": "failed", "completed_at": None}
+            response |= {"error": failure, "incomplete_details": None}
+            return {**terminal, "type": "response.failed", "response": response}
+        return terminal
+
+    def _keep(self, response: Json) -> list["Future[Any]"]:
+        """Hand the row and the exact tokens to the store, in one go."""
+        self._is_kept = True
+        kept: list[Future[Any]] = []
+        if self.settings.store:
+            said = self._wrote
+            turn = replace(
+                self.turn,
+                wrote=[one.message for one in said],
+                calls={**self.turn.calls, **calls_of(said)},
+            )
+            kept.append(
+                self.services.responses.finish(
+                    self.writer.id,
+                    status=response["status"],
+                    body=json.dumps(response),
+                    turn=turn.to_json(),
+                )
+            )
+        response_id = self.writer.id if self.settings.store else None
+        kept.append(
+            self.services.memory.keep(
+                self.owner, self._wrote, durable=self.settings.store, response_id=response_id
+            )
+        )
+        return kept
+
+
+def _is_broken_off(event: Event) -> bool:
+    """Whether the engine gave up a turn."""
+    return isinstance(event, Finished) and event.reason == "cancelled"
