@@ -27,6 +27,9 @@ _LARGE = 1 << 16
 
 _HALF = re.compile("[\ud800-\udfff]")
 
+Json = dict[str, Any]
+"""An object as it goes out."""
+
 FormT = TypeVar("FormT", bound=BaseModel)
 
 

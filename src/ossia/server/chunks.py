@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from ossia.server.body import Json
 from ossia.server.errors import as_http, log_failure
-from ossia.server.responses.objects import Json
 from ossia.server.sse import DONE, sse_frame
 from ossia.server.turns import Turns
 

@@ -5,10 +5,9 @@ import re
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from ossia.server.body import json_response
+from ossia.server.body import Json, json_response
 from ossia.server.errors import NotFound
 from ossia.server.frames import ServedModel
-from ossia.server.responses.objects import Json
 from ossia.server.services import Services
 
 _PUBLIC = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -107,7 +106,7 @@ def catalogue_entry(model: ServedModel) -> Json:
         "priority": 0,
         "upgrade": None,
         "base_instructions": BASE_INSTRUCTIONS,
-        "supports_reasoning_summaries": False,
+        "supports_reasoning_summaries": True,  # else Codex sends neither effort nor `include`
         "support_verbosity": False,
         "default_verbosity": None,
         "apply_patch_tool_type": "freeform",

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded
-from ossia.server.body import documented, json_response, read_form
+from ossia.server.body import Json, documented, json_response, read_form
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
@@ -18,7 +18,6 @@ from ossia.server.chunks import framed
 from ossia.server.fields import day, ignored_header
 from ossia.server.history import Said
 from ossia.server.models import named
-from ossia.server.responses.objects import Json
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, unless_gone
 from ossia.server.turns import Turns, begin, seeded

@@ -1,0 +1,124 @@
+"""Paths by which programs look for an Ollama server: enough of them to be found and asked on.
+
+Nothing is downloaded here, whatever is asked.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ossia import __version__
+from ossia.errors import RequestError
+from ossia.server.body import Json, documented, json_response, read_form
+from ossia.server.fields import Form, Identifier, Unused
+from ossia.server.frames import ServedModel
+from ossia.server.models import named, public_name
+from ossia.server.services import Services
+
+OLLAMA_VERSION = "0.20.0"
+"""Programs ask for a least one; Codex for 0.13.4."""
+CAPABILITIES = ["completion", "tools", "thinking"]
+
+
+class ModelQuery(Form):
+    """The body of POST /api/show and /api/pull; `name` is the older spelling."""
+
+    model: Identifier | None = None
+    name: Identifier | None = None
+    stream: bool | None = None
+    verbose: Unused[bool] = None
+    insecure: Unused[bool] = None
+
+    def asked(self) -> str:
+        """The model that is meant."""
+        asked = self.model or self.name
+        if asked is None:
+            raise RequestError("model is missing; name one", param="model", code="missing_field")
+        return asked
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes of discovery."""
+    router = APIRouter(tags=["discovery"])
+    started = datetime.fromtimestamp(services.clock(), UTC).isoformat()
+    body = documented(ModelQuery)
+
+    @router.get("/api/version")
+    async def version() -> Response:
+        """A version of Ollama that clients accept, and ours."""
+        return json_response({"version": OLLAMA_VERSION, "ossia": __version__})
+
+    @router.get("/api/tags")
+    async def tags() -> Response:
+        """The model that is served, in a list."""
+        return json_response({"models": [_tag(services.engine.model, started)]})
+
+    @router.post("/api/show", openapi_extra=body)
+    async def show(request: Request) -> Response:
+        """What the model can do, and how much it can read."""
+        query = await read_form(request, ModelQuery)
+        model = services.engine.model
+        named(query.asked(), model)
+        return json_response(_details(model, started))
+
+    @router.post("/api/pull", openapi_extra=body)
+    async def pull(request: Request) -> Response:
+        """Say that the model is here; one that is not is not fetched."""
+        query = await read_form(request, ModelQuery)
+        named(query.asked(), services.engine.model)
+        if query.stream is False:
+            return json_response({"status": "success"})
+        return Response(b'{"status":"success"}\n', media_type="application/x-ndjson")
+
+    return router
+
+
+def _tag(model: ServedModel, started: str) -> Json:
+    name = public_name(model)
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": started,
+        "size": model.num_bytes,
+        "digest": hashlib.sha256(f"{name} {model.fingerprint}".encode()).hexdigest(),
+        "details": _form(model),
+    }
+
+
+def _form(model: ServedModel) -> Json:
+    return {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": "gptoss",
+        "families": ["gptoss"],
+        "parameter_size": _size(model.num_params),
+        "quantization_level": "MXFP4",
+    }
+
+
+def _size(num_params: int) -> str:
+    """A number of parameters as people say it: 20.9B, 3.1M."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if num_params >= size:
+            return f"{num_params / size:.1f}{unit}"
+    return str(num_params)
+
+
+def _details(model: ServedModel, started: str) -> Json:
+    return {
+        "modelfile": "",
+        "parameters": "",
+        "template": "",
+        "details": _form(model),
+        "model_info": {
+            "general.architecture": "gptoss",
+            "general.basename": public_name(model),
+            "general.parameter_count": model.num_params,
+            "gptoss.context_length": model.context_length,
+        },
+        "capabilities": CAPABILITIES,
+        "modified_at": started,
+    }
