@@ -3,7 +3,7 @@
 Batch n of a seed is always the same, whoever asks for it: the place in the stream is one number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -11,28 +11,41 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ossia.harmony.messages import Conversation, Effort
+from ossia.harmony.messages import Builtin, Conversation, Effort
 from ossia.harmony.render import render_example
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.step import Step
-from ossia.train.dialogues import draw_conversation, draw_date
+from ossia.train.dialogues import draw_conversation, draw_date, draw_task, turns
 from ossia.train.shared_prefix import Family, family_step
-from ossia.train.tasks.task import Setting, Split
+from ossia.train.tasks import TOOL_TASKS
+from ossia.train.tasks.task import Setting, Split, pick
 
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
+DATED_SHARE = 0.5
+BOTH_SHARE = 0.25
+"""Batches that offer the browser and python together."""
 SAID_WEIGHT = 0.1
-"""What users and developers say counts a tenth; the system message, always alike, nothing."""
+"""What users, developers and tools say counts a tenth; the system message, ever alike, nothing."""
+MAX_TOKENS = 768
+"""Of a lesson behind its system message; the few longer ones are left out."""
 _STREAMS: Mapping[Split, int] = MappingProxyType({"train": 2, "validation": 3, "test": 4})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """One rendered conversation, cut behind the system message."""
+    """One rendered turn, cut behind the system message."""
 
     prefix: tuple[int, ...]
     ids: tuple[int, ...]
-    weights: tuple[float, ...]
-    """How much predicting each of `ids` counts."""
+    pieces: tuple[tuple[int, float], ...]
+    """Lengths of runs of `ids`, and how much predicting each id of a run counts."""
+    effort: Effort
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """How much predicting each of `ids` counts."""
+        lengths, weights = zip(*self.pieces, strict=True)
+        return np.repeat(np.array(weights, np.float32), lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,44 +69,67 @@ def lesson(vocabulary: Vocabulary, conversation: Conversation) -> Lesson:
     """
     example = render_example(vocabulary, conversation)
     cut = example.ids.index(vocabulary.ids.end) + 1
-    weights = [SAID_WEIGHT] * len(example.ids)
-    for begin, end in example.spans:
-        weights[begin:end] = [0.0] * (end - begin)
     last_user = max(at for at, each in enumerate(conversation.messages) if each.role == "user")
-    turn_begins = example.spans[last_user + 1 - len(conversation.messages)][0]
-    weights[turn_begins:] = [1.0] * (len(weights) - turn_begins)
-    return Lesson(prefix=example.ids[:cut], ids=example.ids[cut:], weights=tuple(weights[cut:]))
+    new = sum(each.role == "assistant" for each in conversation.messages[last_user + 1 :])
+    pieces, place = [], cut
+    for nth, (begin, end) in enumerate(example.spans, start=new - len(example.spans)):
+        pieces += [(begin - place, SAID_WEIGHT), (end - begin, 1.0 if nth >= 0 else 0.0)]
+        place = end
+    return Lesson(
+        prefix=example.ids[:cut],
+        ids=example.ids[cut:],
+        pieces=tuple(pieces),
+        effort=conversation.effort,
+    )
 
 
-def make_batch(
-    vocabulary: Vocabulary, *, seed: int, number: int, lessons: int, window: int, split: Split
-) -> Batch:
-    """Batch `number` of the endless stream of a seed; each effort with and without a date."""
+def draw_lessons(
+    vocabulary: Vocabulary, *, seed: int, number: int, lessons: int, split: Split
+) -> list[Lesson]:
+    """The lessons of batch `number` of the endless stream of a seed, those of one prefix together.
+
+    A batch has one date, and one effort for each tool: so few system messages serve all.
+    """
     random = np.random.default_rng([seed, _STREAMS[split], number])
     date = draw_date(random)
-    groups: list[list[Lesson]] = []
-    efforts: list[Effort] = []
-    for effort, share in EFFORT_SHARES.items():
-        setting = Setting(effort=effort, split=split)
-        for each in (setting, replace(setting, date=date)):
-            count = max(1, round(lessons * share / 2))
-            efforts += [effort] * count
-            groups.append(
-                [lesson(vocabulary, draw_conversation(random, each)) for _ in range(count)]
-            )
-    return collate(groups, tuple(efforts), window=window)
+    settings = {task: _setting(random, date, split) for task in TOOL_TASKS}
+    both: tuple[Builtin, ...] = ("browser", "python") if random.random() < BOTH_SHARE else ()
+    if both:
+        settings["python"] = settings["search"]
+    found: list[Lesson] = []
+    while len(found) < lessons:
+        task = draw_task(random)
+        setting = settings.get(task) or _setting(random, date, split)
+        conversation = draw_conversation(random, setting, task)
+        if both and conversation.builtins:
+            conversation = replace(conversation, builtins=both)
+        rendered = [lesson(vocabulary, turn) for turn in turns(conversation)]
+        found += [each for each in rendered if len(each.ids) <= MAX_TOKENS]
+    order: dict[tuple[int, ...], int] = {}
+    return sorted(found, key=lambda each: order.setdefault(each.prefix, len(order)))
 
 
-def collate(groups: list[list[Lesson]], efforts: tuple[Effort, ...], *, window: int) -> Batch:
-    """Lay lessons of one prefix each side by side, and find the rows that count."""
+def _setting(random: np.random.Generator, date: str, split: Split) -> Setting:
+    """An effort by its share, with the date or without."""
+    bounds = np.cumsum(tuple(EFFORT_SHARES.values()))
+    effort = tuple(EFFORT_SHARES)[int(np.searchsorted(bounds, random.random() * bounds[-1]))]
+    return Setting(effort=effort, date=pick(random, (date, None)), split=split)
+
+
+def collate(lessons: Sequence[Lesson], *, window: int) -> Batch:
+    """Lay lessons side by side, those of one prefix under it, and find the rows that count."""
+    groups: dict[tuple[int, ...], list[Lesson]] = {}
+    for each in lessons:
+        groups.setdefault(each.prefix, []).append(each)
     families = [
-        Family(prefix=group[0].prefix, sequences=[one.ids for one in group]) for group in groups
+        Family(prefix=prefix, sequences=[one.ids for one in group])
+        for prefix, group in groups.items()
     ]
     step = family_step(families, window=window)
     weight_T = np.concatenate(
         [
-            np.concatenate([np.zeros(len(group[0].prefix)), *(one.weights for one in group)])
-            for group in groups
+            np.concatenate([np.zeros(len(prefix), np.float32), *(one.weights for one in group)])
+            for prefix, group in groups.items()
         ]
     )
     starts = np.zeros(len(weight_T), bool)  # a sequence's first token has no row to predict it
@@ -105,7 +141,7 @@ def collate(groups: list[list[Lesson]], efforts: tuple[Effort, ...], *, window: 
     return Batch(
         step=replace(step, row_R=(taught_R - 1).astype(np.int32)),
         target_R=torch.from_numpy(step.id_T[taught_R].astype(np.int64)),
-        weight_R=torch.from_numpy(weight_T[taught_R].astype(np.float32)),
+        weight_R=torch.from_numpy(weight_T[taught_R]),
         lesson_R=lesson_Q[sequence_T[taught_R]],
-        efforts=efforts,
+        efforts=tuple(one.effort for group in groups.values() for one in group),
     )

@@ -1,7 +1,7 @@
-"""Trains the embedded model: `python -m ossia.train.nano --seed 0 --seconds 3600 --out FOLDER`.
+"""Trains the embedded model: `python -m ossia.train.nano --seed 0 --tokens 75e6 --out FOLDER`.
 
 FOLDER holds tokenizer.json, log.jsonl and leg.safetensors, and at the end packed/, a checkpoint.
-The same command goes on from the leg that lies there.
+The same command goes on from the leg that lies there; `--hold` keeps the rate for a later leg.
 """
 
 import argparse
@@ -9,8 +9,9 @@ import hashlib
 import json
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 import torch
 
@@ -19,34 +20,41 @@ from ossia.harmony.vocabulary import Vocabulary
 from ossia.train.network import nano_config
 from ossia.train.pack import write_packed
 from ossia.train.tokenizer import write_tokenizer
-from ossia.train.trainer import Plan, Trainer
+from ossia.train.trainer import Clock, Plan, Trainer
 
-VOCAB_SIZE = 768
-
-
-def shape() -> ModelConfig:
-    """The shape of nano: 2.0 million parameters, of which a token uses 0.7 million."""
-    return nano_config(vocab_size=VOCAB_SIZE, hidden=128, layers=4, experts=16, inner=64)
+SHAPES: Mapping[str, ModelConfig] = MappingProxyType(
+    {
+        "t0": nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=64),
+        "t1": nano_config(vocab_size=1024, hidden=128, layers=4, experts=16, inner=128),
+        "t1c": nano_config(vocab_size=1024, hidden=128, layers=6, experts=16, inner=96),
+        "t2": nano_config(vocab_size=2048, hidden=192, layers=6, experts=32, inner=96),
+    }
+)
+"""For tests; for a CPU, shallow and deep; for a GPU."""
+DEFAULT_SHAPE = "t1c"
+"""Deep: copying from a page or a schema takes two looks back, each in a layer that sees all."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train until the budget is spent, then pack; SIGTERM and Ctrl-C end it after a step."""
-    parser = argparse.ArgumentParser(prog="python -m ossia.train.nano", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=3600.0, help="of training, all legs")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
-    asked = parser.parse_args(argv)
-
+    asked = _parser().parse_args(argv)
     torch.set_num_threads(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
+    config = SHAPES[asked.shape]
     tokenizer = asked.out / "tokenizer.json"
     if not tokenizer.exists():
-        write_tokenizer(tokenizer, VOCAB_SIZE, asked.seed)
-    vocabulary = Vocabulary.from_file(tokenizer)
-    plan = Plan(seed=asked.seed, seconds=asked.seconds, device=asked.device)
-    trainer = Trainer.start(shape(), vocabulary, plan, asked.out, time.monotonic)
+        write_tokenizer(tokenizer, config.vocab_size, asked.seed)
+    plan = Plan(
+        seed=asked.seed,
+        tokens=None if asked.tokens is None else int(asked.tokens),
+        seconds=asked.seconds,
+        hold=asked.hold,
+        device=asked.device,
+        data=asked.data,
+    )
+    # the process's own time, so that a busy machine or a pause costs no budget
+    clock = time.monotonic if asked.device != "cpu" else own_time(asked.threads)
+    trainer = Trainer.start(config, Vocabulary.from_file(tokenizer), plan, asked.out, clock)
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True
@@ -59,6 +67,26 @@ def main(argv: list[str] | None = None) -> None:
     files = ("model.safetensors", "tokenizer.json", "config.json")
     sums = {name: hashlib.sha256((packed / name).read_bytes()).hexdigest() for name in files}
     print(json.dumps({**trainer.validate(), "sha256": sums}, indent=2))
+
+
+def own_time(threads: int) -> Clock:
+    """The time each of the process's threads has had of a processor, in seconds."""
+    return lambda: time.process_time() / threads
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ossia.train.nano", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--tokens", type=float, help="budget of all legs together")
+    budget.add_argument("--seconds", type=float, help="the same, of the process's own time")
+    parser.add_argument("--hold", action="store_true", help="do not let the rate fall at the end")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="batches of ossia.train.shards; default: drawn")
+    parser.add_argument("--shape", choices=tuple(SHAPES), default=DEFAULT_SHAPE)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
+    return parser
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from ossia.ops.api import Handle, Routed, Spans
 from ossia.ops.torch import TorchOps
 from ossia.ops.torch.attend import look_back
 
-NUM_SIDE_BY_SIDE = 16
-"""Sequences of similar length that are padded to one: more make fewer, but emptier, products."""
+TILE = 64
+"""Tokens of a sequence that look back together: more see more keys that are not theirs."""
+NUM_SIDE_BY_SIDE = 24
+"""Tiles of similarly many keys that are padded to one: more make fewer, but emptier, products."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,10 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Sequences that are computed side by side; token numbers are places in the step."""
+    """Tiles that are computed side by side, a row each; token numbers are places in the step."""
 
     query_QT: Tensor
-    """Shorter sequences repeat their last token."""
+    """Shorter tiles repeat their last token."""
     key_QS: Tensor
     visible_QTS: Tensor
 
@@ -80,17 +82,26 @@ def _spans(
     parent_Q: NDArray[np.int32],
     window: int,
 ) -> FamilySpans:
-    order_Q = np.lexsort((count_Q, past_Q))  # prefixes first, then by length
+    tiles = [
+        _Tile(q, begin, min(int(count), begin + TILE))
+        for q, count in enumerate(count_Q)
+        for begin in range(0, int(count), TILE)
+    ]
+    end_Q = np.array([past_Q[tile.q] + tile.end for tile in tiles])
+    start_Q = np.array([past_Q[tile.q] + tile.begin for tile in tiles])
+    keys_Q = np.minimum(end_Q, end_Q - start_Q + window - 1)
+    order_Q = np.argsort(keys_Q, kind="stable")
+    layout = _Layout(first_Q, past_Q, parent_Q, window)
     blocks, return_T, rows = [], np.zeros(int(count_Q.sum()), np.int64), 0
     for start in range(0, len(order_Q), NUM_SIDE_BY_SIDE):
-        q = order_Q[start : start + NUM_SIDE_BY_SIDE]
-        column_T = np.arange(count_Q[q].max())
-        query_QT = first_Q[q, None] + np.minimum(column_T, count_Q[q, None] - 1)
-        for n, one in enumerate(q):
-            mine = slice(first_Q[one], first_Q[one] + count_Q[one])
-            return_T[mine] = rows + n * len(column_T) + np.arange(count_Q[one])
-        rows += query_QT.size
-        blocks.append(_block(query_QT.astype(np.int64), first_Q, past_Q[q], parent_Q[q], window))
+        side_by_side = [tiles[int(at)] for at in order_Q[start : start + NUM_SIDE_BY_SIDE]]
+        block = layout.block(side_by_side)
+        longest = block.query_QT.shape[1]
+        for n, tile in enumerate(side_by_side):
+            mine = slice(first_Q[tile.q] + tile.begin, first_Q[tile.q] + tile.end)
+            return_T[mine] = rows + n * longest + np.arange(tile.end - tile.begin)
+        rows += block.query_QT.numel()
+        blocks.append(block)
     return FamilySpans(
         first_Q=first_Q,
         count_Q=count_Q,
@@ -102,24 +113,45 @@ def _spans(
     )
 
 
-def _block(
-    query_QT: NDArray[np.int64],
-    first_Q: NDArray[np.int32],
-    past_Q: NDArray[np.int32],
-    parent_Q: NDArray[np.int32],
-    window: int,
-) -> Block:
-    """Keys: the prefix, padded at its left, then the tokens of the sequence itself."""
-    older = int(past_Q.max())
-    place_QS = past_Q[:, None] + np.arange(-older, query_QT.shape[1])  # positions of the keys
-    prefix_QS = first_Q[parent_Q, None] + np.maximum(place_QS[:, :older], 0)
-    age_QTS = (past_Q[:, None] + np.arange(query_QT.shape[1]))[:, :, None] - place_QS[:, None]
-    visible_QTS = (age_QTS >= 0) & (age_QTS < window) & (place_QS >= 0)[:, None]
-    return Block(
-        torch.from_numpy(query_QT),
-        torch.from_numpy(np.concatenate([prefix_QS, query_QT], axis=1).astype(np.int64)),
-        torch.from_numpy(visible_QTS),
-    )
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Tokens `begin` to `end` of sequence q."""
+
+    q: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where sequences lie in the step, and how far a token sees."""
+
+    first_Q: NDArray[np.int32]
+    past_Q: NDArray[np.int32]
+    parent_Q: NDArray[np.int32]
+    window: int
+
+    def block(self, tiles: Sequence[_Tile]) -> Block:
+        """Keys of each tile: the newest it may see, the oldest columns padded at the left."""
+        q = np.array([tile.q for tile in tiles])
+        begin_Q = np.array([tile.begin for tile in tiles])
+        end_Q = np.array([tile.end for tile in tiles])
+        past_Q, first_Q = self.past_Q[q].astype(np.int64), self.first_Q[q].astype(np.int64)
+        column_T = np.arange((end_Q - begin_Q).max())
+        in_sequence_QT = np.minimum(begin_Q[:, None] + column_T, end_Q[:, None] - 1)
+        stop_Q = past_Q + end_Q  # one behind the newest key's position
+        width = int(np.minimum(stop_Q, end_Q - begin_Q + self.window - 1).max())
+        position_QS = stop_Q[:, None] + np.arange(-width, 0)
+        own_QS = position_QS - past_Q[:, None]
+        prefix_QS = self.first_Q[self.parent_Q[q], None] + np.maximum(position_QS, 0)
+        key_QS = np.where(own_QS >= 0, first_Q[:, None] + own_QS, prefix_QS)
+        age_QTS = (past_Q[:, None] + in_sequence_QT)[:, :, None] - position_QS[:, None]
+        visible_QTS = (age_QTS >= 0) & (age_QTS < self.window) & (position_QS >= 0)[:, None]
+        return Block(
+            torch.from_numpy(first_Q[:, None] + in_sequence_QT),
+            torch.from_numpy(key_QS.astype(np.int64)),
+            torch.from_numpy(visible_QTS),
+        )
 
 
 class TrainingOps(TorchOps):

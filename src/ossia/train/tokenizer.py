@@ -13,8 +13,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from ossia.harmony.byte_bpe import CHAR_OF_BYTE, unspell, write_tokenizer_json
 from ossia.harmony.messages import Effort
-from ossia.harmony.prompt_text import system_text
-from ossia.train.dialogues import draw_conversation, draw_date
+from ossia.harmony.prompt_text import developer_text, system_text
+from ossia.train.dialogues import draw_conversation, draw_date, draw_task
 from ossia.train.tasks.task import Setting
 
 PATTERN = (
@@ -43,19 +43,19 @@ FRAME_WORDS = (
     " to", "=functions", "functions", "json", " json", " code", "python", "browser",
 )  # fmt: skip
 """Words of the frame: one token each, though some never occur in the tasks of today."""
-NUM_TEXTS = 4000
+NUM_TEXTS = 12_000
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Texts of conversations, system message included, as the trainer will show them."""
+    """Texts of conversations, told and said, as the trainer will show them."""
     random = np.random.default_rng([seed, 1])
     while True:
         for effort in get_args(Effort):
             date = draw_date(random) if random.random() < 0.5 else None
-            conversation = draw_conversation(random, Setting(effort=effort, date=date))
+            setting = Setting(effort=effort, date=date)
+            conversation = draw_conversation(random, setting, draw_task(random))
             yield system_text(conversation)
-            if conversation.instructions:
-                yield f"# Instructions\n\n{conversation.instructions}"
+            yield developer_text(conversation)
             yield from (message.text for message in conversation.messages)
 
 

@@ -1,4 +1,4 @@
-"""The training loop: AdamW on a time budget, resumable to the bit.
+"""The training loop: AdamW on a budget of tokens or of time, resumable to the bit.
 
 Everything that decides the next step is in `Progress`, the parameters and the two moments; batches
 are numbered, so the place in the data is the step's number.
@@ -16,9 +16,10 @@ from torch import Tensor
 from ossia.checkpoint.config import ModelConfig
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.train import legs
-from ossia.train.batches import EFFORT_SHARES, Batch, make_batch
+from ossia.train.batches import EFFORT_SHARES, Batch, Lesson, collate, draw_lessons
 from ossia.train.legs import Progress
 from ossia.train.network import Losses, is_matrix, new_parameters, run
+from ossia.train.shards import LESSONS, Source
 
 Clock = Callable[[], float]
 
@@ -26,8 +27,8 @@ BETAS = (0.9, 0.95)
 DECAY = 0.1
 CLIP = 1.0
 WARM_UP = 0.02
-COOL_DOWN = 0.55
-"""Shares of the time budget: the rate rises, stays, and falls in a line to 0."""
+COOL_DOWN = 0.25
+"""Shares of the budget: the rate rises, stays, and falls in a line to 0."""
 LOG_EVERY = 20
 VALIDATE_EVERY = 200
 
@@ -37,18 +38,31 @@ class Plan:
     """What a training run is asked for."""
 
     seed: int
-    seconds: float
-    lessons: int = 48
-    """In a batch: about 3,300 tokens, small enough for thousands of steps in an hour."""
+    tokens: int | None = None
+    """The budget of all legs together; counted alike on a busy machine and on a quiet one."""
+    seconds: float | None = None
+    """Instead of tokens; the process's own time."""
+    hold: bool = False
+    """Keep the rate up to the end of the budget: a later leg, with more of it, lets it fall."""
     peak_rate: float = 3e-3
-    leg_seconds: float = 240.0
+    leg_seconds: float = 180.0
     """Between two checkpoints."""
     device: str = "cpu"
+    data: Path | None = None
+    """Where batches stand on disk; without, they are drawn as they are needed."""
+
+    def spent(self, progress: Progress) -> float:
+        """The share of the budget that is gone."""
+        if self.tokens is not None:
+            return progress.tokens / max(self.tokens, 1)
+        assert self.seconds is not None, "a plan has a budget"
+        return progress.seconds / max(self.seconds, 1e-9)
 
 
-def learning_rate(share: float, peak: float) -> float:
+def learning_rate(share: float, peak: float, *, hold: bool = False) -> float:
     """The rate when `share` of the budget is spent."""
-    return peak * max(0.0, min(1.0, share / WARM_UP, (1 - share) / COOL_DOWN))
+    fall = 1.0 if hold else (1 - share) / COOL_DOWN
+    return peak * max(0.0, min(1.0, share / WARM_UP, fall))
 
 
 @dataclass(slots=True)
@@ -57,6 +71,7 @@ class Trainer:
 
     config: ModelConfig
     vocabulary: Vocabulary
+    source: Source
     plan: Plan
     out: Path
     clock: Clock
@@ -73,7 +88,8 @@ class Trainer:
         """Begin anew, or go on from the leg that lies in `out`."""
         parameters = new_parameters(config, plan.seed, plan.device)
         optimiser = _optimiser(parameters, plan.peak_rate)
-        trainer = cls(config, vocabulary, plan, out, clock, parameters, optimiser)
+        source = Source(vocabulary, plan.seed, plan.data)
+        trainer = cls(config, vocabulary, source, plan, out, clock, parameters, optimiser)
         if (out / legs.NAME).exists():
             trainer.progress = legs.read(out / legs.NAME, parameters, optimiser)
         return trainer
@@ -82,9 +98,9 @@ class Trainer:
         """Step until the budget is spent or `stopping` is set; then write the last leg."""
         began = self.clock() - self.progress.seconds
         saved = self.progress.seconds
-        while self.progress.seconds < self.plan.seconds and not self.stopping:
-            batch = self._batch("train", self.progress.step)
-            rate = learning_rate(self.progress.seconds / self.plan.seconds, self.plan.peak_rate)
+        while (share := self.plan.spent(self.progress)) < 1 and not self.stopping:
+            batch = self._batch(self.source.lessons(self.progress.step))
+            rate = learning_rate(share, self.plan.peak_rate, hold=self.plan.hold)
             losses = self._step(batch, rate)
             self.progress = replace(
                 self.progress,
@@ -106,7 +122,17 @@ class Trainer:
 
         The reasoning is determined by the question, so that share is what greedy decoding gives.
         """
-        batch = self._batch("validation", number)
+        drawn = [
+            draw_lessons(
+                self.vocabulary,
+                seed=self.plan.seed,
+                number=2 * number + each,
+                lessons=LESSONS,
+                split="validation",
+            )
+            for each in range(2)
+        ]
+        batch = self._batch([one for lessons in drawn for one in lessons])
         with torch.no_grad():
             losses = run(self.config, self.parameters, batch)
         wrong_R = losses.logits_RV.argmax(dim=1).cpu() != batch.target_R
@@ -115,18 +141,12 @@ class Trainer:
         exact = {}
         for effort in EFFORT_SHARES:
             mine = [at for at, each in enumerate(batch.efforts) if each == effort]
-            exact[effort] = round(1 - len(failed & set(mine)) / len(mine), 4)
+            if mine:
+                exact[effort] = round(1 - len(failed & set(mine)) / len(mine), 4)
         return {"validation_loss": round(losses.answer.item(), 5), "exact": exact}
 
-    def _batch(self, split: Any, number: int) -> Batch:
-        return make_batch(
-            self.vocabulary,
-            seed=self.plan.seed,
-            number=number,
-            lessons=self.plan.lessons if split == "train" else 2 * self.plan.lessons,
-            window=self.config.sliding_window,
-            split=split,
-        )
+    def _batch(self, lessons: list[Lesson]) -> Batch:
+        return collate(lessons, window=self.config.sliding_window)
 
     def _step(self, batch: Batch, rate: float) -> Losses:
         for group in self.optimiser.param_groups:
@@ -143,7 +163,7 @@ class Trainer:
         return {
             "step": now.step,
             "seconds": round(now.seconds, 1),
-            "left": round(self.plan.seconds - now.seconds, 1),
+            "left": round(now.seconds * (1 / max(self.plan.spent(now), 1e-9) - 1), 1),
             "tokens": now.tokens,
             "tokens_per_second": round(now.tokens / max(now.seconds, 1e-9)),
             "rate": rate,

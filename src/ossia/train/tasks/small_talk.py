@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ossia.train.tasks.task import Exchange, Setting, pick, vary_case, wordings
+from ossia.harmony.messages import Conversation
+from ossia.train.tasks.saying import converse, exchange
+from ossia.train.tasks.task import Setting, pick, vary_case, wordings
 
 DATE_SHARE = 0.15
 ME = "I am ossia nano, a tiny demonstration model."
-CAN = "I can add and subtract numbers with up to three digits."
+CAN = "I can calculate, call tools and fill in JSON."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +116,8 @@ INTENTS = (
         wordings=(
             "What is the capital of France?", "Write a poem about the sea.", "Tell me a joke.",
             "Who is the president of the United States?", "How do I cook rice?",
-            "What is the meaning of life?", "Translate this into German.", "Write some code.",
-            "What is the weather like today?", "Tell me a story.", "Who won the game?",
+            "What is the meaning of life?", "Translate this into German.", "Who invented paper?",
+            "What is the weather like today?", "How deep is the ocean?", "Who won the game?",
             "Explain quantum physics.", "What is love?", "Why is the sky blue?",
             "How far is the moon?", "Who wrote Hamlet?", "What is the largest animal?",
             "Recommend a good book.", "How old is the universe?", "Sing a song.",
@@ -139,38 +141,25 @@ DATE_WORDINGS = (
 )
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Exchange:
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
     """One question out of any intent."""
     if random.random() < DATE_SHARE:
         return _date(random, setting)
     intent = INTENTS[int(random.integers(len(INTENTS)))]
     question = pick(random, wordings(intent.wordings, setting))
-    return Exchange(
-        question=question if setting.reworded else vary_case(random, question),
-        reasoning=_reasoning(intent.thought, intent.plan, setting),
-        answer=intent.answer,
-    )
+    asked = question if setting.reworded else vary_case(random, question)
+    reasoning = setting.think(intent.thought, intent.plan)
+    return converse(exchange(asked, reasoning, intent.answer), setting)
 
 
-def _date(random: np.random.Generator, setting: Setting) -> Exchange:
+def _date(random: np.random.Generator, setting: Setting) -> Conversation:
     """The date stands in the system message, or nowhere."""
     known = setting.date is not None
-    return Exchange(
-        question=pick(random, wordings(DATE_WORDINGS, setting)),
-        reasoning=_reasoning(
-            f"The date is {setting.date}." if known else "I see no date.",
-            "I tell it." if known else "I say so.",
-            setting,
-        ),
-        answer=f"Today is {setting.date}." if known else "I do not know the date.",
+    reasoning = setting.think(
+        f"The date is {setting.date}." if known else "I see no date.",
+        "I tell it." if known else "I say so.",
     )
-
-
-def _reasoning(thought: str, plan: str, setting: Setting) -> str | None:
-    match setting.effort:
-        case "low":
-            return None
-        case "medium":
-            return thought
-        case "high":
-            return f"{thought} {plan}"
+    answer = f"Today is {setting.date}." if known else "I do not know the date."
+    return converse(
+        exchange(pick(random, wordings(DATE_WORDINGS, setting)), reasoning, answer), setting
+    )

@@ -1,39 +1,60 @@
-"""What a task is: something that draws a question, the reasoning an effort asks for, the answer.
+"""What a task is: something that draws a conversation of the effort and the column it is asked for.
 
-Knows nothing of tokens or of how a dialogue is framed.
+Knows nothing of tokens; the choices every task makes alike stand here.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from ossia.harmony.messages import Effort
+from ossia.harmony.messages import Conversation, Effort
 
 Split = Literal["train", "validation", "test"]
+Column = Literal["trained", "reworded", "held-out"]
+"""Of the evaluation: as in training, in wordings kept out of it, or of a kind kept out of it."""
+Chosen = TypeVar("Chosen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the system message says, and which questions may be drawn."""
+    """What the system message says, and which conversations may be drawn."""
 
     effort: Effort
     date: str | None = None
     split: Split = "train"
-    reworded: bool = False
-    """Ask in the wordings that are kept out of training."""
+    column: Column = "trained"
+
+    @property
+    def reworded(self) -> bool:
+        """Whether to ask in the wordings that are kept out of training."""
+        return self.column == "reworded"
+
+    @property
+    def held_out(self) -> bool:
+        """Whether to draw of the kind that is kept out of training, and of no other."""
+        return self.column == "held-out"
+
+    def think(self, medium: str, more: str) -> str | None:
+        """The reasoning of this effort: none, `medium`, or `medium` and `more`."""
+        match self.effort:
+            case "low":
+                return None
+            case "medium":
+                return medium
+            case "high":
+                return f"{medium}\n{more}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One question with its answer; no reasoning where the effort asks for none."""
+Draw: TypeAlias = Callable[[np.random.Generator, Setting], Conversation]
+"""A task: all its randomness comes from the generator."""
 
-    question: str
-    reasoning: str | None
-    answer: str
-
+TEST, VALIDATION = 2, 1
+"""Of 100 problems."""
+MAX_DRAWS = 1000
+"""Of 100 problems 1 suffices: to miss it so often has a chance below 0.00005."""
 
 LOWER_SHARE, BARE_SHARE, OPENED_SHARE, CLOSED_SHARE = 0.2, 0.15, 0.25, 0.15
 """Of questions in small letters, without their last sign, and with words around them."""
@@ -47,18 +68,52 @@ CLOSERS = (
     " Be quick.", " It is for my homework.", " I need the result.", " Go!",
 )  # fmt: skip
 
-Draw: TypeAlias = Callable[[np.random.Generator, Setting], Exchange]
-"""A task: all its randomness comes from the generator."""
-
 
 def bucket(problem: str) -> int:
     """A number from 0 to 99 that depends on nothing but the problem: it decides the split."""
     return int.from_bytes(hashlib.sha256(problem.encode()).digest()[:8], "little") % 100
 
 
-def pick(random: np.random.Generator, choices: tuple[str, ...]) -> str:
-    """Choose one of the texts."""
+def split_of(problem: str, test: int = TEST) -> Split:
+    """The side a problem stands on, whatever its wording or effort; `test` of 100 are tests."""
+    place = bucket(problem)
+    if place < test:
+        return "test"
+    return "validation" if place < test + VALIDATION else "train"
+
+
+class Undrawable(Exception):
+    """There seem to be no problems of this kind on that side of the split."""
+
+
+def draw_of_split(
+    random: np.random.Generator,
+    split: Split,
+    draw: Callable[[np.random.Generator], Chosen],
+    side: Callable[[Chosen], Split],
+) -> Chosen:
+    """Draw until a problem stands on the side asked for.
+
+    Raises:
+        Undrawable: there are too few problems, and all stand elsewhere.
+    """
+    for _ in range(MAX_DRAWS):
+        problem = draw(random)
+        if side(problem) == split:
+            return problem
+    raise Undrawable
+
+
+def pick(random: np.random.Generator, choices: Sequence[Chosen]) -> Chosen:
+    """Choose one."""
     return choices[int(random.integers(len(choices)))]
+
+
+def pick_some(
+    random: np.random.Generator, choices: Sequence[Chosen], count: int
+) -> tuple[Chosen, ...]:
+    """Choose `count` different ones, in any order."""
+    return tuple(choices[int(at)] for at in random.permutation(len(choices))[:count])
 
 
 def wordings(choices: tuple[str, ...], setting: Setting) -> tuple[str, ...]:

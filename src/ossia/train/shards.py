@@ -1,0 +1,170 @@
+"""Batches of lessons on disk: `python -m ossia.train.shards --tokenizer FILE --out FOLDER`.
+
+Files of 16-bit numbers, each with its hash beside it. What is not on disk is drawn on the spot, and
+is the same; files fix what a long run has learned from.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.errors import CheckpointError
+from ossia.harmony.vocabulary import Vocabulary
+from ossia.train.batches import EFFORT_SHARES, SAID_WEIGHT, Lesson, draw_lessons
+
+LESSONS = 48
+"""In a batch, at least: about 7,000 tokens."""
+BATCHES = 200
+"""In a file."""
+WEIGHTS = (0.0, SAID_WEIGHT, 1.0)
+_EFFORTS = tuple(EFFORT_SHARES)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What decides every training batch."""
+
+    vocabulary: Vocabulary
+    seed: int
+    folder: Path | None = None
+
+    def lessons(self, number: int) -> list[Lesson]:
+        """The lessons of one batch, from its file if there is one.
+
+        Raises:
+            CheckpointError: the file is not what was written, or belongs to another run.
+        """
+        if self.folder is None or not _path(self.folder, number // BATCHES).exists():
+            return draw_lessons(
+                self.vocabulary, seed=self.seed, number=number, lessons=LESSONS, split="train"
+            )
+        return _read(self, self.folder, number)
+
+
+def _read(source: Source, folder: Path, number: int) -> list[Lesson]:
+    """One batch of a file; the whole file is checked, which takes a hundredth of a step."""
+    shard, nth = divmod(number, BATCHES)
+    path = _path(folder, shard)
+    raw = path.read_bytes()
+    told = json.loads(path.with_suffix(".json").read_text())
+    ours = _provenance(source, shard)
+    if hashlib.sha256(raw).hexdigest() != told["sha256"] or any(
+        told[key] != value for key, value in ours.items()
+    ):
+        raise CheckpointError(f"{path} is not of this run, or damaged; delete it")
+    stream_X = np.frombuffer(raw, "<u2")
+    begin, end = [*told["offsets"], len(stream_X)][nth : nth + 2]
+    return _unpacked(stream_X[begin:end])
+
+
+def write_shard(source: Source, shard: int) -> dict[str, Any]:
+    """Draw and write one file, whole or not at all; return what is kept beside it."""
+    assert source.folder is not None
+    path = _path(source.folder, shard)
+    pieces: list[NDArray[np.uint16]] = []
+    offsets, place, tokens = [], 0, 0
+    for number in range(shard * BATCHES, (shard + 1) * BATCHES):
+        lessons = draw_lessons(
+            source.vocabulary, seed=source.seed, number=number, lessons=LESSONS, split="train"
+        )
+        pieces.append(_packed(lessons))
+        offsets.append(place)
+        place += len(pieces[-1])
+        tokens += sum(len(each.ids) for each in lessons)
+    raw = np.concatenate(pieces).astype("<u2").tobytes()
+    told = _provenance(source, shard) | {
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "tokens": tokens,
+        "offsets": offsets,
+    }
+    source.folder.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps(told))
+    path.with_suffix(".part").write_bytes(raw)
+    path.with_suffix(".part").rename(path)
+    return told
+
+
+def _path(folder: Path, shard: int) -> Path:
+    return folder / f"{shard:05}.bin"
+
+
+def _provenance(source: Source, shard: int) -> dict[str, Any]:
+    return {"seed": source.seed, "shard": shard, "tokenizer": source.vocabulary.digest}
+
+
+def _packed(lessons: list[Lesson]) -> NDArray[np.uint16]:
+    """Counts, then each system message, then each lesson: its message, effort, runs and ids."""
+    prefixes = list(dict.fromkeys(each.prefix for each in lessons))
+    stream = [len(prefixes), len(lessons)]
+    for prefix in prefixes:
+        stream += [len(prefix), *prefix]
+    for each in lessons:
+        runs = [(length, WEIGHTS.index(weight)) for length, weight in each.pieces]
+        stream += [prefixes.index(each.prefix), _EFFORTS.index(each.effort), len(runs)]
+        stream += [number for run in runs for number in run]
+        stream += each.ids
+    return np.array(stream, np.uint16)
+
+
+def _unpacked(stream_X: NDArray[np.uint16]) -> list[Lesson]:
+    numbers = iter(stream_X.tolist())
+
+    def take(count: int) -> tuple[int, ...]:
+        return tuple(next(numbers) for _ in range(count))
+
+    num_prefixes, num_lessons = take(2)
+    prefixes = [take(next(numbers)) for _ in range(num_prefixes)]
+    return [_lesson(take, prefixes) for _ in range(num_lessons)]
+
+
+def _lesson(take: Any, prefixes: list[tuple[int, ...]]) -> Lesson:
+    prefix, effort, num_runs = take(3)
+    runs = take(2 * num_runs)
+    lengths = runs[0::2]
+    return Lesson(
+        prefix=prefixes[prefix],
+        ids=take(sum(lengths)),
+        pieces=tuple(zip(lengths, (WEIGHTS[at] for at in runs[1::2]), strict=True)),
+        effort=_EFFORTS[effort],
+    )
+
+
+def _write(asked: tuple[Path, int, Path, int]) -> dict[str, Any]:
+    """In a worker: one file."""
+    tokenizer, seed, folder, shard = asked
+    return write_shard(Source(Vocabulary.from_file(tokenizer), seed, folder), shard)
+
+
+def missing(folder: Path, count: int) -> Iterator[int]:
+    """Which of the first `count` files are not there yet."""
+    return (shard for shard in range(count) if not _path(folder, shard).exists())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the first files of a seed, those that are not there yet."""
+    parser = argparse.ArgumentParser(prog="python -m ossia.train.shards", description=__doc__)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=10, help=f"files of {BATCHES} batches")
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args(argv)
+    jobs = [
+        (asked.tokenizer, asked.seed, asked.out, shard) for shard in missing(asked.out, asked.count)
+    ]
+    with ProcessPoolExecutor(asked.workers) as pool:
+        for told in pool.map(_write, jobs):
+            del told["offsets"]
+            print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()
