@@ -155,6 +155,7 @@ class SchemaMaker:
         first = self._object(depth + 1)
         if self._chance(0.5):
             return {"allOf": [first]}
+        first.pop("additionalProperties", None)  # false would leave no room for the second
         second = {"properties": {"more": self._any(DEEPEST)}, "required": ["more"]}
         return {"allOf": [first, second]}
 

@@ -21,6 +21,8 @@ FAULTS = [
     ({"properties": {"a": {"type": "string", "pattern": OPTIONAL_CHAIN}}, "required": ["a"],
       "type": "object"}, "complex", ("properties", "a", "pattern")),
     ({"properties": {"a": {}}, "maxProperties": 1}, "counts", ("maxProperties",)),
+    ({"type": "object", "properties": {"a": {"type": "object", "required": ["b"],
+      "maxProperties": 0}}, "required": ["a"]}, "empty", ("properties", "a")),
     ({"patternProperties": {"^a": {"type": "string"}, "b$": {}}}, "overlap",
      ("patternProperties",)),
     ({"anyOf": [{"type": "object", "properties": {"n": {"type": "integer", "minimum": 2,
@@ -48,6 +50,15 @@ def test_follows_references_to_the_part_at_fault(tokenizer):
     assert matcher_of(tokenizer, held.text) == "pattern"
     steps = blamed(tokenizer, held.text, "pattern")
     assert held.where(steps) == "text.format.schema.$defs.b.pattern"
+
+
+def test_a_part_is_not_blamed_for_leading_back(tokenizer):
+    schema = {
+        "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "a": {}},
+        "maxProperties": 1,
+    }
+    text = checked(schema, path="").text
+    assert blamed(tokenizer, text, "counts") == ("0", "maxProperties")
 
 
 def test_stops_looking_for_the_part_when_there_are_too_many(tokenizer):

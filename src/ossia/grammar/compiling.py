@@ -100,10 +100,10 @@ def _limits() -> LLParserLimits:
 def _kind(message: str) -> Fault:
     """What an error of the engine is about; its words stay here."""
     told: Mapping[str, Fault] = {
+        "Unsatisfiable": "empty",
         "maxProperties": "counts",
         "disjoint": "overlap",
         "Unable to determine": "complex",
-        "Unsatisfiable": "empty",
         "egex": "pattern",
         "lookaround": "pattern",
     }
@@ -145,7 +145,9 @@ def blamed(tokenizer: LLTokenizer, schema_text: str, fault: Fault) -> Steps:
             num_probes += 1
             if num_probes > _MAX_PROBES or time.thread_time() > deadline:
                 return steps
-            probe = {"$ref": f"{REF}probe", "$defs": {**defs, "probe": child}}
+            # what led here is let pass: a part is not at fault for leading back
+            around: dict[str, Part] = {**defs, **dict.fromkeys(seen, True), "probe": child}
+            probe = {"$ref": f"{REF}probe", "$defs": around}
             if matcher_of(tokenizer, json.dumps(probe)) == fault:
                 steps, part = found, child
                 break
