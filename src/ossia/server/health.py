@@ -63,6 +63,7 @@ def _told(status: str, supervisor: Supervisor) -> dict[str, Any]:
             "model": model.name,
             "context_length": model.context_length,
             "backend": model.backend,
+            "num_turns": supervisor.num_turns,
             "num_requests_running": load.running,
             "num_requests_waiting": load.waiting,
             "kv_cache_usage_ratio": round(load.pages_used, 4),

@@ -1,0 +1,162 @@
+"""How `ossia serve` carries many streams at once, and what its HTTP layer costs a token.
+
+    python -m benchmarks.serve [--streams 1 8 64 256] [--peer URL] [--json]
+
+Every stream is a chat completion of nano with a seed of its own. Its text is compared with that of
+the same request alone. Printed for each number of streams: tokens a second, percentiles of the
+time to the first piece and between two pieces, and processor time of the HTTP process a token
+(the engine is another process). With --peer, a second server of the same model is asked the same
+in turn (A B A B); it must speak Chat Completions.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from benchmarks.serving import Served, served
+
+MAX_TOKENS = 64
+QUESTIONS = ("What is {} + {}?", "What is {} - {}?", "Please add {} and {}.")
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one stream showed."""
+
+    text: str = ""
+    tokens: int = 0
+    first: float = 0.0
+    gaps: list[float] = field(default_factory=list)
+
+
+def body(number: int) -> dict[str, Any]:
+    """The request of one stream."""
+    question = QUESTIONS[number % len(QUESTIONS)].format(10 + number % 89, 10 + number * 7 % 89)
+    return {
+        "model": "nano",
+        "messages": [{"role": "user", "content": question}],
+        "seed": number,
+        "max_tokens": MAX_TOKENS,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def read(client: httpx2.AsyncClient, number: int) -> Stream:
+    """Run one stream."""
+    found, started, last = Stream(), time.perf_counter(), 0.0
+    async with client.stream("POST", "/chat/completions", json=body(number)) as response:
+        if response.status_code != 200:
+            raise RuntimeError(f"{response.status_code}: {(await response.aread())[:300]!r}")
+        async for line in response.aiter_lines():
+            if not line.startswith("data: ") or line == "data: [DONE]":
+                continue
+            event = json.loads(line.removeprefix("data: "))
+            if usage := event.get("usage"):
+                found.tokens = usage["completion_tokens"]
+            for choice in event["choices"]:
+                delta = choice["delta"]
+                piece = (delta.get("reasoning") or delta.get("reasoning_content") or "") + (
+                    delta.get("content") or ""
+                )
+                if piece:
+                    now = time.perf_counter()
+                    if last:
+                        found.gaps.append(now - last)
+                    else:
+                        found.first = now - started
+                    last = now
+                    found.text += piece
+    return found
+
+
+async def run(url: str, numbers: Sequence[int]) -> tuple[list[Stream], float]:
+    """Run streams at once; gives them and the seconds they took."""
+    limits = httpx2.Limits(max_connections=len(numbers))
+    async with httpx2.AsyncClient(base_url=url, limits=limits, timeout=600) as client:
+        started = time.perf_counter()
+        found = await asyncio.gather(*(read(client, number) for number in numbers))
+        return list(found), time.perf_counter() - started
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Median, 90 and 99 of a hundred, in milliseconds."""
+    ordered = sorted(values) or [0.0]
+    return {
+        f"p{share}": round(1e3 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2)
+        for share in (50, 90, 99)
+    }
+
+
+def measured(streams: Sequence[Stream], seconds: float) -> dict[str, Any]:
+    """One row of the table."""
+    tokens = sum(stream.tokens for stream in streams)
+    return {
+        "streams": len(streams),
+        "tokens": tokens,
+        "tokens_per_s": round(tokens / seconds, 1),
+        "first_ms": percentiles([stream.first for stream in streams]),
+        "gap_ms": percentiles([gap for stream in streams for gap in stream.gaps]),
+    }
+
+
+def ours(server: Served, count: int, alone: dict[int, str]) -> dict[str, Any]:
+    """The same with what only our own process tells: its cost, and whether texts are exact."""
+    before = server.cpu_seconds()
+    streams, seconds = asyncio.run(run(server.api, range(count)))
+    row = measured(streams, seconds)
+    row["http_cpu_ms_per_token"] = round(1e3 * (server.cpu_seconds() - before) / row["tokens"], 3)
+    row["exact"] = sum(stream.text == alone[at] for at, stream in enumerate(streams))
+    return row
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 64, 256])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--max-running", default="32")
+    parser.add_argument("--peer", help="base URL of another server of the same model")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    most = max(given.streams)
+    rows: list[dict[str, Any]] = []
+    with served("--max-running", given.max_running, "--max-waiting", "4096") as server:
+        alone = {
+            number: asyncio.run(run(server.api, [number]))[0][0].text for number in range(most)
+        }
+        for count in given.streams:
+            for _ in range(given.rounds):
+                rows.append({"server": "ossia", **ours(server, count, alone)})
+                if given.peer:
+                    streams, seconds = asyncio.run(run(given.peer, range(count)))
+                    rows.append({"server": "peer", **measured(streams, seconds)})
+    for row in rows:
+        print(json.dumps(row) if given.json else _line(row))
+    for count in given.streams:
+        for name in ("ossia", "peer") if given.peer else ("ossia",):
+            here = [row for row in rows if (row["server"], row["streams"]) == (name, count)]
+            rate = statistics.median(row["tokens_per_s"] for row in here)
+            first = statistics.median(row["first_ms"]["p50"] for row in here)
+            print(f"median  {name:6} {count:4} streams  {rate:8.1f} tokens/s  first {first:.1f} ms")
+
+
+def _line(row: dict[str, Any]) -> str:
+    exact = f"  exact {row['exact']}/{row['streams']}" if "exact" in row else ""
+    cost = f"  http {row['http_cpu_ms_per_token']:.3f} ms/token" if "exact" in row else ""
+    return (
+        f"{row['server']:6} {row['streams']:4} streams  {row['tokens_per_s']:8.1f} tokens/s  "
+        f"first p50 {row['first_ms']['p50']:.1f} p99 {row['first_ms']['p99']:.1f} ms  "
+        f"gap p50 {row['gap_ms']['p50']:.2f} p99 {row['gap_ms']['p99']:.2f} ms{cost}{exact}"
+    )
+
+
+if __name__ == "__main__":
+    main()
