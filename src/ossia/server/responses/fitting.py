@@ -40,23 +40,35 @@ async def begun(
         if not truncates or error.code != _OVERFLOW:
             raise
         refusal = error
+    stream = await _shortest_cut(engine, turn, messages)
+    if stream is None:
+        raise refusal
+    return stream
+
+
+async def _shortest_cut(
+    engine: EngineClient,
+    turn: Callable[[Sequence[Message]], TurnRequest],
+    messages: Sequence[Message],
+) -> EventStream | None:
+    """Begin the turn with the fewest turns left out, by halves; None if it never fits."""
     places = cuts(messages)
     found: EventStream | None = None
     least, most = 0, len(places) - 1
-    while least <= most:  # the fewest turns left out
+    while least <= most:
         middle = (least + most) // 2
         try:
             stream = await engine.start(turn(without(messages, places[middle])))
-        except RequestError as error:
-            if error.code != _OVERFLOW:  # pragma: no cover - the same request fitted before
-                raise
-            least = middle + 1
-        else:
+        except BaseException as error:
+            if isinstance(error, RequestError) and error.code == _OVERFLOW:
+                least = middle + 1
+                continue
             if found is not None:
                 found.close()
-            found, most = stream, middle - 1
-    if found is None:
-        raise refusal
+            raise
+        if found is not None:
+            found.close()
+        found, most = stream, middle - 1
     return found
 
 

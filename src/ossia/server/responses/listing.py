@@ -25,7 +25,6 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "function_call_output": ("call_id", "output"),
     "custom_tool_call_output": ("call_id", "output"),
 }
-_WITH_STATUS = ("function_call", "function_call_output", "custom_tool_call_output")
 
 
 def listed(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
@@ -78,7 +77,7 @@ def _listed(item: Item, kind: str, new_id: Callable[[str], str]) -> Json:
         content = item.get("content")
         text = [{"text": content}] if isinstance(content, str) else content
         told |= {"summary": []} if content is None else {"summary": [], "content": text}
-    if kind in _WITH_STATUS:
+    else:
         told["status"] = "completed"
     told |= {key: item[key] for key in _KEPT[kind] if item.get(key) is not None}
     for key, part in (("content", "reasoning_text"), ("output", "input_text")):
