@@ -293,7 +293,17 @@ def test_a_citation_becomes_a_link_and_an_annotation():
     assert content["text"] == "See  ([a.b](https://a.b/3)) . 【"
     [note] = content["annotations"]
     assert content["text"][note["start_index"] : note["end_index"]] == "([a.b](https://a.b/3))"
-    assert "output_text.annotation.added" in words(events)
+    assert words(events).count("output_text.annotation.added") == 1
+
+
+def test_annotations_are_counted_through_the_whole_text():
+    turn = [*part("final", "【3†L1】", " and ", "【4†L1】【5†L1】"), finished()]
+    events, writer = told(turn, resolve=page)
+    check(events)
+    places = [each["annotation_index"] for each in events if "annotation" in each]
+    assert places == [0, 1, 2]
+    notes = writer.response["output"][0]["content"][0]["annotations"]
+    assert [note["url"][-1] for note in notes] == ["3", "4", "5"]
 
 
 def test_a_queued_response_waits_until_it_is_started():
