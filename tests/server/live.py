@@ -229,3 +229,12 @@ class Example:
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
             await asyncio.sleep(0)
         self.left.set()
+
+    async def tick(self, scope, receive, send) -> None:
+        """Writes a little, often, until the client leaves."""
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        gone = asyncio.ensure_future(receive())
+        while not gone.done():
+            await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+            await asyncio.sleep(0.005)

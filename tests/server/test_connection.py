@@ -1,9 +1,14 @@
 """Clients that dawdle, flood, stall, or speak something other than HTTP."""
 
+import re
 import socket
+import struct
+import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ossia.server.connection import ConnectionLimits
 from ossia.server.listening import ListeningOptions
@@ -166,6 +171,28 @@ def test_what_is_not_http_is_refused_in_the_same_shape(patient, sent):
     assert answer.headers["connection"] == "close"
 
 
+PIECES = st.sampled_from(
+    [b"GET / HTTP/1.1\r\n", b"POST /a HTTP/1.1\r\n", b"host: localhost\r\n", b"\r\n", b"\n", b"\r",
+     b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n",
+     b"content-type: application/json\r\n", b"abc", b"\x00", b"\xff", b" ", b":", b"HTTP/1.0",
+     b"connection: upgrade\r\nupgrade: x\r\n", b"expect: 100-continue\r\n",
+     b"connection: close\r\n"]
+) | st.binary(max_size=4)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=14).map(b"".join))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_comes_nothing_breaks(patient, sent):
+    with patient.connect() as client:
+        client.sendall(sent)
+        time.sleep(0.005)  # else the end comes before the answer
+        client.shutdown(socket.SHUT_WR)
+        answered = ended(client)
+    statuses = re.findall(rb"^HTTP/1.1 (\d)", answered, re.MULTILINE)
+    assert set(statuses) <= {b"1", b"2", b"4"}
+    assert bool(answered) is bool(statuses)
+
+
 def test_an_old_client_is_answered_and_let_go(patient):
     with patient.connect() as client:
         client.sendall(b"GET / HTTP/1.0\r\nhost: localhost\r\n\r\n")
@@ -294,6 +321,62 @@ def test_a_crowd_of_idle_connections_shuts_nobody_out(patient):
         for each in crowd:
             each.close()
     wait_until(lambda: not patient.connections())
+
+
+def test_a_client_that_resets_amid_an_answer_leaves_nothing_behind(server, app):
+    for _ in range(20):
+        app.started.clear()
+        app.left.clear()
+        with server.connect() as client:
+            client.sendall(GET.replace(b"/ ", b"/wait ", 1))
+            assert app.started.wait(5)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert app.left.wait(5)
+    wait_until(lambda: server.drain.running == 0 and not server.connections())
+
+
+ATTACKS = (
+    b"nonsense\r\n\r\n", b"\x16\x03\x01", GET.replace(b"localhost", b"evil.example"),
+    POST + b"content-length: 99999999999\r\n\r\n", POST + b"content-length: -1\r\n\r\n",
+    GET.replace(b"GET", b"TRACE"), b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    POST + b"transfer-encoding: chunked\r\n\r\nfffffff\r\n" + b"x" * 100_000,
+    POST.replace(b"json", b"jsonp") + b"content-length: 2\r\n\r\n{}",
+    GET.replace(b"/ ", b"/fail ", 1), GET.replace(b"/ ", b"/late ", 1), b"GET / HT", b"",
+)  # fmt: skip
+
+
+def test_attacks_do_not_hold_up_anyone_else(patient):
+    """A stream that ticks goes on ticking, and every honest request is answered."""
+    gaps, over = [], threading.Event()
+
+    def listen():
+        with patient.connect() as client:
+            client.sendall(GET.replace(b"/ ", b"/tick ", 1))
+            last = None
+            while not over.is_set():
+                assert receive(client)
+                now = time.monotonic()
+                if last is not None:
+                    gaps.append(now - last)
+                last = now
+
+    canary = threading.Thread(target=listen)
+    canary.start()
+    half_open = []
+    for attack in ATTACKS * 15:
+        client = patient.connect()
+        client.sendall(attack)
+        half_open.append(client)
+        assert patient.ask().status == 200
+        if len(half_open) > 20:
+            half_open.pop(0).close()
+    over.set()
+    canary.join(10)
+    for client in half_open:
+        client.close()
+    assert len(gaps) > 20
+    assert max(gaps) < 0.5
+    wait_until(lambda: patient.drain.running == 0 and not patient.connections())
 
 
 UPGRADE = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"

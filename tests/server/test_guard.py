@@ -1,5 +1,6 @@
 """What the guard refuses, on every path and by every method, over a real connection."""
 
+import asyncio
 import json
 import logging
 import re
@@ -587,6 +588,43 @@ def test_a_client_that_leaves_is_noted_as_gone():
             wait_until(lambda: server.drain.running == 1)
         wait_until(lambda: server.finished)
         assert server.finished[-1].status == 499
+
+
+# What no request over a socket brings about
+
+
+def unguarded(**options):
+    return Guard(Example(), options=GuardOptions(**options), keys=KeyRing(), drain=Drain())
+
+
+def test_a_websocket_of_another_server_is_closed():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(unguarded()({"type": "websocket", "path": "/"}, None, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_a_request_that_is_cancelled_before_the_last_call_stays_cancelled():
+    async def cancelled():
+        scope = {
+            "type": "http", "method": "GET", "path": "/wait", "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }  # fmt: skip
+        never = asyncio.Event()
+
+        async def receive():
+            await never.wait()
+
+        task = asyncio.create_task(unguarded()(scope, receive, None))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
 
 
 def with_lifespan(app):
