@@ -1,0 +1,64 @@
+"""No damaged request brings a 5xx; and the one who looks for it would see it."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from benchmarks.fuzz_requests import damaged, fault, fuzz
+from ossia.chat.events import Text
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.server import chat_completions, completions, discovery, responses
+from tests.server.scripted import ScriptedEngine, ScriptedStream, answer, finished, thought
+from tests.server.serving import app_of, listening, services_with
+
+
+class BothEngines(ScriptedEngine):
+    """Plays a chat's turn or a raw one, whichever is asked for."""
+
+    async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
+        is_raw = isinstance(request, RawRequest)
+        self.play(
+            [[Text("a"), *finished()] if is_raw else [*thought("h"), *answer("a"), *finished()]]
+        )
+        return await super().start(request)
+
+
+@pytest.mark.slow
+def test_no_damaged_request_brings_a_5xx() -> None:
+    rooms = (chat_completions, completions, responses, discovery)
+    with (
+        services_with(BothEngines()) as services,
+        listening(app_of(services, *(room.routes for room in rooms))) as address,
+    ):
+        outcome = asyncio.run(fuzz(address, 400, random.Random(1)))
+    assert outcome.failures == []
+    assert outcome.statuses.total() == 400
+    assert outcome.statuses[200] > 50
+    assert outcome.statuses[400] > 100
+
+
+def test_the_same_seed_damages_the_same_way() -> None:
+    once, again = random.Random(5), random.Random(5)
+    assert [damaged(once) for _ in range(20)] == [damaged(again) for _ in range(20)]
+
+
+FINE = '{"error":{"message":"m","type":"t","param":null,"code":null}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "seconds", "expected"),
+    [
+        (200, "{}", 0.1, None),
+        (400, FINE, 0.1, None),
+        (500, FINE, 0.1, "a 5xx"),
+        (200, "{}", 5.5, "5.5 s"),
+        (200, 'data: {"error":{"type":"server_error"}}', 0.1, "a late error"),
+        (404, "Not Found", 0.1, "no error object"),
+        (400, '{"error":{"message":"m"}}', 0.1, "half an error object"),
+        (400, FINE.replace('"m"', '"in body.py"'), 0.1, "a place in the program"),
+    ],
+)
+def test_what_counts_as_a_fault(status: int, text: str, seconds: float, expected: Any) -> None:
+    assert fault(status, text, seconds) == expected
