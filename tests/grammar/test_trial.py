@@ -68,10 +68,30 @@ def test_a_process_that_does_not_answer_is_killed_and_replaced():
 def test_a_process_that_died_is_replaced():
     with Trial() as one:
         one.judge(GOOD)
-        one._judges[0].process.kill()
-        one._judges[0].process.wait()
+        dead = one._judges[0].process
+        dead.kill()
+        dead.wait()
+        one.judge(checked({"type": "string"}, path=""))
+        assert one._judges[0].process.pid != dead.pid
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+def test_a_process_that_dies_at_work_takes_its_schema_with_it():
+    with Trial(seconds=20) as one:
+        one.judge(GOOD)
+        busy = one._judges[0].process
+        os.kill(busy.pid, signal.SIGSTOP)
+        os.waitpid(busy.pid, os.WUNTRACED)
+        end = threading.Timer(0.2, busy.kill)
+        end.start()
         fault_of(one, {"type": "string"})
-        one.judge(checked({"type": "integer"}, path=""))
+        end.join()
+        one.judge(checked({"type": "string"}, path=""))  # tried anew
+
+
+def test_an_interrupt_at_the_terminal_is_not_for_it(trial):
+    trial.judge(checked({"type": "null"}, path=""))
+    assert os.getsid(trial._judges[0].process.pid) != os.getsid(0)
 
 
 def test_a_process_that_cannot_start_is_said_to_be_our_fault(monkeypatch):

@@ -64,6 +64,7 @@ class _Judge:
             stderr=subprocess.DEVNULL,
             env=kept,
             text=True,
+            start_new_session=True,  # Ctrl-C at a terminal is not meant for it
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -136,14 +137,16 @@ class Trial:
     def _verdict(self, schema: CheckedSchema) -> _Verdict:
         digest = schema.digest
         with self._asking:
-            if (known := self._verdicts.get(digest)) is None:
-                known = self._verdicts[digest] = self._ask(schema.text)
-            self._verdicts.move_to_end(digest)
+            known = self._verdicts.pop(digest, None) or self._ask(schema.text)
+            if known.fault != "killed":  # another day the machine may be less busy
+                self._verdicts[digest] = known
             if len(self._verdicts) > MAX_VERDICTS:
                 self._verdicts.popitem(last=False)
             return known
 
     def _ask(self, text: str) -> _Verdict:
+        if self._judges and self._judges[0].process.poll() is not None:
+            _end_all(self._judges)  # killed by somebody else: not this schema's fault
         if not self._judges:
             self._judges.append(self._started())
         if verdict := self._judges[0].ask(text, self._seconds):
