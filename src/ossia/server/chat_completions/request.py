@@ -1,6 +1,6 @@
 """A request of Chat Completions -> a turn. It knows OpenAI's fields, not how a turn is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from ossia.chat.conversation import to_conversation, to_shape
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
-from ossia.harmony.messages import Message
+from ossia.harmony.messages import Conversation, Message
 from ossia.server.chat_completions.messages import ChatMessage, Dialogue
 from ossia.server.fields import (
     MAX_MESSAGES,
@@ -143,17 +143,13 @@ def understand(
     effort, may_reason = effort_of(_effort(form))
     reasoning = form.reasoning or Reasoning()
     shape = _shape(form.response_format)
-    try:
-        conversation = to_conversation(
-            [*dialogue.told, *messages],
-            effort=effort,
-            instructions=None,
-            tools=offered.functions,
-            date=date,
-            response_format=shape,
-        )
-    except RequestError as error:  # tools and messages were looked at before: it is the schema
-        raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
+    conversation = _conversation(
+        [*dialogue.told, *messages],
+        effort=effort,
+        tools=offered.functions,
+        date=date,
+        response_format=shape,
+    )
     turn = TurnRequest(
         conversation=conversation,
         params=sampling(
@@ -166,18 +162,24 @@ def understand(
         max_analysis_tokens=reasoning.max_tokens,
         schema_paths={**offered.schema_paths, "": SCHEMA_PATH},
     )
-    options = form.stream_options or StreamOptions()
     return Asked(
         turn=turn,
         offered=offered,
         num_choices=form.n or 1,
         ignored=(*offered.ignored, *dialogue.ignored, *ignored(form)),
         streams=bool(form.stream),
-        includes_usage=bool(options.include_usage),
+        includes_usage=bool((form.stream_options or StreamOptions()).include_usage),
         shows_reasoning=not reasoning.exclude and form.include_reasoning is not False,
         stores=bool(form.store),
         metadata=form.metadata,
     )
+
+
+def _conversation(messages: Sequence[Mapping[str, Any] | Message], **told: Any) -> Conversation:
+    try:
+        return to_conversation(messages, instructions=None, **told)
+    except RequestError as error:  # tools and messages were looked at before: it is the schema
+        raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
 
 
 def _refuse_old_forms(form: ChatRequest) -> None:
