@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ossia.errors import StoreError
@@ -322,6 +322,8 @@ def lost(draw, one, sealed):
     return Said(message=message, item_id=item_id, call_id=one.call_id)
 
 
+@pytest.mark.slow
+@settings(max_examples=50)
 @given(data=st.data())
 def test_whatever_a_client_loses_of_ours_the_next_prompt_goes_on_from_the_last(
     data, vocabulary, database

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ossia.server.drain import Drain
 from ossia.server.engine import EngineClient
 from ossia.server.metrics import Metrics
 from ossia.store.responses import Responses
@@ -32,5 +33,7 @@ class Services:
     memory: "ExactTokens"
     metrics: Metrics
     options: ServeOptions = ServeOptions()
+    drain: Drain = field(default_factory=Drain)
+    """Counts what is written for nobody's connection; the server waits for it when it ends."""
     clock: Callable[[], float] = time.time
     """Seconds since 1970: what `created_at` tells."""

@@ -1,7 +1,7 @@
 from typing import get_args, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import ResponseInputItemParam
 
@@ -245,6 +245,8 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
+@settings(max_examples=60)
 @given(st.lists(st.dictionaries(st.text(max_size=6), JSON, max_size=4) | JSON, max_size=4))
 def test_no_input_does_worse_than_being_refused(items):
     items = [item for item in items if isinstance(item, dict)]

@@ -117,6 +117,10 @@ class Running:
                 return
 
     async def _write(self, kept: _Kept) -> None:
+        with self._services.drain.work():
+            await self._written(kept)
+
+    async def _written(self, kept: _Kept) -> None:
         flushing = asyncio.create_task(self._flush(kept))
         try:
             async with aclosing(kept.run.events()) as events:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolCalled
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded, Thought, ToolCalled
 from ossia.errors import StoreError
 from ossia.server.engine import EventStream
 from ossia.server.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
@@ -132,7 +132,8 @@ class Run:
         if isinstance(event, ToolCalled):
             kind = self.settings.kinds.get(event.name, "function")
             self.services.metrics.tool_called(kind, "asked")
-        told = self.writer.push(event)
+        is_hidden = isinstance(event, Thought) and not self.services.options.raw_reasoning
+        told = [] if is_hidden else self.writer.push(event)
         if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
             written = self.writer.written[-1]  # a call that was cut is no call
             self._wrote.append(
