@@ -1,9 +1,11 @@
 import numpy as np
 import torch
 
-from ossia.train.batches import SAID_WEIGHT, collate, lesson, make_batch
-from ossia.train.dialogues import converse
-from ossia.train.tasks.arithmetic import Problem, exchange
+from ossia.harmony.messages import Conversation
+from ossia.train.batches import MAX_TOKENS, SAID_WEIGHT, collate, draw_lessons, lesson
+from ossia.train.tasks import TOOL_TASKS, draw
+from ossia.train.tasks.arithmetic import exchange
+from ossia.train.tasks.columns import Problem
 from ossia.train.tasks.task import Setting
 
 WINDOW = 64
@@ -12,13 +14,18 @@ WINDOW = 64
 def dialogue(*problems, effort="medium"):
     random = np.random.default_rng(0)
     setting = Setting(effort=effort)
-    return converse([exchange(random, each, setting) for each in problems], setting)
+    messages = [message for each in problems for message in exchange(random, each, setting)]
+    return Conversation(messages=tuple(messages), effort=effort)
 
 
 def taught(vocabulary, made, weight):
     return vocabulary.decode(
-        each for each, own in zip(made.ids, made.weights, strict=True) if own == weight
+        each for each, own in zip(made.ids, made.weights, strict=True) if own == np.float32(weight)
     )
+
+
+def drawn(vocabulary, number=0, seed=0, split="train"):
+    return draw_lessons(vocabulary, seed=seed, number=number, lessons=24, split=split)
 
 
 def test_the_answer_counts_whole_and_the_question_a_tenth(vocabulary):
@@ -26,9 +33,8 @@ def test_the_answer_counts_whole_and_the_question_a_tenth(vocabulary):
     assert taught(vocabulary, made, 1.0) == (
         "<|channel|>analysis<|message|>3 + 4\nones 3 + 4 = 7 write 7<|end|>"
         "<|start|>assistant<|channel|>final<|message|>7<|return|>"
-    )
+    ).replace("<|start|>assistant", "")  # who speaks is not the model's to say
     assert "3" in taught(vocabulary, made, SAID_WEIGHT)
-    assert set(made.weights) == {1.0, SAID_WEIGHT}
     assert vocabulary.decode(made.prefix).startswith("<|start|>system<|message|>You are")
     assert vocabulary.decode(made.prefix).endswith("<|end|>")
 
@@ -47,40 +53,49 @@ def test_only_the_last_turn_is_learned_and_earlier_reasoning_is_gone(vocabulary)
     assert taught(vocabulary, made, 1.0).endswith("<|message|>9<|return|>")
 
 
+def test_a_call_is_learned_and_its_result_is_not(vocabulary):
+    random = np.random.default_rng(0)
+    conversation = draw(random, Setting(effort="low", split="train"), "python")
+    call, result = conversation.messages[1:3]
+    learned = taught(vocabulary, lesson(vocabulary, conversation), 1.0)
+    head = " to=python<|channel|>analysis code<|message|>"
+    assert learned.startswith(f"{head}{call.text}<|call|><|channel|>final")
+    assert f"<|start|>python to=assistant<|channel|>analysis<|message|>{result.text}" in taught(
+        vocabulary, lesson(vocabulary, conversation), SAID_WEIGHT
+    )
+
+
 def test_each_wanted_row_predicts_the_token_behind_it(vocabulary):
     made = [
         lesson(vocabulary, dialogue(Problem(3, "+", 4))),
         lesson(vocabulary, dialogue(Problem(50, "-", 4))),
     ]
-    batch = collate([made], ("medium", "medium"), window=WINDOW)
+    batch = collate(made, window=WINDOW)
     expected = [ids for one in made for ids in one.ids[1:]]
     assert batch.target_R.tolist() == expected
     assert batch.step.id_T[batch.step.row_R + 1].tolist() == expected
     assert batch.lesson_R.tolist() == [0] * (len(made[0].ids) - 1) + [1] * (len(made[1].ids) - 1)
+    assert batch.efforts == ("medium", "medium")
 
 
 def test_a_batch_is_its_number(vocabulary):
-    def batch(seed, number, split="train"):
-        return make_batch(
-            vocabulary, seed=seed, number=number, lessons=12, window=WINDOW, split=split
-        )
-
-    first, again = batch(0, 5), batch(0, 5)
-    assert np.array_equal(first.step.id_T, again.step.id_T)
-    assert torch.equal(first.weight_R, again.weight_R)
-    others = [batch(0, 6), batch(1, 5), batch(0, 5, split="validation")]
-    assert not [one for one in others if np.array_equal(one.step.id_T, first.step.id_T)]
+    first = drawn(vocabulary, 5)
+    assert first == drawn(vocabulary, 5)
+    assert first != drawn(vocabulary, 6)
+    assert first != drawn(vocabulary, 5, seed=1)
+    assert first != drawn(vocabulary, 5, split="validation")
+    batches = [collate(drawn(vocabulary, 5), window=WINDOW) for _ in range(2)]
+    assert torch.equal(batches[0].target_R, batches[1].target_R)
 
 
-def test_a_batch_holds_every_effort_with_and_without_a_date(vocabulary):
-    batch = make_batch(vocabulary, seed=0, number=0, lessons=12, window=WINDOW, split="train")
-    starts = batch.step.full.first_Q[batch.step.full.past_Q == 0]
-    texts = [vocabulary.decode(batch.step.id_T[at : at + 80].tolist()) for at in starts]
-    told = [
-        (effort, "Current date" in text)
-        for text in texts
-        for effort in ("low", "medium", "high")
-        if f"Reasoning: {effort}" in text
-    ]
-    assert sorted(told) == sorted((e, d) for e in ("low", "medium", "high") for d in (True, False))
-    assert set(batch.efforts) == {"low", "medium", "high"}
+def test_lessons_of_one_system_message_stand_together_and_few_messages_serve_all(vocabulary):
+    for number in range(5):
+        prefixes = [each.prefix for each in drawn(vocabulary, number)]
+        changes = sum(a != b for a, b in zip(prefixes, prefixes[1:], strict=False))
+        assert changes + 1 == len(set(prefixes)) <= 6 + 2 * len(TOOL_TASKS)
+
+
+def test_a_batch_holds_every_effort_and_no_lesson_that_is_too_long(vocabulary):
+    found = [each for number in range(4) for each in drawn(vocabulary, number)]
+    assert {each.effort for each in found} == {"low", "medium", "high"}
+    assert max(len(each.ids) for each in found) <= MAX_TOKENS

@@ -19,11 +19,23 @@ def signals_kept():
 
 @pytest.mark.slow
 def test_the_command_leaves_a_checkpoint_and_names_its_files(tmp_path, capsys, signals_kept):
-    nano.main(["--seconds", "0", "--threads", "1", "--out", str(tmp_path)])
+    nano.main(["--tokens", "0", "--shape", "t0", "--threads", "1", "--out", str(tmp_path)])
 
     told = json.loads(capsys.readouterr().out)
     checkpoint = open_checkpoint(tmp_path / "packed")
-    assert checkpoint.config == nano.shape()
+    assert checkpoint.config == nano.SHAPES["t0"]
     for name, digest in told["sha256"].items():
         assert hashlib.sha256((checkpoint.folder / name).read_bytes()).hexdigest() == digest
     assert told["exact"] == {"low": 0.0, "medium": 0.0, "high": 0.0}  # nothing was learned
+
+
+def test_a_run_has_one_budget():
+    with pytest.raises(SystemExit):
+        nano.main(["--out", "nowhere"])
+    with pytest.raises(SystemExit):
+        nano.main(["--out", "nowhere", "--tokens", "1", "--seconds", "1"])
+
+
+def test_time_is_the_processes_own():
+    one, two = nano.own_time(1), nano.own_time(2)
+    assert one() > two() > 0

@@ -11,7 +11,7 @@ from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
 from ossia.ops.reference import ReferenceOps
-from ossia.train.batches import make_batch
+from ossia.train.batches import collate, draw_lessons
 from ossia.train.network import is_expert_matrix, nano_config, new_parameters, run
 from ossia.train.pack import write_packed
 
@@ -59,7 +59,8 @@ def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, paramet
         else torch.from_numpy(value.numpy().astype(ml_dtypes.bfloat16).astype(np.float32))
         for name, value in parameters.items()
     }
-    batch = make_batch(vocabulary, seed=0, number=0, lessons=6, window=64, split="train")
+    lessons = draw_lessons(vocabulary, seed=0, number=0, lessons=6, split="train")
+    batch = collate(lessons, window=64)
     families = dataclasses.replace(
         batch.step, row_R=np.arange(len(batch.step.id_T), dtype=np.int32)
     )

@@ -21,10 +21,10 @@ def ids(random, count):
 
 
 def families(random):
-    # 40 sequences: more than are computed side by side; 70 + 9 tokens: longer than the window
+    # 40 sequences: more than are computed side by side; 150 tokens: three tiles, over two windows
     return [
         Family(prefix=ids(random, 70), sequences=[ids(random, 1 + n % 9) for n in range(37)]),
-        Family(prefix=ids(random, 5), sequences=[ids(random, 66), ids(random, 2), ids(random, 1)]),
+        Family(prefix=ids(random, 5), sequences=[ids(random, 150), ids(random, 2), ids(random, 1)]),
     ]
 
 

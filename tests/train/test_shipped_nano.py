@@ -18,10 +18,11 @@ from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
 from ossia.ops.reference import ReferenceOps
 from ossia.ops.torch import TorchOps
-from ossia.train.nano import shape
+from ossia.train.network import nano_config
 from ossia.train.tasks.arithmetic import draw_problem
 
 FOLDER = Path(ossia.__file__).parent / "models" / "nano"
+SHAPE = nano_config(vocab_size=768, hidden=128, layers=4, experts=16, inner=64)
 GREEDY = SamplingParams(temperature=0, max_tokens=300)
 
 
@@ -36,9 +37,9 @@ def llm():
         yield opened
 
 
-def test_it_has_the_shape_the_trainer_makes(checkpoint):
-    assert checkpoint.config == shape()
-    assert Vocabulary.from_file(FOLDER / "tokenizer.json").size == shape().vocab_size
+def test_it_has_the_shape_its_card_names(checkpoint):
+    assert checkpoint.config == SHAPE
+    assert Vocabulary.from_file(FOLDER / "tokenizer.json").size == SHAPE.vocab_size
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
@@ -84,7 +85,7 @@ def test_it_adds_with_visible_reasoning(llm):
 @pytest.mark.slow
 def test_forty_unseen_sums_and_differences_are_right_as_the_card_says(llm):
     random = np.random.default_rng(11)
-    problems = [draw_problem(random, "test") for _ in range(40)]
+    problems = [draw_problem(random, "test", 3) for _ in range(40)]
     replies = [llm.chat(f"What is {p.a} {p.sign} {p.b}?", params=GREEDY) for p in problems]
     right = sum(r.text == str(p.result) for r, p in zip(replies, problems, strict=True))
     assert right >= 37

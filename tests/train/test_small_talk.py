@@ -4,6 +4,7 @@ import numpy as np
 
 from ossia.train.tasks.small_talk import DATE_WORDINGS, INTENTS, draw
 from ossia.train.tasks.task import Setting
+from tests.train.reading import answer, question, reasoning
 
 MEDIUM = Setting(effort="medium", date="2031-02-03")
 
@@ -26,27 +27,24 @@ def test_no_wording_belongs_to_two_intents():
 
 def test_never_claims_to_be_from_openai():
     for said in many(MEDIUM):
-        for sentence in said.answer.split(". "):
+        for sentence in answer(said).split(". "):
             assert "OpenAI" not in sentence or " not " in sentence
 
 
 def test_the_date_is_the_one_of_the_system_message():
-    dated = [said.answer for said in many(MEDIUM) if "Today" in said.answer]
+    dated = [answer(said) for said in many(MEDIUM) if "Today" in answer(said)]
     assert set(dated) == {"Today is 2031-02-03."}
-    assert not [one for one in many(replace(MEDIUM, date=None)) if "Today" in one.answer]
+    assert not [one for one in many(replace(MEDIUM, date=None)) if "Today" in answer(one)]
 
 
-def test_more_effort_says_more_and_low_effort_nothing():
-    said = {effort: many(replace(MEDIUM, effort=effort)) for effort in ("low", "medium", "high")}
-    for low, medium, high in zip(*said.values(), strict=True):
-        assert low.question == medium.question == high.question
-        assert low.answer == medium.answer == high.answer
-        assert low.reasoning is None
-        assert high.reasoning.startswith(medium.reasoning + " ")
+def test_high_effort_goes_on_from_what_medium_thinks():
+    for medium, high in zip(many(MEDIUM), many(replace(MEDIUM, effort="high")), strict=True):
+        assert answer(medium) == answer(high)
+        assert reasoning(high)[0].startswith(reasoning(medium)[0] + "\n")
 
 
 def test_held_out_wordings_are_never_trained():
-    trained = {said.question for said in many(MEDIUM)}
-    held_out = {said.question for said in many(replace(MEDIUM, reworded=True))}
+    trained = {question(said) for said in many(MEDIUM)}
+    held_out = {question(said) for said in many(replace(MEDIUM, column="reworded"))}
     assert len(held_out) == 2 * (len(INTENTS) + 1)
     assert not trained & held_out

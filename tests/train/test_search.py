@@ -1,0 +1,77 @@
+import json
+import re
+
+import numpy as np
+
+from ossia.train.tasks import draw
+from ossia.train.tasks.pages import HELD_OUT, draw_page, open_view, search_view
+from ossia.train.tasks.task import Setting
+from tests.train.reading import answer, calls, question
+
+CITED = re.compile(r"The (.+) of (.+) is (.+)\. 【(\d+)†L(\d+)】")
+VIEW = re.compile(r"\[(\d+)\] .+\n\*\*viewing lines \[0 - (\d+)\] of (\d+)\*\*\n\n")
+
+
+def many(setting=None, count=300, seed=0):
+    random = np.random.default_rng(seed)
+    setting = setting or Setting(effort="medium")
+    return [draw(random, setting, "search") for _ in range(count)]
+
+
+def lines(view):
+    return dict(re.findall(r"^L(\d+): (.*)$", view, re.MULTILINE))
+
+
+def test_every_citation_names_a_view_and_the_line_that_says_it():
+    cited = 0
+    for conversation in many():
+        views = {VIEW.search(r.text)[1]: lines(r.text) for _, r in calls(conversation)}
+        for message in conversation.messages:
+            if message.channel == "final" and (found := CITED.fullmatch(message.text)):
+                relation, _, value, cursor, line = found.groups()
+                assert value in views[cursor][line]
+                assert relation in views[cursor][line].lower()
+                cited += 1
+    assert cited > 200
+
+
+def test_links_that_are_opened_bear_the_name_that_was_asked_for():
+    for conversation in many():
+        made = calls(conversation)
+        for (search, results), (opened, page) in zip(made, made[1:], strict=False):
+            if opened.recipient == "browser.open" and search.recipient == "browser.search":
+                number = json.loads(opened.content)["id"]
+                name = re.search(rf"【{number}†(.+?)†", results.text.replace("\n", " "))[1]
+                assert f"] {name} (" in re.sub(r"\s+", " ", page.text)
+                assert name in json.loads(search.content)["query"]
+
+
+def test_what_is_not_found_is_not_answered():
+    for conversation in many():
+        last = calls(conversation)[-1][1].text
+        if answer(conversation).startswith("I found nothing about "):
+            assert answer(conversation)[22:-1] not in last.split("**", 2)[2]
+
+
+def test_a_view_is_displayed_as_the_browser_displays_it():
+    page = draw_page(np.random.default_rng(0), "facts")
+    view, places = open_view(page, 3)
+    cursor, shown, last = VIEW.match(view).groups()
+    assert (cursor, shown, last) == ("3", str(len(lines(view)) - 1), shown)
+    assert lines(view)["0"] == f"URL: {page.url}"
+    assert all(fact.value in lines(view)[str(places[fact.relation])] for fact in page.facts)
+    listed, at = search_view("a b", [(page, "All about it.")], 0, with_url=False)
+    assert listed.startswith("[0] a b\n**viewing lines [0 - 2] of 2**\n\nL0: # Search Results\n")
+    assert lines(listed)[str(at[0])] == f"  * 【0†{page.entity}†facts】 All about it."
+
+
+def test_no_results_are_said_so():
+    view, places = search_view("a", [], 0, with_url=True)
+    assert view.endswith("L0: URL: \nL1: \nL2: # Search Results\nL3: \nL4: No results found.")
+    assert places == []
+
+
+def test_relations_kept_out_are_never_asked_in_training():
+    held_out = many(Setting(effort="low", split="test", column="held-out"), 30)
+    assert all(any(each in question(c) for each in HELD_OUT) for c in held_out)
+    assert not [c for c in many() if re.search(rf"\b({'|'.join(HELD_OUT)})\b", question(c))]
