@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from ossia.errors import RequestError
-from ossia.server.body import MAX_DEPTH, MAX_OBJECTS, documented, parse_body, read_form
+from ossia.server.body import MAX_DEPTH, MAX_OBJECTS, beside, documented, parse_body, read_form
 from ossia.server.fields import Form, JsonObject
 
 
@@ -159,6 +160,13 @@ def test_a_form_is_read_from_a_request_whatever_its_size(length: int) -> None:
     body = json.dumps({"text": "a" * length}).encode()
     wanted = asyncio.run(read_form(request_of(body), Wanted))
     assert wanted.text == "a" * length
+
+
+@pytest.mark.parametrize("is_heavy", [False, True])
+def test_heavy_work_leaves_the_event_loops_thread(is_heavy: bool) -> None:
+    here = threading.get_ident()
+    there = asyncio.run(beside(is_heavy, threading.get_ident))
+    assert (there != here) is is_heavy
 
 
 def test_the_documented_form_refers_to_nothing_outside_itself() -> None:

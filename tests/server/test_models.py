@@ -6,7 +6,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from openai import NotFoundError, OpenAI
+from openai import InternalServerError, NotFoundError, OpenAI
 
 from ossia.server import models
 from ossia.server.engine import EngineDown
@@ -142,8 +142,6 @@ class Unopened(ScriptedEngine):
 
 
 def test_while_the_model_is_opened_there_is_nothing_to_list() -> None:
-    from openai import InternalServerError
-
     with client_of(Unopened(), models.routes) as client:
         with pytest.raises(InternalServerError) as caught:
             client.models.list()

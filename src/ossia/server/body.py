@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,7 @@ MAX_DEPTH = 64
 MAX_DIGITS = 40
 MAX_OBJECTS = 200_000
 """Far more than 2,000 messages and 128 tools have; reading them takes a quarter of a second."""
-_LARGE = 1 << 16
+LARGE = 1 << 16
 """Bytes; parsing more than this may take over a millisecond."""
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -31,6 +31,7 @@ Json = dict[str, Any]
 """An object as it goes out."""
 
 FormT = TypeVar("FormT", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 def parse_body(body: bytes, form: type[FormT]) -> FormT:
@@ -58,9 +59,14 @@ async def read_form(request: Request, form: type[FormT]) -> FormT:
     A large body is parsed beside the event loop, so that the streams of others go on.
     """
     body = await request.body()
-    if len(body) <= _LARGE:
-        return parse_body(body, form)
-    return await asyncio.to_thread(parse_body, body, form)
+    return await beside(len(body) > LARGE, parse_body, body, form)
+
+
+async def beside(is_heavy: bool, work: Callable[..., Result], *given: Any) -> Result:
+    """Do a piece of work; if it may take long, in a thread, so that others' streams go on."""
+    if is_heavy:
+        return await asyncio.to_thread(work, *given)
+    return work(*given)
 
 
 def json_response(

@@ -171,7 +171,7 @@ def test_several_choices_stream_side_by_side(engine: ScriptedEngine, client: Ope
 
 
 def test_logprobs_reach_the_client(engine: ScriptedEngine, client: OpenAI) -> None:
-    scored = TokenLogprob("a", 1, -0.25, (("a", 1, -0.25),))
+    scored = TokenLogprob("a", 1, -0.25, (TokenLogprob("a", 1, -0.25),))
     engine.scripts = [[*answer(("a", (scored,))), *finished()]]
     found = client.chat.completions.create(
         model="nano", messages=HELLO, logprobs=True, top_logprobs=1
@@ -243,6 +243,12 @@ def test_another_model_is_not_found(client: OpenAI, name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
         client.chat.completions.create(model=name, messages=HELLO)
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_a_long_request_is_read_as_a_short_one(engine: ScriptedEngine, client: OpenAI) -> None:
+    long: Any = [{"role": "user", "content": "x" * 100_000}]
+    assert client.chat.completions.create(model="nano", messages=long).choices
+    assert turns_of(engine)[0].conversation.messages[0].text == "x" * 100_000
 
 
 @pytest.mark.parametrize("streams", [False, True])

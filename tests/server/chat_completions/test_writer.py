@@ -203,7 +203,9 @@ def test_usage_counts_the_prompt_once_and_every_choice() -> None:
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 53
 
 
-SCORED = TokenLogprob("é", 5, -0.5, (("é", 5, -0.5), ("e", 6, float("-inf"))))
+SCORED = TokenLogprob(
+    "é", 5, -0.5, (TokenLogprob("é", 5, -0.5), TokenLogprob("e", 6, float("-inf")))
+)
 
 
 def test_logprobs_stand_beside_their_text_with_bytes() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 
 from fastapi import APIRouter
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded
-from ossia.server.body import Json, documented, json_response, read_form
+from ossia.server.body import LARGE, Json, beside, documented, json_response, read_form
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
@@ -32,9 +33,8 @@ def routes(services: Services) -> APIRouter:
         """Answer a conversation, whole or as a stream of chunks."""
         form = await read_form(request, ChatRequest)
         model = named(form.model, services.engine.model)
-        owner: str = request.state.caller.owner
-        asked = await _understood(services, owner, form)
-        chat = _Chat(services, owner, asked, model)
+        asked = await _understood(services, request, form)
+        chat = _Chat(services, request.state.caller.owner, asked, model)
         headers = ignored_header(asked.ignored)
         if not asked.streams:
             return json_response(await unless_gone(request, chat.whole()), headers)
@@ -46,13 +46,17 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-async def _understood(services: Services, owner: str, form: ChatRequest) -> Asked:
+async def _understood(services: Services, request: Request, form: ChatRequest) -> Asked:
+    owner, model = request.state.caller.owner, services.engine.model
+    # a small schema may unfold to ten thousand parts
+    is_heavy = bool(form.tools) or len(await request.body()) > LARGE
     lost = lost_calls(form.messages)
     known = await services.memory.calls(owner, lost) if lost else {}
-    dialogue = read_dialogue(form.messages, known)
+    dialogue = await beside(is_heavy, read_dialogue, form.messages, known)
     messages = await services.memory.restored(owner, dialogue.said)
     date = day(services.clock())
-    return understand(form, dialogue, messages, model=services.engine.model, date=date)
+    translate = partial(understand, model=model, date=date)
+    return await beside(is_heavy, translate, form, dialogue, messages)
 
 
 class _Chat:
