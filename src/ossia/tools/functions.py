@@ -1,0 +1,279 @@
+"""A Python function as a tool: its hints and docstring tell the model, pydantic checks the call.
+
+Knows signatures and threads; does not know who calls, nor what the function does.
+"""
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core import to_json
+
+from ossia.errors import RequestError
+from ossia.harmony.messages import FUNCTIONS, FunctionTool
+from ossia.tools.docstrings import read_docstring
+from ossia.tools.plain_schema import trimmed
+from ossia.tools.tool import Approval, Label, Tool, ToolResult, ToolSpec
+
+MAX_ERROR_CHARS = 500
+"""Of what an exception or a check has to say to the model."""
+
+
+def as_tool(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    labels: frozenset[Label] = frozenset(),
+    approval: Approval = "never",
+    seconds: float = 60.0,
+) -> Tool:
+    """A function that the model may call as functions.NAME.
+
+    A plain function runs on a thread of its own, an `async` one where the tool is called. What it
+    gives goes to the model: text as it is, a `ToolResult` as it is, any other value as JSON.
+
+    Args:
+        function: every parameter has a type hint; `*args` and `**kwargs` cannot be told.
+        name: how the model calls it; the function's own name unless given.
+        labels: what its calls bring into a conversation, or out of it.
+        approval: whether somebody must say yes first.
+        seconds: a longer call is given up; a thread that hangs ends with the program.
+
+    Raises:
+        RequestError: the signature cannot be told to a model, with what to change.
+    """
+    inner = function.func if isinstance(function, functools.partial) else function
+    name = name or str(getattr(inner, "__name__", type(inner).__name__))
+    if isinstance(function, type) or not callable(function):
+        raise RequestError(f"tool {name} is a {type(function).__name__}; give a function")
+    parameters = _parameters(function, name)
+    docstring = read_docstring(inspect.getdoc(inner) or "")
+    form = _form(name, parameters, _hints(inner, name), docstring.arguments)
+    schema = _schema(form, name) if parameters else None
+    told = FunctionTool(name=name, description=docstring.description, parameters=schema)
+    spec = ToolSpec(
+        name=f"{FUNCTIONS}.{told.name}",
+        description=told.description,
+        parameters=told.parameters,
+        labels=labels,
+        approval=approval,
+        seconds=seconds,
+    )
+    return _FunctionTool(spec, function, form, tuple(parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class _FunctionTool:
+    """See `as_tool`."""
+
+    spec: ToolSpec
+    _function: Callable[..., Any]
+    _form: type[BaseModel]
+    _parameters: tuple[inspect.Parameter, ...]
+
+    async def call(self, arguments: str) -> ToolResult:
+        """See `Tool.call`."""
+        try:
+            given = self._form.model_validate_json(arguments.strip() or "{}")
+            call = self._bound(given)
+        except ValidationError as error:
+            return _failed(_what_does_not_fit(error, self._parameters))
+        except Exception as error:  # a type of the user's may check its values by code of his
+            return _failed(_in_a_line(error))
+        try:
+            async with asyncio.timeout(self.spec.seconds) as limit:
+                return await self._run(call)
+        except (Exception, SystemExit) as error:  # whatever the user's code raises is a result
+            if limit.expired():
+                return _failed(f"the call took longer than {self.spec.seconds:g} s")
+            return _failed(_in_a_line(error))
+
+    def _bound(self, given: BaseModel) -> Callable[[], Any]:
+        """The call with the values given; the function's own defaults stand for the rest."""
+        fields = given.model_fields_set
+        positional, named = [], {}
+        for index, parameter in enumerate(self._parameters):
+            field = f"argument_{index}"
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                positional.append(getattr(given, field))
+            elif field in fields:
+                named[parameter.name] = getattr(given, field)
+        return functools.partial(self._function, *positional, **named)
+
+    async def _run(self, call: Callable[[], Any]) -> ToolResult:
+        if _is_async(self._function):
+            return _told(await call())
+        value = await _on_a_thread(call, name=f"ossia-{self.spec.name}")
+        return _told(await value if inspect.isawaitable(value) else value)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        type(function).__call__
+    )
+
+
+async def _on_a_thread(call: Callable[[], Any], *, name: str) -> Any:
+    """Its result. The thread is nobody's to wait for: a call that hangs holds up no exit."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Any] = loop.create_future()
+
+    def settle(value: Any, error: Exception | None) -> None:
+        if result.done():
+            return  # given up
+        if error is None:
+            result.set_result(value)
+        else:
+            result.set_exception(error)
+
+    def work() -> None:
+        value: Any = None
+        failure: Exception | None = None
+        try:
+            value = call()
+        except (StopIteration, SystemExit, KeyboardInterrupt) as error:
+            failure = RuntimeError(_in_a_line(error))  # as itself it would end the event loop
+        except Exception as error:
+            failure = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, value, failure)
+
+    threading.Thread(target=copy_context().run, args=(work,), name=name, daemon=True).start()
+    return await result
+
+
+def _told(value: Any) -> ToolResult:
+    """What the model reads of a value."""
+    if isinstance(value, ToolResult):
+        return value
+    if isinstance(value, str):
+        return ToolResult(text=value)
+    return ToolResult(text=to_json(value, serialize_unknown=True).decode())
+
+
+def _failed(what: str) -> ToolResult:
+    line = " ".join(what.split())
+    cut = line if len(line) <= MAX_ERROR_CHARS else f"{line[: MAX_ERROR_CHARS - 1]}…"
+    return ToolResult(text=f"error: {cut}", is_error=True)
+
+
+def _in_a_line(error: BaseException) -> str:
+    words = str(error)
+    return f"{type(error).__name__}: {words}" if words.strip() else type(error).__name__
+
+
+def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Parameter, ...]) -> str:
+    """The first faults of a call, each by where it stands."""
+    names = ", ".join(parameter.name for parameter in parameters) or "none"
+    found = []
+    for fault in error.errors(include_url=False, include_context=False)[:3]:
+        where = ".".join(map(str, fault["loc"]))
+        match fault["type"]:
+            case "json_invalid" | "model_type":
+                found.append(f"the arguments are no JSON object: {fault['msg']}")
+            case "missing":
+                found.append(f"{where} is missing")
+            case "extra_forbidden" if len(fault["loc"]) == 1:
+                found.append(f"{where} is not an argument; the arguments are: {names}")
+            case _:
+                found.append(f"{where}: {fault['msg']}")
+    return "; ".join(found)
+
+
+def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, ...]:
+    """What a caller gives; what a partial holds already is not shown."""
+    held = function.keywords if isinstance(function, functools.partial) else {}
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise RequestError(f"function {name} has no signature; wrap it in one that has") from None
+    found = [each for each in signature.parameters.values() if each.name not in held]
+    for parameter in found:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise RequestError(
+                f"function {name} takes {parameter}; a model needs each argument by name: "
+                "write them out"
+            )
+    return tuple(found)
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    plain = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return get_type_hints(plain, include_extras=True)
+    except (NameError, TypeError, AttributeError) as error:
+        raise RequestError(
+            f"the type hints of function {name} cannot be read: {error}; "
+            "define the types where the function's file can see them"
+        ) from None
+
+
+def _form(
+    name: str,
+    parameters: tuple[inspect.Parameter, ...],
+    hints: Mapping[str, Any],
+    described: Mapping[str, str],
+) -> type[BaseModel]:
+    """What a call must look like; fields are numbered, since pydantic reserves some names."""
+    fields: dict[str, Any] = {}
+    for index, parameter in enumerate(parameters):
+        if parameter.name not in hints:
+            raise RequestError(
+                f"parameter {parameter.name} of function {name} has no type hint; "
+                f"write one, such as {parameter.name}: str"
+            )
+        hint = hints[parameter.name]
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[f"argument_{index}"] = (
+            Annotated[hint, *_notes(hint, described.get(parameter.name), parameter.name)],
+            default,
+        )
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    try:
+        return create_model(name, __config__=config, **fields)
+    except (PydanticUserError, PydanticUndefinedAnnotation, TypeError, AttributeError) as error:
+        raise RequestError(_no_json(name, error)) from None
+
+
+def _notes(hint: Any, described: str | None, name: str) -> list[FieldInfo]:
+    """The name and the description of a field; a description in the hint comes first."""
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    words = next((note for note in notes if isinstance(note, str)), described)
+    has_its_own = any(isinstance(note, FieldInfo) and note.description for note in notes)
+    alias: FieldInfo = Field(alias=name)
+    return [alias] if has_its_own or not words else [alias, Field(description=words)]
+
+
+class _Schema(GenerateJsonSchema):
+    """A default that is no JSON is simply not shown."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {
+        "skipped-choice",
+        "non-serializable-default",
+    }
+
+
+def _schema(form: type[BaseModel], name: str) -> dict[str, Any]:
+    try:
+        schema = trimmed(form.model_json_schema(schema_generator=_Schema))
+    except PydanticUserError as error:
+        raise RequestError(_no_json(name, error)) from None
+    schema.pop("description", None)
+    return schema
+
+
+def _no_json(name: str, error: Exception) -> str:
+    first = str(error).strip().splitlines()[0]
+    return (
+        f"function {name} has a type hint that has no JSON form: {first}; "
+        "use str, numbers, lists, dicts, enums, dataclasses or pydantic models"
+    )
