@@ -224,24 +224,26 @@ def _form(
     described: Mapping[str, str],
 ) -> type[BaseModel]:
     """What a call must look like; fields are numbered, since pydantic reserves some names."""
-    fields: dict[str, Any] = {}
-    for index, parameter in enumerate(parameters):
+    for parameter in parameters:
         if parameter.name not in hints:
             raise RequestError(
                 f"parameter {parameter.name} of function {name} has no type hint; "
                 f"write one, such as {parameter.name}: str"
             )
-        hint = hints[parameter.name]
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[f"argument_{index}"] = (
-            Annotated[hint, *_notes(hint, described.get(parameter.name), parameter.name)],
-            default,
-        )
     config = ConfigDict(extra="forbid", allow_inf_nan=False)
     try:
+        fields: dict[str, Any] = {
+            f"argument_{index}": _field(each, hints[each.name], described.get(each.name))
+            for index, each in enumerate(parameters)
+        }
         return create_model(name, __config__=config, **fields)
     except (PydanticUserError, PydanticUndefinedAnnotation, TypeError, AttributeError) as error:
         raise RequestError(_no_json(name, error)) from None
+
+
+def _field(parameter: inspect.Parameter, hint: Any, described: str | None) -> tuple[Any, Any]:
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return Annotated[hint, *_notes(hint, described, parameter.name)], default
 
 
 def _notes(hint: Any, described: str | None, name: str) -> list[FieldInfo]:
