@@ -1,0 +1,340 @@
+"""One interpreter, from outside: starts it in its tier, runs cells, and ends what breaks a bound.
+
+Runs in the launcher. Trusts nothing that comes out: text is text, results are checked frames.
+"""
+
+import contextlib
+import os
+import secrets
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ossia.tools.python.capture import Capture
+from ossia.tools.python.tiers import Place, Start, Tier, start
+from ossia.tools.python.watch import children, disk_usage, tasks_of, usage
+from ossia.tools.python.wire import Breach, Frames, frame
+
+Ended = Literal[
+    "finished", "error", "time", "cpu", "memory", "processes", "files", "disk", "output",
+    "cancelled", "died", "breach",
+]  # fmt: skip
+"""How a cell ended; from time on: something was in the way."""
+START_SECONDS = 20.0
+LIFE_CPU_SECONDS = 3600
+"""Of one process; the last bound, should nobody look any more."""
+LEAST_FREE_BYTES = 512 << 20
+"""Where cells write to the disk of the host, they are ended before that is full."""
+_READ = 1 << 16
+
+
+@dataclass(slots=True)
+class _Cell:
+    nonce: str
+    deadline: float
+    started: float
+    cpu_before: float
+    capture: Capture = field(default_factory=Capture)
+    why: Ended | None = None
+    kill_at: float | None = None
+
+
+class Interpreter:
+    """A process behind walls, with its pipes; all calls come from the launcher's one loop."""
+
+    def __init__(
+        self,
+        tier: Tier,
+        place: Place,
+        selector: selectors.BaseSelector,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Start it.
+
+        Args:
+            tier: how it is walled in.
+            place: where.
+            selector: calls us when there is something to read or room to write.
+            tell: takes what happened: opened, ran, gone.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self._tier, self._place, self._selector, self._tell = tier, place, selector, tell
+        self._limits = place.limits
+        self._cell: _Cell | None = None
+        self._leader: int | None = None
+        """First process of the group that cells run in, as the host counts."""
+        self._mounts: list[int] = []
+        self._unsent = bytearray()
+        self._frames, self._early = Frames(), Capture()
+        self.is_ready, self.is_alive = False, True
+        way = start(tier, place)
+        try:
+            self._process = self._spawn(way)
+        finally:
+            for descriptor in way.passed:
+                os.close(descriptor)
+        self._way, self._deadline = way, time.monotonic() + START_SECONDS
+        stdin, stdout, stderr = (self._process.stdin, self._process.stdout, self._process.stderr)
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
+        self._stdin, self._stdout, self._stderr = stdin.fileno(), stdout.fileno(), stderr.fileno()
+        for pipe in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(pipe, False)
+        selector.register(self._stdout, selectors.EVENT_READ, self._read_frames)
+        selector.register(self._stderr, selectors.EVENT_READ, self._read_output)
+        self._send(self._settings())
+
+    def run(self, code: str, seconds: float) -> None:
+        """Begin a cell; there is none now."""
+        assert self._cell is None, "one cell at a time"
+        now = time.monotonic()
+        self._wake()
+        used = 0.0 if self._leader is None else usage(self._leader).cpu_seconds
+        self._cell = _Cell(secrets.token_hex(16), now + seconds, now, used)
+        self._send({"nonce": self._cell.nonce, "code": code})
+
+    def interrupt(self, why: Ended) -> None:
+        """Ask the cell to stop; if it does not, the interpreter ends."""
+        if self._cell is not None and self._cell.why is None:
+            self._cell.why = why
+            self._cell.kill_at = time.monotonic() + self._limits.grace_seconds
+            with contextlib.suppress(ProcessLookupError):
+                if self._leader is None:
+                    self._process.send_signal(signal.SIGINT)
+                else:
+                    os.killpg(self._leader, signal.SIGINT)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it needs looking at."""
+        return self.is_alive and (not self.is_ready or self._cell is not None)
+
+    def look(self) -> None:
+        """Compare time and use with the bounds; to be called five times a second."""
+        now = time.monotonic()
+        if not self.is_ready:
+            if now > self._deadline:
+                self.end("died")
+            return
+        cell = self._cell
+        if cell is None:
+            return
+        if cell.kill_at is not None and now > cell.kill_at:
+            self.end(cell.why or "time")
+        elif (broken := self._broken(cell)) is not None:
+            self.end(broken)
+        elif now > cell.deadline:
+            self.interrupt("time")
+        elif cell.capture.num_bytes > self._limits.output_bytes:
+            self.interrupt("output")
+
+    def end(self, why: Ended = "cancelled") -> None:
+        """Kill it with all that came from it, and say how its cell ended."""
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        if why == "died":  # give it a moment to tell its status
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+        self._kill()
+        status = self._process.wait()
+        self._drain()
+        for pipe in (self._stdout, self._stderr, self._stdin):
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(pipe)
+        for file in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert file is not None
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
+        for mount in self._mounts:
+            os.close(mount)
+        shutil.rmtree(self._place.scratch, ignore_errors=True)
+        if self._cell is not None:
+            self._report(self._cell, why, [], 0, status)
+        else:
+            self._tell({"was": "gone", "text": self._early.text()[-2000:], "status": status})
+
+    def _settings(self) -> dict[str, Any]:
+        limits, processes = self._limits, self._limits.processes + 1
+        if not self._way.has_own_processes:
+            processes += tasks_of(self._place.user or os.getuid()) if sys.platform == "linux" else 0
+        return {
+            "folder": self._way.folder,
+            "paths": list(self._way.packages),
+            "address_bytes": limits.address_bytes,
+            "descriptors": limits.descriptors,
+            "file_bytes": limits.file_bytes,
+            "processes": processes if sys.platform == "linux" else None,
+            "life_cpu_seconds": LIFE_CPU_SECONDS,
+        }
+
+    def _spawn(self, way: Start) -> subprocess.Popen[bytes]:
+        for name in ("data", "tmp"):
+            folder = self._place.scratch / name
+            folder.mkdir(mode=0o700)
+            if self._place.user is not None:
+                os.chown(folder, self._place.user, self._place.user)
+        user = self._place.user
+        return subprocess.Popen(
+            way.command, bufsize=0, cwd="/", env=dict(way.environment),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            pass_fds=way.passed, preexec_fn=way.before, start_new_session=True,
+            user=user, group=user, extra_groups=None if user is None else [],
+        )  # fmt: skip
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._unsent += frame(message)
+        self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            while self._unsent:
+                del self._unsent[: os.write(self._stdin, self._unsent[:_READ])]
+        is_waiting = self._stdin in self._selector.get_map()
+        if self._unsent and not is_waiting:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
+        elif not self._unsent and is_waiting:
+            self._selector.unregister(self._stdin)
+
+    def _read_output(self) -> None:
+        """Take a piece of what is written; whether there may be more."""
+        more = os.read(self._stderr, _READ)
+        if not more:
+            self._selector.unregister(self._stderr)
+        (self._early if self._cell is None else self._cell.capture).push(more)
+
+    def _read_frames(self) -> None:
+        more = os.read(self._stdout, _READ)
+        if not more:
+            self.end("died")
+            return
+        try:
+            for message in self._frames.push(more):
+                self._take(message)
+        except (Breach, TypeError, ValueError):
+            self.end("breach")
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if not self.is_ready:
+            if "ready" not in message:
+                raise Breach("not a greeting")
+            self._find_leader()
+            self.is_ready = True
+            self._tell({"was": "opened"})
+            return
+        cell = self._cell
+        if cell is None or message.get("nonce") != cell.nonce:
+            raise Breach("a result that nobody asked for")
+        files = message["files"]
+        if not isinstance(files, list) or not all(isinstance(each, dict) for each in files):
+            raise Breach("files that are no list")
+        if self._tier == "container":
+            time.sleep(0.02)  # a container's two outputs come by different ways
+        self._drain()
+        left = self._hush()
+        ended: Ended = "finished" if message["finished"] is True else "error"
+        self._report(cell, cell.why or ended, files, left, None)
+
+    def _report(
+        self, cell: _Cell, ended: Ended, files: list[Any], left: int, status: int | None
+    ) -> None:
+        self._cell = None
+        self._tell(
+            {
+                "was": "ran", "text": cell.capture.text(), "ended": ended, "files": files,
+                "left": left, "status": status, "is_alive": self.is_alive,
+                "seconds": time.monotonic() - cell.started,
+            }
+        )  # fmt: skip
+
+    def _find_leader(self) -> None:
+        """The process that cells run in: none has run yet, so a straight line leads to it."""
+        if self._tier == "container" or sys.platform != "linux":
+            self._leader = None if self._tier == "container" else self._process.pid
+            return
+        last = self._process.pid
+        while found := children(last):
+            last = found[0]
+        self._leader = last
+        for mount in self._way.mounts:
+            self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))
+
+    def _broken(self, cell: _Cell) -> Ended | None:
+        """The bound that is broken so badly that asking is too late, if any."""
+        limits = self._limits
+        if self._leader is None:
+            return None
+        used = usage(self._leader)
+        if used.rss_bytes > limits.rss_bytes:
+            return "memory"
+        if len(used.pids) > limits.processes + 1:
+            return "processes"
+        if used.cpu_seconds - cell.cpu_before > limits.cpu_seconds:
+            self.interrupt("cpu")
+        return self._full(used.pids)
+
+    def _full(self, pids: tuple[int, ...]) -> Ended | None:
+        limits = self._limits
+        if self._way.mounts:
+            seen = map(os.fstatvfs, self._mounts)
+            return "files" if any(s.f_files - s.f_ffree > limits.files for s in seen) else None
+        scratch = Path(self._place.scratch)
+        size, count = disk_usage(scratch, pids, most_files=limits.files)
+        room = os.statvfs(scratch)
+        if count > limits.files:
+            return "files"
+        is_full = room.f_bavail * room.f_frsize < LEAST_FREE_BYTES
+        return "disk" if is_full or size > limits.data_bytes + limits.temporary_bytes else None
+
+    def _drain(self) -> None:
+        """Everything that was written before the result was."""
+        with contextlib.suppress(BlockingIOError, KeyError, ValueError):
+            for _ in range(64):  # a pipe holds 16 such pieces; a writer may go on for ever
+                if self._stderr not in self._selector.get_map():
+                    return
+                self._read_output()
+
+    def _hush(self) -> int:
+        """Nothing goes on between cells: end what the cell left running, freeze the rest."""
+        if self._leader is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._leader, signal.SIGSTOP)
+        ended: set[int] = set()
+        for _ in range(200):
+            left = [pid for pid in usage(self._leader).pids if pid != self._leader]
+            if not left:
+                break
+            ended.update(left)
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+        return len(ended)
+
+    def _wake(self) -> None:
+        if self._leader is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._leader, signal.SIGCONT)
+
+    def _kill(self) -> None:
+        if self._leader is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._leader, signal.SIGKILL)
+        elif self._tier == "container":
+            stop = [self._place.container[0], "kill", self._place.name]
+            nothing = subprocess.DEVNULL
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(stop, stdin=nothing, stdout=nothing, stderr=nothing, timeout=5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)

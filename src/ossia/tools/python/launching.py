@@ -1,0 +1,153 @@
+"""The server's end of the launcher: starts it, and turns its frames into awaited answers."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ossia
+from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.tiers import Tier
+from ossia.tools.python.wire import Breach, Frames, frame
+
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from ossia.tools.python.launcher import main; main()"
+)
+STOP_SECONDS = 10.0
+
+
+class LauncherGone(Exception):
+    """The launcher, or what it was asked for, does not live. Never leaves the room."""
+
+
+class Launching:
+    """One launcher process; every interpreter in it has a name of ours."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket) -> None:
+        """Use `start`."""
+        self._process, self._pipe = process, pipe
+        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._writing = asyncio.Lock()
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(
+        cls, tier: Tier, python: InstalledPython, limits: Limits, container: tuple[str, ...]
+    ) -> "Launching":
+        """Start one.
+
+        Raises:
+            LauncherGone: it cannot do its work here; the reason is its text.
+        """
+        ours, its = socket.socketpair()
+        environment = {"PATH": os.environ.get("PATH", os.defpath)}
+        environment |= {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+        house = str(Path(ossia.__file__).parents[1])
+
+        def spawn() -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-I", "-S", "-B", "-c", _START, house]
+            return subprocess.Popen(
+                command, stdin=its.fileno(), stdout=subprocess.DEVNULL, env=environment, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
+
+        with its:
+            process = await asyncio.to_thread(spawn)
+        ours.setblocking(False)
+        found = cls(process, ours)
+        started = found.answer("")
+        told = {
+            "tier": tier,
+            "executable": python.executable,
+            "folders": python.folders,
+            "packages": python.packages,
+            "container": container,
+            "limits": asdict(limits),
+        }
+        try:
+            await found._send(told)
+            answer = await started
+            if answer["was"] != "started":
+                raise LauncherGone(answer["text"])
+        except BaseException:
+            await found.close()
+            raise
+        return found
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked for anything."""
+        return not self._reader.done()
+
+    @property
+    def pid(self) -> int:
+        """Of the launcher."""
+        return self._process.pid
+
+    def answer(self, name: str) -> "asyncio.Future[dict[str, Any]]":
+        """What is told next of an interpreter."""
+        assert name not in self._waiting, "one question at a time"
+        future = self._waiting[name] = asyncio.get_running_loop().create_future()
+        if self._reader.done():
+            self._fail()
+        return future
+
+    async def ask(self, name: str, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a command that is answered, and await the answer.
+
+        Raises:
+            LauncherGone: there is no launcher any more.
+        """
+        future = self.answer(name)
+        await self._send({"id": name, **message})
+        return await future
+
+    async def tell(self, name: str, order: str) -> None:
+        """Send a command that is not answered: interrupt or close."""
+        with contextlib.suppress(LauncherGone):
+            await self._send({"id": name, "do": order})
+
+    async def close(self) -> None:
+        """End it with all its interpreters; twice does no harm."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._fail()
+        self._pipe.close()
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        try:
+            async with self._writing:
+                await asyncio.get_running_loop().sock_sendall(self._pipe, frame(message))
+        except OSError as error:
+            raise LauncherGone("the launcher of interpreters is gone") from error
+
+    async def _read(self) -> None:
+        frames, loop = Frames(), asyncio.get_running_loop()
+        try:
+            while more := await loop.sock_recv(self._pipe, 1 << 18):
+                for message in frames.push(more):
+                    future = self._waiting.pop(message["id"], None)
+                    if future is not None and not future.done():
+                        future.set_result(message)
+        except (OSError, Breach):
+            pass
+        finally:
+            self._fail()
+
+    def _fail(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(LauncherGone("the launcher of interpreters is gone"))
+        self._waiting.clear()

@@ -1,0 +1,70 @@
+"""When root starts us: cells run as users of their own, since root is bound by no process limit.
+
+Knows how to show such a user folders that only root may enter; not what runs there.
+"""
+
+import ctypes
+import os
+import pwd
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+FIRST_USER = 61_000
+"""Of numbers that Debian, Fedora and systemd leave unused."""
+CLONE_NEWNS = 0x00020000
+MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 32, 4096, 16384, 1 << 18
+
+
+def users(count: int) -> list[int]:
+    """User numbers that belong to nobody."""
+    found: list[int] = []
+    number = FIRST_USER
+    while len(found) < count:
+        try:
+            pwd.getpwuid(number)
+        except KeyError:
+            found.append(number)
+        number += 1
+    return found
+
+
+def may_all_enter(path: str) -> bool:
+    """Whether users without rights of their own can read this and get to it."""
+    steps = [Path(path), *Path(path).parents]
+    enough = stat.S_IXOTH if not Path(path).is_dir() else stat.S_IXOTH | stat.S_IROTH
+    return steps[0].stat().st_mode & enough == enough and all(
+        step.stat().st_mode & stat.S_IXOTH for step in steps[1:]
+    )
+
+
+def shown(folders: Sequence[str], view: Path) -> dict[str, str]:
+    """Where other users find these folders: as they are, or mounted again below `view`.
+
+    The mounts are this process's and its children's alone, and go with them.
+
+    Raises:
+        OSError: root may not mount here, as in most containers.
+    """
+    closed = [folder for folder in folders if not may_all_enter(folder)]
+    found = {folder: folder for folder in folders}
+    if not closed:
+        return found
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.unshare(CLONE_NEWNS), "unshare")
+    _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount private")
+    for number, folder in enumerate(closed):
+        there = view / str(number)
+        there.mkdir()
+        target, source = os.fsencode(there), os.fsencode(folder)
+        _checked(libc.mount(source, target, None, MS_BIND, None), folder)
+        flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID
+        _checked(libc.mount(None, target, None, flags, None), folder)
+        found[folder] = str(there)
+    return found
+
+
+def _checked(given: int, what: str) -> None:
+    if given != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

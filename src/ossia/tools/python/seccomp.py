@@ -1,0 +1,164 @@
+"""A filter of system calls, written as BPF for the Linux kernel by an assembler of one page.
+
+Knows which calls are refused; the numbers stand in `syscalls`, and who loads it is not its affair.
+"""
+
+import errno
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ossia.tools.python.syscalls import NUMBERS
+
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""What the kernel calls each machine in a filter: linux/audit.h."""
+X32_BIT = 0x40000000
+NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: linux/sched.h."""
+
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+LOAD, EQUAL, ANY_BIT, AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+NUMBER, ARCH = 0, 4
+"""Offsets in struct seccomp_data: linux/seccomp.h."""
+
+Step = tuple[int, int, int, int]
+"""One struct sock_filter: code, steps to skip if true, if false, constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call that is refused, always or with certain arguments."""
+
+    name: str
+    argument: int = 0
+    when: Callable[[Step], list[Step]] | None = None
+    """Tests on the low half of the argument, the refusal given behind them."""
+    with_high_half: bool = False
+    """Whether any bit in the argument's high half is refused too."""
+
+
+def equal_to(*values: int) -> Callable[[Step], list[Step]]:
+    """Refuse these values."""
+
+    def tests(refusal: Step) -> list[Step]:
+        return [step for value in values for step in ((EQUAL, 0, 1, value), refusal)]
+
+    return tests
+
+
+def other_than(value: int) -> Callable[[Step], list[Step]]:
+    """Refuse all values but one."""
+    return lambda refusal: [(EQUAL, 1, 0, value), refusal]
+
+
+def with_bits(mask: int) -> Callable[[Step], list[Step]]:
+    """Refuse a value with any of these bits."""
+    return lambda refusal: [(ANY_BIT, 0, 1, mask), refusal]
+
+
+ALWAYS = (
+    # No way out by a socket: a pair of them stays, between processes of the sandbox.
+    *("socket", "connect", "bind", "listen", "accept", "accept4", "sendmsg", "sendmmsg"),
+    # Other processes, and what the kernel does in our name.
+    *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease"),
+    *("kcmp", "pidfd_getfd", "pidfd_send_signal", "migrate_pages", "move_pages"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "bpf"),
+    *("perf_event_open", "keyctl", "add_key", "request_key", "lookup_dcookie"),
+    # File systems and namespaces.
+    *("mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "open_tree_attr"),
+    *("fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "unshare", "setns"),
+    *("open_by_handle_at", "name_to_handle_at", "fanotify_init", "quotactl", "quotactl_fd"),
+    # The machine itself.
+    *("init_module", "finit_module", "delete_module", "create_module", "kexec_load"),
+    *("kexec_file_load", "reboot", "swapon", "swapoff", "acct", "settimeofday", "clock_settime"),
+    *("clock_adjtime", "adjtimex", "syslog", "sethostname", "setdomainname", "iopl", "ioperm"),
+    *("vhangup", "modify_ldt", "personality", "uselib", "_sysctl", "nfsservctl"),
+    # Memory that no limit of a process counts, or that outlives it.
+    *("shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
+    *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
+    *("memfd_create", "memfd_secret", "inotify_init", "inotify_init1"),
+    # All processes stay in one group, so that one signal ends them all.
+    *("setsid", "setpgid", "ioprio_set"),
+)
+
+WITH_ARGUMENTS = (
+    Refused("socketpair", 0, other_than(1)),  # AF_UNIX
+    Refused("sendto", 4, other_than(0), with_high_half=True),  # an address: not its own pair
+    Refused("clone", 0, with_bits(NEW_NAMESPACES)),
+    # Only for itself: the user's other processes are not the sandbox's to slow down or starve.
+    Refused("prlimit64", 0, other_than(0)),
+    Refused("sched_setaffinity", 0, other_than(0)),
+    Refused("sched_setscheduler", 0, other_than(0)),
+    Refused("sched_setparam", 0, other_than(0)),
+    Refused("sched_setattr", 0, other_than(0)),
+    Refused("setpriority", 1, other_than(0)),
+    # TIOCSTI and TIOCLINUX type for the user; FIOSETOWN and SIOCSPGRP send signals, as do
+    # F_SETOWN, F_SETSIG and F_SETOWN_EX.
+    Refused("ioctl", 1, equal_to(0x5412, 0x541C, 0x8901, 0x8902)),
+    Refused("fcntl", 1, equal_to(8, 10, 15)),
+    Refused("prctl", 0, equal_to(4)),  # PR_SET_DUMPABLE: would hide what it uses
+)
+
+METADATA = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
+    *("utime", "utimes", "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr"),
+    *("removexattr", "lremovexattr", "fremovexattr", "setxattrat", "removexattrat"),
+    "file_setattr",
+)
+"""Changes to files that Landlock does not see; refused where the host's files are in view."""
+
+SIGNALS = ("tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
+"""Beside kill; refused where nothing else keeps signals inside."""
+
+
+def filter_for(machine: str, *, host_files: bool = False, host_signals: bool = False) -> bytes:
+    """The filter, as the kernel reads it: an array of struct sock_filter.
+
+    Args:
+        machine: as `platform.machine()` names it.
+        host_files: refuse changes to a file's mode, owner, times and attributes too.
+        host_signals: refuse signals beyond the own process group too.
+
+    Raises:
+        KeyError: there are no numbers for this machine.
+    """
+    refused = [Refused(name) for name in ALWAYS]
+    refused.extend(WITH_ARGUMENTS)
+    if host_files:
+        refused.extend(map(Refused, METADATA))
+    if host_signals:
+        refused.extend(map(Refused, SIGNALS))
+        refused.append(Refused("kill", 0, other_than(0)))
+    kill = (RETURN, 0, 0, KILL)
+    steps: list[Step] = [(LOAD, 0, 0, ARCH), (EQUAL, 1, 0, AUDIT_ARCH[machine]), kill]
+    steps.append((LOAD, 0, 0, NUMBER))
+    if machine == "x86_64":
+        steps += [(AT_LEAST, 0, 1, X32_BIT), kill]
+    steps += _refuse("clone3", machine, errno.ENOSYS)  # so that libc falls back to clone
+    for each in refused:
+        steps += _guard(each, machine)
+    steps.append((RETURN, 0, 0, ALLOW))
+    return _written(steps)
+
+
+def _refuse(name: str, machine: str, number: int = errno.EPERM) -> list[Step]:
+    here = NUMBERS[name][machine == "aarch64"]
+    return [] if here is None else [(EQUAL, 0, 1, here), (RETURN, 0, 0, ERRNO | number)]
+
+
+def _guard(refused: Refused, machine: str) -> list[Step]:
+    if refused.when is None:
+        return _refuse(refused.name, machine)
+    here = NUMBERS[refused.name][machine == "aarch64"]
+    assert here is not None, "calls told apart by arguments exist on every machine"
+    refusal = (RETURN, 0, 0, ERRNO | errno.EPERM)
+    low = 16 + 8 * refused.argument
+    inside: list[Step] = [(LOAD, 0, 0, low), *refused.when(refusal)]
+    if refused.with_high_half:
+        inside += [(LOAD, 0, 0, low + 4), *other_than(0)(refusal)]
+    inside.append((LOAD, 0, 0, NUMBER))
+    return [(EQUAL, 0, len(inside), here), *inside]
+
+
+def _written(steps: Iterable[Step]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)

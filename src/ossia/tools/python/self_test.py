@@ -1,0 +1,177 @@
+"""Whether a tier holds here: probes run inside it, their traces looked for outside.
+
+Judges; which tiers are tried, and in which order, is decided elsewhere.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ossia.tools.python.launching import LauncherGone, Launching
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.tiers import LABELS, Tier
+
+SOURCE = (Path(__file__).parent / "probe_cell.py").read_text()
+PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """One attempt to break out, or to work."""
+
+    name: str
+    is_held: bool
+    found: str = ""
+    """What got through, if something did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxReport:
+    """What the self-test found, for `ossia doctor` and for /health."""
+
+    tier: Tier | None
+    """None: no tier holds, and python is not offered."""
+    reason: str = ""
+    """Why not, and what to do."""
+    probes: tuple[ProbeResult, ...] = ()
+    """Of the tier; if none holds, of the last one that could be tried."""
+    seconds: float = 0.0
+    """That the probes took, the start of the interpreter with them."""
+    passed_over: tuple[str, ...] = ()
+    """Better tiers and why they are not used."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a tier, and nothing got through."""
+        return self.tier is not None and not self.reason
+
+    @property
+    def label(self) -> str:
+        """full, reduced, operator's, NONE, or unavailable."""
+        return "unavailable" if self.tier is None else LABELS[self.tier]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "label": self.label}
+
+
+class _Outside:
+    """What lies outside of the sandbox, to be tried for, and looked at afterwards."""
+
+    def __init__(self, folder: str) -> None:
+        self._word = secrets.token_hex(8)
+        self._folder = Path(folder)
+        self._folder.chmod(0o755)  # its rights are not what shall keep others out
+        self._marker = self._folder / "marker"
+        self._marker.write_text(self._word)
+        self._marker.chmod(0o666)
+        self._before = self._state()
+        self._tcp = socket.create_server(("127.0.0.1", 0))
+        self._tcp.setblocking(False)
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", 0))
+        self._udp.setblocking(False)
+
+    def told(self, limits: Limits, launcher: int) -> dict[str, Any]:
+        """What the probes need to know."""
+        command = ""
+        with contextlib.suppress(OSError):
+            command = hashlib.sha256(Path("/proc/self/cmdline").read_bytes()).hexdigest()
+        return {
+            "marker": str(self._marker),
+            "word": self._word,
+            "pid": os.getpid(),
+            "cmdline": command,
+            "launcher": launcher,
+            "tcp": self._tcp.getsockname()[1],
+            "udp": self._udp.getsockname()[1],
+            "processes": limits.processes,
+            "shared_bytes": limits.temporary_bytes,
+            "address_bytes": limits.address_bytes,
+        }
+
+    def traces(self) -> dict[str, str]:
+        """What the probes left behind."""
+        found = {}
+        with contextlib.suppress(OSError):
+            self._tcp.accept()[0].close()
+            found["tcp"] = "a TCP connection came"
+        with contextlib.suppress(OSError):
+            self._udp.recv(64)
+            found["udp"] = "a UDP packet came"
+        if self._state() != self._before:
+            found["writing"] = "a file outside was changed, or made"
+        self._tcp.close()
+        self._udp.close()
+        return found
+
+    def _state(self) -> object:
+        if not self._marker.exists():
+            return None
+        about = self._marker.stat()
+        names = sorted(path.name for path in self._folder.iterdir())
+        return (self._marker.read_text(), about.st_mode, about.st_mtime_ns, names)
+
+
+async def test_tier(tier: Tier, launching: Launching, limits: Limits) -> SandboxReport:
+    """Try to break out of an interpreter of a launcher, which goes on for use afterwards."""
+    if tier == "unsandboxed":
+        return SandboxReport(tier=tier)
+    began, name = time.monotonic(), secrets.token_hex(8)
+    with tempfile.TemporaryDirectory(prefix="ossia-probe-") as folder:
+        outside = _Outside(folder)
+        code = f"told = {outside.told(limits, launching.pid)!r}\n{_behind_told()}"
+        try:
+            found = await _inside(launching, name, code)
+        except LauncherGone as error:
+            return SandboxReport(tier=tier, reason=str(error))
+        finally:
+            await launching.tell(name, "close")
+            traces = await asyncio.to_thread(outside.traces)
+    if isinstance(found, str):
+        return SandboxReport(tier=tier, reason=found, seconds=time.monotonic() - began)
+    for probe, trace in traces.items():
+        found[probe] = trace
+    probes = tuple(
+        ProbeResult(name=probe, is_held=what is None, found=what or "")
+        for probe, what in found.items()
+    )
+    broken = [f"{each.name} ({each.found})" for each in probes if not each.is_held]
+    reason = f"its self-test found: {', '.join(broken)}" if broken else ""
+    seconds = time.monotonic() - began
+    return SandboxReport(tier=tier, reason=reason, probes=probes, seconds=seconds)
+
+
+def _behind_told() -> str:
+    """The cell without its own `told`, which stands in for ours where it is only read."""
+    return SOURCE.replace('told: dict[str, Any] = globals().get("told", {})\n', "")
+
+
+async def _inside(launching: Launching, name: str, code: str) -> dict[str, str | None] | str:
+    """Run the probes; their findings, or why there are none."""
+    opened = await launching.ask(name, {"do": "open"})
+    if opened["was"] != "opened":
+        return f"it does not start ({_last_line(opened['text'])})"
+    ran = await launching.ask(name, {"do": "run", "code": code, "seconds": PROBE_SECONDS})
+    if ran["was"] != "ran" or ran["ended"] != "finished":
+        return f"its self-test did not end ({ran.get('ended')}; {_last_line(ran['text'])})"
+    try:
+        found = json.loads(ran["text"])
+    except ValueError:
+        return f"its self-test said {_last_line(ran['text'])}"
+    return {str(probe): None if what is None else str(what) for probe, what in found.items()}
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else f"nothing was said; on {sys.platform}"

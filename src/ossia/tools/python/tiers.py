@@ -1,0 +1,224 @@
+"""The ways to wall an interpreter in: one function each gives the command that starts it.
+
+Says how a wall is asked for; whether it stands, the self-test finds out.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ossia.tools.python import landlock
+from ossia.tools.python.installed_python import SYSTEM
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.seatbelt import profile
+from ossia.tools.python.seccomp import AUDIT_ARCH, filter_for
+
+Tier = Literal["bubblewrap", "landlock", "seatbelt", "container", "unsandboxed"]
+TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "seatbelt", "container")
+"""Best first; the operator's container last, as it must be asked for."""
+LABELS: Mapping[str, str] = {
+    "bubblewrap": "full",
+    "landlock": "reduced",
+    "seatbelt": "reduced",
+    "container": "operator's",
+    "unsandboxed": "NONE",
+}
+REMEDY = (
+    "install bubblewrap (apt install bubblewrap, dnf install bubblewrap), or use Linux 6.12 or "
+    "newer with Landlock, or name a container command"
+)
+DRIVER = (Path(__file__).parent / "driver.py").read_text()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one interpreter is to run; made by the launcher."""
+
+    executable: str
+    folders: Mapping[str, str]
+    """Folders it sees beyond the system's: where they belong, and where they are to be had."""
+    packages: tuple[str, ...]
+    scratch: Path
+    """An empty folder of its own on the disk of the host; for tiers without mounts."""
+    user: int | None
+    limits: Limits
+    container: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How to start it."""
+
+    command: tuple[str, ...]
+    folder: str
+    """What the driver takes for /mnt/data."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    passed: tuple[int, ...] = ()
+    """Descriptors that the command is to have; to be closed here afterwards."""
+    before: Callable[[], None] | None = None
+    """Run in the new process, before the command."""
+    packages: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    """Bounded mounts, as seen inside."""
+    has_own_processes: bool = False
+    """Whether its processes are counted apart from its user's."""
+
+
+def why_not(tier: Tier, container: tuple[str, ...]) -> str | None:
+    """What a tier lacks here, if that can be told without trying it."""
+    is_linux = sys.platform == "linux"
+    has_filter = is_linux and platform.machine() in AUDIT_ARCH
+    match tier:
+        case "bubblewrap" if not has_filter:
+            return "bubblewrap needs Linux on x86-64 or 64-bit ARM"
+        case "bubblewrap" if shutil.which("bwrap") is None:
+            return "the program bwrap is not installed"
+        case "landlock" if not has_filter or landlock.version() < 1:
+            return "this system has no Landlock (Linux 5.13 or newer, on x86-64 or 64-bit ARM)"
+        case "seatbelt" if sys.platform != "darwin":
+            return "Seatbelt is macOS's"
+        case "container" if not container:
+            return "no container command is set"
+    return None
+
+
+def start(tier: Tier, place: Place) -> Start:
+    """How to start an interpreter in a tier."""
+    ways: dict[Tier, Callable[[Place], Start]] = {
+        "bubblewrap": _bubblewrap,
+        "landlock": _landlock,
+        "seatbelt": _seatbelt,
+        "container": _container,
+        "unsandboxed": _unsandboxed,
+    }
+    return ways[tier](place)
+
+
+def _python(executable: str) -> tuple[str, ...]:
+    return (executable, "-I", "-S", "-B", "-u", "-c", DRIVER)
+
+
+def _environment(home: str, temporary: str) -> dict[str, str]:
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "TMPDIR": temporary,
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": temporary,
+        # Each of their threads reserves memory, of which there is little.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+
+
+def _bubblewrap(place: Place) -> Start:
+    read_end, write_end = os.pipe()
+    os.write(write_end, filter_for(platform.machine()))  # fits a pipe many times over
+    os.close(write_end)
+    walls = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session"
+    command = ["bwrap", *walls.split(), "--cap-drop", "ALL", "--clearenv"]
+    for name, value in _environment("/tmp", "/tmp").items():
+        command += ["--setenv", name, value]
+    for system in SYSTEM:
+        if os.path.islink(system):
+            command += ["--symlink", os.readlink(system), system]
+        elif os.path.isdir(system):
+            command += ["--ro-bind", system, system]
+    for path, here in place.folders.items():
+        command += ["--ro-bind", here, path]
+    data, temporary = str(place.limits.data_bytes), str(place.limits.temporary_bytes)
+    # What --dev makes has no bound, and the root none either: both end up read-only.
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", temporary, "--tmpfs", "/dev/shm"]
+    command += ["--remount-ro", "/dev", "--size", data, "--tmpfs", "/mnt/data"]
+    command += ["--size", temporary, "--tmpfs", "/tmp", "--remount-ro", "/"]
+    command += ["--seccomp", str(read_end), "--chdir", "/mnt/data", "--"]
+    return Start(
+        command=(*command, *_python(place.executable)),
+        folder="/mnt/data",
+        environment={"PATH": os.environ["PATH"]},
+        passed=(read_end,),
+        packages=place.packages,
+        mounts=("/mnt/data", "/tmp", "/dev/shm"),
+        has_own_processes=True,
+    )
+
+
+def _on_the_host(place: Place, before: Callable[[], None] | None, *walls: str) -> Start:
+    """Start without mounts: what lies elsewhere is read where it is to be had."""
+
+    def led(path: str) -> str:
+        for belongs, here in place.folders.items():
+            if Path(path).is_relative_to(belongs):
+                return str(Path(here) / Path(path).relative_to(belongs))
+        return path
+
+    temporary = str(place.scratch / "tmp")
+    return Start(
+        command=(*walls, *_python(led(place.executable))),
+        folder=str(place.scratch / "data"),
+        environment=_environment(temporary, temporary),
+        before=before,
+        packages=tuple(map(led, place.packages)),
+    )
+
+
+def _landlock(place: Place) -> Start:
+    is_scoped = landlock.version() >= landlock.SCOPE_VERSION
+    program = filter_for(platform.machine(), host_files=True, host_signals=not is_scoped)
+    read = [Path(each) for each in (*SYSTEM, *place.folders.values(), "/dev/urandom", "/dev/zero")]
+    write = [place.scratch, Path("/dev/null")]
+
+    def confine() -> None:
+        die_with_parent()
+        expendable()
+        landlock.restrict(read=read, write=write)
+        landlock.load_filter(program)
+
+    return _on_the_host(place, confine)
+
+
+def _seatbelt(place: Place) -> Start:
+    wall = profile(read=tuple(place.folders.values()), write=os.path.realpath(place.scratch))
+    return _on_the_host(place, None, "/usr/bin/sandbox-exec", "-p", wall)
+
+
+def _container(place: Place) -> Start:
+    command = [part.replace("{name}", place.name) for part in place.container]
+    return Start(
+        command=(*command, *_python("python3")),
+        folder="/mnt/data",
+        environment={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        has_own_processes=True,
+    )
+
+
+def _unsandboxed(place: Place) -> Start:
+    def before() -> None:
+        if sys.platform == "linux":
+            die_with_parent()
+
+    return _on_the_host(place, before)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it is gone."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(1, ctypes.c_ulong(9))  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def expendable() -> None:
+    """Be the first to go when memory is short."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
