@@ -39,7 +39,7 @@ def test_openais_strict_form_is_kept_as_it_is():
             "mail": {"type": "string", "format": "email"},
             "kind": {"enum": ["a", "b", 1, 1.5, None, True, {"x": [1]}]},
             "one": {"const": "x"},
-            "size": {"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 0},
+            "size": {"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 1},
             "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 3},
             "pair": {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
             "either": {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "boolean"}]},

@@ -55,3 +55,32 @@ def test_as_many_properties_as_are_required_need_no_counting(accepts):
     schema = {"type": "object", "required": ["a", "b"], "minProperties": 2}
     assert accepts(schema, '{"a":1,"b":2}')
     assert not accepts(schema, '{"a":1}')
+
+
+@pytest.mark.parametrize("other", [None, 0.5, 1e-12, 1, 7])
+@pytest.mark.parametrize("edge", ["", "exclusive"])
+def test_zero_is_neither_above_nor_below_zero(accepts, other, edge):
+    def bound(name):
+        return f"{edge}{name}" if edge else name.lower()
+
+    above = {"type": "number", "exclusiveMinimum": 0}
+    below = {"type": "number", "exclusiveMaximum": 0}
+    if other is not None:
+        above[bound("Maximum")], below[bound("Minimum")] = other, -other
+    if other == 1e-12 and edge:
+        return  # nothing is left
+    for zero in ("0", "-0", "0.0", "-0.0", "0.00"):
+        assert not accepts(above, zero)
+        assert not accepts(below, zero)
+    if other != 1e-12:
+        assert accepts(above, "0.4")
+        assert accepts(below, "-0.4")
+
+
+def test_a_bound_at_zero_keeps_a_closer_one(accepts):
+    schema = {"type": "number", "exclusiveMinimum": 0, "minimum": 3}
+    assert accepts(schema, "3")
+    assert not accepts(schema, "2")
+    assert accepts({"type": "integer", "exclusiveMinimum": 0}, "1")
+    assert not accepts({"type": "integer", "exclusiveMinimum": 0}, "0")
+    assert accepts({"type": "integer", "exclusiveMaximum": 0, "maximum": 5}, "-1")

@@ -171,6 +171,7 @@ class _Reading:
         for keyword, value in schema.items():
             self._keyword(part, keyword, value, place(where, [keyword]), depth)
         values.settle_formats(part, where)
+        values.settle_zero_bounds(part)
         _settle_counts(part, where)
         return part
 

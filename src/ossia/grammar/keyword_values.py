@@ -19,6 +19,9 @@ MAX_NUMBER = 2**53
 MAX_MULTIPLE = 10_000
 """Digits of a step as one whole number: the automaton has as many states."""
 
+MAX_PLACES = 12
+"""Decimal places of a bound."""
+
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 _FORMATS = frozenset(("duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
 _YEAR = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
@@ -104,8 +107,8 @@ def number(value: object, where: str) -> int | float:
     if value == int(value):
         return int(value)
     exponent = Decimal(repr(value)).as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -12:
-        raise refusal("this number has more than 12 decimal places; round it", where)
+    if not isinstance(exponent, int) or exponent < -MAX_PLACES:
+        raise refusal(f"this number has more than {MAX_PLACES} decimal places; round it", where)
     return value
 
 
@@ -164,3 +167,17 @@ def settle_formats(part: dict[str, Any], where: str) -> None:
             place(where, ["format"]),
         )
     del part["format"]
+
+
+def settle_zero_bounds(part: dict[str, Any]) -> None:
+    """Say above or below zero by the nearest number that can be a bound.
+
+    The engine lets 0 pass above an exclusive 0 when the other bound is nearer to zero than 1.
+    """
+    least = 10.0**-MAX_PLACES
+    if part.get("exclusiveMinimum") == 0:
+        del part["exclusiveMinimum"]
+        part["minimum"] = max(part.get("minimum", least), least)
+    if part.get("exclusiveMaximum") == 0:
+        del part["exclusiveMaximum"]
+        part["maximum"] = min(part.get("maximum", -least), -least)
