@@ -20,6 +20,8 @@ from ossia.server.keys import KeyRing, open_keys
 from ossia.server.listening import Listening, ListeningOptions
 from tests.server.live import SECONDS, Example, live, read_answer, receive, wait_until
 
+LATE = 8.0
+"""Seconds; far less than the grace of 30, far more than a busy computer needs."""
 SECRET = "operator-chose-this"
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
@@ -168,7 +170,7 @@ def test_idle_it_ends_at_once_though_connections_are_kept(app):
         server.begin_drain()
         assert receive(kept) == b""
         wait_until(server.loop.is_closed)
-        assert time.monotonic() - before < 1.0
+        assert time.monotonic() - before < LATE
 
 
 def test_after_the_grace_a_last_call_lets_streams_end_well():
@@ -200,7 +202,7 @@ def test_who_does_not_heed_the_last_call_is_cut_off_without_a_word_in_the_log(ap
         server.begin_drain()
         assert not read_answer(client).raw.endswith(b"0\r\n\r\n")
         wait_until(server.loop.is_closed)
-        assert time.monotonic() - before < 4.0
+        assert time.monotonic() - before < LATE
     assert caplog.text == ""
 
 
@@ -274,7 +276,7 @@ def signalled(app, numbers):
 def test_a_signal_lets_a_stream_end(app, number):
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     seconds, sent = signalled(app, [number])
-    assert 0.3 <= seconds < 2.0
+    assert 0.3 <= seconds < LATE
     assert sent.endswith(b"4\r\ndone\r\n0\r\n\r\n")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -282,7 +284,7 @@ def test_a_signal_lets_a_stream_end(app, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_waits_for_nothing(app, number, caplog):
     seconds, sent = signalled(app, [number, number])
-    assert seconds < 2.0
+    assert seconds < LATE
     assert not sent.endswith(b"0\r\n\r\n")
     assert caplog.text == ""
 
@@ -299,7 +301,7 @@ def test_a_first_signal_waits_for_a_stream_and_a_second_does_not(process):
         before = time.monotonic()
         process.send_signal(number)
         out, err = process.communicate(timeout=SECONDS)
-        assert time.monotonic() - before < 2.0
+        assert time.monotonic() - before < LATE
         while piece := receive(client):
             assert b"0\r\n\r\n" not in piece
     assert (process.returncode, out, err) == (0, "ended\n", "")

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -171,6 +171,7 @@ def test_a_fault_without_a_word_of_ours_is_still_an_answer():
     assert str(error) == "a is an object; expected another value"
 
 
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.integers(0, 99), st.from_regex(r"[a-z_]{1,9}", fullmatch=True))))
 def test_a_path_is_written_as_openai_writes_it(parts):
     text = written(tuple(parts))
@@ -179,6 +180,7 @@ def test_a_path_is_written_as_openai_writes_it(parts):
         assert re.fullmatch(r"[a-z_]+(\.[a-z_]+|\[\d+\])*", text)
 
 
+@settings(max_examples=50)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), st.lists))
 def test_what_was_found_is_said_shortly(value):
     assert 0 < len(found(value)) <= 250
@@ -197,6 +199,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(JSON)
 def test_whatever_is_sent_the_path_leads_into_what_was_sent(document):
     try:
