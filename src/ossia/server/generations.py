@@ -23,11 +23,7 @@ class Generation:
 
     def to_json(self) -> str:
         """As text, to be stored."""
-        messages = [
-            [one.message.channel, one.message.recipient, one.message.content_type, _text(one)]
-            + [one.message.sampled_ids, one.item_id, one.call_id]
-            for one in self.said
-        ]
+        messages = [_row(one) for one in self.said]
         return json.dumps([self.model, messages], separators=(",", ":"))
 
     @classmethod
@@ -158,6 +154,13 @@ def _plain(message: Message) -> str:
 
 def _text(one: Said) -> str:
     return _plain(one.message)
+
+
+def _row(one: Said) -> list[Any]:
+    """A message as `_said` takes it."""
+    message = one.message
+    told = (message.channel, message.recipient, message.content_type, _text(one))
+    return [*told, message.sampled_ids, one.item_id, one.call_id]
 
 
 def _said(
