@@ -150,7 +150,7 @@ class Outcome:
         self.statuses[status] += 1
         self.slowest = max(self.slowest, seconds)
         if why := fault(status, text, seconds):
-            self.failures.append(f"{why}: {path} {body[:2000]!r} -> {status} {text[-300:]}")
+            self.failures.append(f"{why}: {path} {body[:400]!r} -> {status} {text[-200:]}")
 
 
 def fault(status: int, text: str, seconds: float) -> str | None:
