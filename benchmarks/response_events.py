@@ -12,7 +12,7 @@ from ossia.server.responses.objects import Json, ResponseSettings
 from ossia.server.responses.writer import ResponseWriter
 from ossia.server.sse import sse_frame
 
-SCORED = TokenLogprob(" word", 1, -0.5, ((" word", 1, -0.5),) * 5)
+SCORED = TokenLogprob(" word", 1, -0.5, (TokenLogprob(" word", 1, -0.5),) * 5)
 PIECES: dict[str, tuple[PartBegan, Event]] = {
     "reasoning": (PartBegan("analysis"), Thought(" word")),
     "text": (PartBegan("final"), Text(" word")),

@@ -32,9 +32,14 @@ from benchmarks.serving import Served, served
 
 AT_ONCE = 32
 CANARY = {"input": "What is 37 + 48?", "temperature": 0, "store": False}
+NUMBERS = {"type": "array", "items": {"type": "integer", "maximum": 999}, "minItems": 300}
 LONG = {
-    "prompt": "Once", "max_tokens": 1500, "temperature": 1, "logit_bias": {"1": 90}, "stream": True,
-}  # fmt: skip
+    "messages": [{"role": "user", "content": "Numbers?"}],
+    "reasoning_effort": "none",
+    "stream": True,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": NUMBERS}},
+}
+"""An answer that goes on, and does not repeat itself."""
 
 
 def main() -> None:
@@ -107,7 +112,7 @@ async def _drop_all(server: Served, count: int, draw: random.Random) -> list[str
                 told = await client.post("/responses", json=CANARY)
                 canaries.append(_text(told.json()))
             bodies = (
-                ("/completions", LONG),
+                ("/chat/completions", LONG),
                 ("/responses", {**CANARY, "temperature": 1, "stream": True}),
                 ("/chat/completions", {
                     "messages": [{"role": "user", "content": "Hi"}], "stream": draw.random() < 0.5,
@@ -121,8 +126,9 @@ async def _drop_all(server: Served, count: int, draw: random.Random) -> list[str
 
 def _lag(server: Served) -> float:
     """Seconds from a reader's leaving to a standing engine."""
-    with httpx2.stream("POST", f"{server.api}/completions", json=LONG, timeout=60) as response:
-        next(response.iter_raw())
+    with httpx2.stream("POST", f"{server.api}/chat/completions", json=LONG, timeout=60) as response:
+        pieces = response.iter_raw()  # dropped, it would close the stream
+        next(pieces)
     left = time.perf_counter()
     while httpx2.get(f"{server.address}/health", timeout=10).json()["num_turns"]:
         time.sleep(0.005)
@@ -265,9 +271,9 @@ async def _streams_over_a_death(server: Served, draw: random.Random) -> tuple[li
     async with httpx2.AsyncClient(base_url=server.api, timeout=60) as client:
 
         async def one() -> str:
+            shape = {"type": "json_schema", "name": "n", "schema": NUMBERS}
             body = {
-                "input": "Tell me a long story", "stream": True, "store": False,
-                "logit_bias": {"1": 90},
+                "input": "Numbers?", "stream": True, "store": False, "text": {"format": shape},
             }  # fmt: skip
             kind = ""
             async with client.stream("POST", "/responses", json=body) as response:

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from benchmarks.byte_vocabulary import CONTROL
+from ossia.chat.events import TokenLogprob
 from ossia.chat.raw import RawTurn, complete, meaningful_ids, raw_stops
 from ossia.chat.stops import StopFinder
 from ossia.chat.turn import Meter, read_turn
@@ -44,7 +45,7 @@ def test_log_probabilities_come_beside_their_text(raw, spell):
     a, b = spell("ab")
     found = raw([Choice(a, -0.5, ((a, -0.5), (b, -1.0))), Choice(b, -0.25)])
     assert [(one.token, one.logprob) for one in found.logprobs] == [("a", -0.5), ("b", -0.25)]
-    assert found.logprobs[0].top == (("a", a, -0.5), ("b", b, -1.0))
+    assert found.logprobs[0].top == (TokenLogprob("a", a, -0.5), TokenLogprob("b", b, -1.0))
 
 
 def test_a_cancelled_completion_keeps_what_came(raw, spell):
@@ -75,3 +76,9 @@ def test_raw_text_ends_where_a_turn_or_a_text_ends(vocabulary):
     ids = vocabulary.ids
     assert raw_stops(vocabulary) == {ids.endoftext, ids.return_, ids.call}
     assert raw_stops(None) == frozenset()
+
+
+def test_half_a_character_is_told_by_its_bytes(raw):
+    first = "€".encode()[0]
+    (scored,) = raw([Choice(first, -0.5)]).logprobs
+    assert (scored.token, scored.bytes) == ("\ufffd", [first])

@@ -45,7 +45,7 @@ MODEL = ServedModel(
 SPOKEN = Message(role="assistant", channel="final", content="\n“ü”", sampled_ids=(1, 2, 3))
 EVENTS = [
     PartBegan("call", "call_1", "f"), Thought("a\nb"), Preamble("p"), Arguments('{"a":1}'),
-    Text("é", (TokenLogprob("é", 5, -0.5, (("é", 5, -0.5), ("e", 6, -1e9))),)),
+    Text("é", (TokenLogprob("é", 5, -0.5, (TokenLogprob("e", 6, -1e9, raw=(195,)),)),)),
     ToolCalled("call_1", "f", "{}"), PartEnded(SPOKEN, is_whole=True),
     Finished("stop", Usage(1, 2, 1, 0), Timing(0.5, 9.0)),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ Knows no model, no thread and no wire: a clock is given to it, and each token wh
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, cast
 from uuid import uuid4
 
@@ -195,8 +195,15 @@ class _Part:
 
 def named(choice: Choice, vocabulary: Vocabulary) -> TokenLogprob:
     """A choice with its tokens spelt out."""
-    top = tuple((vocabulary.decode([each]), each, logprob) for each, logprob in choice.top)
-    return TokenLogprob(vocabulary.decode([choice.token_id]), choice.token_id, choice.logprob, top)
+    top = tuple(_scored(vocabulary, each, logprob) for each, logprob in choice.top)
+    return replace(_scored(vocabulary, choice.token_id, choice.logprob), top=top)
+
+
+def _scored(vocabulary: Vocabulary, token_id: int, logprob: float) -> TokenLogprob:
+    token = vocabulary.decode([token_id])
+    spelt = vocabulary.bytes_of(token_id) if vocabulary.is_text(token_id) else token.encode()
+    raw = None if spelt == token.encode() else tuple(spelt)
+    return TokenLogprob(token, token_id, logprob, raw=raw)
 
 
 Said = TypeVar("Said", covariant=True)

@@ -18,6 +18,7 @@ from ossia.errors import OssiaError
 from ossia.server import (
     chat_completions,
     completions,
+    discovery,
     errors,
     health,
     models,
@@ -95,6 +96,7 @@ class Server:
             ),
             metrics=self.metrics,
             options=serving.api,
+            drain=drain,
         )
         self.app = self._assembled()
 
@@ -108,7 +110,7 @@ class Server:
             lifespan=self._run,
         )
         errors.install(app)
-        for room in (responses, chat_completions, completions, models):
+        for room in (responses, chat_completions, completions, models, discovery):
             app.include_router(room.routes(self._services))
         app.include_router(health.routes(self._services, self.supervisor, self._drain))
         return app

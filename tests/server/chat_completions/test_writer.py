@@ -245,7 +245,9 @@ LOGPROBS = st.lists(
         TEXTS,
         st.integers(0, 99),
         st.floats(max_value=0, allow_nan=False),
-        st.lists(st.tuples(TEXTS, st.integers(0, 99), st.floats(-1e300, 0)), max_size=2).map(tuple),
+        st.lists(
+            st.builds(TokenLogprob, TEXTS, st.integers(0, 99), st.floats(-1e300, 0)), max_size=2
+        ).map(tuple),
     ),
     max_size=2,
 ).map(tuple)

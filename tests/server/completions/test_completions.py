@@ -37,7 +37,14 @@ def asked(document: dict[str, Any], *, allow: bool = False) -> Asked:
 
 
 def scored(token: str, logprob: float) -> Text:
-    return Text(token, (TokenLogprob(token, 1, logprob, ((token, 1, logprob), ("z", 2, -9.0))),))
+    return Text(
+        token,
+        (
+            TokenLogprob(
+                token, 1, logprob, (TokenLogprob(token, 1, logprob), TokenLogprob("z", 2, -9.0))
+            ),
+        ),
+    )
 
 
 def written(found: Asked, *turns: list[Event]) -> list[dict[str, Any]]:
@@ -218,7 +225,9 @@ def test_logprobs_stand_in_columns_with_offsets() -> None:
 
 
 def test_of_two_tokens_with_one_spelling_the_likelier_is_told() -> None:
-    twice = Text("a", (TokenLogprob("a", 1, -1.0, (("a", 1, -1.0), ("a", 2, -2.0))),))
+    twice = Text(
+        "a", (TokenLogprob("a", 1, -1.0, (TokenLogprob("a", 1, -1.0), TokenLogprob("a", 2, -2.0))),)
+    )
     logprobs = whole(asked({"logprobs": 2}), [twice, *finished()])["choices"][0]["logprobs"]
     assert logprobs["top_logprobs"] == [{"a": -1.0}]
 

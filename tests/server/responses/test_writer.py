@@ -255,7 +255,9 @@ def test_usage_has_every_detail():
     }
 
 
-SCORED = TokenLogprob("é", 5, -0.5, (("é", 5, -0.5), ("e", 6, float("-inf"))))
+SCORED = TokenLogprob(
+    "é", 5, -0.5, (TokenLogprob("é", 5, -0.5), TokenLogprob("e", 6, float("-inf")))
+)
 SHOWN = {
     "token": "é",
     "bytes": [195, 169],

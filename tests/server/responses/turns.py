@@ -93,7 +93,9 @@ SCORED = st.builds(
     st.text(max_size=3),
     st.integers(0, 9),
     LOGPROBS,
-    st.lists(st.tuples(st.text(max_size=2), st.integers(0, 9), LOGPROBS), max_size=2).map(tuple),
+    st.lists(
+        st.builds(TokenLogprob, st.text(max_size=2), st.integers(0, 9), LOGPROBS), max_size=2
+    ).map(tuple),
 )
 SCORED_TEXTS = st.builds(Text, TEXTS, st.lists(SCORED, max_size=2).map(tuple))
 

@@ -74,7 +74,7 @@ class CompletionWriter:
             "tokens": [each.token for each in scored],
             "token_logprobs": [max(each.logprob, LEAST_LOGPROB) for each in scored],
             "top_logprobs": [
-                {token: max(logprob, LEAST_LOGPROB) for token, _, logprob in reversed(each.top)}
+                {one.token: max(one.logprob, LEAST_LOGPROB) for one in reversed(each.top)}
                 for each in scored
             ],
             "text_offset": offsets,

@@ -84,13 +84,12 @@ def usage_object(usage: Usage) -> Json:
 
 def logprob_object(scored: TokenLogprob) -> Json:
     """One token of the answer with the likeliest ones in its place."""
-    top = [_scored(token, logprob) for token, _, logprob in scored.top]
-    return {**_scored(scored.token, scored.logprob), "top_logprobs": top}
+    return {**_scored(scored), "top_logprobs": [*map(_scored, scored.top)]}
 
 
-def _scored(token: str, logprob: float) -> Json:
+def _scored(scored: TokenLogprob) -> Json:
     return {
-        "token": token,
-        "bytes": list(token.encode()),
-        "logprob": max(logprob, LEAST_LOGPROB),
+        "token": scored.token,
+        "bytes": scored.bytes,
+        "logprob": max(scored.logprob, LEAST_LOGPROB),
     }
