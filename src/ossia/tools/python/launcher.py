@@ -18,7 +18,7 @@ from typing import Any
 
 from ossia.tools.python.interpreter import Interpreter
 from ossia.tools.python.limits import Limits
-from ossia.tools.python.other_user import shown, users
+from ossia.tools.python.other_user import hidden, shown, users
 from ossia.tools.python.tiers import Place
 from ossia.tools.python.wire import Frames, frame
 
@@ -29,13 +29,16 @@ MAX_USERS = 64
 class Launcher:
     """All interpreters of one owner, and one loop that reads them, looks at them, ends them."""
 
-    def __init__(self, owner: socket.socket, told: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self, owner: socket.socket, told: dict[str, Any], folder: Path, view: Path
+    ) -> None:
         """Make ready.
 
         Args:
             owner: commands come in and happenings go out here.
             told: the owner's first message: tier, python, limits.
             folder: empty, ours; gone at the end.
+            view: another, for mounts alone.
 
         Raises:
             OSError: root cannot show other users what they need.
@@ -49,7 +52,7 @@ class Launcher:
         if os.getuid() == 0 and told["tier"] != "container":
             self._users = users(MAX_USERS)
             folder.chmod(0o711)
-            self._folders = shown(told["folders"], folder)
+            self._folders = shown(told["folders"], view)
         self._is_open = True
         owner.setblocking(False)
         self._selector.register(owner, selectors.EVENT_READ, self._read)
@@ -153,8 +156,10 @@ def main() -> None:
     head = owner.recv(4, socket.MSG_WAITALL)
     told = Frames().push(head + owner.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))[0]
     folder = Path(tempfile.mkdtemp(prefix="ossia-python-"))
+    view = Path(tempfile.mkdtemp(prefix="ossia-python-view-"))
+    view.chmod(0o755)
     try:
-        launcher = Launcher(owner, told, folder)
+        launcher = Launcher(owner, told, folder, view)
     except OSError as error:
         owner.sendall(frame({"id": "", "was": "refused", "text": str(error)}))
         sys.exit(1)
@@ -162,6 +167,7 @@ def main() -> None:
         owner.sendall(frame({"id": "", "was": "started"}))
         launcher.run()
     finally:
+        hidden(view)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 Knows how to show such a user folders that only root may enter; not what runs there.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -41,7 +42,8 @@ def may_all_enter(path: str) -> bool:
 def shown(folders: Sequence[str], view: Path) -> dict[str, str]:
     """Where other users find these folders: as they are, or mounted again below `view`.
 
-    The mounts are this process's and its children's alone, and go with them.
+    The mounts are this process's and its children's alone, and go with them. Whoever removes
+    `view` must call `hidden` before, and never remove what is in it.
 
     Raises:
         OSError: root may not mount here, as in most containers.
@@ -53,15 +55,27 @@ def shown(folders: Sequence[str], view: Path) -> dict[str, str]:
     libc = ctypes.CDLL(None, use_errno=True)
     _checked(libc.unshare(CLONE_NEWNS), "unshare")
     _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount private")
+    whole = os.fsencode(view)
+    _checked(libc.mount(b"none", whole, b"tmpfs", MS_NOSUID, b"size=64k,mode=755"), "mount tmpfs")
     for number, folder in enumerate(closed):
         there = view / str(number)
         there.mkdir()
+        there.chmod(0o755)
         target, source = os.fsencode(there), os.fsencode(folder)
         _checked(libc.mount(source, target, None, MS_BIND, None), folder)
         flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID
         _checked(libc.mount(None, target, None, flags, None), folder)
         found[folder] = str(there)
     return found
+
+
+def hidden(view: Path) -> None:
+    """Remove an empty folder, after letting go of the mounts on it."""
+    with contextlib.suppress(OSError):
+        if os.path.ismount(view):
+            detach = 2  # MNT_DETACH
+            _checked(ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(view), detach), "umount")
+        view.rmdir()  # only if nothing is in it
 
 
 def _checked(given: int, what: str) -> None:
