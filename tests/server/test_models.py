@@ -9,9 +9,9 @@ import pytest
 from openai import InternalServerError, NotFoundError, OpenAI
 
 from ossia.server import models
-from ossia.server.engine import EngineDown
 from ossia.server.errors import NotFound
 from ossia.server.models import catalogue_entry, named, public_name
+from ossia.server.streams import EngineDown
 from tests.server.scripted import ScriptedEngine, served_model
 from tests.server.serving import client_of
 

@@ -130,7 +130,7 @@ class Server:
             self._database.close()
 
     async def _announce(self) -> None:
-        """Requests are answered with 503 until the model is open; without it, there is no server."""
+        """Until the model is open, requests are answered with 503; without it, all ends."""
         try:
             await self.supervisor.opened()
         except OssiaError as error:

@@ -10,16 +10,14 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Literal, Protocol
+from typing import Literal
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import Load
 from ossia.errors import OssiaError, RequestError
-from ossia.server.errors import TooMany, Unavailable
 from ossia.server.frames import (
     Accepted,
     Beat,
@@ -41,6 +39,7 @@ from ossia.server.frames import (
     encode,
 )
 from ossia.server.metrics import Metrics
+from ossia.server.streams import EngineBusy, EngineDown, EventStream, Turn, TurnFailed
 
 MAX_UNREAD = 4096
 """Events that wait for a slow reader, some 256 KiB; then its turn is cancelled."""
@@ -57,109 +56,6 @@ WORKER = (sys.executable, "-m", "ossia.server.worker")
 logger = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "restarting", "failed", "closed"]
-
-
-class EngineBusy(TooMany):
-    """The queue is full."""
-
-
-class EngineDown(Unavailable):
-    """There is no engine now, or it died while it wrote."""
-
-
-class TurnFailed(OssiaError):
-    """One turn went wrong inside the engine; others went on."""
-
-
-class EventStream(Protocol):
-    """The events of one turn."""
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of its prompt."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they come; the last one is `Finished`.
-
-        Raises:
-            EngineDown: the engine died.
-            TurnFailed: this turn went wrong.
-        """
-        ...
-
-    def close(self) -> None:
-        """Cancel what is left; closing twice does no harm."""
-        ...
-
-
-class EngineClient(Protocol):
-    """What routes know of the engine."""
-
-    @property
-    def model(self) -> ServedModel:
-        """The model that is served; raises EngineDown before it was first opened."""
-        ...
-
-    async def start(self, request: TurnRequest | RawRequest) -> EventStream:
-        """Begin a turn.
-
-        Raises:
-            RequestError: it has no meaning.
-            EngineBusy: too many wait already.
-            EngineDown: there is no engine now.
-        """
-        ...
-
-
-@dataclass(eq=False)
-class _Turn:
-    """One turn on its way; the supervisor's end and the reader's."""
-
-    id: int
-    cancel: Callable[["_Turn"], None]
-    accepted: "asyncio.Future[int]"
-    started: float
-    prompt_tokens: int = 0
-    waiting: deque[Event] = field(default_factory=deque)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    error: OssiaError | None = None
-    last: float | None = None
-    is_over: bool = False
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """See `EventStream`."""
-        while True:
-            while self.waiting:
-                event = self.waiting.popleft()
-                yield event
-                if isinstance(event, Finished):
-                    return
-            if self.error is not None:
-                raise self.error
-            self.arrived.clear()
-            await self.arrived.wait()
-
-    def close(self) -> None:
-        """See `EventStream`."""
-        if not self.is_over:
-            self.cancel(self)
-            self.fail(TurnFailed("the turn was cancelled"))
-
-    def push(self, event: Event) -> None:
-        """One more event."""
-        self.waiting.append(event)
-        self.is_over = isinstance(event, Finished)
-        self.arrived.set()
-
-    def fail(self, error: OssiaError) -> None:
-        """No more events."""
-        self.is_over = True
-        self.error = error
-        if not self.accepted.done():
-            self.accepted.set_exception(error)
-            self.accepted.exception()  # whoever began it may have gone
-        self.arrived.set()
 
 
 class Supervisor:
@@ -193,7 +89,7 @@ class Supervisor:
         self._progress = progress
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._turns: dict[int, _Turn] = {}
+        self._turns: dict[int, Turn] = {}
         self._ids = count(1)
         self._model: ServedModel | None = None
         self._is_up = asyncio.Event()
@@ -261,7 +157,7 @@ class Supervisor:
                 code="queue_full",
             )
         future = asyncio.get_running_loop().create_future()
-        turn = _Turn(next(self._ids), self._forget, future, self._clock())
+        turn = Turn(next(self._ids), self._forget, future, self._clock())
         frame = Start if isinstance(request, TurnRequest) else StartRaw
         line = encode(frame(turn.id, request))  # type: ignore[arg-type]
         if not self._turns:
@@ -307,7 +203,7 @@ class Supervisor:
             )
         return EngineDown("the engine is being started again; try again", code="engine_restarting")
 
-    def _forget(self, turn: _Turn) -> None:
+    def _forget(self, turn: Turn) -> None:
         if self._turns.pop(turn.id, None) is not None and self._process is not None:
             with contextlib.suppress(OSError, RuntimeError):
                 stdin = self._process.stdin
@@ -416,7 +312,7 @@ class Supervisor:
             case _:
                 raise ValueError(f"{type(frame).__name__} is not for the server")
 
-    def _happened(self, turn: _Turn, event: Event) -> None:
+    def _happened(self, turn: Turn, event: Event) -> None:
         now = self._clock()
         if isinstance(event, Finished):
             self._metrics.finished(event.usage)

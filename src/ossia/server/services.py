@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ossia.server.drain import Drain
-from ossia.server.engine import EngineClient
 from ossia.server.metrics import Metrics
+from ossia.server.streams import EngineClient
 from ossia.store.responses import Responses
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from types import TracebackType
 from ossia.chat.events import Event, Finished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.request import SamplingParams
-from ossia.server.engine import EngineClient, EventStream
 from ossia.server.errors import Unavailable
+from ossia.server.streams import EngineClient, EventStream
 
 
 def seeded(params: SamplingParams, choice: int) -> SamplingParams:

@@ -19,7 +19,7 @@ from ossia.chat.events import TokenLogprob
 from ossia.chat.request import TurnRequest
 from ossia.errors import OssiaError, RequestError
 from ossia.server import chat_completions
-from ossia.server.engine import EngineBusy, EngineDown
+from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import ScriptedEngine, answer, call, finished, preamble, thought
 from tests.server.serving import client_of
 

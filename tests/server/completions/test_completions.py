@@ -18,7 +18,7 @@ from ossia.server import completions
 from ossia.server.body import parse_body
 from ossia.server.completions.request import Asked, CompletionRequest, understand
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
-from ossia.server.engine import EngineDown
+from ossia.server.streams import EngineDown
 from tests.server.scripted import ScriptedEngine, finished, served_model
 from tests.server.serving import client_of
 

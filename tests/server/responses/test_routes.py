@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ossia.errors import RequestError
 from ossia.server import responses
-from ossia.server.engine import EngineBusy, EngineDown
+from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,
     answer,

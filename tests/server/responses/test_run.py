@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.errors import StoreError
-from ossia.server.engine import EngineDown, TurnFailed
 from ossia.server.responses.background import Running, settle_unfinished
 from ossia.server.responses.objects import ResponseSettings
 from ossia.server.responses.routes import _Frames, routes
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter
+from ossia.server.streams import EngineDown, TurnFailed
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from tests.server.responses.wire_rules import check

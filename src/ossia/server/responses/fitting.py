@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
-from ossia.server.engine import EngineClient, EventStream
+from ossia.server.streams import EngineClient, EventStream
 
 _OVERFLOW = "context_length_exceeded"
 

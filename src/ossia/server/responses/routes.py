@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from ossia.errors import RequestError
 from ossia.server.body import documented, json_response, read_form
-from ossia.server.engine import EventStream
 from ossia.server.errors import NotFound
 from ossia.server.fields import ignored_header
 from ossia.server.responses.asked import Asked
@@ -30,6 +29,7 @@ from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import ResponseWriter, fold
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, sse_frame, unless_gone
+from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded, Thought, ToolCalled
 from ossia.errors import StoreError
-from ossia.server.engine import EventStream
 from ossia.server.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
 from ossia.server.history import Said
 from ossia.server.responses.dialogue import calls_of
@@ -21,6 +20,7 @@ from ossia.server.responses.objects import Json, ResponseSettings
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter
 from ossia.server.services import Services
+from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 
 STOPPING = "the server is being stopped"
