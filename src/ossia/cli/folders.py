@@ -9,12 +9,17 @@ PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
 def state_folder() -> Path:
-    """The folder for history; not made here."""
+    """The folder for history and the index; not made here."""
     if home := os.environ.get(HOME):
         return Path(home).expanduser().absolute() / "state"
     import platformdirs
 
     return platformdirs.user_state_path("ossia", appauthor=False)
+
+
+def index_path() -> Path:
+    """The file of the corpus that the browser searches; not made here."""
+    return state_folder() / "corpus.sqlite3"
 
 
 def private_file(folder: Path, name: str) -> Path:

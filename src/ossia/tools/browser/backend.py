@@ -1,0 +1,88 @@
+"""Where pages come from: the one interface of the local corpus and the web.
+
+Knows no tool and no view.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ossia.tools.browser.page import Page
+
+
+class Failure(Exception):
+    """A call that came to nothing: its message is one line that the model can act on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One result of a search, as found: not cleaned yet."""
+
+    url: str
+    title: str
+    summary: str
+
+
+class Backend(Protocol):
+    """Finds and fetches pages; shared by all conversations."""
+
+    @property
+    def reads_private(self) -> bool:
+        """Whether what it gives is the operator's own."""
+        ...
+
+    def serves(self, url: str) -> bool:
+        """Whether `fetch` may be asked for such a URL."""
+        ...
+
+    async def search(self, query: str, topn: int) -> Sequence[Hit]:
+        """At most `topn` pages, best first; raises Failure."""
+        ...
+
+    async def fetch(self, url: str) -> Page:
+        """The page at a URL; raises Failure."""
+        ...
+
+
+class Combined:
+    """Several backends as one."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        """Take at least one, the most important first."""
+        self._backends = tuple(backends)
+
+    @property
+    def reads_private(self) -> bool:
+        """See `Backend`."""
+        return any(backend.reads_private for backend in self._backends)
+
+    def serves(self, url: str) -> bool:
+        """See `Backend`."""
+        return any(backend.serves(url) for backend in self._backends)
+
+    async def search(self, query: str, topn: int) -> Sequence[Hit]:
+        """The best of each in turn; fails only if all fail."""
+        asked = (backend.search(query, topn) for backend in self._backends)
+        found = await asyncio.gather(*map(_settled, asked))
+        failures = [each for each in found if isinstance(each, Failure)]
+        if len(failures) == len(found):
+            raise failures[0]
+        lists = [each for each in found if not isinstance(each, Failure)]
+        rows = range(max(map(len, lists)))
+        mixed = [each[row] for row in rows for each in lists if row < len(each)]
+        return mixed[:topn]
+
+    async def fetch(self, url: str) -> Page:
+        """From the first that serves such URLs."""
+        for backend in self._backends:
+            if backend.serves(url):
+                return await backend.fetch(url)
+        raise Failure(f"no page can be opened at {url:.200}")
+
+
+async def _settled(search: Awaitable[Sequence[Hit]]) -> Sequence[Hit] | Failure:
+    try:
+        return await search
+    except Failure as failure:
+        return failure

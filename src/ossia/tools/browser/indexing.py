@@ -1,0 +1,309 @@
+"""Puts folders of documents into the index, and keeps it as they are.
+
+A file is read again when its size or time has changed. Knows files and tables; searches nothing.
+"""
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, Self
+
+from ossia.errors import MissingExtra, StoreError
+from ossia.tools.browser.backend import Failure
+from ossia.tools.browser.cleaning import one_line
+from ossia.tools.browser.corpus import corpus_url
+from ossia.tools.browser.corpus_file import open_to_write, refusal
+from ossia.tools.browser.documents import Kind, read_document
+from ossia.tools.browser.page import MAX_TITLE_CHARS, without_marks
+from ossia.tools.browser.reading import read_apart
+from ossia.tools.browser.text import ReadText
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        ".txt": "text",
+        ".text": "text",
+        ".rst": "text",
+        ".md": "markdown",
+        ".markdown": "markdown",
+        ".html": "html",
+        ".htm": "html",
+        ".xhtml": "html",
+        ".pdf": "pdf",
+    }
+)
+"""What is read, by the end of its name."""
+MAX_BYTES, MAX_PDF_BYTES = 5 << 20, 64 << 20
+PDF_SECONDS = 60.0
+BATCH = 200
+"""Files between two commits: what was read is kept when the rest is not."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_.-]+")
+
+Told = Callable[[int, int], None]
+"""Is told how many files are done, and of how many."""
+
+
+class Stamp(NamedTuple):
+    """By what a changed file is known."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFolder:
+    """One folder of the index."""
+
+    name: str
+    folder: str
+    is_private: bool
+    num_files: int
+
+
+@dataclass(slots=True)
+class Refreshed:
+    """What a refresh did."""
+
+    num_added: int = 0
+    num_changed: int = 0
+    num_removed: int = 0
+    num_unchanged: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Paths that could not be read, each with the reason."""
+
+
+class Index:
+    """The index, open for writing; one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it or begin a new one in an empty file; raises StoreError."""
+        self._path = path
+        self._connection = open_to_write(path)
+
+    def folders(self) -> list[IndexedFolder]:
+        """All folders in it, by name."""
+        rows = self._connection.execute(
+            "SELECT name, folder, private, (SELECT count(*) FROM files WHERE corpus = name)"
+            " FROM corpora ORDER BY name"
+        )
+        return [IndexedFolder(name, folder, bool(p), count) for name, folder, p, count in rows]
+
+    def add(self, folder: Path, name: str | None = None, *, private: bool = False) -> str:
+        """Take a folder in, without reading it yet; a folder known already keeps its name.
+
+        Args:
+            folder: of documents.
+            name: what its pages are called by: corpus://NAME/path; None: the folder's own.
+            private: what is read there may not leave without a yes.
+
+        Returns:
+            The name.
+
+        Raises:
+            StoreError: it is no folder, or the name is not free or no name.
+        """
+        where = folder.expanduser().resolve()
+        if not where.is_dir():
+            raise StoreError(f"{folder} is no folder; name one that holds documents")
+        known = {each.folder: each.name for each in self.folders()}
+        name = (
+            name or known.get(str(where)) or _NOT_IN_NAMES.sub("-", where.name.lower()).strip("-.")
+        )
+        if not _NAME.fullmatch(name):
+            raise StoreError(
+                f"{name!r} is no name for a folder; expected letters a to z, digits, dots, dashes: "
+                "choose one with --name"
+            )
+        for each in self.folders():
+            if each.name == name and each.folder != str(where):
+                raise StoreError(
+                    f"{name} is {each.folder} already; choose another name with --name"
+                )
+            if each.folder == str(where) and each.name != name:
+                raise StoreError(f"{where} is indexed as {each.name}; remove that first")
+        with self._writing():
+            self._connection.execute(
+                "INSERT INTO corpora VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET private = excluded.private",
+                (name, str(where), private),
+            )
+        return name
+
+    def remove(self, name: str) -> int:
+        """Forget a folder and its pages; the files stay.
+
+        Returns:
+            How many pages there were.
+
+        Raises:
+            StoreError: there is none of that name.
+        """
+        if name not in {each.name for each in self.folders()}:
+            raise StoreError(f"no folder is indexed as {name}; see: ossia index --list")
+        with self._writing():
+            numbers = self._connection.execute(
+                "SELECT number FROM files WHERE corpus = ?", (name,)
+            ).fetchall()
+            for [number] in numbers:
+                self._forget(number)
+            self._connection.execute("DELETE FROM corpora WHERE name = ?", (name,))
+        return len(numbers)
+
+    def refresh(self, name: str, told: Told = lambda done, of: None) -> Refreshed:
+        """Read what is new or changed in a folder, and forget what is gone.
+
+        Args:
+            name: of a folder that was added.
+            told: hears of every file.
+
+        Raises:
+            StoreError: the folder is gone, or the index cannot be written.
+        """
+        [folder] = [Path(each.folder) for each in self.folders() if each.name == name]
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is gone; bring it back, or remove it: ossia index --remove")
+        rows = self._connection.execute(
+            "SELECT path, number, size, mtime_ns FROM files WHERE corpus = ?", (name,)
+        )
+        known = {path: (number, Stamp(*stamp)) for path, number, *stamp in rows}
+        there = dict(documents_in(folder))
+        done = Refreshed()
+        changed = [p for p, stamp in there.items() if p not in known or known[p][1] != stamp]
+        done.num_unchanged = len(there) - len(changed)
+        gone = [number for path, (number, _) in known.items() if path not in there]
+        with self._writing():
+            for number in gone:
+                self._forget(number)
+        done.num_removed = len(gone)
+        for start in range(0, len(changed), BATCH):
+            with self._writing():
+                for at, path in enumerate(changed[start : start + BATCH], start + 1):
+                    number, _ = known.get(path, (None, None))
+                    self._renew(_Entry(name, folder, path, there[path]), number, done)
+                    told(at, len(changed))
+        self._settle()
+        return done
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _renew(self, entry: "_Entry", number: int | None, done: Refreshed) -> None:
+        """Read one file and keep what it says; a file that cannot be read is not kept."""
+        try:
+            read = _read(entry)
+        except (Failure, OSError, MissingExtra) as error:
+            done.left_out[entry.path] = str(error)
+            read = None
+        if number is not None:
+            self._forget(number)
+        if read is None:
+            return
+        if number is None:
+            done.num_added += 1
+        else:
+            done.num_changed += 1
+        file_name = entry.path.rpartition("/")[2]
+        title = one_line(read.title, MAX_TITLE_CHARS) or one_line(file_name, MAX_TITLE_CHARS)
+        kept = self._connection.execute(
+            "INSERT INTO files (corpus, path, size, mtime_ns, title, marked, links)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (entry.name, entry.path, *entry.stamp, title, read.text, json.dumps(read.links)),
+        )
+        body = without_marks(read.text).partition("\n\n")[2]  # behind the line with the URL
+        self._connection.execute(
+            "INSERT INTO pages (rowid, title, body) VALUES (?, ?, ?)", (kept.lastrowid, title, body)
+        )
+
+    def _forget(self, number: int) -> None:
+        self._connection.execute("DELETE FROM pages WHERE rowid = ?", (number,))
+        self._connection.execute("DELETE FROM files WHERE number = ?", (number,))
+
+    def _settle(self) -> None:
+        """Leave one tidy file behind, as far as readers let us."""
+        with self._writing():
+            self._connection.execute("INSERT INTO pages (pages) VALUES ('optimize')")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All or nothing of what is written inside."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+        except sqlite3.Error as error:
+            raise refusal(self._path, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file to be read."""
+
+    name: str
+    folder: Path
+    path: str
+    stamp: Stamp
+
+
+def documents_in(folder: Path) -> Iterator[tuple[str, Stamp]]:
+    """Documents below a folder: path with slashes, and stamp. Follows no links, skips hidden."""
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            found = sorted(os.scandir(folder / inside), key=lambda entry: entry.name)
+        except OSError:
+            continue  # what may not be listed holds nothing for us
+        for entry in found:
+            path = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.name.startswith(".") or not _is_text(path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.is_file(follow_symlinks=False) and Path(entry.name).suffix.lower() in KINDS:
+                status = entry.stat(follow_symlinks=False)
+                yield path, Stamp(status.st_size, status.st_mtime_ns)
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name can be written down: some systems allow any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(entry: _Entry) -> ReadText:
+    kind = KINDS[Path(entry.path).suffix.lower()]
+    limit = MAX_PDF_BYTES if kind == "pdf" else MAX_BYTES
+    if entry.stamp.size > limit:
+        raise Failure(f"has {entry.stamp.size} bytes, more than {limit}")
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(entry.folder / entry.path, flags), "rb") as file:
+        content = file.read(limit)
+    url = corpus_url(entry.name, entry.path)
+    if kind == "pdf":
+        return read_apart(content, kind, url, seconds=PDF_SECONDS)
+    return read_document(content, kind, url)

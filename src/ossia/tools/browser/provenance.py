@@ -1,0 +1,58 @@
+"""Which web addresses a conversation may open unasked: a URL can carry secrets out.
+
+Knows addresses and who named them; opens nothing.
+"""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote, urldefrag, urlsplit
+
+MAX_NAMED = 100_000
+"""URLs; past that, others are asked for."""
+
+_URL = re.compile(r"https?://[^\s<>\"'`]{1,4096}", re.IGNORECASE)
+_HOST = re.compile(r"(?<![\w.@/-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w-])", re.IGNORECASE)
+_TRAILING = ".,;:!?)]}*_"
+
+
+class Provenance:
+    """What was named, and by whom."""
+
+    def __init__(self) -> None:
+        self._urls: set[str] = set()
+        self._hosts: set[str] = set()
+
+    def heard(self, text: str) -> None:
+        """The user wrote this: every URL in it may be opened, and all else on its host."""
+        urls = [url.rstrip(_TRAILING) for url in _URL.findall(text)]
+        hosts = {_host(url) for url in urls} | {host.lower() for host in _HOST.findall(text)}
+        self._hosts |= hosts - {""}
+        self.listed(urls)
+
+    def listed(self, urls: Iterable[str]) -> None:
+        """A result or a page listed these: they may be opened, exactly as they are."""
+        for url in urls:
+            if len(self._urls) < MAX_NAMED:
+                self._urls.add(_canonical(url))
+
+    def knows(self, url: str) -> bool:
+        """Whether somebody but the model came up with this address."""
+        return _canonical(url) in self._urls or _host(url) in self._hosts
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
+
+
+def _canonical(url: str) -> str:
+    """The same for spellings that lead to the same page, or that a display makes of a URL."""
+    try:
+        parts = urlsplit(urldefrag(url.strip())[0])
+    except ValueError:
+        return url
+    path = unquote(parts.path).rstrip("/")
+    query = f"?{unquote(parts.query)}" if parts.query else ""
+    return f"{parts.scheme.lower()}://{parts.netloc.lower()}{path}{query}"

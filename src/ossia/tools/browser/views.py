@@ -1,0 +1,115 @@
+"""The views of one conversation, by number, and what a citation of one means.
+
+Knows no call and no backend.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ossia.tools.browser.backend import Failure
+from ossia.tools.browser.page import Page
+
+MAX_CHARS = 16_000_000
+"""Of the pages kept for a conversation."""
+MAX_VIEWS = 10_000
+
+
+class Cited(NamedTuple):
+    """What a citation leads to."""
+
+    url: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What was displayed under one cursor."""
+
+    page: Page
+    source: Cited | None
+    """The page it shows, or that was searched; None with the results of a search."""
+    hits: tuple[Cited, ...] = ()
+    """The results of a search, by number of link."""
+    hit_lines: tuple[int, ...] = ()
+    """Of a search: the line on which each result begins. Of a find: its line on the page."""
+    found_in: Page | None = None
+    """With results of a find: the page."""
+
+
+class Views:
+    """A stack that only grows; old pages are forgotten when they are too much."""
+
+    def __init__(self) -> None:
+        self._views: list[View] = []
+        self._num_forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def push(self, view: View) -> None:
+        """Give the view the next cursor."""
+        self._views.append(view)
+        self._shrink()
+
+    def view(self, cursor: int | None) -> View:
+        """The view of that number, or the last; raises Failure."""
+        if not self._views:
+            raise Failure("no page is open yet; search, or open a URL")
+        at = len(self._views) - 1 if cursor is None else cursor
+        if at >= len(self._views):
+            raise Failure(f"cursor {at} is no view; the last one is {len(self._views) - 1}")
+        if at < self._num_forgotten:
+            raise Failure(f"the page of cursor {at} is no longer kept; open it by its URL")
+        return self._views[at]
+
+    def page_at(self, url: str) -> Page | None:
+        """The page of that URL as it was last displayed, if it is kept."""
+        for view in reversed(self._views[self._num_forgotten :]):
+            page = view.found_in or view.page
+            if page.url == url:
+                return page
+        return None
+
+    def resolve(self, cursor: int, line: int | None = None) -> Cited | None:
+        """What a citation leads to; of a search, the result that stands on the line."""
+        if not 0 <= cursor < len(self._views):
+            return None
+        view = self._views[cursor]
+        if view.source is not None or line is None:
+            return view.source
+        before = [number for number, at in enumerate(view.hit_lines) if at <= line]
+        return view.hits[before[-1]] if before else None
+
+    def quoted(self, cursor: int, first: int, last: int) -> tuple[str, ...]:
+        """The lines of a citation, both ends included; none where there are none."""
+        if not 0 <= cursor < len(self._views):
+            return ()
+        return self._views[cursor].page.lines[max(first, 0) : last + 1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._views.clear()
+        self._num_forgotten = 0
+
+    def _shrink(self) -> None:
+        """Forget the oldest pages; views of one page count it once."""
+        total, seen = 0, set[int]()
+        for at in range(len(self._views) - 1, self._num_forgotten - 1, -1):
+            for page in filter(None, (self._views[at].page, self._views[at].found_in)):
+                if id(page) not in seen:
+                    seen.add(id(page))
+                    total += page.num_chars
+            if (total > MAX_CHARS and at < len(self._views) - 1) or len(
+                self._views
+            ) - at > MAX_VIEWS:
+                self._forget(at)
+                return
+
+    def _forget(self, last: int) -> None:
+        for at in range(self._num_forgotten, last + 1):
+            view = self._views[at]
+            empty = Page(url=view.page.url, title=view.page.title, lines=(), num_chars=0)
+            self._views[at] = View(
+                page=empty, source=view.source, hits=view.hits, hit_lines=view.hit_lines
+            )
+        self._num_forgotten = last + 1
