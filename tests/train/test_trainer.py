@@ -13,8 +13,8 @@ from ossia.train.network import nano_config
 from ossia.train.trainer import COOL_DOWN, WARM_UP, Plan, Trainer, learning_rate
 
 SHAPE = nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=32)
-LOSS_BAND = (0.0, 9.0)
-"""After 25 steps from seed 0, where 6.5 is where every model begins; found 2.50 on x86-64."""
+LOSS_BAND = (2.6, 3.4)
+"""After 60 steps from seed 0, where 6.5 is where every model begins; found 2.99 on x86-64."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +49,13 @@ def logged(out):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_few_steps_bring_the_loss_into_its_band(vocabulary, tmp_path):
-    one = trainer(vocabulary, tmp_path, seconds=25)
+    one = trainer(vocabulary, tmp_path, seconds=60)
     one.train()
     begun, ended = logged(tmp_path)[0]["loss"], one.validate()["validation_loss"]
     assert begun == pytest.approx(6.46, abs=0.2)  # ln 640, before anything is learned
-    assert LOSS_BAND[0] < ended < LOSS_BAND[1]
+    assert LOSS_BAND[0] < ended < LOSS_BAND[1], ended
 
 
 @pytest.mark.slow

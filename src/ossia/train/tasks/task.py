@@ -48,7 +48,8 @@ class Setting:
                 return f"{medium}\n{more}"
 
 
-Draw: TypeAlias = Callable[[np.random.Generator, Setting], Conversation]
+Random: TypeAlias = np.random.Generator
+Draw: TypeAlias = Callable[[Random, Setting], Conversation]
 """A task: all its randomness comes from the generator."""
 
 TEST, VALIDATION = 2, 1
@@ -67,6 +68,11 @@ CLOSERS = (
     " Thanks!", " Please.", " please", " Show your work.", " Answer with a number.", " Thank you.",
     " Be quick.", " It is for my homework.", " I need the result.", " Go!",
 )  # fmt: skip
+
+
+def seeded(*numbers: int) -> np.random.Generator:
+    """A source of randomness; the same numbers always give the same."""
+    return np.random.default_rng(numbers)
 
 
 def bucket(problem: str) -> int:

@@ -1,0 +1,1 @@
+"""Measuring what a model gets right, through the same door as every caller."""

@@ -1,0 +1,190 @@
+"""The table of what nano gets right, by task, column and effort, with its intervals.
+
+Knows cells and counts; asks through `play` and never looks at weights.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ossia.chat.assistant import LLM
+from ossia.evals.nano_items import EFFORTS, SEED, Cell, items
+from ossia.evals.play import Played, play
+from ossia.evals.wilson import wilson
+from ossia.harmony.messages import Conversation, Message
+from ossia.train.tasks.task import seeded
+
+SIDE_BY_SIDE = 8
+"""Dialogues played at a time: the engine runs them in one batch."""
+NUM_TRANSCRIPTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    cell: Cell
+    n: int
+    right: int
+    reasoning_tokens: float
+    """The median."""
+    calls: int
+    called: int
+    valid: int | None
+    """Answers that fit their response format."""
+    valid_free: int | None
+    """The same when nothing held them to it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        low, high = wilson(self.right, self.n)
+        return {
+            "task": self.cell.task,
+            "column": self.cell.column,
+            "effort": self.cell.effort,
+            "n": self.n,
+            "right": self.right,
+            "share": self.right / max(1, self.n),
+            "interval": [low, high],
+            "reasoning_tokens_median": self.reasoning_tokens,
+            "calls_due": self.calls,
+            "calls_made": self.called,
+            "valid": self.valid,
+            "valid_free": self.valid_free,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Every line, how efforts compare, and some dialogues as they went."""
+
+    rows: tuple[Row, ...]
+    pairs: int
+    """Problems that were posed at every effort."""
+    rising: int
+    """Of them, those thought about longer at medium than at low, and at high than at medium."""
+    transcripts: tuple[dict[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "efforts": {
+                "pairs": self.pairs,
+                "rising": self.rising,
+                "interval": list(wilson(self.rising, self.pairs)),
+            },
+            "transcripts": list(self.transcripts),
+        }
+
+
+def measure(
+    llm: LLM, cells: Sequence[Cell], n: int, told: Callable[[Row], None] = lambda row: None
+) -> Table:
+    """Play n dialogues of every cell; `told` hears of each line as it is done."""
+    rows, lengths = [], {}
+    played_all: list[tuple[Cell, Conversation, Played]] = []
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for cell in cells:
+            drawn = items(cell, n)
+            played = list(pool.map(partial(play, llm), drawn))
+            free = None
+            if drawn and drawn[0].response_formats:
+                free = sum(
+                    bool(each.valid) for each in pool.map(partial(play, llm, held=False), drawn)
+                )
+            rows.append(_row(cell, played, free))
+            told(rows[-1])
+            lengths[cell] = [each.reasoning_tokens for each in played]
+            played_all += [(cell, *pair) for pair in zip(drawn, played, strict=True)]
+    pairs, rising = _compared(lengths)
+    return Table(rows=tuple(rows), pairs=pairs, rising=rising, transcripts=_transcripts(played_all))
+
+
+def _row(cell: Cell, played: list[Played], free: int | None) -> Row:
+    return Row(
+        cell=cell,
+        n=len(played),
+        right=sum(each.right for each in played),
+        reasoning_tokens=statistics.median(each.reasoning_tokens for each in played)
+        if played
+        else 0.0,
+        calls=sum(each.num_calls for each in played),
+        called=sum(each.num_called for each in played),
+        valid=None if free is None else sum(bool(each.valid) for each in played),
+        valid_free=free,
+    )
+
+
+def _compared(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
+    """How many problems were posed at every effort, and at how many the reasoning rose."""
+    pairs = rising = 0
+    for cell, low in lengths.items():
+        others = [
+            lengths.get(Cell(task=cell.task, column=cell.column, effort=effort))
+            for effort in EFFORTS[1:]
+        ]
+        if cell.effort != EFFORTS[0] or None in others:
+            continue
+        for one, two, three in zip(low, *filter(None, others), strict=True):
+            pairs += 1
+            rising += one < two < three
+    return pairs, rising
+
+
+def _transcripts(played: list[tuple[Cell, Conversation, Played]]) -> tuple[dict[str, Any], ...]:
+    """Some dialogues, drawn whatever came of them."""
+    chosen = seeded(SEED).permutation(len(played))[:NUM_TRANSCRIPTS]
+    return tuple(_transcript(*played[int(at)]) for at in chosen)
+
+
+def _transcript(cell: Cell, conversation: Conversation, played: Played) -> dict[str, Any]:
+    asked = [each for each in conversation.messages if each.role == "user"][-1]
+    return {
+        "task": cell.task,
+        "column": cell.column,
+        "effort": cell.effort,
+        "seed": SEED,
+        "instructions": conversation.instructions,
+        "functions": [each.name for each in conversation.functions],
+        "asked": asked.text,
+        "said": [_line(each) for each in played.said],
+        "right": played.right,
+        "expected": conversation.messages[-1].text,
+    }
+
+
+def _line(message: Message) -> str:
+    name = message.name or message.recipient or message.channel
+    return f"{name}: {message.text}"
+
+
+def as_markdown(table: Table) -> str:
+    """The table for people."""
+    lines = [
+        "| task | column | effort | n | right | 95 % interval | reasoning (median) | notes |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(line, table.rows),
+        "",
+        f"Reasoning grew from low to medium to high at {table.rising} of {table.pairs} problems.",
+    ]
+    return "\n".join(lines)
+
+
+def line(row: Row) -> str:
+    """One line of the table."""
+    low, high = wilson(row.right, row.n)
+    notes = []
+    if row.calls:
+        notes.append(f"{row.called} of {row.calls} calls made")
+    if row.valid is not None:
+        notes.append(f"fits its schema: {row.valid}, not held to it: {row.valid_free}")
+    cell = row.cell
+    return (
+        f"| {cell.task} | {cell.column} | {cell.effort} | {row.n} | "
+        f"{100 * row.right / max(1, row.n):.1f} % | {100 * low:.1f} to {100 * high:.1f} % | "
+        f"{row.reasoning_tokens:g} | {'; '.join(notes)} |"
+    )

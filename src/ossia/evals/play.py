@@ -1,0 +1,158 @@
+"""Plays a dialogue with a model: what it says is compared, what a tool gives is told it.
+
+Knows what was expected; not how it was made up.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ossia.chat.assistant import LLM
+from ossia.chat.events import Reply, collect
+from ossia.chat.request import AnswerShape, TurnRequest
+from ossia.engine.request import SamplingParams
+from ossia.harmony.messages import FUNCTIONS, Conversation, Message
+
+STORY = "In a "
+"""How every story of training begins, and no other answer."""
+GREEDY = SamplingParams(temperature=0, max_tokens=400)
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
+    "object": dict, "null": type(None),
+}  # fmt: skip
+
+
+class Step(NamedTuple):
+    """What the model should do next, and what comes back if it is a call."""
+
+    expected: Message
+    result: Message | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """How a dialogue went, up to its end or to the first thing that was wrong."""
+
+    right: bool
+    reasoning_tokens: int
+    num_calls: int = 0
+    """Of those expected, how many were due before it went wrong."""
+    num_called: int = 0
+    """How many of them were made, of whatever tool with whatever arguments."""
+    valid: bool | None = None
+    """Whether the answer fits the response format, where there is one."""
+    said: tuple[Message, ...]
+    """What the model said, results between."""
+
+
+def steps(conversation: Conversation) -> Iterator[Step]:
+    """The calls and the answer of the last turn."""
+    last_user = max(at for at, each in enumerate(conversation.messages) if each.role == "user")
+    new = conversation.messages[last_user + 1 :]
+    for at, message in enumerate(new):
+        if message.recipient is not None:
+            yield Step(message, new[at + 1])
+        elif message.channel == "final":
+            yield Step(message, None)
+
+
+def play(llm: LLM, conversation: Conversation, *, held: bool = True) -> Played:
+    """Let the model take the last turn of a dialogue; earlier turns are as they were drawn.
+
+    Args:
+        llm: the model.
+        conversation: a whole dialogue.
+        held: keep the answer to its response format while it is written.
+    """
+    last_user = max(at for at, each in enumerate(conversation.messages) if each.role == "user")
+    told = conversation.messages[: last_user + 1]
+    said: tuple[Message, ...] = ()
+    formats = conversation.response_formats
+    shape = AnswerShape(schema=formats[0].schema) if formats and held else None
+    reasoning = num_calls = num_called = 0
+    right, valid = False, None
+    for expected, result in steps(conversation):
+        now = replace(conversation, messages=(*told, *said))
+        reply = collect(llm.write(TurnRequest(conversation=now, params=GREEDY, answer=shape)))
+        said += tuple(reply.messages)
+        reasoning += reply.usage.reasoning_tokens
+        num_calls += result is not None
+        num_called += result is not None and bool(reply.tool_calls)
+        if formats:
+            valid = fits(_read(reply.text), formats[0].schema)
+        if not is_right(expected, reply, told=told):
+            break
+        said += () if result is None else (result,)
+    else:
+        right = True
+    return Played(
+        right=right,
+        reasoning_tokens=reasoning,
+        num_calls=num_calls,
+        num_called=num_called,
+        valid=valid,
+        said=said,
+    )
+
+
+def is_right(expected: Message, reply: Reply, *, told: tuple[Message, ...]) -> bool:
+    """Whether a reply is the call or the answer that was expected.
+
+    A call must be of the same tool with the same arguments, an answer the same text or the same
+    JSON; of a story it is only asked that it is one, has an end, and is about whom it should.
+    """
+    if expected.recipient is not None:
+        if len(reply.tool_calls) != 1:
+            return False
+        call = reply.tool_calls[0]
+        same_tool = call.name == expected.recipient.removeprefix(f"{FUNCTIONS}.")
+        return same_tool and _same(call.arguments, expected.text)
+    if reply.tool_calls or reply.finish_reason != "stop":
+        return False
+    if expected.text.startswith(STORY):
+        hero = expected.text.split(" lived a ")[1].split()[0]
+        is_about = f" {hero}" in reply.text and hero in told[-1].text.lower()
+        return reply.text.startswith(STORY) and is_about and reply.text.endswith((".", "!"))
+    return _same(reply.text.strip(), expected.text)
+
+
+def fits(value: object, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is of a schema of objects, lists and plain types, as our records are."""
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if not any(_is(value, kind) for kind in kinds):
+        return False
+    if isinstance(value, list):
+        return all(fits(each, schema["items"]) for each in value)
+    if isinstance(value, dict):
+        properties = schema["properties"]
+        known = set(value) <= set(properties) or "additionalProperties" not in schema
+        has_all = set(schema["required"]) <= set(value)
+        return (
+            known
+            and has_all
+            and all(fits(value[key], shape) for key, shape in properties.items() if key in value)
+        )
+    return True
+
+
+def _is(value: object, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES[kind])
+
+
+def _same(found: str, expected: str) -> bool:
+    """The same text, or JSON of the same meaning."""
+    if found == expected:
+        return True
+    if not expected.startswith("{"):
+        return False
+    return bool(_read(found) == _read(expected))
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
