@@ -18,14 +18,17 @@ from typing import Any, get_args
 import numpy as np
 
 from ossia import LLM, SamplingParams
-from ossia.harmony.messages import Effort
+from ossia.harmony.messages import Effort, Message
 from ossia.train.tasks import arithmetic, small_talk
-from ossia.train.tasks.arithmetic import Problem, draw_number
-from ossia.train.tasks.task import Exchange, Setting
+from ossia.train.tasks.columns import Problem
+from ossia.train.tasks.task import Setting
+from ossia.train.tasks.words import digits as draw_number
 
 GREEDY = SamplingParams(temperature=0, max_tokens=400)
 DATE = "2026-11-21"
 MAX_DRAWS = 200_000
+Exchange = tuple[Message, ...]
+"""A question, perhaps the reasoning, the answer."""
 SIDE_BY_SIDE = 8
 """Questions asked at a time: the engine runs them in one batch."""
 
@@ -88,34 +91,34 @@ def sums(digits: int, n: int, setting: Setting) -> list[Exchange]:
 def talk(n: int, setting: Setting) -> list[Exchange]:
     """Different small talk, up to n."""
     random = np.random.default_rng(9)
-    return list({said.question: said for said in _talks(random, setting, 20 * n)}.values())[:n]
+    return list({said[0].text: said for said in _talks(random, setting, 20 * n)}.values())[:n]
 
 
 def _talks(random: np.random.Generator, setting: Setting, count: int) -> Iterator[Exchange]:
     for _ in range(count):
-        yield small_talk.draw(random, setting)
+        yield small_talk.draw(random, setting).messages
 
 
 def ask(llm: Any, task: str, setting: Setting, items: list[Exchange], failures: list[Any]) -> Row:
     """Put every question to the model; an answer is right when it is the expected text."""
 
     def answer(item: Exchange) -> Any:
-        return llm.chat(item.question, effort=setting.effort, params=GREEDY, date=setting.date)
+        return llm.chat(item[0].text, effort=setting.effort, params=GREEDY, date=setting.date)
 
     right, tokens = 0, []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         replies = list(pool.map(answer, items))
     for item, reply in zip(items, replies, strict=True):
         tokens.append(reply.usage.reasoning_tokens)
-        if reply.text.strip() == item.answer:
+        if reply.text.strip() == item[-1].text:
             right += 1
         else:
             failures.append(
                 {
                     "task": task,
                     "effort": setting.effort,
-                    "question": item.question,
-                    "expected": item.answer,
+                    "question": item[0].text,
+                    "expected": item[-1].text,
                     "text": reply.text,
                     "analysis": reply.analysis,
                 }
@@ -127,13 +130,13 @@ def rows(n: int, efforts: tuple[Effort, ...]) -> Iterator[tuple[str, Setting, li
     """Every line of the table: its name, its setting, its items."""
     for effort in efforts:
         plain = Setting(effort=effort, split="test")
-        reworded = Setting(effort=effort, split="test", reworded=True)
+        reworded = Setting(effort=effort, split="test", column="reworded")
         for digits in (1, 2, 3):
             yield f"+ and -, {digits} digits, unseen", plain, sums(digits, n, plain)
         yield "+ and -, 2 digits, unseen, reworded", reworded, sums(2, n, reworded)
         dated = Setting(effort=effort, date=DATE)
         yield "small talk, trained wordings", dated, talk(n, dated)
-        dated = Setting(effort=effort, date=DATE, reworded=True)
+        dated = Setting(effort=effort, date=DATE, column="reworded")
         yield "small talk, reworded", dated, talk(n, dated)
 
 

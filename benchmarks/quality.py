@@ -36,7 +36,7 @@ from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
 from ossia.ops.reference import ReferenceOps
 from ossia.train.dialogues import draw_conversation
-from ossia.train.tasks.task import Setting
+from ossia.train.tasks.task import Setting, pick
 
 Float32: TypeAlias = NDArray[np.float32]
 SEED = 20_261_121
@@ -202,7 +202,8 @@ def conversations(
     while positions > 0:
         effort = get_args(Effort)[int(random.integers(3))]
         setting = Setting(effort=effort, split="test")
-        example = render_example(vocabulary, draw_conversation(random, setting))
+        task = pick(random, ("arithmetic", "small talk"))
+        example = render_example(vocabulary, draw_conversation(random, setting, task))
         row_R = np.flatnonzero(example.learned())[:positions] - 1
         positions -= len(row_R)
         yield list(example.ids), row_R
