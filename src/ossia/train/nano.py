@@ -1,6 +1,6 @@
 """Trains the embedded model: `python -m ossia.train.nano --seed 0 --tokens 75e6 --out FOLDER`.
 
-FOLDER holds tokenizer.json, log.jsonl and leg.safetensors, and at the end packed/, a checkpoint.
+FOLDER holds tokenizer.json, log.jsonl, loss.png and leg.safetensors; packed/ is the checkpoint.
 The same command goes on from the leg that lies there; `--hold` keeps the rate for a later leg.
 """
 
@@ -17,6 +17,7 @@ import torch
 
 from ossia.checkpoint import ModelConfig
 from ossia.harmony.vocabulary import Vocabulary
+from ossia.train import plot
 from ossia.train.network import nano_config
 from ossia.train.pack import write_packed
 from ossia.train.tokenizer import write_tokenizer
@@ -62,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     trainer.train()
+    plot.main([str(asked.out)])
     packed = asked.out / "packed"
     write_packed(packed, trainer.config, trainer.parameters, tokenizer)
     files = ("model.safetensors", "tokenizer.json", "config.json")
