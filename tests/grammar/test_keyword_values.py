@@ -84,3 +84,13 @@ def test_a_bound_at_zero_keeps_a_closer_one(accepts):
     assert accepts({"type": "integer", "exclusiveMinimum": 0}, "1")
     assert not accepts({"type": "integer", "exclusiveMinimum": 0}, "0")
     assert accepts({"type": "integer", "exclusiveMaximum": 0, "maximum": 5}, "-1")
+
+
+def test_whole_numbers_come_to_an_end(accepts):
+    for sign in ("", "-"):
+        assert accepts({"type": "integer"}, f"{sign}1{'0' * 18}")
+        assert not accepts({"type": ["integer", "null"]}, f"{sign}1{'0' * 17}1{'0'}")
+        assert accepts({"type": ["integer", "number"]}, f"{sign}1{'0' * 30}")
+    assert accepts({"type": "integer", "exclusiveMinimum": 5}, "6")
+    assert not accepts({"type": "integer", "exclusiveMinimum": 5}, "5")
+    assert accepts({"type": "integer", "exclusiveMaximum": 5}, "-4")

@@ -13,7 +13,8 @@ place at fault. Knows nothing of tokens, nor of the engine that will hold an ans
   discriminator, nullable (null is not written), strict, uniqueItems false, and names with x-.
 * Refused: all else, such as not, if, uniqueItems, contains, propertyNames, dependentRequired.
 
-Properties are written in the order of the schema, then others that it allows.
+Properties are written in the order of the schema, then others that it allows; integers without
+bounds of their own up to 10^18.
 """
 
 import hashlib
@@ -171,6 +172,7 @@ class _Reading:
         for keyword, value in schema.items():
             self._keyword(part, keyword, value, place(where, [keyword]), depth)
         values.settle_formats(part, where)
+        values.settle_whole_numbers(part)
         values.settle_zero_bounds(part)
         _settle_counts(part, where)
         return part

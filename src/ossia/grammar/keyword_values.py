@@ -19,6 +19,8 @@ MAX_NUMBER = 2**53
 MAX_MULTIPLE = 10_000
 """Digits of a step as one whole number: the automaton has as many states."""
 
+MAX_WHOLE = 10**18
+"""Whole numbers are written up to here: they fit 64 bits, and digits come to an end."""
 MAX_PLACES = 12
 """Decimal places of a bound."""
 
@@ -167,6 +169,17 @@ def settle_formats(part: dict[str, Any], where: str) -> None:
             place(where, ["format"]),
         )
     del part["format"]
+
+
+def settle_whole_numbers(part: dict[str, Any]) -> None:
+    """Bound integers that have no bound of their own."""
+    named = part.get("type", ())
+    types = {named} if isinstance(named, str) else set(named)
+    if "integer" in types and "number" not in types:
+        if "exclusiveMinimum" not in part:
+            part.setdefault("minimum", -MAX_WHOLE)
+        if "exclusiveMaximum" not in part:
+            part.setdefault("maximum", MAX_WHOLE)
 
 
 def settle_zero_bounds(part: dict[str, Any]) -> None:
