@@ -70,8 +70,10 @@ class Interpreter:
         self._tier, self._place, self._selector, self._tell = tier, place, selector, tell
         self._limits = place.limits
         self._cell: _Cell | None = None
-        self._leader: int | None = None
-        """First process of the group that cells run in, as the host counts."""
+        self._group: int | None = None
+        """Process group that cells run in, as the host counts; None: out of our sight."""
+        self._own: tuple[int, ...] = ()
+        """Those in it that are there before the first cell."""
         self._mounts: list[int] = []
         self._unsent = bytearray()
         self._frames, self._early = Frames(), Capture()
@@ -99,7 +101,7 @@ class Interpreter:
         assert self._cell is None, "one cell at a time"
         now = time.monotonic()
         self._wake()
-        used = 0.0 if self._leader is None else usage(self._leader).cpu_seconds
+        used = 0.0 if self._group is None else usage(self._group).cpu_seconds
         self._cell = _Cell(secrets.token_hex(16), now + seconds, now, used)
         self._send({"nonce": self._cell.nonce, "code": code})
 
@@ -109,10 +111,10 @@ class Interpreter:
             self._cell.why = why
             self._cell.kill_at = time.monotonic() + self._limits.grace_seconds
             with contextlib.suppress(ProcessLookupError):
-                if self._leader is None:
+                if self._group is None:
                     self._process.send_signal(signal.SIGINT)
                 else:
-                    os.killpg(self._leader, signal.SIGINT)
+                    os.killpg(self._group, signal.SIGINT)
 
     @property
     def is_running(self) -> bool:
@@ -165,9 +167,11 @@ class Interpreter:
             self._tell({"was": "gone", "text": self._early.text()[-2000:], "status": status})
 
     def _settings(self) -> dict[str, Any]:
-        limits, processes = self._limits, self._limits.processes + 1
-        if not self._way.has_own_processes:
-            processes += tasks_of(self._place.user or os.getuid()) if sys.platform == "linux" else 0
+        limits, processes = self._limits, self._limits.processes
+        if self._way.has_own_processes:
+            processes += 1  # bubblewrap's own
+        elif sys.platform == "linux":
+            processes += tasks_of(self._place.user or os.getuid()) - 1
         return {
             "folder": self._way.folder,
             "paths": list(self._way.packages),
@@ -228,7 +232,7 @@ class Interpreter:
         if not self.is_ready:
             if "ready" not in message:
                 raise Breach("not a greeting")
-            self._find_leader()
+            self._find_group()
             self.is_ready = True
             self._tell({"was": "opened"})
             return
@@ -257,27 +261,27 @@ class Interpreter:
             }
         )  # fmt: skip
 
-    def _find_leader(self) -> None:
-        """The process that cells run in: none has run yet, so a straight line leads to it."""
-        if self._tier == "container" or sys.platform != "linux":
-            self._leader = None if self._tier == "container" else self._process.pid
+    def _find_group(self) -> None:
+        """Where cells run: none has run yet, so a straight line leads to it."""
+        if self._tier == "container":
             return
         last = self._process.pid
-        while found := children(last):
+        while sys.platform == "linux" and (found := children(last)):
             last = found[0]
-        self._leader = last
+        self._group = os.getpgid(last)
+        self._own = usage(self._group).pids
         for mount in self._way.mounts:
             self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))
 
     def _broken(self, cell: _Cell) -> Ended | None:
         """The bound that is broken so badly that asking is too late, if any."""
         limits = self._limits
-        if self._leader is None:
+        if self._group is None:
             return None
-        used = usage(self._leader)
+        used = usage(self._group)
         if used.rss_bytes > limits.rss_bytes:
             return "memory"
-        if len(used.pids) > limits.processes + 1:
+        if len(used.pids) > limits.processes + len(self._own) - 1:
             return "processes"
         if used.cpu_seconds - cell.cpu_before > limits.cpu_seconds:
             self.interrupt("cpu")
@@ -306,13 +310,13 @@ class Interpreter:
 
     def _hush(self) -> int:
         """Nothing goes on between cells: end what the cell left running, freeze the rest."""
-        if self._leader is None:
+        if self._group is None:
             return 0
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._leader, signal.SIGSTOP)
+            os.killpg(self._group, signal.SIGSTOP)
         ended: set[int] = set()
         for _ in range(200):
-            left = [pid for pid in usage(self._leader).pids if pid != self._leader]
+            left = [pid for pid in usage(self._group).pids if pid not in self._own]
             if not left:
                 break
             ended.update(left)
@@ -323,14 +327,14 @@ class Interpreter:
         return len(ended)
 
     def _wake(self) -> None:
-        if self._leader is not None:
+        if self._group is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._leader, signal.SIGCONT)
+                os.killpg(self._group, signal.SIGCONT)
 
     def _kill(self) -> None:
-        if self._leader is not None:
+        if self._group is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._leader, signal.SIGKILL)
+                os.killpg(self._group, signal.SIGKILL)
         elif self._tier == "container":
             stop = [self._place.container[0], "kill", self._place.name]
             nothing = subprocess.DEVNULL
