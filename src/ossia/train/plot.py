@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 900, 480
-LEFT, BOTTOM, MARGIN = 60, 30, 12
-SMOOTHING = 0.9
+LEFT, BOTTOM, MARGIN = 60, 30, 30
+SMOOTHING = 0.8
 """Of the drawn line: how much of its last value stays."""
 NUM_TICKS = 6
 _GLYPHS: Mapping[str, tuple[int, int, int, int, int]] = MappingProxyType(
