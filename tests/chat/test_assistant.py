@@ -178,7 +178,9 @@ def test_a_program_may_end_while_answers_run(folder, end):
 def test_a_dropped_model_stops_its_engine_but_not_while_it_is_read(folder):
     stream = LLM(str(folder)).generate_stream([1, 2], SamplingParams(seed=1, max_tokens=20))
     assert list(stream)[-1].usage.completion_tokens == 20
-    (thread,) = (each for each in threading.enumerate() if each is stream._tokens._service._thread)
+    (thread,) = (
+        each for each in threading.enumerate() if each is stream._stop.__self__._service._thread
+    )
     del stream
     thread.join(timeout=10)
     assert not thread.is_alive()

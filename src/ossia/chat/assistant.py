@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from ossia.chat.raw import Completion, RawEvent, RawTurn, complete, meaningful_i
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.chat.shapes import held_bodies
 from ossia.chat.stops import StopFinder
+from ossia.chat.tooling import Offer, Offered, Tools, ToolTurn
 from ossia.chat.turn import Meter, Reading, Turn, read_turn
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine, Load
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import Guide, SamplingParams, Unguided
-from ossia.engine.service import EngineService, Sink, Ticket, TokenStream
+from ossia.engine.service import EngineService, Sink, Ticket
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
 from ossia.harmony.frame import Frame
@@ -46,9 +47,9 @@ AnyEvent = TypeVar("AnyEvent", covariant=True)
 class ChatStream(Iterator[AnyEvent]):
     """The events of one turn. Closing or dropping it early cancels what is left."""
 
-    def __init__(self, events: Iterator[AnyEvent], tokens: TokenStream, llm: "LLM") -> None:
+    def __init__(self, events: Iterator[AnyEvent], stop: Callable[[], None], llm: "LLM") -> None:
         self._events = events
-        self._tokens = tokens
+        self._stop = stop
         self._llm = llm  # stays open while it is being read
 
     def __next__(self) -> AnyEvent:
@@ -56,12 +57,12 @@ class ChatStream(Iterator[AnyEvent]):
         try:
             return next(self._events)
         except BaseException:  # also the end: a stop string leaves tokens behind
-            self._tokens.close()
+            self._stop()
             raise
 
     def close(self) -> None:
         """Stop writing; what was not written yet is not written."""
-        self._tokens.close()
+        self._stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class LLM:
         *,
         params: SamplingParams | None = None,
         max_analysis_tokens: int | None = None,
+        tools: Tools | Sequence[Offered] = (),
         tool_choice: str = "auto",
         response_format: Mapping[str, Any] | None = None,
         **conversation: Any,
@@ -172,24 +174,39 @@ class LLM:
             messages: one user message, or a list of dicts as OpenAI spells them.
             params: how to sample.
             max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
-            tool_choice: auto, none, required, or the name of the function to call.
+            tools: what the model may call. Python functions, tools and kits are run here, and the
+                turn goes on with what they gave; functions that are only described (as
+                `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
+                `Tools` keeps its state from turn to turn.
+            tool_choice: auto, none, required, or the name of the tool to call.
             response_format: JSON that the answer must be; see `chat.conversation.to_shape`.
-            conversation: `effort`, `instructions`, `tools`, `date`; see `conversation`.
+            conversation: `effort`, `instructions`, `date`; see `conversation`.
 
         Raises:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
-        spoken = self.conversation(messages, response_format=response_format, **conversation)
-        return self.write(
-            TurnRequest(
-                conversation=spoken,
+        offer = Offer.of(tools)
+        spoken = self.conversation(
+            messages, response_format=response_format, tools=offer.described, **conversation
+        )
+        held = offer.open()
+        try:
+            request = TurnRequest(
+                conversation=spoken if held is None else held.announce(spoken),
                 params=params or SamplingParams(),
                 tool_choice=tool_choice,
                 answer=to_shape(response_format),
                 max_analysis_tokens=max_analysis_tokens,
             )
-        )
+            if held is None:
+                return self.write(request)
+            turn = ToolTurn(held, request, self.write, self.context_length, close=offer.is_ours)
+        except BaseException:
+            if held is not None and offer.is_ours:
+                held.close()
+            raise
+        return ChatStream(turn, turn.close, self)
 
     def write(self, request: TurnRequest) -> ChatStream[Event]:
         """Write a turn, event by event; see `stream`."""
@@ -254,7 +271,7 @@ class LLM:
 
     def _stream(self, opened: Opened[AnyEvent]) -> ChatStream[AnyEvent]:
         tokens = self._service.stream(opened.prompt, opened.params, opened.guide, opened.boundaries)
-        return ChatStream(read_turn(tokens, opened.reading), tokens, self)
+        return ChatStream(read_turn(tokens, opened.reading), tokens.close, self)
 
     def conversation(
         self,

@@ -111,3 +111,30 @@ class Toolkit(Protocol):
             OssiaError: it cannot be offered now, with the reason.
         """
         ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A session that wants to know what the user said: which pages may be opened unasked."""
+
+    def heard(self, text: str) -> None:
+        """The text of a user's message."""
+        ...
+
+
+@runtime_checkable
+class Citable(Protocol):
+    """A session whose results are cited by number."""
+
+    def resolve(self, cursor: int, line: int | None = None) -> tuple[str, str] | None:
+        """URL and title of what a citation means; None if nothing."""
+        ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A kit that holds something beyond its sessions: a process, a connection."""
+
+    async def close(self) -> None:
+        """Let go of it; closing twice does no harm."""
+        ...

@@ -1,0 +1,111 @@
+"""Several kits and single tools as one session: what a conversation is given.
+
+Knows no turn; who calls a tool, and whether, is decided upstairs.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ossia.errors import RequestError
+from ossia.tools.functions import as_tool
+from ossia.tools.tool import Citable, Closable, Listener, Tool, Toolkit, ToolSession
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A kit that is started where it will be used, and ended there."""
+
+    start: Callable[[], Awaitable[Toolkit]]
+
+
+Given = Tool | Toolkit | Lazy | Callable[..., Any]
+"""What may be offered: a tool, a kit that has some, or a Python function with type hints."""
+
+
+class Session:
+    """All tools of one conversation."""
+
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        sessions: Sequence[ToolSession],
+        kits: Sequence[Toolkit] = (),
+    ) -> None:
+        """Join them.
+
+        Args:
+            tools: single ones.
+            sessions: of kits; closed with this one.
+            kits: to be closed as well.
+
+        Raises:
+            RequestError: two tools have one name.
+        """
+        self._kits = tuple(kits)
+        self._sessions = tuple(sessions)
+        self.tools = (*tools, *(tool for session in sessions for tool in session.tools))
+        names = [tool.spec.name for tool in self.tools]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise RequestError(f"two tools are called {min(twice)}; rename one")
+
+    def needs_approval(self, name: str, arguments: str) -> bool:
+        """See `ToolSession`."""
+        return any(
+            session.needs_approval(name, arguments)
+            for session in self._sessions
+            if name in {tool.spec.name for tool in session.tools}
+        )
+
+    def heard(self, text: str) -> None:
+        """See `Listener`."""
+        for session in self._sessions:
+            if isinstance(session, Listener):
+                session.heard(text)
+
+    def resolve(self, cursor: int, line: int | None = None) -> tuple[str, str] | None:
+        """See `Citable`."""
+        for session in self._sessions:
+            if isinstance(session, Citable) and (found := session.resolve(cursor, line)):
+                return found
+        return None
+
+    async def close(self) -> None:
+        """See `ToolSession`."""
+        for session in self._sessions:
+            await session.close()
+        for kit in self._kits:
+            await close_kit(kit)
+
+
+async def close_kit(kit: Toolkit) -> None:
+    """End a kit that holds something."""
+    if isinstance(kit, Closable):
+        await kit.close()
+
+
+async def open_session(given: Iterable[Given]) -> Session:
+    """One session of all that is given; to be closed by the caller.
+
+    Raises:
+        OssiaError: a kit cannot be offered here, with the reason.
+        RequestError: two tools have one name, or a function cannot be told to the model.
+    """
+    tools: list[Tool] = []
+    sessions: list[ToolSession] = []
+    kits: list[Toolkit] = []
+    try:
+        for one in given:
+            if isinstance(one, Lazy):
+                kits.append(await one.start())
+                sessions.append(await kits[-1].open())
+            elif isinstance(one, Toolkit):
+                sessions.append(await one.open())
+            elif isinstance(one, Tool):
+                tools.append(one)
+            else:
+                tools.append(as_tool(one))
+        return Session(tools, sessions, kits)
+    except BaseException:
+        await Session((), sessions, kits).close()
+        raise
