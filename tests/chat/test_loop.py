@@ -17,6 +17,7 @@ from ossia.chat.events import (
 from ossia.chat.loop import DENIED, AgentLoop, LoopLimits, run_turn
 from ossia.chat.request import TurnRequest
 from ossia.engine.request import SamplingParams
+from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, FunctionTool, Message
 from ossia.tools.tool import ToolResult, ToolSpec
 
@@ -239,3 +240,21 @@ def test_what_ran_is_an_event_between_the_generations(turn):
     assert kinds == [
         PartBegan, ToolCalled, PartEnded, ToolRan, PartBegan, Text, PartEnded, Finished,
     ]  # fmt: skip
+
+
+def test_a_result_that_leaves_no_room_ends_the_turn_as_cut(turn):
+    def overflowing():
+        raise RequestError("too long", code=CONTEXT_OVERFLOW)
+        yield
+
+    reply, _, _ = turn([called("1"), overflowing()])
+    assert (reply.finish_reason, reply.usage.completion_tokens) == ("length", 5)
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(turn):
+    def overflowing():
+        raise RequestError("too long", code=CONTEXT_OVERFLOW)
+        yield
+
+    with pytest.raises(RequestError, match="too long"):
+        turn([overflowing()])

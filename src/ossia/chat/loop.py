@@ -12,13 +12,15 @@ from ossia.chat.events import (
     Event,
     Finished,
     PartEnded,
+    Timing,
     ToolCalled,
     ToolRan,
     Usage,
     result_message,
 )
 from ossia.chat.request import TurnRequest
-from ossia.harmony.messages import FUNCTIONS, Message
+from ossia.errors import CONTEXT_OVERFLOW, RequestError
+from ossia.harmony.messages import Message
 from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec
 
 ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
@@ -72,9 +74,7 @@ class AgentLoop:
         self.request: TurnRequest | None = request
         self.pending: PendingCall | None = None
         self._session = session
-        self._specs = {
-            tool.spec.name.removeprefix(f"{FUNCTIONS}."): tool.spec for tool in session.tools
-        }
+        self._specs = {tool.spec.name: tool.spec for tool in session.tools}
         self._context_length = context_length
         self._clock = clock
         self._limits = limits
@@ -97,6 +97,17 @@ class AgentLoop:
         elif isinstance(event, ToolCalled):
             self._call = event
         yield event
+
+    def cut(self) -> Iterator[Event]:
+        """What tools gave leaves no room for another word: the turn ends here."""
+        assert self._usage is not None, "the first generation is refused, not cut"
+        self.request = None
+        yield Finished("length", self._usage, Timing(), self._spent)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a generation of the turn is over."""
+        return self._usage is not None
 
     def put(self, result: ToolResult) -> Iterator[Event]:
         """What the pending call gave; then there is a request to write again."""
@@ -136,7 +147,7 @@ class AgentLoop:
         """A generation is over: another one follows, or the turn ends."""
         self._count(finished.usage)
         call = self._call
-        spec = None if call is None else self._specs.get(call.name)
+        spec = None if call is None else self._specs.get(self._said[-1].recipient or "")
         if call is not None and spec is not None and finished.reason == "tool_calls":
             if self._left is None or self._left > 0:
                 self.pending = PendingCall(call, spec, self._must_ask(call, spec))
@@ -202,6 +213,11 @@ async def nobody(pending: PendingCall) -> bool:
     return False
 
 
+def is_overflow(error: RequestError, loop: AgentLoop) -> bool:
+    """Whether what tools gave does not fit, rather than what the caller sent."""
+    return loop.is_begun and error.code == CONTEXT_OVERFLOW
+
+
 async def run_turn(
     loop: AgentLoop,
     session: ToolSession,
@@ -211,8 +227,14 @@ async def run_turn(
     """Carry out a loop: write, run what is asked for, write on, up to `Finished`."""
     tools = {tool.spec.name: tool for tool in session.tools}
     while loop.request is not None:
-        async for event in write(loop.request):
-            for passed in loop.take(event):
+        try:
+            async for event in write(loop.request):
+                for passed in loop.take(event):
+                    yield passed
+        except RequestError as error:
+            if not is_overflow(error, loop):
+                raise
+            for passed in loop.cut():
                 yield passed
         if pending := loop.pending:
             if pending.must_ask and not await approve(pending):

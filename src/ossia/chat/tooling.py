@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from ossia.chat.events import Event
-from ossia.chat.loop import AgentLoop, LoopLimits, PendingCall
+from ossia.chat.loop import AgentLoop, LoopLimits, PendingCall, is_overflow
 from ossia.chat.request import TurnRequest
+from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool
 from ossia.tools.announced import announced
 from ossia.tools.sessions import Given, open_session
@@ -161,7 +162,15 @@ class ToolTurn(Iterator[Event]):
                 else:
                     yield from loop.put(tools.call(pending))
                 if loop.request is not None:  # None: closed meanwhile
-                    self._written = self._write(loop.request)
+                    yield from self._go_on(loop.request)
+
+    def _go_on(self, request: TurnRequest) -> Iterator[Event]:
+        try:
+            self._written = self._write(request)
+        except RequestError as error:
+            if not is_overflow(error, self._loop):
+                raise
+            yield from self._loop.cut()
 
     def _end(self) -> None:
         if self._closes:

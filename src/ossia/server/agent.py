@@ -1,0 +1,109 @@
+"""The agent loop around the engine: a turn with our tools is one stream of events, like any other.
+
+Knows turns and tools; knows no wire and no process.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+from ossia.chat.events import Event, Finished, ToolRan
+from ossia.chat.loop import AgentLoop, LoopLimits, run_turn
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.server.frames import ServedModel
+from ossia.server.metrics import Metrics
+from ossia.server.streams import EngineClient, EventStream
+from ossia.server.toolbox import Held, Toolbox
+
+
+class AgentClient:
+    """An `EngineClient` that runs tools of ours and goes on with what they gave."""
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        toolbox: Toolbox,
+        metrics: Metrics,
+        *,
+        limits: LoopLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Stand before an engine."""
+        self._engine = engine
+        self._toolbox = toolbox
+        self._metrics = metrics
+        self._limits = limits or LoopLimits()
+        self._clock = clock
+
+    @property
+    def model(self) -> ServedModel:
+        """See `EngineClient`."""
+        return self._engine.model
+
+    async def start(self, request: TurnRequest | RawRequest) -> EventStream:
+        """See `EngineClient`."""
+        first = await self._engine.start(request)
+        if isinstance(request, RawRequest):
+            return first
+        told = request.conversation
+        return _AgentStream(self, request, first) if told.builtins or told.namespaces else first
+
+    async def begin(self, request: TurnRequest) -> EventStream:
+        """Begin one more generation of a turn."""
+        return await self._engine.start(request)
+
+    async def events(
+        self, request: TurnRequest, write: Callable[[TurnRequest], AsyncIterator[Event]]
+    ) -> AsyncIterator[Event]:
+        """Every event of a turn and of the tools it calls."""
+        async with AsyncExitStack() as stack:
+            held: Held = await stack.enter_async_context(self._toolbox.lease(request.session))
+            for message in request.conversation.messages:
+                if message.role == "user":
+                    held.session.heard(message.text)
+            loop = AgentLoop(
+                request,
+                held.session,
+                context_length=self.model.context_length,
+                clock=self._clock,
+                limits=self._limits,
+                gathered=held.gathered,
+            )
+            async for event in run_turn(loop, held.session, write):
+                if isinstance(event, ToolRan):
+                    outcome = "failed" if event.result.is_error else "ran"
+                    self._metrics.tool_called(event.name.partition(".")[0], outcome)
+                yield event
+
+
+class _AgentStream:
+    """See `EventStream`; the first generation was begun already."""
+
+    def __init__(self, client: AgentClient, request: TurnRequest, first: EventStream) -> None:
+        self._client = client
+        self._request = request
+        self._stream: EventStream | None = first
+        self._is_first = True
+        self._is_closed = False
+        self.prompt_tokens = first.prompt_tokens
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for event in self._client.events(self._request, self._write):
+            yield event
+            if isinstance(event, Finished):
+                return
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _write(self, request: TurnRequest) -> AsyncIterator[Event]:
+        if not self._is_first:
+            self._stream = await self._client.begin(request)
+        self._is_first = False
+        assert self._stream is not None
+        if self._is_closed:  # while a tool ran
+            self._stream.close()
+        async for event in self._stream:
+            yield event

@@ -1,0 +1,121 @@
+"""What the operator offers the model, and each conversation's pages and variables.
+
+Knows no request and no wire; a conversation is an opaque key.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from ossia.errors import OssiaError
+from ossia.tools.sessions import Lazy, Session, close_kit, open_session
+from ossia.tools.tool import Label, Toolkit, ToolSpec
+
+MAX_SESSIONS = 64
+IDLE_SECONDS = 600.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One conversation's tools."""
+
+    session: Session
+    gathered: set[Label] = field(default_factory=set)
+    """What calls brought into the conversation so far."""
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the turn that uses it: two branches of a conversation take turns."""
+    used: float = 0.0
+
+
+class Toolbox:
+    """Kits, started with the server, and their sessions, kept while conversations go on."""
+
+    def __init__(
+        self,
+        kits: Mapping[str, Lazy],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_sessions: int = MAX_SESSIONS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """Nothing is started yet: see `open`.
+
+        Args:
+            kits: by the name they are told by in logs.
+            clock: seconds.
+            max_sessions: conversations whose state is kept; the longest unused goes first.
+            idle_seconds: state unused for so long goes.
+        """
+        self._given = kits
+        self._clock = clock
+        self._max_sessions = max_sessions
+        self._idle_seconds = idle_seconds
+        self._kits: list[Toolkit] = []
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self.refusals: dict[str, str] = {}
+        """Why a kit is not offered, by its name."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Every tool that is offered."""
+        return tuple(spec for kit in self._kits for spec in kit.specs)
+
+    async def open(self) -> None:
+        """Start the kits; one that cannot be offered here is left out."""
+        for name, kit in self._given.items():
+            try:
+                self._kits.append(await kit.start())
+            except OssiaError as error:
+                self.refusals[name] = str(error)
+                logger.warning("%s is not offered: %s", name, error)
+
+    async def close(self) -> None:
+        """End everything."""
+        for held in self._held.values():
+            await held.session.close()
+        self._held.clear()
+        for kit in self._kits:
+            await close_kit(kit)
+        self._kits.clear()
+
+    @asynccontextmanager
+    async def lease(self, key: str | None) -> AsyncIterator[Held]:
+        """A conversation's tools for one turn; without a key they are gone after it."""
+        await self._tidy()
+        if key is None:
+            held = Held(await open_session(self._kits))
+            try:
+                yield held
+            finally:
+                await held.session.close()
+            return
+        if key not in self._held:
+            self._held[key] = Held(await open_session(self._kits))
+        held = self._held[key]
+        self._held.move_to_end(key)
+        held.used = self._clock()
+        async with held.busy:
+            try:
+                yield held
+            finally:
+                held.used = self._clock()
+
+    def rename(self, key: str, new: str) -> None:
+        """A conversation is known by another key from now on."""
+        if held := self._held.pop(key, None):
+            self._held[new] = held
+
+    async def _tidy(self) -> None:
+        """Close what was not used for long, and the oldest of too many."""
+        now = self._clock()
+        for key, held in list(self._held.items()):
+            is_old = now - held.used > self._idle_seconds
+            if not held.busy.locked() and (is_old or len(self._held) >= self._max_sessions):
+                del self._held[key]
+                await held.session.close()
