@@ -22,6 +22,10 @@ def test_the_command_leaves_a_checkpoint_and_names_its_files(tmp_path, capsys, s
     nano.main(["--tokens", "0", "--shape", "t0", "--threads", "1", "--out", str(tmp_path)])
 
     told = json.loads(capsys.readouterr().out)
+    leg = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["leg"]
+    assert (leg["seed"], leg["threads"], leg["shape"]) == (0, 1, "t0")
+    assert leg["torch"]
+    assert (tmp_path / "loss.png").exists()
     checkpoint = open_checkpoint(tmp_path / "packed")
     assert checkpoint.config == nano.SHAPES["t0"]
     for name, digest in told["sha256"].items():

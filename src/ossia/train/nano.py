@@ -7,14 +7,17 @@ The same command goes on from the leg that lies there; `--hold` keeps the rate f
 import argparse
 import hashlib
 import json
+import platform
 import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, MappingProxyType
+from typing import Any
 
 import torch
 
+from ossia import __version__
 from ossia.checkpoint import ModelConfig
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.train import plot
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    trainer.note(_leg(asked))
     trainer.train()
     plot.main([str(asked.out)])
     packed = asked.out / "packed"
@@ -69,6 +73,15 @@ def main(argv: list[str] | None = None) -> None:
     files = ("model.safetensors", "tokenizer.json", "config.json")
     sums = {name: hashlib.sha256((packed / name).read_bytes()).hexdigest() for name in files}
     print(json.dumps({**trainer.validate(), "sha256": sums}, indent=2))
+
+
+def _leg(asked: argparse.Namespace) -> dict[str, Any]:
+    """What a leg is run with and on, for the log: bits depend on the machine and its threads."""
+    given = {name: value for name, value in vars(asked).items() if name not in ("out", "data")}
+    return {
+        "leg": given
+        | {"ossia": __version__, "torch": torch.__version__, "machine": platform.platform()},
+    }
 
 
 def own_time(threads: int) -> Clock:

@@ -117,6 +117,10 @@ class Trainer:
                 self._save()
         self._save()
 
+    def note(self, fact: dict[str, Any]) -> None:
+        """Write a line into the log, at the place in the run where it holds."""
+        self._log({"step": self.progress.step, **fact})
+
     def validate(self, number: int = 0) -> dict[str, Any]:
         """Loss on unseen problems, and the share of lessons whose every learned token comes first.
 
