@@ -87,7 +87,7 @@ class Toolbox:
     @asynccontextmanager
     async def lease(self, key: str | None) -> AsyncIterator[Held]:
         """A conversation's tools for one turn; without a key they are gone after it."""
-        await self._tidy()
+        await self._tidy(makes_room=key is not None and key not in self._held)
         if key is None:
             held = Held(await open_session(self._kits))
             try:
@@ -111,11 +111,12 @@ class Toolbox:
         if held := self._held.pop(key, None):
             self._held[new] = held
 
-    async def _tidy(self) -> None:
-        """Close what was not used for long, and the oldest of too many."""
+    async def _tidy(self, *, makes_room: bool) -> None:
+        """Close what was not used for long, and for a new one the oldest of too many."""
         now = self._clock()
         for key, held in list(self._held.items()):
             is_old = now - held.used > self._idle_seconds
-            if not held.busy.locked() and (is_old or len(self._held) >= self._max_sessions):
+            is_one_too_many = makes_room and len(self._held) >= self._max_sessions
+            if not held.busy.locked() and (is_old or is_one_too_many):
                 del self._held[key]
                 await held.session.close()

@@ -1,0 +1,157 @@
+import asyncio
+
+import pytest
+
+from ossia.chat.events import Finished, Text, ToolRan, collect
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.errors import CONTEXT_OVERFLOW, RequestError
+from ossia.harmony.messages import Conversation, Message
+from ossia.server.agent import AgentClient
+from ossia.server.metrics import Metrics
+from ossia.server.streams import TurnFailed
+from ossia.server.toolbox import Toolbox
+from tests.chat.test_loop import answered, called
+from tests.server.test_frames import MODEL
+from tests.server.test_toolbox import lazy
+from tests.tools.test_sessions import Kit
+
+QUESTION = Message(role="user", content="see http://a.example")
+
+
+class Stream:
+    """A scripted generation."""
+
+    def __init__(self, script):
+        self._script = script
+        self.prompt_tokens = 10
+        self.closed = False
+
+    async def __aiter__(self):
+        for event in self._script:
+            if self.closed:
+                raise TurnFailed("the turn was cancelled")
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def close(self):
+        self.closed = True
+
+
+class Engine:
+    """Gives scripted generations, one a start; keeps what it was asked."""
+
+    def __init__(self, *scripts):
+        self.model = MODEL
+        self.asked = []
+        self.streams = []
+        self._scripts = iter(scripts)
+
+    async def start(self, request):
+        self.asked.append(request)
+        script = next(self._scripts)
+        if isinstance(script, Exception):
+            raise script
+        self.streams.append(Stream(script))
+        return self.streams[-1]
+
+
+def run(test, engine, *kits):
+    box = Toolbox({f"kit{at}": lazy(kit) for at, kit in enumerate(kits)})
+    metrics = Metrics()
+
+    async def whole():
+        await box.open()
+        try:
+            return await test(AgentClient(engine, box, metrics))
+        finally:
+            await box.close()
+
+    return asyncio.run(whole()), metrics
+
+
+def ask(*builtins, **given):
+    told = Conversation(messages=(QUESTION,), builtins=builtins)
+    return TurnRequest(conversation=told, **given)
+
+
+async def read(stream):
+    return [event async for event in stream]
+
+
+def test_a_turn_without_tools_passes_as_it_is():
+    engine = Engine(answered(), [])
+
+    async def test(client):
+        assert client.model is MODEL
+        plain = await client.start(ask())
+        raw = await client.start(RawRequest(prompt="Hi"))
+        return plain, raw
+
+    (plain, raw), _ = run(test, engine, Kit("python"))
+    assert [plain, raw] == engine.streams
+
+
+def test_a_call_is_run_and_the_turn_goes_on():
+    kit, engine = Kit("python"), Engine(called("1+1"), answered("2"))
+
+    async def test(client):
+        stream = await client.start(ask("python", session="one"))
+        return stream.prompt_tokens, await read(stream)
+
+    (prompt, events), metrics = run(test, engine, kit)
+    reply = collect(events)
+    assert (prompt, reply.text, [ran.name for ran in reply.tool_runs]) == (10, "2", ["python"])
+    assert engine.asked[1].conversation.messages[-1].role == "tool"
+    assert "heard see http://a.example" in kit.log
+    assert 'ossia_tool_calls_total{outcome="ran",tool="python"} 1.0' in metrics.text().decode()
+
+
+def test_what_is_refused_is_refused_before_the_stream():
+    async def test(client):
+        with pytest.raises(RequestError, match="too long"):
+            await client.start(ask("python"))
+
+    run(test, Engine(RequestError("too long", code=CONTEXT_OVERFLOW)), Kit("python"))
+
+
+def test_a_result_that_leaves_no_room_cuts_the_turn():
+    engine = Engine(called("1"), RequestError("too long", code=CONTEXT_OVERFLOW))
+
+    async def test(client):
+        return await read(await client.start(ask("python")))
+
+    events, _ = run(test, engine, Kit("python"))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "length"
+
+
+def test_a_turn_closed_while_a_tool_runs_writes_no_more():
+    engine = Engine(called("1"), answered())
+
+    async def test(client):
+        stream, seen = await client.start(ask("python")), []
+
+        async def read_and_close():
+            async for event in stream:
+                seen.append(event)
+                if isinstance(event, ToolRan):
+                    stream.close()
+
+        with pytest.raises(TurnFailed):
+            await read_and_close()
+        return seen
+
+    seen, _ = run(test, engine, Kit("python"))
+    assert not any(isinstance(event, Text) for event in seen)
+    assert engine.streams[1].closed
+
+
+def test_closing_stops_the_generation_that_runs():
+    engine = Engine(answered())
+
+    async def test(client):
+        (await client.start(ask("python"))).close()
+
+    run(test, engine, Kit("python"))
+    assert engine.streams[0].closed

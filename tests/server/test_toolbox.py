@@ -1,0 +1,139 @@
+import asyncio
+
+import pytest
+
+from ossia.errors import RequestError
+from ossia.server.toolbox import Toolbox
+from ossia.tools.sessions import Lazy
+from tests.tools.test_sessions import Kit
+
+
+def lazy(kit):
+    async def start():
+        return kit
+
+    return Lazy(start)
+
+
+async def refused():
+    raise RequestError("no sandbox here")
+
+
+def run(test, *kits, **options):
+    now = [0.0]
+    named = {f"kit{at}": lazy(kit) for at, kit in enumerate(kits)}
+    box = Toolbox({**named, "broken": Lazy(refused)}, clock=lambda: now[0], **options)
+
+    async def whole():
+        await box.open()
+        try:
+            return await test(box, now)
+        finally:
+            await box.close()
+
+    return asyncio.run(whole()), box
+
+
+def test_what_can_be_offered_is_and_the_rest_says_why():
+    async def test(box, now):
+        return [spec.name for spec in box.specs]
+
+    names, box = run(test, Kit("a.x"), Kit("b.y"))
+    assert names == ["a.x", "b.y"]
+    assert box.refusals == {"broken": "no sandbox here"}
+
+
+def test_a_conversation_finds_its_tools_again():
+    kit = Kit("a.x")
+
+    async def test(box, now):
+        async with box.lease("one") as held:
+            held.gathered.add("reads_private")
+            first = held.session
+        async with box.lease("one") as held:
+            assert held.session is first
+            assert held.gathered == {"reads_private"}
+        async with box.lease("other") as held:
+            assert held.session is not first
+
+    run(test, kit)
+    assert kit.log == ["opened", "opened", "closed", "closed", "kit closed"]
+
+
+def test_without_a_key_the_tools_go_with_the_turn():
+    kit = Kit("a.x")
+
+    async def test(box, now):
+        async with box.lease(None):
+            pass
+        return list(kit.log)
+
+    assert run(test, kit)[0] == ["opened", "closed"]
+
+
+def test_a_conversation_known_by_another_key_keeps_its_tools():
+    async def test(box, now):
+        async with box.lease("one") as held:
+            first = held.session
+        box.rename("one", "two")
+        box.rename("unknown", "three")
+        async with box.lease("two") as held:
+            return held.session is first
+
+    assert run(test, Kit("a.x"))[0]
+
+
+def test_what_is_unused_for_long_goes():
+    kit = Kit("a.x")
+
+    async def test(box, now):
+        async with box.lease("one"):
+            pass
+        now[0] = 11.0
+        async with box.lease("two"):
+            pass
+        return list(kit.log)
+
+    assert run(test, kit, idle_seconds=10)[0] == ["opened", "closed", "opened"]
+
+
+def test_the_oldest_of_too_many_goes_but_never_one_in_use():
+    async def test(box, now):
+        async with box.lease("one") as one:
+            async with box.lease("two"):
+                pass
+            async with box.lease("three"):
+                pass
+        async with box.lease("one") as again:
+            return again.session is one.session
+
+    assert run(test, Kit("a.x"), max_sessions=2)[0]
+
+
+def test_two_branches_of_a_conversation_take_turns():
+    order = []
+
+    async def test(box, now):
+        async def use(name):
+            async with box.lease("one"):
+                order.append(f"{name} in")
+                await asyncio.sleep(0.01)
+                order.append(f"{name} out")
+
+        await asyncio.gather(use("a"), use("b"))
+
+    run(test, Kit("a.x"))
+    assert order == ["a in", "a out", "b in", "b out"]
+
+
+def test_a_kit_that_fails_to_open_fails_its_turn_only():
+    class Failing(Kit):
+        async def open(self):
+            raise RequestError("all interpreters are busy")
+
+    async def test(box, now):
+        with pytest.raises(RequestError, match="busy"):
+            async with box.lease("one"):
+                pass
+
+    run(test, Failing("a.x"))
