@@ -271,7 +271,7 @@ def _brought(random: np.random.Generator, noun: str) -> tuple[str, str]:
         return json_text({pick(random, ("result", "value", "answer")): value}), answer
     if share < 0.8:
         return json_text({noun: value}), answer
-    keys = pick_some(random, RESULT_KEYS, 2)
+    keys = pick_some(random, (*RESULT_KEYS, *(invented(random).lower() for _ in range(3))), 2)
     both = {keys[0]: value, keys[1]: _value(random)}
     told = " and ".join(f"the {key} is {_spoken(each)}" for key, each in both.items())
     return json_text(both), f"{told[0].upper()}{told[1:]}."

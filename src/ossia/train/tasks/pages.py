@@ -13,7 +13,8 @@ from ossia.train.tasks.task import pick, pick_some
 from ossia.train.tasks.words import NAMES, digits, invented
 
 COLUMNS = 80
-HEADED_SHARE = 0.6
+HEADED_SHARE, INVENTED_SHARE = 0.6, 0.15
+"""Of pages, with a heading; of relations, with names nobody knows."""
 HOSTS = ("facts", "notes", "wiki", "docs", "library")
 
 
@@ -77,7 +78,10 @@ def draw_page(random: np.random.Generator, host: str) -> Page:
     if random.random() < 0.25:
         entity += f" {invented(random)}"
     facts = tuple(
-        Fact(relation, _value(random, relation))
+        Fact(
+            invented(random).lower() if random.random() < INVENTED_SHARE else relation,
+            _value(random, relation),
+        )
         for relation in pick_some(random, KINDS[kind], int(random.integers(2, 5)))
     )
     lines = [f"{entity} is a {kind}."]

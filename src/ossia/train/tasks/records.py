@@ -5,7 +5,7 @@ type of record.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from ossia.train.tasks.task import Setting, draw_of_split, pick, pick_some, spli
 from ossia.train.tasks.words import COLOURS, NAMES, THINGS, code, digits, invented
 
 NULL_SHARE, ANOTHER_SHARE, STRICT_SHARE = 0.12, 0.12, 0.5
+INVENTED_SHARE = 0.15
+"""Of fields: with names nobody knows, which can only be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +154,21 @@ def draw(random: np.random.Generator, setting: Setting) -> Conversation:
     types = HELD_OUT if setting.held_out else RECORDS
     kind = pick(random, tuple(types))
     fields = pick_some(random, types[kind], int(random.integers(2, min(5, len(types[kind])) + 1)))
+    fields = tuple(_renamed(random, each) for each in fields)
     nullable = tuple(each.name for each in fields if random.random() < NULL_SHARE)
     messages = _turn(random, setting, kind, fields, nullable)
     if random.random() < ANOTHER_SHARE:
         messages += _turn(random, setting, kind, fields, nullable)
     shape = ResponseFormat(name=kind, schema=_schema(random, fields, nullable))
     return converse(messages, setting, response_formats=(shape,))
+
+
+def _renamed(random: np.random.Generator, field: Field) -> Field:
+    """The same field, sometimes under a name nobody knows."""
+    if random.random() >= INVENTED_SHARE:
+        return field
+    name = invented(random).lower()
+    return replace(field, name=name, told=(f"{name} {{v}}", f"the {name} is {{v}}"))
 
 
 def _turn(

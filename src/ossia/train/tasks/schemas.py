@@ -4,7 +4,7 @@ Knows schemas and values; not how a request for them is worded.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ HELD_OUT = 10
 """Of 100 function names, kept out of training."""
 OPTIONAL_SHARE, DESCRIBED_SHARE, EXPLAINED_SHARE, BARE_SHARE = 0.3, 0.7, 0.2, 0.06
 """Of arguments; of functions: told what they do, told what each argument is, without any."""
+INVENTED_SHARE = 0.15
+"""Of functions and of arguments: with names nobody knows, which can only be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ def draw_name(random: np.random.Generator, *, held_out: bool) -> tuple[str, str]
     """A verb and a noun, on the side of training or on the other."""
     while True:
         verb, noun = pick(random, ASKING if random.random() < 0.5 else DOING), pick(random, NOUNS)
+        if random.random() < INVENTED_SHARE:
+            noun = invented(random).lower()
         if is_held_out(f"{verb}_{noun}") == held_out:
             return verb, noun
 
@@ -99,10 +103,30 @@ def draw_function(random: np.random.Generator, *, held_out: bool) -> Function:
     parameters = [
         make(random, nth == 0 or random.random() > OPTIONAL_SHARE) for nth, make in enumerate(kinds)
     ]
+    parameters = [_renamed(random, each) for each in parameters]
     if random.random() < EXPLAINED_SHARE:
         for each in parameters:
             each.schema["description"] = f"The {each.name} of the {noun}."
     return Function(verb, noun, tuple(parameters), random.random() < DESCRIBED_SHARE)
+
+
+def _renamed(random: np.random.Generator, parameter: Parameter) -> Parameter:
+    """The same argument, sometimes under a name nobody knows."""
+    if random.random() >= INVENTED_SHARE:
+        return parameter
+    return replace(parameter, name=invented(random).lower())
+
+
+def _date(random: np.random.Generator, required: bool) -> Parameter:
+    name = pick(random, ("date", "start", "due"))
+    return Parameter(
+        name,
+        {"type": "string"},
+        lambda random: (
+            f"20{random.integers(20, 40)}-{random.integers(1, 13):02}-{random.integers(1, 29):02}"
+        ),
+        required,
+    )
 
 
 def _place(random: np.random.Generator, required: bool) -> Parameter:
@@ -195,5 +219,5 @@ def _choice(random: np.random.Generator, required: bool) -> Parameter:
     )
 
 
-KINDS = (_place, _person, _text, _identifier, _count, _amount, _switch, _choice)
+KINDS = (_place, _person, _text, _identifier, _count, _amount, _switch, _choice, _date)
 """A function takes at most one argument of each; no two of them share a name."""

@@ -20,10 +20,12 @@ from ossia.train.tasks.task import (
     wordings,
 )
 from ossia.train.tasks.word_stories import ASIDES, KINDS, Kind
-from ossia.train.tasks.words import BOXES, COLOURS, NAMES, THINGS, digits
+from ossia.train.tasks.words import BOXES, COLOURS, NAMES, THINGS, digits, invented
 
 ASIDE_SHARE = 0.1
 """Stories with one number too many."""
+INVENTED_SHARE = 0.15
+"""Stories of somebody and something nobody has heard of."""
 SMALL = 10
 """Sums below it are facts, not columns."""
 
@@ -49,7 +51,9 @@ def draw(random: np.random.Generator, setting: Setting) -> Conversation:
         return Task(kind, _numbers(random, kind))
 
     task = draw_of_split(random, setting.split, draw_task, lambda one: split_of(str(one)))
-    names, things = pick_some(random, NAMES, 2), pick_some(random, THINGS, 2)
+    names, things = list(pick_some(random, NAMES, 2)), list(pick_some(random, THINGS, 2))
+    if random.random() < INVENTED_SHARE:
+        names[0], things[0] = invented(random), f"{invented(random).lower()}s"
     story = pick(random, wordings(task.kind.wordings, setting))
     if random.random() < ASIDE_SHARE:
         story = f"{pick(random, ASIDES)} {story}"
