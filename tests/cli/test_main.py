@@ -11,7 +11,10 @@ from typer.core import TyperGroup
 from ossia import __version__
 from ossia.cli.main import app
 
-COMMANDS = ("run", "chat", "keys", "show", "list", "prepare", "doctor", "bench")
+COMMANDS = (
+    "run", "chat", "keys", "show", "list", "prepare", "doctor", "bench",
+    "serve", "ps", "index", "eval",
+)  # fmt: skip
 
 
 def command(name):

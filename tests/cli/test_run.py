@@ -24,7 +24,9 @@ def test_json_is_one_object_with_exactly_these_keys(ossia, folder):
     ran = ossia("run", "Hi", "-m", folder, "--json", *FEW)
     assert (ran.err, ran.out.count("\n")) == ("", 1)
     found = json.loads(ran.out)
-    assert list(found) == ["model", "text", "analysis", "finish_reason", "usage", "timing"]
+    assert list(found) == [
+        "model", "text", "analysis", "tool_runs", "finish_reason", "usage", "timing",
+    ]  # fmt: skip
     assert list(found["usage"]) == [
         "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens",
     ]  # fmt: skip

@@ -306,6 +306,10 @@ class LLM:
         """The exact token ids of the prompt that `stream` would send."""
         return render_prompt(self._language(), self.conversation(messages, **conversation))
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has, for this model."""
+        return len(self._language().encode(text))
+
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
     ) -> Completion:

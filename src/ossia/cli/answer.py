@@ -2,8 +2,9 @@
 
 from typing import TextIO
 
-from ossia.chat.events import Event, Preamble, Text, Thought
+from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
 from ossia.cli.terminal import Writer
+from ossia.cli.tool_cards import card
 
 WAITING = "thinking ..."
 
@@ -25,7 +26,10 @@ class PlainAnswer:
             case Text(text):
                 self._settle()
                 self._out.write(text)
-            case _:  # no tools are offered here; the end is `close`
+            case ToolRan():
+                self._settle()
+                self._err.write(card(event), dim=True)
+            case _:  # the end is `close`
                 pass
 
     def close(self) -> None:

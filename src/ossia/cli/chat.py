@@ -1,6 +1,7 @@
 """`ossia chat`: a conversation, at a terminal or line by line from a pipe."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from ossia.cli.options import (
     MachineOptions,
     ModelOptions,
     SamplingOptions,
+    ToolOptions,
     open_llm,
     spread,
 )
@@ -20,6 +22,7 @@ from ossia.cli.prompt import read_lines
 from ossia.cli.session import Lines, Session
 from ossia.cli.talk import PlainScreen, Talk
 from ossia.cli.terminal import harmless, is_terminal
+from ossia.cli.toolkits import open_tools
 
 if TYPE_CHECKING:
     from ossia import LLM, SamplingParams
@@ -38,6 +41,7 @@ def chat(
     machine: MachineOptions,
     asking: AskingOptions,
     sampling: SamplingOptions,
+    tools: ToolOptions,
 ) -> None:
     """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
     params = sampling.params()
@@ -45,9 +49,13 @@ def chat(
     told = asking.told()
     if not model.quiet:
         introduce(model.model)
-    with open_llm(model, machine) as llm:
+    with open_llm(model, machine) as llm, ExitStack() as stack:
         llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
         fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}
+        held = open_tools(tools.tool or [], llm.count_tokens)
+        if held is not None:
+            stack.enter_context(held)
+            fixed["tools"] = held
         if is_terminal(sys.stdin) and is_terminal(sys.stdout):
             _at_terminal(llm, session, params, fixed)
             return

@@ -216,6 +216,20 @@ class AskingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOptions:
+    """What the model may do beside speaking."""
+
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="python, browser (see: ossia index), or patch=FOLDER; may be repeated.",
+            rich_help_panel=ASKING,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """How tokens are chosen. None: what the library takes unless told."""
 

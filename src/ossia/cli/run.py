@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +19,19 @@ from ossia.cli.options import (
     MachineOptions,
     ModelOptions,
     SamplingOptions,
+    ToolOptions,
     open_llm,
     spread,
 )
 from ossia.cli.prompt import read_prompt
+from ossia.cli.toolkits import open_tools
 
 if TYPE_CHECKING:
     from ossia import ChatStream
 
 EXAMPLES = """
 ossia run "What is 37 + 48?"
+ossia run --tool python "Use python: 12345 * 6789"
 ossia run -m FOLDER --effort high "Summarise this" < notes.txt
 """
 
@@ -62,10 +66,11 @@ def run(
     machine: MachineOptions,
     asking: AskingOptions,
     sampling: SamplingOptions,
+    tools: ToolOptions,
     output: OutputOptions,
 ) -> None:
     """Answer one question: the answer on stdout, the thinking on stderr."""
-    if output.raw and (given := asking.told()):
+    if output.raw and (given := asking.told() | ({"tool": tools.tool} if tools.tool else {})):
         raise typer.BadParameter(
             f"it sends the text alone, so {', '.join(given)} would be lost; leave one of them out",
             param_hint="--raw",
@@ -79,14 +84,18 @@ def run(
     with open_llm(model, machine, quiet=quiet) as llm:
         load_seconds = time.monotonic() - began
         stream: ChatStream[Event]
-        if output.raw:
-            stream = llm.generate_stream(question, params)
-        else:
-            stream = llm.stream(question, params=params, **asking.told())
-        if output.as_json:
-            print(as_json(model.model, _whole(stream)))
-            return
-        reply = _stream_out(stream, shows_thinking=not (output.hide_thinking or model.quiet))
+        with ExitStack() as stack:
+            if output.raw:
+                stream = llm.generate_stream(question, params)
+            else:
+                held = open_tools(tools.tool or [], llm.count_tokens)
+                if held is not None:
+                    stack.enter_context(held)
+                stream = llm.stream(question, params=params, tools=held or (), **asking.told())
+            if output.as_json:
+                print(as_json(model.model, _whole(stream)))
+                return
+            reply = _stream_out(stream, shows_thinking=not (output.hide_thinking or model.quiet))
     if not model.quiet:
         cut_short(reply, sampling.max_tokens)
     if output.verbose:
@@ -100,6 +109,16 @@ def as_json(model: str, reply: Reply) -> str:
             "model": model,
             "text": reply.text,
             "analysis": reply.analysis,
+            "tool_runs": [
+                {
+                    "name": ran.name,
+                    "arguments": ran.arguments,
+                    "result": ran.result.text,
+                    "is_error": ran.result.is_error,
+                    "seconds": ran.seconds,
+                }
+                for ran in reply.tool_runs
+            ],
             "finish_reason": reply.finish_reason,
             "usage": {name: getattr(reply.usage, name) for name in Usage.__slots__},
             "timing": {name: getattr(reply.timing, name) for name in Timing.__slots__},

@@ -20,11 +20,12 @@ from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text as Styled
 
-from ossia.chat.events import Event, Preamble, Text, Thought
+from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
 from ossia.cli.markdown import Blocks
 from ossia.cli.session import COMMANDS, is_open
 from ossia.cli.talk import Answer
 from ossia.cli.terminal import harmless
+from ossia.cli.tool_cards import card
 
 ROWS_KEPT_FREE = 3
 """Of the terminal, while the tail of an answer is drawn."""
@@ -68,6 +69,10 @@ class LiveAnswer:
                 self._think(harmless(text))
             case Text(text):
                 self._write(harmless(text))
+            case ToolRan():
+                self._end_thinking()
+                self._end_writing()
+                self._console.print(Styled(card(event), style="dim"), end="")
             case _:
                 pass
 

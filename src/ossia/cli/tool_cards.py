@@ -1,0 +1,25 @@
+"""A tool that was run, as a few lines: its name, what it was called with, what it gave."""
+
+from ossia.chat.events import ToolRan
+from ossia.cli.terminal import harmless
+
+MAX_LINES = 12
+MAX_COLUMNS = 200
+
+
+def card(ran: ToolRan) -> str:
+    """Lines for a terminal, each ended; long texts are cut in the middle."""
+    outcome = "failed" if ran.result.is_error else "ran"
+    lines = [f"[{ran.name} {outcome}, {ran.seconds:.2f} s]"]
+    lines += [f"  > {line}" for line in _cut(ran.arguments)]
+    lines += [f"  {line}" for line in _cut(ran.result.text)]
+    lines += [f"  + {each.name}, {len(each.content)} bytes" for each in ran.result.attachments]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cut(text: str) -> list[str]:
+    lines = [harmless(line)[:MAX_COLUMNS] for line in text.splitlines()]
+    if len(lines) <= MAX_LINES:
+        return lines
+    left_out = len(lines) - MAX_LINES + 1
+    return [*lines[: MAX_LINES - 4], f"... {left_out} lines ...", *lines[-3:]]
