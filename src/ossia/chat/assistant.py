@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ossia.chat.conversation import ChatMessage, to_conversation, to_shape
 from ossia.chat.events import Event, Reply, collect
 from ossia.chat.guide import FrameGuide
+from ossia.chat.language import token_bytes, vocabulary_of
 from ossia.chat.raw import Completion, RawEvent, RawTurn, complete, meaningful_ids, raw_stops
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.chat.shapes import held_bodies
@@ -31,7 +32,6 @@ from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
 from ossia.harmony.frame import Frame
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
-from ossia.harmony.o200k import MODEL_ROWS
 from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
@@ -112,7 +112,7 @@ class LLM:
         self.config = self.checkpoint.config
         self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
         self.ops = select_ops(backend, ops or OpsOptions())
-        self.vocabulary = _vocabulary(self.checkpoint.tokenizer_path, self.config.vocab_size)
+        self.vocabulary = vocabulary_of(self.checkpoint)
         notices: list[str] = []
         tensors = repacked(
             self.checkpoint,
@@ -132,7 +132,7 @@ class LLM:
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
         self._grammars = Grammars(
-            partial(_token_bytes, self.vocabulary), vocab_size=self.config.vocab_size
+            partial(token_bytes, self.vocabulary), vocab_size=self.config.vocab_size
         )
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
         self._close = weakref.finalize(self, _close, self._service, self._grammars)
@@ -374,21 +374,6 @@ class LLM:
                 "LLM.generate and LLM.logits take lists of ids"
             )
         return self.vocabulary
-
-
-def _vocabulary(tokenizer: Path | None, vocab_size: int) -> Vocabulary | None:
-    if tokenizer is not None:
-        return Vocabulary.from_file(tokenizer)
-    return Vocabulary.o200k_harmony() if vocab_size == MODEL_ROWS else None
-
-
-def _token_bytes(vocabulary: Vocabulary | None) -> list[bytes | None]:
-    """What each id spells; None for control ids."""
-    assert vocabulary is not None, "without a vocabulary no turn is opened"
-    return [
-        vocabulary.bytes_of(each) if vocabulary.is_text(each) else None
-        for each in range(vocabulary.size)
-    ]
 
 
 def _close(service: EngineService, grammars: Grammars) -> None:

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,16 @@ from ossia.cli.notices import introduce, say
 from ossia.cli.options import MachineOptions, ModelOptions, ops_options, spread, tokens
 from ossia.cli.progress import loading
 from ossia.cli.servers import Running, registered
+from ossia.cli.toolkits import CountTokens, has_corpus, kit
 from ossia.errors import RequestError
 
 if TYPE_CHECKING:
+    from ossia.harmony.vocabulary import Vocabulary
     from ossia.server.app import Serving
     from ossia.server.engine import Supervisor
     from ossia.server.keys import KeyRing
     from ossia.server.listening import Listening
+    from ossia.tools.sessions import Lazy
 
 EXAMPLES = """
 ossia serve
@@ -105,6 +109,13 @@ class ServingChoices:
             rich_help_panel=ENGINE,
         ),
     ] = None  # fmt: skip
+    tools: Annotated[
+        bool,
+        typer.Option(
+            help="Let callers use the browser (see: ossia index) and Python, where it is safe.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = True
     store: Annotated[
         bool,
         typer.Option(
@@ -226,8 +237,31 @@ def _served(
         api=ServeOptions(raw_reasoning=serving.raw_reasoning),
         store=folder / kept if serving.store else None,
         state_folder=folder if serving.store else None,
+        kits=_kits(model) if serving.tools else {},
         max_waiting=serving.max_waiting,
     )
+
+
+def _kits(model: ModelOptions) -> "dict[str, Lazy]":
+    """Python, and the browser where there is something to search."""
+    names = ("python", "browser") if has_corpus() else ("python",)
+    return {name: kit(name, _counter(model)) for name in names}
+
+
+def _counter(model: ModelOptions) -> CountTokens:
+    """Counts tokens as the model will; its vocabulary is read when the first page is shown."""
+
+    @cache
+    def vocabulary() -> "Vocabulary":
+        from ossia.chat.language import vocabulary_of
+        from ossia.checkpoint import open_checkpoint
+        from ossia.checkpoint.find import find_model
+
+        found = vocabulary_of(open_checkpoint(find_model(model.model)))
+        assert found is not None, "the engine refuses a model without a vocabulary"
+        return found
+
+    return lambda text: len(vocabulary().encode(text))
 
 
 def _pool(model: ModelOptions, max_running: int) -> int:

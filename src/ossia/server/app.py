@@ -6,9 +6,9 @@ The guard stands outside: see `guard`. Knows no route by name.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -24,6 +24,7 @@ from ossia.server import (
     models,
     responses,
 )
+from ossia.server.agent import AgentClient
 from ossia.server.drain import Drain
 from ossia.server.engine import Supervisor
 from ossia.server.exact_tokens import ExactTokens
@@ -31,9 +32,11 @@ from ossia.server.frames import Opening
 from ossia.server.metrics import Metrics
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.server.services import ServeOptions, Services
+from ossia.server.toolbox import Toolbox
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory
+from ossia.tools.sessions import Lazy
 
 DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss model of your own."
 
@@ -48,6 +51,8 @@ class Serving:
     """File of the stored responses; None keeps them in memory."""
     state_folder: Path | None = None
     """Where the key lies that seals references to reasoning; None makes one for this run."""
+    kits: Mapping[str, Lazy] = field(default_factory=dict)
+    """Tools that callers may let the model use, by name."""
     max_waiting: int = 64
     """Turns that may wait beyond those that run."""
 
@@ -81,12 +86,14 @@ class Server:
             serving.opening, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
+        self._toolbox = Toolbox(serving.kits)
         self._drain = drain
         self._database = Database(serving.store)
         folder = serving.state_folder
         seal = Seal(secrets.token_bytes(KEY_BYTES)) if folder is None else Seal.kept_in(folder)
         self._services = Services(
-            engine=self.supervisor,
+            engine=AgentClient(self.supervisor, self._toolbox, self.metrics),
+            toolbox=self._toolbox,
             responses=Responses(self._database),
             memory=ExactTokens(
                 TokenMemory(self._database),
@@ -119,6 +126,7 @@ class Server:
     async def _run(self, app: FastAPI) -> AsyncIterator[None]:
         await responses.settle_unfinished(self._services)
         self.supervisor.open()
+        await self._toolbox.open()
         tasks = [asyncio.create_task(one) for one in (self._announce(), self._hurry())]
         try:
             yield
@@ -126,6 +134,7 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await self._toolbox.close()
             await self.supervisor.close()
             self._database.close()
 

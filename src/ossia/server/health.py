@@ -10,6 +10,7 @@ from ossia.server.drain import Drain
 from ossia.server.engine import Supervisor
 from ossia.server.metrics import CONTENT_TYPE
 from ossia.server.services import Services
+from ossia.server.toolbox import Toolbox
 
 
 def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:
@@ -20,7 +21,9 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
     async def health() -> Response:
         """What is served, and how busy it is; 503 while it cannot answer."""
         status = _status(supervisor, drain)
-        return JSONResponse(_told(status, supervisor), 200 if status == "ready" else 503)
+        return JSONResponse(
+            _told(status, supervisor, services.toolbox), 200 if status == "ready" else 503
+        )
 
     @router.get("/health/live")
     async def live() -> dict[str, str]:
@@ -55,7 +58,7 @@ def _status(supervisor: Supervisor, drain: Drain) -> str:
     return supervisor.state
 
 
-def _told(status: str, supervisor: Supervisor) -> dict[str, Any]:
+def _told(status: str, supervisor: Supervisor, toolbox: Toolbox) -> dict[str, Any]:
     told: dict[str, Any] = {"status": status, "version": __version__}
     if supervisor.state == "ready":
         model, load = supervisor.model, supervisor.current
@@ -67,6 +70,7 @@ def _told(status: str, supervisor: Supervisor) -> dict[str, Any]:
             "num_requests_running": load.running,
             "num_requests_waiting": load.waiting,
             "kv_cache_usage_ratio": round(load.pages_used, 4),
+            "tools": sorted(spec.name for spec in toolbox.specs),
         }
     elif supervisor.state == "loading":
         told |= {"phase": supervisor.phase, "share": round(supervisor.share, 3)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ossia.server.drain import Drain
 from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineClient
+from ossia.server.toolbox import Toolbox
 from ossia.store.responses import Responses
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Services:
     memory: "ExactTokens"
     metrics: Metrics
     options: ServeOptions = ServeOptions()
+    toolbox: Toolbox = field(default_factory=lambda: Toolbox({}))
+    """What the model may call here."""
     drain: Drain = field(default_factory=Drain)
     """Counts what is written for nobody's connection; the server waits for it when it ends."""
     clock: Callable[[], float] = time.time
