@@ -1,0 +1,97 @@
+"""`ossia serve` and `ossia ps`, as they are typed; what is served is tested in tests/server."""
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from benchmarks.serving import Served
+from ossia.cli import servers
+from ossia.cli.servers import Running, registered, running
+
+
+def test_a_server_says_where_it_listens_and_is_listed_until_it_ends(ossia, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
+    with Served(home=tmp_path) as server:
+        said = "\n".join(server.lines)
+        assert "nano is ready: 2048 tokens of context" in said
+        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
+        assert (told["pid"], told["model"], told["status"]) == (server.pid, "nano", "ready")
+        assert told["addresses"][0] == server.address
+        shown = ossia("ps").out.splitlines()
+        assert shown[0].split()[:3] == ["PID", "MODEL", "STATUS"]
+        assert shown[1].split()[:3] == [str(server.pid), "nano", "ready"]
+        assert server.stop() == 0
+    ran = ossia("ps")
+    assert (ran.code, ran.out) == (0, "")
+    assert "start one: ossia serve" in ran.err
+
+
+def test_beyond_loopback_a_key_is_needed(ossia):
+    ran = ossia("serve", "--host", "0.0.0.0", "--port", 0)
+    assert ran.code == 2
+    assert "ossia keys add" in ran.err
+
+
+def test_a_port_in_use_is_said_at_once(ossia):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = ossia("serve", "--port", taken.getsockname()[1])
+    assert ran.code == 1
+    assert str(taken) or "in use" in ran.err
+
+
+def test_a_model_that_cannot_be_opened_ends_the_server_with_the_reason(ossia, tmp_path):
+    ran = ossia("serve", "--port", 0, "-m", tmp_path)
+    assert ran.code == 1
+    assert "config.json" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_what_a_killed_server_left_behind_is_cleared_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with registered(Running(os.getpid(), "nano", ("http://127.0.0.1:1",), time.time())):
+        folder = servers.state_folder() / servers.FOLDER
+        (folder / "1.json").write_text("{")
+        (folder / f"{ended.pid}.json").write_text(
+            json.dumps({"pid": ended.pid, "model": "m", "addresses": ["a"], "started": 1})
+        )
+        assert [each.pid for each in running()] == [os.getpid()]
+        assert [each.name for each in folder.iterdir()] == [f"{os.getpid()}.json"]
+    assert running() == []
+
+
+def test_a_server_that_does_not_answer_is_shown_as_silent(ossia, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
+    with registered(Running(os.getpid(), "nano", ("http://127.0.0.1:9",), time.time())):
+        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
+    assert (told["status"], told["running"]) == ("silent", None)
+
+
+def test_a_folder_that_cannot_be_written_lists_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path / "file"))
+    with registered(Running(1, "nano", ("a",), 0.0)):
+        assert running() == []
+
+
+@pytest.mark.slow
+def test_a_unix_socket_serves_its_owner(ossia, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
+    path = tmp_path / "s"
+    process = subprocess.Popen(
+        ["ossia", "serve", "--unix-socket", str(path)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert any(f"listening on unix:{path}" in line for line in process.stderr)
+        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
+        assert told["status"] == "ready"
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
