@@ -11,6 +11,7 @@ import typer
 from ossia.cli.folders import index_path, private_file
 from ossia.cli.notices import say
 from ossia.cli.options import AsJson
+from ossia.cli.progress import loading
 from ossia.cli.terminal import harmless
 from ossia.errors import StoreError
 
@@ -116,7 +117,12 @@ def _refresh(
         names = [each.name for each in index.folders()]
         if not names:
             raise StoreError("nothing is indexed yet; name a folder: ossia index FOLDER")
-    done = {each: index.refresh(each) for each in names}
+    with loading(quiet=as_json) as progress:
+
+        def read(name: str) -> "Refreshed":
+            return index.refresh(name, lambda done, of: progress(f"index {name}", done / of))
+
+        done = {each: read(each) for each in names}
     if as_json:
         typer.echo(json.dumps({"folders": [_told(each, what) for each, what in done.items()]}))
         return

@@ -190,3 +190,13 @@ def test_two_cannot_write_at_once(index, folder, tmp_path, monkeypatch):
 def test_a_stamp_is_size_and_time(folder):
     os.utime(folder / "a.txt", ns=(5, 7))
     assert dict(documents_in(folder))["a.txt"] == Stamp(len("words of a.txt"), 7)
+
+
+def test_room_that_is_free_is_given_back(index, folder, tmp_path):
+    name = index.add(folder)
+    (folder / "large.txt").write_text("".join(f"word{n} " for n in range(50_000)))
+    index.refresh(name)
+    full = (tmp_path / "index").stat().st_size
+    (folder / "large.txt").unlink()
+    index.refresh(name)
+    assert (tmp_path / "index").stat().st_size < full / 4

@@ -311,6 +311,20 @@ def test_all_of_a_host_that_the_user_named_is_opened_unasked(browsing):
     assert asks(browsing, "https://docs.example@evil.example/")
 
 
+def test_a_file_the_user_names_is_no_host(browsing):
+    browsing.session.heard("see notes.md and main.rs, mail me@mail.example, or docs.example/x")
+    assert not asks(browsing, "https://docs.example/y")
+    assert asks(browsing, "https://notes.md/")
+    assert asks(browsing, "https://main.rs/")
+    assert asks(browsing, "https://mail.example/")
+
+
+def test_nobody_is_asked_about_a_web_that_is_not_there():
+    shelf = Shelf(PAGES)
+    shelf.serves = lambda url: url.startswith("corpus://")
+    assert not asks(Browsing(shelf), "https://evil.example/")
+
+
 def test_a_closed_browser_opens_nothing(browsing):
     browsing.open(id=A)
     asyncio.run(browsing.session.close())

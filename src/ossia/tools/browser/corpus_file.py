@@ -64,6 +64,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     """Open an index, or begin one in an empty file; as in `open_to_read`, but it can write."""
     connection = _connect(path.absolute().as_uri(), path)
     try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before the first table only
         connection.execute("PRAGMA journal_mode = WAL")  # readers go on while it is refreshed
         [num_tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if num_tables == 0:

@@ -243,6 +243,7 @@ class Index:
         """Leave one tidy file behind, as far as readers let us."""
         with self._writing():
             self._connection.execute("INSERT INTO pages (pages) VALUES ('optimize')")
+        self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` steps once
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextmanager

@@ -12,6 +12,8 @@ MAX_NAMED = 100_000
 
 _URL = re.compile(r"https?://[^\s<>\"'`]{1,4096}", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w.@/-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w-])", re.IGNORECASE)
+_FILE_ENDINGS = (".md", ".py", ".rs", ".sh", ".pl", ".cc", ".ps", ".zip", ".mov", ".app", ".so")
+"""Files that people write of; all are ends of host names too."""
 _TRAILING = ".,;:!?)]}*_"
 
 
@@ -25,8 +27,9 @@ class Provenance:
     def heard(self, text: str) -> None:
         """The user wrote this: every URL in it may be opened, and all else on its host."""
         urls = [url.rstrip(_TRAILING) for url in _URL.findall(text)]
-        hosts = {_host(url) for url in urls} | {host.lower() for host in _HOST.findall(text)}
-        self._hosts |= hosts - {""}
+        bare = {host.lower() for host in _HOST.findall(text)}
+        self._hosts |= {host for host in bare if not host.endswith(_FILE_ENDINGS)}
+        self._hosts |= {_host(url) for url in urls} - {""}
         self.listed(urls)
 
     def listed(self, urls: Iterable[str]) -> None:

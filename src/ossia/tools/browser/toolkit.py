@@ -100,8 +100,9 @@ class BrowserSession:
             link = read_open(arguments).link
         except Failure:
             return False  # such a call does nothing
-        is_web = isinstance(link, str) and link.partition(":")[0].lower() in ("http", "https")
-        return is_web and not self._provenance.knows(str(link))
+        if not isinstance(link, str) or link.partition(":")[0].lower() not in ("http", "https"):
+            return False
+        return self._backend.serves(link) and not self._provenance.knows(link)
 
     def heard(self, text: str) -> None:
         """Take note of what the user wrote: the addresses in it may be opened unasked."""
