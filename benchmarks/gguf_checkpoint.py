@@ -5,7 +5,8 @@
 Q8_0, as the published files are: experts keep their MXFP4 values bit for bit; embedding, attention
 and head are Q8_0; norms, biases, sinks and router float32. F32: every weight widened exactly, to
 check on a small model that both compute the same network. There is no tokenizer in it: the file
-opens for work in token ids.
+opens for work in token ids. --spelt adds the tokens' texts, enough for llama.cpp's server to answer
+prompts of ids in words.
 """
 
 import argparse
@@ -19,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, RopeScalingType, quants
+from gguf import (
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    RopeScalingType,
+    TokenType,
+    quants,
+)
 from gguf.constants import GGML_QUANT_SIZES, GGML_QUANT_VERSION
 from numpy.typing import NDArray
 
@@ -128,6 +136,23 @@ def in_format(weight: NDArray[Any], kind: GGMLQuantizationType) -> NDArray[Any]:
     )
 
 
+def _add_spelling(writer: GGUFWriter, tokenizer: Path, vocab_size: int) -> None:
+    """What each id spells. Splitting text is left at GPT-2's: prompts are to be given as ids."""
+    told = json.loads(tokenizer.read_text())
+    texts = [f"<|unused_{each}|>" for each in range(vocab_size)]
+    kinds = [TokenType.UNUSED] * vocab_size
+    for text, token_id in told["model"]["vocab"].items():
+        texts[token_id], kinds[token_id] = text, TokenType.NORMAL
+    for added in told["added_tokens"]:
+        texts[added["id"]], kinds[added["id"]] = added["content"], TokenType.CONTROL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(texts)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(pair) for pair in told["model"]["merges"]])
+    writer.add_eos_token_id(texts.index("<|return|>"))
+
+
 def _add_facts(writer: GGUFWriter, config: ModelConfig, form: str) -> None:
     """Everything that llama.cpp must know beside the tensors."""
     writer.add_file_type(FORMATS[form])
@@ -152,12 +177,15 @@ def _add_facts(writer: GGUFWriter, config: ModelConfig, form: str) -> None:
     writer.add_rope_scaling_orig_ctx_len(config.rope_original_max_position_embeddings)
     writer.add_rope_scaling_yarn_beta_fast(config.rope_beta_fast)
     writer.add_rope_scaling_yarn_beta_slow(config.rope_beta_slow)
-    writer.add_tokenizer_model("no_vocab")
     writer.add_vocab_size(config.vocab_size)
 
 
 def write_gguf(
-    path: Path, config: ModelConfig, tensors: Mapping[str, NDArray[Any]], form: str = "Q8_0"
+    path: Path,
+    config: ModelConfig,
+    tensors: Mapping[str, NDArray[Any]],
+    form: str = "Q8_0",
+    tokenizer: Path | None = None,
 ) -> int:
     """Write the file, one tensor in memory at a time; return the bytes of all tensors.
 
@@ -166,10 +194,15 @@ def write_gguf(
         config: the model's shape.
         tensors: by the house's names, experts packed; mapped views are read once, in order.
         form: a key of `FORMATS`.
+        tokenizer: a tokenizer.json, whose spelling is written too.
     """
     plan = list(entries(config, tensors, GGMLQuantizationType[form]))
     writer = GGUFWriter(path, ARCHITECTURE)
     _add_facts(writer, config, form)
+    if tokenizer is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        _add_spelling(writer, tokenizer, config.vocab_size)
     for entry in plan:
         writer.add_tensor_info(
             entry.name, entry.shape, np.dtype(np.float32), entry.num_bytes, entry.kind
@@ -191,6 +224,7 @@ def main() -> int:
     parser.add_argument("--from", required=True, dest="folder", metavar="FOLDER")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
     parser.add_argument("--format", choices=FORMATS, default="Q8_0")
+    parser.add_argument("--spelt", action="store_true", help="with the tokens' texts")
     asked = parser.parse_args()
     began = time.perf_counter()
     try:
@@ -198,7 +232,10 @@ def main() -> int:
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    num_bytes = write_gguf(asked.out, checkpoint.config, checkpoint.tensors, asked.format)
+    tokenizer = checkpoint.tokenizer_path if asked.spelt else None
+    num_bytes = write_gguf(
+        asked.out, checkpoint.config, checkpoint.tensors, asked.format, tokenizer
+    )
     seconds = round(time.perf_counter() - began, 1)
     print(json.dumps({"file": str(asked.out), "tensor_bytes": num_bytes, "seconds": seconds}))
     return 0

@@ -1,12 +1,13 @@
 """How `ossia serve` carries many streams at once, and what its HTTP layer costs a token.
 
-    python -m benchmarks.serve [--streams 1 8 64 256] [--peer URL] [--json]
+    python -m benchmarks.serve [--streams 1 8 64 256] [--ids] [--peer URL] [--json]
 
-Every stream is a chat completion of nano with a seed of its own. Its text is compared with that of
-the same request alone. Printed for each number of streams: tokens a second, percentiles of the
+Every stream is a chat completion of nano with a seed of its own; with --ids it is a completion of
+the same prompt in token ids, which servers without our chat format can be asked too. Its text is
+compared with that of the same request alone. Printed for each number of streams: tokens a second, percentiles of the
 time to the first piece and between two pieces, and processor time of the HTTP process a token
 (the engine is another process). With --peer, a second server of the same model is asked the same
-in turn (A B A B); it must speak Chat Completions.
+in turn (A B A B), such as llama.cpp's of a file that `benchmarks.gguf_checkpoint --spelt` wrote.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 import httpx2
 
 from benchmarks.serving import Served, served
+from ossia import LLM
 
 MAX_TOKENS = 64
 QUESTIONS = ("What is {} + {}?", "What is {} - {}?", "Please add {} and {}.")
@@ -36,23 +38,47 @@ class Stream:
     gaps: list[float] = field(default_factory=list)
 
 
-def body(number: int) -> dict[str, Any]:
-    """The request of one stream."""
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What every stream asks, over which door."""
+
+    path: str
+    bodies: Sequence[dict[str, Any]]
+
+    @classmethod
+    def chat(cls, count: int) -> "Asking":
+        """Questions, answered with reasoning."""
+        return cls(
+            "/chat/completions", [{**_common(at), "messages": _said(at)} for at in range(count)]
+        )
+
+    @classmethod
+    def ids(cls, count: int) -> "Asking":
+        """The same prompts as ids."""
+        with LLM() as llm:
+            prompts = [llm.render(_said(at)) for at in range(count)]
+        return cls(
+            "/completions",
+            [{**_common(at), "prompt": prompt} for at, prompt in enumerate(prompts)],
+        )
+
+
+def _said(number: int) -> list[dict[str, str]]:
     question = QUESTIONS[number % len(QUESTIONS)].format(10 + number % 89, 10 + number * 7 % 89)
+    return [{"role": "user", "content": question}]
+
+
+def _common(number: int) -> dict[str, Any]:
     return {
-        "model": "nano",
-        "messages": [{"role": "user", "content": question}],
-        "seed": number,
-        "max_tokens": MAX_TOKENS,
-        "stream": True,
+        "model": "nano", "seed": number, "max_tokens": MAX_TOKENS, "stream": True,
         "stream_options": {"include_usage": True},
-    }
+    }  # fmt: skip
 
 
-async def read(client: httpx2.AsyncClient, number: int) -> Stream:
+async def read(client: httpx2.AsyncClient, path: str, body: dict[str, Any]) -> Stream:
     """Run one stream."""
     found, started, last = Stream(), time.perf_counter(), 0.0
-    async with client.stream("POST", "/chat/completions", json=body(number)) as response:
+    async with client.stream("POST", path, json=body) as response:
         if response.status_code != 200:
             raise RuntimeError(f"{response.status_code}: {(await response.aread())[:300]!r}")
         async for line in response.aiter_lines():
@@ -62,12 +88,8 @@ async def read(client: httpx2.AsyncClient, number: int) -> Stream:
             if usage := event.get("usage"):
                 found.tokens = usage["completion_tokens"]
             for choice in event["choices"]:
-                delta = choice["delta"]
-                piece = (delta.get("reasoning") or delta.get("reasoning_content") or "") + (
-                    delta.get("content") or ""
-                )
-                if piece:
-                    now = time.perf_counter()
+                now = time.perf_counter()
+                if piece := _piece(choice):
                     if last:
                         found.gaps.append(now - last)
                     else:
@@ -77,12 +99,21 @@ async def read(client: httpx2.AsyncClient, number: int) -> Stream:
     return found
 
 
-async def run(url: str, numbers: Sequence[int]) -> tuple[list[Stream], float]:
+def _piece(choice: dict[str, Any]) -> str:
+    """What a chunk shows."""
+    delta = choice.get("delta", {})
+    shown = (choice.get("text"), delta.get("reasoning"), delta.get("content"))
+    return "".join(text for text in shown if text)
+
+
+async def run(url: str, asking: Asking, numbers: Sequence[int]) -> tuple[list[Stream], float]:
     """Run streams at once; gives them and the seconds they took."""
     limits = httpx2.Limits(max_connections=len(numbers))
     async with httpx2.AsyncClient(base_url=url, limits=limits, timeout=600) as client:
         started = time.perf_counter()
-        found = await asyncio.gather(*(read(client, number) for number in numbers))
+        found = await asyncio.gather(
+            *(read(client, asking.path, asking.bodies[number]) for number in numbers)
+        )
         return list(found), time.perf_counter() - started
 
 
@@ -107,10 +138,10 @@ def measured(streams: Sequence[Stream], seconds: float) -> dict[str, Any]:
     }
 
 
-def ours(server: Served, count: int, alone: dict[int, str]) -> dict[str, Any]:
+def ours(server: Served, asking: Asking, count: int, alone: dict[int, str]) -> dict[str, Any]:
     """The same with what only our own process tells: its cost, and whether texts are exact."""
     before = server.cpu_seconds()
-    streams, seconds = asyncio.run(run(server.api, range(count)))
+    streams, seconds = asyncio.run(run(server.api, asking, range(count)))
     row = measured(streams, seconds)
     row["http_cpu_ms_per_token"] = round(1e3 * (server.cpu_seconds() - before) / row["tokens"], 3)
     row["exact"] = sum(stream.text == alone[at] for at, stream in enumerate(streams))
@@ -124,19 +155,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-running", default="32")
     parser.add_argument("--peer", help="base URL of another server of the same model")
+    parser.add_argument("--ids", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     most = max(given.streams)
+    asking = Asking.ids(most) if given.ids else Asking.chat(most)
     rows: list[dict[str, Any]] = []
-    with served("--max-running", given.max_running, "--max-waiting", "4096") as server:
+    with served(
+        "--max-running", given.max_running, "--max-waiting", "4096", "--allow-control-ids"
+    ) as server:
         alone = {
-            number: asyncio.run(run(server.api, [number]))[0][0].text for number in range(most)
+            number: asyncio.run(run(server.api, asking, [number]))[0][0].text
+            for number in range(most)
         }
         for count in given.streams:
             for _ in range(given.rounds):
-                rows.append({"server": "ossia", **ours(server, count, alone)})
+                rows.append({"server": "ossia", **ours(server, asking, count, alone)})
                 if given.peer:
-                    streams, seconds = asyncio.run(run(given.peer, range(count)))
+                    streams, seconds = asyncio.run(run(given.peer, asking, range(count)))
                     rows.append({"server": "peer", **measured(streams, seconds)})
     for row in rows:
         print(json.dumps(row) if given.json else _line(row))

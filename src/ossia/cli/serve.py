@@ -123,6 +123,14 @@ class ServingChoices:
             rich_help_panel=ENGINE,
         ),
     ] = True
+    allow_control_ids: Annotated[
+        bool,
+        typer.Option(
+            "--allow-control-ids",
+            help="Let raw completions hold control tokens, as prompts of ids.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = False
     raw_reasoning: Annotated[
         bool,
         typer.Option(
@@ -234,7 +242,9 @@ def _served(
     kept = f"responses-{socket.port or 'unix'}.db"
     return Serving(
         opening=opening,
-        api=ServeOptions(raw_reasoning=serving.raw_reasoning),
+        api=ServeOptions(
+            raw_reasoning=serving.raw_reasoning, allow_control_ids=serving.allow_control_ids
+        ),
         store=folder / kept if serving.store else None,
         state_folder=folder if serving.store else None,
         kits=_kits(model) if serving.tools else {},
