@@ -205,14 +205,15 @@ def files_of(folder: str) -> Seen:
 
 def changed(folder: str, before: Seen) -> list[dict[str, Any]]:
     """Files that are new or other than before, the first few of them with their content."""
-    room = MAX_FILES_BYTES
+    room, count = MAX_FILES_BYTES, MAX_FILES
     given: list[dict[str, Any]] = []
     for name, seen in sorted(files_of(folder).items()):
         if before.get(name) != seen:
             content = None
-            if len(given) < MAX_FILES and seen[1] <= min(room, MAX_FILE_BYTES):
+            if count and seen[1] <= min(room, MAX_FILE_BYTES):
                 content = content_of(folder, name)
-                room -= len(content or b"")
+            if content is not None:
+                room, count = room - len(content), count - 1
             text = None if content is None else base64.b64encode(content).decode()
             shown = name.encode("utf-8", "replace").decode()
             given.append({"name": shown, "size": seen[1], "content": text})

@@ -234,7 +234,7 @@ class Interpreter:
                 raise Breach("not a greeting")
             self._find_group()
             self.is_ready = True
-            self._tell({"was": "opened"})
+            self._tell({"was": "opened", "group": self._group})
             return
         cell = self._cell
         if cell is None or message.get("nonce") != cell.nonce:

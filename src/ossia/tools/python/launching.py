@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,8 @@ class Launching:
         """Use `start`."""
         self._process, self._pipe = process, pipe
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._groups: dict[str, int] = {}
+        """Process groups of interpreters, to be ended should the launcher end without doing it."""
         self._writing = asyncio.Lock()
         self._reader = asyncio.create_task(self._read())
 
@@ -138,6 +141,7 @@ class Launching:
         try:
             while more := await loop.sock_recv(self._pipe, 1 << 18):
                 for message in frames.push(more):
+                    self._note(message)
                     future = self._waiting.pop(message["id"], None)
                     if future is not None and not future.done():
                         future.set_result(message)
@@ -145,6 +149,15 @@ class Launching:
             pass
         finally:
             self._fail()
+        for group in self._groups.values():  # not reached when we close it ourselves
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        if message.get("group") is not None:
+            self._groups[message["id"]] = message["group"]
+        elif not message.get("is_alive", False):
+            self._groups.pop(message["id"], None)
 
     def _fail(self) -> None:
         for future in self._waiting.values():

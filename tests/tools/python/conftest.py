@@ -1,0 +1,114 @@
+"""Each tier that this machine has, and a conversation in it."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from ossia.errors import RequestError
+from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.kit import PythonOptions, PythonToolkit
+from ossia.tools.python.launching import LauncherGone, Launching
+from ossia.tools.python.limits import MIB, Limits
+from ossia.tools.python.tiers import why_not
+
+SMALL = Limits(
+    wall_seconds=8,
+    cpu_seconds=1,
+    rss_bytes=256 * MIB,
+    processes=24,
+    file_bytes=8 * MIB,
+    data_bytes=16 * MIB,
+    temporary_bytes=16 * MIB,
+    files=3000,
+    grace_seconds=0.5,
+)
+OPERATORS = tuple(
+    each
+    for line in (
+        "bwrap --unshare-all --die-with-parent --new-session --cap-drop ALL --clearenv",
+        "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64",
+        "--symlink usr/bin /bin --proc /proc --dev /dev --size 16777216 --tmpfs /dev/shm",
+        "--remount-ro /dev --size 16777216 --tmpfs /mnt/data --remount-ro /",
+        "--setenv PATH /usr/bin --chdir /mnt/data --",
+    )
+    for each in line.split()
+)
+"""What an operator might set as a container's command, where there is no docker."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A conversation, called as if it were not asynchronous."""
+
+    runner: asyncio.Runner
+    kit: PythonToolkit
+
+    def open(self):
+        return self.runner.run(self.kit.open())
+
+    def run(self, code, session):
+        return self.runner.run(session.call(code))
+
+
+async def _why_not(tier):
+    """Why a tier cannot even start here; what its self-test finds is no reason to skip."""
+    reason = why_not(tier, ())
+    if reason is not None:
+        return reason
+    try:
+        launching = await Launching.start(tier, InstalledPython.here(), SMALL, ())
+    except LauncherGone as error:
+        return str(error)
+    try:
+        answer = await launching.ask("try", {"do": "open"})
+        return None if answer["was"] == "opened" else answer["text"]
+    finally:
+        await launching.close()
+
+
+@pytest.fixture(scope="session", params=["bubblewrap", "landlock"])
+def tier(request):
+    """Each tier in turn; one that cannot start here is skipped, with its reason."""
+    reason = asyncio.run(_why_not(request.param))
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def notebook(tier):
+    """A toolkit of the tier, with small limits."""
+    with asyncio.Runner() as runner:
+        kit = runner.run(PythonToolkit.start(PythonOptions(tier=tier, limits=SMALL)))
+        yield Notebook(runner, kit)
+        runner.run(kit.close())
+
+
+@pytest.fixture
+def run(notebook):
+    """Run a cell in a conversation of this test's own."""
+    session = notebook.open()
+    yield lambda code: notebook.run(code, session)
+    notebook.runner.run(session.close())
+
+
+@pytest.fixture
+def runner():
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def best_tier():
+    """The name of whichever tier is offered here."""
+
+    async def find():
+        kit = await PythonToolkit.start()
+        await kit.close()
+        return kit.report.tier
+
+    try:
+        return asyncio.run(find())
+    except RequestError as error:
+        pytest.skip(str(error))
