@@ -4,10 +4,11 @@
 
 Every stream is a chat completion of nano with a seed of its own; with --ids it is a completion of
 the same prompt in token ids, which servers without our chat format can be asked too. Its text is
-compared with that of the same request alone. Printed for each number of streams: tokens a second, percentiles of the
-time to the first piece and between two pieces, and processor time of the HTTP process a token
-(the engine is another process). With --peer, a second server of the same model is asked the same
-in turn (A B A B), such as llama.cpp's of a file that `benchmarks.gguf_checkpoint --spelt` wrote.
+compared with that of the same request alone. Printed for each number of streams: tokens a second,
+percentiles of the time to the first piece and between two pieces, and processor time of the HTTP
+process a token (the engine is another process). With --peer, a second server of the same model is
+asked the same in turn (A B A B), such as llama.cpp's of a file that
+`benchmarks.gguf_checkpoint --spelt` wrote.
 """
 
 import argparse

@@ -74,6 +74,14 @@ class ListeningChoices:
         bool,
         typer.Option("--require-key", help="Also on loopback.", rich_help_panel=LISTENING),
     ] = False
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log",
+            help="A line on stderr for each answer: path, status, time; never what was said.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = False
     grace: Annotated[
         float,
         typer.Option(
@@ -181,6 +189,8 @@ def _run(
     from ossia.server.drain import Drain
     from ossia.server.guard import Guard, GuardOptions
 
+    if listening.access_log:
+        _show_accesses()
     drain = Drain(listening.grace)
     with loading(quiet=model.quiet) as progress:
 
@@ -204,6 +214,16 @@ def _run(
             socket.run(guard, drain)
     if server.failure is not None:
         raise server.failure
+
+
+def _show_accesses() -> None:
+    import logging
+
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    accesses = logging.getLogger("ossia.access")
+    accesses.addHandler(shown)
+    accesses.setLevel(logging.INFO)
 
 
 def _announce(socket: "Listening", supervisor: "Supervisor", *, keyed: bool) -> None:

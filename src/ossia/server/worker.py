@@ -7,7 +7,6 @@ Speaks `frames` over stdin and stdout; knows no HTTP. When stdin ends, so does t
 
 import contextlib
 import hashlib
-import logging
 import os
 import queue
 import signal
@@ -25,6 +24,7 @@ from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
 from ossia.engine.service import Ticket
 from ossia.errors import OssiaError, RequestError
+from ossia.server.errors import log_failure
 from ossia.server.frames import (
     Accepted,
     Beat,
@@ -48,8 +48,6 @@ from ossia.server.frames import (
 BEAT_SECONDS = 0.5
 DOORS = 2
 """Requests made ready at once, beside the engine: long prompts and hard schemas take a while."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -127,8 +125,8 @@ class Worker:
                 self._llm.cancel(ticket)
         except RequestError as error:
             self._end(start.id, Refused(start.id, str(error), error.param, error.code))
-        except Exception:
-            logger.exception("a request could not be begun")
+        except Exception as error:
+            log_failure(error, f"turn {start.id}")
             self._end(start.id, Failed(start.id))
 
     def _open(self, start: Start | StartRaw) -> Opened[Any]:
@@ -167,7 +165,7 @@ class Worker:
         frames: list[FromEngine] = []
         reading = running.opened.reading
         if token.error is not None:
-            logger.error("a request failed in the engine", exc_info=token.error)
+            log_failure(token.error, f"turn {running.id}")
             frames.append(Failed(running.id))
         else:
             frames.extend(Happened(running.id, event) for event in reading.push(token))
