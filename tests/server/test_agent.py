@@ -92,6 +92,18 @@ def test_a_turn_without_tools_passes_as_it_is():
     assert [plain, raw] == engine.streams
 
 
+def test_a_call_leaves_a_line_without_its_words(caplog):
+    caplog.set_level("INFO", "ossia.audit")
+
+    async def test(client):
+        await read(await client.start(ask("python", session="one")))
+
+    run(test, Engine(called("secret"), answered()), Kit("python"))
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "ossia.audit"]
+    assert line.startswith("c1 python ran ")
+    assert "secret" not in line
+
+
 def test_a_call_is_run_and_the_turn_goes_on():
     kit, engine = Kit("python"), Engine(called("1+1"), answered("2"))
 

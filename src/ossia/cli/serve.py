@@ -78,7 +78,7 @@ class ListeningChoices:
         bool,
         typer.Option(
             "--access-log",
-            help="A line on stderr for each answer: path, status, time; never what was said.",
+            help="A line on stderr for each answer and each call of a tool; never what was said.",
             rich_help_panel=LISTENING,
         ),
     ] = False
@@ -221,9 +221,10 @@ def _show_accesses() -> None:
 
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    accesses = logging.getLogger("ossia.access")
-    accesses.addHandler(shown)
-    accesses.setLevel(logging.INFO)
+    for name in ("ossia.access", "ossia.audit"):
+        told = logging.getLogger(name)
+        told.addHandler(shown)
+        told.setLevel(logging.INFO)
 
 
 def _announce(socket: "Listening", supervisor: "Supervisor", *, keyed: bool) -> None:

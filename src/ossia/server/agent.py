@@ -3,6 +3,8 @@
 Knows turns and tools; knows no wire and no process.
 """
 
+import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -14,6 +16,9 @@ from ossia.server.frames import ServedModel
 from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineClient, EventStream
 from ossia.server.toolbox import Held, Toolbox
+
+audit = logging.getLogger("ossia.audit")
+"""One line for each call of a tool; silent until it is given a handler."""
 
 
 class AgentClient:
@@ -71,9 +76,20 @@ class AgentClient:
             )
             async for event in run_turn(loop, held.session, write):
                 if isinstance(event, ToolRan):
-                    outcome = "failed" if event.result.is_error else "ran"
-                    self._metrics.tool_called(event.name.partition(".")[0], outcome)
+                    self._note(event, request.session)
                 yield event
+
+    def _note(self, ran: ToolRan, session: str | None) -> None:
+        """Count a call, and leave a line that tells which it was, but not its words."""
+        outcome = "failed" if ran.result.is_error else "ran"
+        self._metrics.tool_called(ran.name.partition(".")[0], outcome)
+        digest = hashlib.sha256(ran.arguments.encode()).hexdigest()
+        conversation = hashlib.sha256((session or ran.call_id).encode()).hexdigest()[:16]
+        audit.info(
+            "%s %s %s %.3f s arguments=sha256:%s origin=%s conversation=%s",
+            ran.call_id, ran.name, outcome, ran.seconds, digest,
+            ascii(ran.result.origin), conversation,
+        )  # fmt: skip
 
 
 class _AgentStream:
