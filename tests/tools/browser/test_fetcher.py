@@ -5,11 +5,13 @@ import gzip
 import socket
 import ssl
 import time
+import tracemalloc
 import zlib
 
 import pytest
 
 from ossia.tools.browser.backend import Failure
+from ossia.tools.browser.exchange import _received
 from ossia.tools.browser.fetcher import Fetcher, WebOptions
 from tests.tools.browser.certificate import GOOD_EXAMPLE
 from tests.tools.browser.web_server import (
@@ -260,6 +262,22 @@ def test_a_bomb_is_not_unpacked(coding):
     assert len(packed) < BOMB_BYTES / 900
     text = refused(lambda path: page(packed, f"Content-Encoding: {coding}"))
     assert "more than 5242880 bytes" in text
+
+
+def test_no_more_of_a_bomb_is_held_than_a_page_may_have():
+    packed = gzip.compress(bytes(BOMB_BYTES))
+
+    async def whole():
+        yield packed
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Failure, match="more than 1000 bytes"):
+            run(_received(whole(), "gzip", 1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress"])
