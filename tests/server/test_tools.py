@@ -1,10 +1,12 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ossia.errors import RequestError
-from ossia.server.tools import Offered, joined, parse_tool_choice, parse_tools
+from ossia.server.builtin_tools import available
+from ossia.server.errors import Forbidden
+from ossia.server.tools import Offered, joined, parse_tools, require_scope
+from ossia.tools.tool import ToolSpec
 
+PYTHON = ToolSpec(name="python", body="text", channel="analysis")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -16,15 +18,9 @@ def nested(name="get_weather", **more):
     return {"type": "function", "function": {"name": name, "parameters": SCHEMA, **more}}
 
 
-def refused(tools, form="responses"):
+def refused(tools, form="responses", **more):
     with pytest.raises(RequestError) as found:
-        parse_tools(tools, form=form)
-    return found.value
-
-
-def choice_refused(choice, offered):
-    with pytest.raises(RequestError) as found:
-        parse_tool_choice(choice, offered)
+        parse_tools(tools, form=form, **more)
     return found.value
 
 
@@ -193,122 +189,31 @@ def test_a_name_may_stand_once():
     assert refused([flat(), flat()]).param == "tools[1].name"
 
 
+def test_a_function_may_be_called_python_but_not_beside_the_built_in_one():
+    both = [flat("python"), {"type": "code_interpreter"}]
+    assert parse_tools(both, form="responses").kinds == {"python": "function"}
+    for tools in (both, both[::-1]):
+        assert refused(tools, available=available([PYTHON])).param == "tools"
+
+
+def test_servers_count_with_the_others():
+    specs = [ToolSpec(name=f"post.t{i}", parameters={"type": "object"}) for i in range(128)]
+    server = {"type": "mcp", "server_label": "post"}
+    offer = available(specs)
+    assert parse_tools([server], form="responses", available=offer).can_be_called
+    assert refused([server, flat()], available=offer).param == "tools"
+
+
+def test_what_runs_here_needs_its_scope():
+    offered = parse_tools(
+        [{"type": "code_interpreter"}], form="chat", available=available([PYTHON])
+    )
+    require_scope(offered, {"infer", "tools"})
+    require_scope(Offered(), {"infer"})
+    with pytest.raises(Forbidden, match="scope tools") as found:
+        require_scope(offered, {"infer"})
+    assert (found.value.status, found.value.code) == (403, "missing_scope")
+
+
 def test_a_129th_tool_is_refused_whatever_its_type():
     assert refused([{"type": "mcp"}] * 129).param == "tools"
-
-
-class TestChoice:
-    OFFERED = parse_tools([flat("a"), flat("b"), {"type": "web_search"}], form="responses")
-
-    @pytest.mark.parametrize("choice", ["auto", "none", "required"])
-    def test_a_word_is_itself(self, choice):
-        assert parse_tool_choice(choice, self.OFFERED) == (choice, None)
-
-    def test_nothing_is_auto(self):
-        assert parse_tool_choice(None, Offered()) == ("auto", None)
-
-    @pytest.mark.parametrize(
-        "choice",
-        [
-            {"type": "function", "name": "a"},
-            {"type": "function", "function": {"name": "a"}},
-            {"type": "custom", "custom": {"name": "a"}},
-        ],
-    )
-    def test_a_function_is_named_in_either_form(self, choice):
-        assert parse_tool_choice(choice, self.OFFERED) == ("a", None)
-
-    def test_a_function_called_none_can_be_chosen(self):
-        offered = parse_tools([flat("none"), flat("f")], form="responses")
-        choice = {"type": "function", "name": "none"}
-        assert parse_tool_choice(choice, offered) == ("required", ("none",))
-
-    @pytest.mark.parametrize(
-        ("choice", "param", "code"),
-        [
-            ("any", "tool_choice", "invalid_value"),
-            (3, "tool_choice", "invalid_value"),
-            ({}, "tool_choice.type", "missing_field"),
-            ({"type": "function", "name": "c"}, "tool_choice.name", "invalid_value"),
-            (
-                {"type": "function", "function": {"name": "c"}},
-                "tool_choice.function.name",
-                "invalid_value",
-            ),
-            ({"type": "function", "function": 3}, "tool_choice.function", "invalid_value"),
-            ({"type": "web_search"}, "tool_choice", "tool_unavailable"),
-            ({"type": "mcp", "server_label": "x"}, "tool_choice", "tool_unavailable"),
-            ({"type": "allowed_tools"}, "tool_choice.mode", "invalid_value"),
-            (
-                {"type": "allowed_tools", "mode": "auto", "tools": 3},
-                "tool_choice.tools",
-                "invalid_value",
-            ),
-            (
-                {"type": "allowed_tools", "mode": "auto", "tools": [{}]},
-                "tool_choice.tools[0].type",
-                "missing_field",
-            ),
-            (
-                {
-                    "type": "allowed_tools",
-                    "allowed_tools": {
-                        "mode": "auto",
-                        "tools": [{"type": "function", "function": {"name": "c"}}],
-                    },
-                },
-                "tool_choice.allowed_tools.tools[0].function.name",
-                "invalid_value",
-            ),
-        ],
-    )
-    def test_what_cannot_be_chosen_is_refused_by_its_path(self, choice, param, code):
-        found = choice_refused(choice, self.OFFERED)
-        assert (found.param, found.code) == (param, code)
-
-    def test_a_call_cannot_be_required_without_tools(self):
-        assert choice_refused("required", Offered()).code == "invalid_value"
-        only_builtin = parse_tools([{"type": "web_search"}], form="responses")
-        assert choice_refused("required", only_builtin).code == "tool_unavailable"
-
-    def test_the_allowed_are_named_once_each_and_builtins_among_them_skipped(self):
-        listed = [{"type": "function", "name": "a"}, {"type": "web_search"}]
-        choice = {"type": "allowed_tools", "mode": "required", "tools": [*listed, listed[0]]}
-        assert parse_tool_choice(choice, self.OFFERED) == ("required", ("a",))
-
-    def test_a_namespace_allows_all_it_holds(self):
-        offered = parse_tools([TestNamespaces.TOOL, flat("a")], form="responses")
-        listed = [{"type": "namespace", "name": "crm"}]
-        choice = {"type": "allowed_tools", "mode": "auto", "tools": listed}
-        assert parse_tool_choice(choice, offered) == ("auto", ("crm__find", "crm__note"))
-
-    def test_a_call_cannot_be_required_where_nothing_is_allowed(self):
-        choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "mcp"}]}
-        assert choice_refused(choice, self.OFFERED).param == "tool_choice"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["type", "name", "function", "custom", "tools", "parameters", "strict", "format"]
-            ),
-            inner
-            | st.sampled_from(["function", "custom", "namespace", "grammar", "allowed_tools"]),
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(tools=st.lists(JSON, max_size=4), choice=JSON, form=st.sampled_from(["chat", "responses"]))
-def test_no_request_does_worse_than_being_refused(tools, choice, form):
-    found = None
-    try:
-        parse_tool_choice(choice, parse_tools(tools, form=form))
-    except RequestError as error:
-        found = error
-    assert found is None or found.param

@@ -160,6 +160,8 @@ def _keys(generation: Generation) -> dict[str, int]:
         if one.message.channel == "final":
             keys[_text_key(joined_text(generation))] = at
             keys[_text_key("".join(one.message.parts))] = at
+            if one.told is not None:
+                keys[_text_key(one.told)] = at
     return keys
 
 
@@ -168,4 +170,5 @@ def _text_key(text: str) -> str:
 
 
 def _ends_generation(one: Said) -> bool:
-    return one.is_call or one.message.role != "assistant" or one.message.channel == "final"
+    is_theirs = one.is_call and one.result is None
+    return is_theirs or one.message.role != "assistant" or one.message.channel == "final"

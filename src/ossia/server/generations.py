@@ -1,7 +1,8 @@
-"""What was sampled in one go, and how a client's copy of it is recognised. Pure: no store, no wire.
+"""What was sampled for one turn, and how a client's copy of it is recognised. No store, no wire.
 
-A generation is thoughts and preambles, and then, if it was not cut, one call or one answer: its
-end. The end is what a client always sends back; the rest may come edited, renamed, or not at all.
+A generation is thoughts, preambles, calls that were run here, and then, if it was not cut, one
+call of the client's or one answer: its end. The end is what a client always sends back; the rest
+may come edited, renamed, or not at all.
 """
 
 import json
@@ -35,7 +36,7 @@ class Generation:
     def end_like(self, theirs: Message) -> int | None:
         """Where this generation ends as `theirs` does; None where it does not."""
         for at, ours in enumerate(self.said):
-            if same(theirs, ours.message) or (at and self.is_joined(theirs, at)):
+            if same(theirs, ours) or (at and self.is_joined(theirs, at)):
                 return at
         return None
 
@@ -75,55 +76,106 @@ def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Mess
     for slot in slots:
         if slot and (at := slot.generation.end_like(stretch[-1].message)) is not None:
             return _merged(stretch, slot.generation, at)
-    return [*_each(stretch, [slot.said for slot in slots if slot])]
+    return _each(stretch, [slot.said for slot in slots if slot])
 
 
 def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Message]:
     """Their messages before the end and ours, where the end is the same."""
-    before, ours = stretch[:-1], generation.said[:at]
-    end = generation.said[at].message
-    if not generation.said[at].is_call:  # what led to an answer is not missed
+    before, ours, end = stretch[:-1], generation.said[:at], generation.said[at]
+    has_calls = any(one.is_call for one in before)
+    if not end.is_call:  # what led to an answer is not missed
         told = generation.is_joined(stretch[-1].message, at)
-        preambles = [one.message for one in ours if told and one.message.channel == "commentary"]
-        return [*_each(before, ours), *preambles, end]
+        kept = [one for one in ours if _is_kept(one, told=told, called=not has_calls)]
+        return [*_each(before, ours), *_spelt(kept), *end.messages]
     thoughts = _intact(before, ours, "analysis")
-    if thoughts and _intact(before, ours, "commentary"):
-        return [*(one.message for one in ours), end]
-    are_lost = thoughts and all(one.message.channel != "analysis" for one in before)
-    lost = [one.message for one in ours if are_lost and one.message.channel == "analysis"]
-    return [*lost, *_each(before, ours), end]
+    if thoughts and _intact(before, ours, "commentary") and _are_calls_intact(before, ours):
+        return _spelt([*ours, end])
+    are_lost = thoughts and not any(_is_thought(one) for one in before)
+    lost = [
+        one for one in ours if (are_lost and _is_thought(one)) or (one.is_call and not has_calls)
+    ]
+    return [*_spelt(lost), *_each(before, ours), *end.messages]
+
+
+def _is_kept(one: Said, *, told: bool, called: bool) -> bool:
+    """Whether a message before an answer outlives it, though the client does not send it."""
+    if one.message.channel != "commentary":
+        return False
+    return called if one.is_call else told
+
+
+def _spelt(said: Iterable[Said]) -> list[Message]:
+    return [message for one in said for message in one.messages]
+
+
+def _is_thought(one: Said) -> bool:
+    return one.message.channel == "analysis" and not one.is_call
+
+
+def _are_calls_intact(theirs: Iterable[Said], ours: Iterable[Said]) -> bool:
+    """Whether every call they sent is ours."""
+    return all(any(same(one.message, each) for each in ours) for one in theirs if one.is_call)
 
 
 def _intact(theirs: Iterable[Said], ours: Iterable[Said], channel: str) -> bool:
     """Whether what they sent on this channel is ours: all of it, some of it, or joined to one."""
-    sent = [one.message for one in theirs if one.message.channel == channel]
-    mine = [one.message for one in ours if one.message.channel == channel]
-    if all(any(same(one, other) for other in mine) for one in sent):
+    sent = [one for one in theirs if one.message.channel == channel and not one.is_call]
+    mine = [one for one in ours if one.message.channel == channel and not one.is_call]
+    if all(any(same(one.message, other) for other in mine) for one in sent):
         return True
-    return squeezed(*(_plain(one) for one in sent)) == squeezed(*(_plain(one) for one in mine))
+    return squeezed(*map(_text, sent)) == squeezed(*map(_text, mine))
 
 
-def _each(theirs: Iterable[Said], ours: Sequence[Said]) -> Iterable[Message]:
+def _each(theirs: Iterable[Said], ours: Iterable[Said]) -> list[Message]:
     """Each of their messages as ours if it is the same, as theirs if not, unless it is empty."""
+    messages: list[Message] = []
+    left = list(ours)
     for one in theirs:
-        found = next((each.message for each in ours if same(one.message, each.message)), None)
-        if found is not None:
-            yield found
+        if (at := _place(one, left)) is not None:
+            messages += left.pop(at).messages
         elif _text(one) or one.message.role != "assistant":
-            yield one.message
+            messages += one.messages
+    return messages
 
 
-def same(theirs: Message, ours: Message) -> bool:
+def _place(theirs: Said, ours: Sequence[Said]) -> int | None:
+    """Where among ours theirs is; of two that say the same, the one with its name."""
+    alike = [at for at, one in enumerate(ours) if same(theirs.message, one)]
+    named = [at for at in alike if theirs.item_id and ours[at].item_id == theirs.item_id]
+    return next(iter(named or alike), None)
+
+
+def same(theirs: Message, ours: Said) -> bool:
     """Whether a client's message says what ours says; white space around it does not matter."""
-    if theirs.role != ours.role or theirs.recipient != ours.recipient:
+    mine = ours.message
+    if theirs.role != mine.role or theirs.recipient != mine.recipient:
         return False
-    if ours.recipient is not None:  # on which channel it was called, a client cannot tell
-        return _plain(theirs) == _plain(ours) or _same_json(_plain(theirs), _plain(ours))
-    if theirs.channel != ours.channel:
+    if mine.recipient is not None:  # on which channel it was called, a client cannot tell
+        return _same_call(theirs, mine)
+    if theirs.channel != mine.channel:
         return False
-    if ours.channel == "final":
-        return _plain(theirs).strip() == _plain(ours).strip()
-    return squeezed(_plain(theirs)) == squeezed(_plain(ours))
+    texts = {_plain(mine), _plain(mine) if ours.told is None else ours.told}
+    if mine.channel == "final":
+        return _plain(theirs).strip() in {text.strip() for text in texts}
+    return squeezed(_plain(theirs)) in {squeezed(text) for text in texts}
+
+
+def _same_call(theirs: Message, ours: Message) -> bool:
+    if _plain(theirs) == _plain(ours) or _same_json(_plain(theirs), _plain(ours)):
+        return True
+    group, _, name = (ours.recipient or "").partition(".")
+    if group != "browser":
+        return False
+    return name == "open" or _is_told_of(_plain(theirs), _plain(ours))
+
+
+def _is_told_of(theirs: str, ours: str) -> bool:
+    """Whether what an item told of a call of the browser, which is not all, is in the call."""
+    try:
+        told, asked = json.loads(theirs), json.loads(ours)
+        return bool(told.items() <= asked.items())
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        return False
 
 
 def squeezed(*texts: str) -> str:
@@ -160,7 +212,8 @@ def _row(one: Said) -> list[Any]:
     """A message as `_said` takes it."""
     message = one.message
     told = (message.channel, message.recipient, message.content_type, _text(one))
-    return [*told, message.sampled_ids, one.item_id, one.call_id]
+    result = None if one.result is None else one.result.text
+    return [*told, message.sampled_ids, one.item_id, one.call_id, one.told, result]
 
 
 def _said(
@@ -171,6 +224,7 @@ def _said(
     ids: list[int] | None,
     *names: str | None,
 ) -> Said:
+    item_id, call_id, told, output = (*names, None, None)[:4]  # older rows have two names
     message = Message(
         role="assistant",
         channel=channel,
@@ -179,5 +233,7 @@ def _said(
         content=content,
         sampled_ids=None if ids is None else tuple(ids),
     )
-    item_id, call_id = names
-    return Said(message=message, item_id=item_id, call_id=call_id)
+    if output is None:
+        return Said(message=message, item_id=item_id, call_id=call_id, told=told)
+    result = Message(role="tool", name=recipient, channel=channel, content=output)
+    return Said(message=message, item_id=item_id, call_id=call_id, told=told, result=result)

@@ -3,10 +3,11 @@
 It knows no wire format and no memory; both APIs translate what they get into this.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from ossia.harmony.messages import Message
+from ossia.chat.events import ToolRan, result_message
+from ossia.harmony.messages import FUNCTIONS, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +21,34 @@ class Said:
     """Of a call, or of the call that a tool's result answers."""
     sealed: str | None = None
     """Reasoning that the client could not read; the message's text may then be empty."""
+    told: str | None = None
+    """The text as the client got it, where it is not the message's: marks became links."""
+    result: Message | None = None
+    """Of a call that was run here: what it gave; it follows the message."""
 
     @property
     def is_call(self) -> bool:
         """Whether the model asks for a tool."""
         return self.message.role == "assistant" and self.message.recipient is not None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The message and, behind a call that was run here, its result."""
+        return (self.message,) if self.result is None else (self.message, self.result)
+
+
+def with_result(call: Said, ran: ToolRan) -> Said:
+    """A call of a tool of ours once it has run; clients know it by its item alone."""
+    return replace(call, result=result_message(ran, call.message), call_id=None)
+
+
+def without_broken_off(said: Iterable[Said]) -> list[Said]:
+    """What can be gone on from: a call that was to be run here, but was not, is left out."""
+    return [one for one in said if not one.is_call or one.result is not None or _is_theirs(one)]
+
+
+def _is_theirs(call: Said) -> bool:
+    return (call.message.recipient or "").startswith(f"{FUNCTIONS}.")
 
 
 def paired(said: Sequence[Said]) -> list[Said]:

@@ -1,17 +1,19 @@
-"""The tools a request offers and the choice it makes among them, for both APIs.
+"""The tools a request offers, for both APIs.
 
 It knows how OpenAI writes tools; it runs none and knows nothing of the frame that enforces them.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from ossia.errors import RequestError
-from ossia.harmony.frame_rules import CHOICES
-from ossia.harmony.messages import MAX_TOOLS, FunctionTool, Role
+from ossia.harmony.messages import MAX_TOOLS, Builtin, FunctionTool, Namespace, Role
+from ossia.server.builtin_tools import BUILTIN_TYPES, read_server
+from ossia.server.errors import Forbidden
 
 Form = Literal["chat", "responses"]
 Kind = Literal["function", "custom"]
@@ -36,6 +38,26 @@ class Offered:
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of functions in a namespace, by our joined name: the namespace, and their own name in it."""
 
+    builtins: tuple[Builtin, ...] = ()
+    servers: tuple[Namespace, ...] = ()
+    """MCP servers, each with the tools that may be called; one without any could not be asked."""
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether calls are to be run by this server."""
+        return bool(self.builtins or self.servers)
+
+    @property
+    def can_be_called(self) -> bool:
+        """Whether there is any tool."""
+        reached = any(server.tools for server in self.servers)
+        return bool(self.functions or self.builtins or reached)
+
+    @property
+    def namespaces_told(self) -> tuple[Namespace, ...]:
+        """The MCP servers that the model hears of."""
+        return tuple(server for server in self.servers if server.tools)
+
     def named(self, name: object, namespace: object = None) -> str | None:
         """Our name of the tool a client calls so; None where it is not offered."""
         if not isinstance(name, str):
@@ -50,12 +72,19 @@ class Offered:
         return found[0] if len(found) == 1 else None
 
 
-def parse_tools(tools: Sequence[object] | None, *, form: Form) -> Offered:
+NOTHING: Mapping[str, Namespace] = MappingProxyType({})
+
+
+def parse_tools(
+    tools: Sequence[object] | None, *, form: Form, available: Mapping[str, Namespace] = NOTHING
+) -> Offered:
     """Read the `tools` of a request.
 
     Args:
         tools: as OpenAI writes them; None is none.
         form: how functions are written: flat (responses), or inside an object of their own (chat).
+        available: what runs here: `browser`, `python`, and MCP servers by their labels; a server
+            without tools is one that cannot be asked now.
 
     Raises:
         RequestError: a tool of a known form is not what it should be; `param` says where.
@@ -67,13 +96,19 @@ def parse_tools(tools: Sequence[object] | None, *, form: Form) -> Offered:
             f"{len(tools)} tools are offered; at most {MAX_TOOLS} are taken; offer fewer",
             param="tools",
         )
-    reader = _Reader(form)
+    reader = _Reader(form, available)
     for at, tool in enumerate(tools):
         reader.read(tool, f"tools[{at}]")
-    if len(reader.functions) > MAX_TOOLS:
+    num = len(reader.functions) + sum(len(server.tools) for server in reader.servers.values())
+    if num > MAX_TOOLS:
         raise RequestError(
-            f"{len(reader.functions)} functions are offered, those of namespaces counted; at most "
+            f"{num} functions are offered, those of namespaces and servers counted; at most "
             f"{MAX_TOOLS} are taken; offer fewer",
+            param="tools",
+        )
+    if "python" in reader.builtins and "python" in reader.kinds:
+        raise RequestError(
+            "a function is called python, as is what code_interpreter offers; rename it",
             param="tools",
         )
     return Offered(
@@ -82,7 +117,23 @@ def parse_tools(tools: Sequence[object] | None, *, form: Form) -> Offered:
         ignored=tuple(reader.ignored),
         kinds=reader.kinds,
         namespaces=reader.namespaces,
+        builtins=tuple(reader.builtins),
+        servers=tuple(reader.servers.values()),
     )
+
+
+def require_scope(offered: Offered, scopes: Collection[str]) -> None:
+    """Refuse a caller who may not have tools run.
+
+    Raises:
+        Forbidden: tools that run here are offered without the scope `tools`.
+    """
+    if offered.runs_here and "tools" not in scopes:
+        raise Forbidden(
+            "this key lacks the scope tools, so no web_search, code_interpreter or mcp is run for "
+            "it; an operator makes one that has it: ossia keys add NAME --scope tools",
+            "missing_scope",
+        )
 
 
 def joined(namespace: str, name: str) -> str:
@@ -97,8 +148,11 @@ def joined(namespace: str, name: str) -> str:
 class _Reader:
     """One walk over the tools of a request."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, available: Mapping[str, Namespace]) -> None:
         self._form = form
+        self._available = available
+        self.builtins: dict[Builtin, None] = {}
+        self.servers: dict[str, Namespace] = {}
         self.functions: list[FunctionTool] = []
         self.schema_paths: dict[str, str] = {}
         self.ignored: list[str] = []
@@ -107,18 +161,28 @@ class _Reader:
 
     def read(self, tool: object, path: str) -> None:
         """One tool of the list."""
-        fields = _object(tool, path)
-        kind = _type_of(fields, path)
+        fields = object_at(tool, path)
+        kind = type_at(fields, path)
         if kind == "namespace" and self._form == "responses":
             self._namespace(fields, path)
         elif kind in get_args(Kind):
             inner = f"{path}.{kind}" if self._form == "chat" else path
-            inside = _object(fields.get(kind), inner) if self._form == "chat" else fields
+            inside = object_at(fields.get(kind), inner) if self._form == "chat" else fields
             name = _name(inside, inner)
             if kind == "function":
                 self._function(inside, inner, name)
             else:
                 self._custom(inside, inner, name)
+        elif BUILTIN_TYPES.get(kind) in self._available:
+            self.builtins[BUILTIN_TYPES[kind]] = None
+        elif kind == "mcp" and (server := read_server(fields, path, self._available)):
+            if server.name in self.servers:
+                raise RequestError(
+                    f"{path}.server_label is {server.name!r}, that of an earlier tool; name each "
+                    "server once",
+                    param=f"{path}.server_label",
+                )
+            self.servers[server.name] = server
         else:
             self.ignored.append(path)
 
@@ -133,8 +197,8 @@ class _Reader:
             )
         for at, tool in enumerate(inner):
             where = f"{path}.tools[{at}]"
-            one = _object(tool, where)
-            kind = _type_of(one, where)
+            one = object_at(tool, where)
+            kind = type_at(one, where)
             if kind not in get_args(Kind):
                 self.ignored.append(where)
                 continue
@@ -176,8 +240,8 @@ class _Reader:
         """What the model is told of the input's grammar, which nothing enforces; "" for text."""
         if form is None:
             return ""
-        fields = _object(form, path)
-        kind = _type_of(fields, path)
+        fields = object_at(form, path)
+        kind = type_at(fields, path)
         if kind == "text":
             return ""
         if kind != "grammar":
@@ -186,7 +250,7 @@ class _Reader:
             )
         if self._form == "chat":
             path = f"{path}.grammar"
-            fields = _object(fields.get("grammar"), path)
+            fields = object_at(fields.get("grammar"), path)
         syntax = fields.get("syntax")
         if syntax not in ("lark", "regex"):
             raise RequestError(
@@ -206,101 +270,8 @@ class _Reader:
         self.kinds[tool.name] = kind
 
 
-def parse_tool_choice(choice: object, offered: Offered) -> tuple[str, tuple[str, ...] | None]:
-    """Read the `tool_choice` of a request, in either API's form.
-
-    Returns:
-        auto, none, required or the name of the function that must be called; and the names of
-        those that may be called, None for all. A function whose own name is one of the three
-        words is chosen by `required` with only itself allowed.
-
-    Raises:
-        RequestError: it has no such form, or names a tool that is not offered or cannot be used.
-    """
-    if choice is None:
-        return "auto", None
-    if isinstance(choice, str) and choice in CHOICES:
-        if choice == "required" and not offered.functions:
-            raise _nothing_to_call(offered)
-        return choice, None
-    if not isinstance(choice, dict):
-        raise RequestError(
-            f"tool_choice is {choice!r:.40}; expected {', '.join(CHOICES)}, or an object that "
-            "names a tool",
-            param="tool_choice",
-        )
-    kind = _type_of(choice, "tool_choice")
-    if kind == "allowed_tools":
-        return _allowed(choice, offered)
-    name = _chosen(choice, offered, "tool_choice")
-    return ("required", (name,)) if name in CHOICES else (name, None)
-
-
-def _allowed(choice: Mapping[str, Any], offered: Offered) -> tuple[str, tuple[str, ...] | None]:
-    path = "tool_choice"
-    if "allowed_tools" in choice:  # Chat Completions puts it into an object of its own
-        path = "tool_choice.allowed_tools"
-        choice = _object(choice["allowed_tools"], path)
-    mode, listed = choice.get("mode"), choice.get("tools")
-    if mode not in ("auto", "required"):
-        raise RequestError(
-            f"{path}.mode is {mode!r:.40}; expected auto or required", param=f"{path}.mode"
-        )
-    if not isinstance(listed, list) or len(listed) > MAX_TOOLS:
-        raise RequestError(
-            f"{path}.tools is no list of at most {MAX_TOOLS} tools; list those that are allowed",
-            param=f"{path}.tools",
-        )
-    names: dict[str, None] = {}
-    for at, tool in enumerate(listed):
-        where = f"{path}.tools[{at}]"
-        fields = _object(tool, where)
-        kind = _type_of(fields, where)
-        if kind == "namespace":
-            wanted = fields.get("name")
-            inner = [name for name, (space, _) in offered.namespaces.items() if space == wanted]
-            names.update(dict.fromkeys(inner))
-        elif kind in get_args(Kind):  # others are skipped here as they are among the tools
-            names[_chosen(fields, offered, where)] = None
-    if mode == "required" and not names:
-        raise _nothing_to_call(offered)
-    return mode, tuple(names)
-
-
-def _chosen(choice: Mapping[str, Any], offered: Offered, path: str) -> str:
-    """The one tool that an object names."""
-    kind = _type_of(choice, path)
-    if kind not in get_args(Kind):
-        raise RequestError(
-            f"{path} asks for a tool of type {kind!r:.40}, which this server does not have; "
-            "choose a function, or auto",
-            param=path,
-            code="tool_unavailable",
-        )
-    if kind in choice:  # Chat Completions
-        path = f"{path}.{kind}"
-        choice = _object(choice[kind], path)
-    name = offered.named(choice.get("name"), choice.get("namespace"))
-    if name is None:
-        raise RequestError(
-            f"{path}.name is {choice.get('name')!r:.80}, which is not offered; name a tool of the "
-            "request",
-            param=f"{path}.name",
-        )
-    return name
-
-
-def _nothing_to_call(offered: Offered) -> RequestError:
-    """A call is required where none is possible."""
-    return RequestError(
-        "tool_choice requires a tool call, but no tool that can be called is offered; offer a "
-        "function, or choose auto",
-        param="tool_choice",
-        code="tool_unavailable" if offered.ignored else "invalid_value",
-    )
-
-
-def _object(value: object, path: str) -> Mapping[str, Any]:
+def object_at(value: object, path: str) -> Mapping[str, Any]:
+    """The object that stands at a path; RequestError where there is none."""
     if value is None:
         raise RequestError(f"{path} is missing; add it", param=path, code="missing_field")
     if not isinstance(value, dict):
@@ -308,7 +279,8 @@ def _object(value: object, path: str) -> Mapping[str, Any]:
     return value
 
 
-def _type_of(fields: Mapping[str, Any], path: str) -> str:
+def type_at(fields: Mapping[str, Any], path: str) -> str:
+    """The type that the object at a path says it has; RequestError where it says none."""
     kind = fields.get("type")
     if kind is None:
         raise RequestError(

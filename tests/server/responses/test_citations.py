@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.server.responses.citations import Citations, Page
+from ossia.server.responses.citations import Citations, Page, resolver
 
 PAGES = {1: Page("https://a.b/x", "A", "a.b"), 20: Page("https://c.d/(y)", "C", "c.d")}
 TEXTS = st.lists(
@@ -16,7 +16,7 @@ TEXTS = st.lists(
 
 
 def rewritten(*pieces):
-    citations = Citations(PAGES.get)
+    citations = Citations(lambda number, line: PAGES.get(number))
     told, cited = [], []
     for piece in pieces:
         text, more = citations.push(piece)
@@ -83,3 +83,19 @@ def test_brackets_around_other_text_do_not_wait():
     assert Citations(PAGES.get).push("【重要")[0] == "【重要"
     long = "【1†" + "x" * 65
     assert Citations(PAGES.get).push(long)[0] == long
+
+
+def test_a_mark_tells_its_first_line_to_the_one_who_knows_the_pages():
+    asked = []
+    citations = Citations(lambda *cited: asked.append(cited))
+    marks = "【4†L3-L9】【5†L3】【6†what】"
+    assert citations.push(marks) == (marks, [])
+    assert asked == [(4, 3), (5, 3), (6, None)]
+
+
+def test_what_is_found_by_its_number_is_cited_by_its_domain():
+    found = {1: ("https://a.b/x", "A"), 2: ("corpus://notes/y", "B"), 3: ("odd", "C")}
+    resolve = resolver(lambda number, line: found.get(number))
+    assert resolve(1, None) == Page("https://a.b/x", "A", "a.b")
+    assert [resolve(number, 4).domain for number in (2, 3)] == ["notes", "odd"]
+    assert resolve(4, None) is None

@@ -14,7 +14,7 @@ from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
 from ossia.server.responses.writer import ResponseWriter
 from tests.server.responses.turns import SETTINGS
-from tests.server.responses.wire_rules import accumulated, check, typed
+from tests.server.responses.wire_rules import BODIES, accumulated, check, typed
 
 TOOLS = {"functions.look_up": "json", "functions.apply_patch": "text", "browser.search": "json"}
 VOCAB_SIZE = 320
@@ -40,6 +40,13 @@ def sampled(frame, rng, max_tokens, reason):
     yield TokenEvent(0, None, finish_reason=reason)
 
 
+def body(item):
+    """The text of an item; None for one that has none."""
+    if "content" in item:
+        return item["content"][0]["text"]
+    return item.get(BODIES[item["type"]])
+
+
 @given(
     seed=st.integers(0, 10**6),
     max_tokens=st.integers(0, 200),
@@ -59,11 +66,8 @@ def test_whatever_is_sampled_is_told_by_the_rules(vocabulary, seed, max_tokens, 
     events += writer.fail("server_error", "it died", 7) if end == "fault" else writer.cancel(7)
     check(events)
     accumulated([typed(event) for event in events])
-    told = [each.message.text for each in writer.written]
-    shown = [
-        item["content"][0]["text"]
-        if "content" in item
-        else item.get("arguments", item.get("input"))
-        for item in writer.response["output"]
-    ]
-    assert shown[: len(told)] == told
+    told = {each.item_id: each.message.text for each in writer.written}
+    shown = {item["id"]: body(item) for item in writer.response["output"]}
+    assert list(told) == list(shown)[: len(told)]
+    for name, text in told.items():
+        assert shown[name] in (text, None)  # of a search only its action is told

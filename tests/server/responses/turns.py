@@ -15,10 +15,19 @@ from ossia.chat.events import (
     Timing,
     TokenLogprob,
     ToolCalled,
+    ToolRan,
     Usage,
 )
 from ossia.harmony.messages import Message
-from ossia.server.responses.objects import ResponseSettings
+from ossia.server.responses.objects import (
+    OUTPUTS,
+    RESULTS,
+    SOURCES,
+    ResponseSettings,
+    ServerTools,
+    runs_here,
+)
+from ossia.tools.tool import ToolResult
 
 CHANNELS = {"analysis": "analysis", "preamble": "commentary", "final": "final"}
 USAGE = Usage(11, 7, 3, 5)
@@ -38,6 +47,9 @@ SETTINGS = ResponseSettings(
     kinds={"look_up": "function", "apply_patch": "custom", "mail__send": "function"},
     namespaces={"mail__send": ("mail", "send")},
     include_logprobs=True,
+    includes=frozenset((SOURCES, RESULTS, OUTPUTS)),
+    servers={"post": ServerTools(({"name": "send", "description": "", "input_schema": {}},))},
+    container_id="cntr_1",
 )
 
 
@@ -63,9 +75,17 @@ def message(kind, text, name="", ids=(1, 2, 3)):
     """The harmony message of a part."""
     channel = CHANNELS.get(kind, "commentary" if kind == "call" else "analysis")
     recipient = f"functions.{name}" if name else None
+    if name and runs_here(name, SETTINGS.kinds):
+        recipient = name
     return Message(
         role="assistant", content=text, channel=channel, recipient=recipient, sampled_ids=ids
     )
+
+
+def ran(name, text="Here.", *, fails=False, **details):
+    """The result of a call that was run here."""
+    result = ToolResult(text=text, is_error=fails, details=details)
+    return ToolRan("call_7", name, "{}", result, 0.5)
 
 
 def part(kind, *pieces, name="", whole=True, ids=(1, 2, 3)):
@@ -100,19 +120,56 @@ SCORED = st.builds(
 SCORED_TEXTS = st.builds(Text, TEXTS, st.lists(SCORED, max_size=2).map(tuple))
 
 
+NAMES = ["look_up", "apply_patch", "mail__send"]
+NAMES += ["browser.search", "browser.open", "browser.find", "python", "post.send"]
+
+
+def results(name, *details):
+    """Results of one tool: good ones and bad ones."""
+    told = st.sampled_from([{}, *details])
+    return st.builds(
+        lambda text, fails, more: ran(name, text, fails=fails, **more),
+        st.text(max_size=4),
+        st.booleans(),
+        told,
+    )
+
+
+URL = {"type": "url", "url": "https://a.b"}
+RAN = {
+    "browser.search": results(
+        "browser.search", {"type": "search", "query": "q", "sources": [URL]}
+    ),
+    "browser.open": results(
+        "browser.open",
+        {"type": "open_page", "url": None},
+        {"type": "open_page", "url": "https://a.b"},
+    ),
+    "browser.find": results(
+        "browser.find", {"type": "find_in_page", "url": None, "pattern": "p"}
+    ),
+    "python": results(
+        "python", {"outputs": [], "code": "busy"},
+        {"container_id": "cntr_2", "outputs": [{"type": "logs", "logs": "4"}]},
+    ),
+    "post.send": results("post.send"),
+}  # fmt: skip
+
+
 @st.composite
 def parts(draw, *, whole=True):
     """One part, with events in it that nobody knows; a call has no id yet."""
     kind = draw(st.sampled_from(["analysis", "preamble", "final", "call", "dream"]))
-    names = ["look_up", "apply_patch", "mail__send", "browser.search"]
-    name = draw(st.sampled_from(names)) if kind == "call" else ""
+    name = draw(st.sampled_from(NAMES)) if kind == "call" else ""
     ids = draw(st.none() | st.just((1, 2, 3)))
-    began, *_, ended = part(kind, name="" if "." in name else name, whole=whole, ids=ids)
-    began = replace(began, name=name)
+    began, *_, ended = part(kind, name=name, whole=whole, ids=ids)
     piece = {"preamble": Preamble, "call": Arguments}.get(kind, Thought)
     pieces = SCORED_TEXTS if kind == "final" else st.builds(piece, TEXTS)
     inside = draw(st.lists(pieces | st.just(Later()), max_size=4))
-    return [began, *inside, ended]
+    results = []
+    if whole and name and runs_here(name, SETTINGS.kinds):  # one that broke off has no result
+        results = draw(st.lists(RAN[name], max_size=1))
+    return [began, *inside, ended, *results]
 
 
 @st.composite
@@ -131,6 +188,7 @@ def turns(draw):
     ]
 
 
+DEAD = ServerTools(error="it cannot be reached")
 SCHEMA = {"type": "json_schema", "name": "f", "schema": {"type": "object"}, "strict": True}
 FORMATS = [{"type": "text"}, {"type": "json_object"}, SCHEMA]
 
@@ -166,4 +224,6 @@ def settings(draw):
         kinds=SETTINGS.kinds,
         namespaces=draw(st.sampled_from([{}, SETTINGS.namespaces])),
         include_logprobs=draw(st.booleans()),
+        includes=frozenset(draw(st.sets(st.sampled_from([SOURCES, RESULTS, OUTPUTS])))),
+        servers=draw(st.sampled_from([SETTINGS.servers, {"dead": DEAD, **SETTINGS.servers}])),
     )

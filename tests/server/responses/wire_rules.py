@@ -26,23 +26,47 @@ CUSTOM = (
     "output_item.added (custom_tool_call_input.delta )*"
     "custom_tool_call_input.done output_item.done "
 )
+SEARCH = (
+    "output_item.added web_search_call.in_progress "
+    "(web_search_call.searching (web_search_call.completed )?)?output_item.done "
+)
+PYTHON = (
+    "output_item.added code_interpreter_call.in_progress (code_interpreter_call_code.delta )*"
+    "code_interpreter_call_code.done "
+    "(code_interpreter_call.interpreting (code_interpreter_call.completed )?)?output_item.done "
+)
+MCP = (
+    "output_item.added mcp_call.in_progress (mcp_call_arguments.delta )*"
+    "mcp_call_arguments.done mcp_call.(completed|failed) output_item.done "
+)
+LISTED = (
+    "output_item.added mcp_list_tools.in_progress mcp_list_tools.(completed|failed) "
+    "output_item.done "
+)
+ITEMS = "|".join(
+    f"({item})" for item in (MESSAGE, REASONING, FUNCTION, CUSTOM, SEARCH, PYTHON, MCP, LISTED)
+)
 ORDER = re.compile(
-    "created (in_progress |queued (in_progress )?)"
-    f"(({MESSAGE})|({REASONING})|({FUNCTION})|({CUSTOM}))*"
-    "(completed |incomplete |failed )"
+    f"created (in_progress |queued (in_progress )?)({ITEMS})*(completed |incomplete |failed )"
 )
 BODIES = {
     "message": "text",
     "reasoning": "text",
     "function_call": "arguments",
     "custom_tool_call": "input",
+    "web_search_call": "",
+    "code_interpreter_call": "code",
+    "mcp_call": "arguments",
+    "mcp_list_tools": "",
 }
+RUN_HERE = ("web_search_call", "code_interpreter_call", "mcp_call")
 TYPES = {kind.model_fields["type"].annotation.__args__[0]: kind
          for kind in get_args(get_args(ResponseStreamEvent)[0])}  # fmt: skip
 MORE = {
     "Response": {"store", "seed"},
     "ResponseCustomToolCall": {"status"},
     "ResponseFunctionCallArgumentsDoneEvent": {"name"},
+    "ResponseFunctionWebSearch": {"results"},
     "Logprob": {"bytes"},
     "LogprobTopLogprob": {"bytes"},
 }
@@ -83,6 +107,7 @@ def check(events):
     _check_lives(events)
     done = _check_items(events)
     assert events[-1]["response"]["output"] == done
+    _check_servers(done)
 
 
 def _check_lives(events):
@@ -107,8 +132,10 @@ def _check_items(events):
     for event in events:
         if event["type"] == "response.output_item.added":
             first, pieces, notes, logprobs = event["item"], "", [], []
+            ended = None
             body = BODIES[first["type"]]
-            assert first["status"] == "in_progress"
+            assert first.get("status", "in_progress") == "in_progress"
+            assert first.get("tools", []) == []
             assert first.get("content", []) == []
             assert first.get(body, "") == ""
         if "output_index" in event:
@@ -117,6 +144,8 @@ def _check_items(events):
             assert event.get("content_index", 0) == 0
             assert event.get(body, pieces) == pieces
             assert event.get("part", {}).get("text", "") in ("", pieces)
+        if re.search(r"_(call|tools)\.(completed|failed)$", event["type"]):
+            ended = event["type"].rpartition(".")[2]
         if event["type"].endswith(".delta"):
             assert event["delta"] or event["logprobs"]
             pieces += event["delta"]
@@ -126,6 +155,7 @@ def _check_items(events):
             notes.append(event["annotation"])
         if event["type"] == "response.output_item.done":
             _check_done(event["item"], first, pieces, notes, logprobs)
+            _check_ended(event["item"], ended)
             done.append(event["item"])
     assert len({item["id"] for item in done}) == len(done)
     return done
@@ -133,12 +163,39 @@ def _check_items(events):
 
 def _check_done(item, first, pieces, notes, logprobs):
     kept = ("id", "type", "role", "phase", "call_id", "name", "namespace", "summary")
+    assert item.get("server_label") == first.get("server_label")
     assert all(item.get(name) == first.get(name) for name in kept)
-    assert item["status"] in ("completed", "incomplete")
+    if item["type"] != "mcp_list_tools":
+        failed = ("failed",) if item["type"] in RUN_HERE else ()
+        assert item["status"] in ("completed", "incomplete", *failed)
     if "content" not in item:
-        assert item[BODIES[item["type"]]] == pieces
+        assert item.get(BODIES[item["type"]], "") == pieces
         return
     [content] = item["content"]
     assert content["text"] == pieces
     assert content.get("annotations", []) == notes
     assert content.get("logprobs", []) == logprobs
+
+
+def _check_ended(item, word):
+    """The event that tells how a tool fared says what its item says."""
+    if item["type"] == "mcp_list_tools":
+        assert word == ("failed" if "error" in item else "completed")
+    elif item["type"] == "mcp_call":
+        assert word == ("completed" if item["status"] == "completed" else "failed")
+        assert (item["error"] is not None) == (item["status"] == "failed")
+        assert (item["output"] is not None) == (item["status"] == "completed")
+    else:
+        is_done = item["type"] in RUN_HERE and item["status"] == "completed"
+        assert word == ("completed" if is_done else None)
+
+
+def _check_servers(done):
+    """A server's tools are listed once, before the first call of one of them."""
+    listed = []
+    for item in done:
+        if item["type"] == "mcp_list_tools":
+            listed.append(item["server_label"])
+        if item["type"] == "mcp_call":
+            assert item["server_label"] in listed
+    assert len(set(listed)) == len(listed)

@@ -1,7 +1,7 @@
 """A request of Chat Completions -> a turn. It knows OpenAI's fields, not how a turn is written."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from ossia.chat.conversation import to_conversation, to_shape
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
-from ossia.harmony.messages import Conversation, Message
+from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
 from ossia.server.chat_completions.messages import ChatMessage, Dialogue
 from ossia.server.fields import (
     MAX_MESSAGES,
@@ -33,7 +33,13 @@ from ossia.server.fields import (
     sampling,
 )
 from ossia.server.frames import ServedModel
-from ossia.server.tools import Offered, parse_tool_choice, parse_tools
+from ossia.server.tool_choice import parse_tool_choice
+from ossia.server.tools import (
+    NOTHING,
+    Offered,
+    parse_tools,
+    require_scope,
+)
 
 SCHEMA_PATH = "response_format.json_schema.schema"
 
@@ -124,6 +130,8 @@ def understand(
     *,
     model: ServedModel,
     date: str,
+    available: Mapping[str, Namespace] = NOTHING,
+    scopes: Collection[str] = (),
 ) -> Asked:
     """Translate a request.
 
@@ -133,12 +141,16 @@ def understand(
         messages: what was said in it, with the exact ids of what was written here.
         model: what is served.
         date: the day the model is told, YYYY-MM-DD.
+        available: the tools that run here: see `builtin_tools.available`.
+        scopes: of the caller.
 
     Raises:
         RequestError: two fields contradict each other, or one has no meaning; `param` is its path.
+        Forbidden: it asks for tools that this caller may not have run.
     """
     _refuse_old_forms(form)
-    offered = parse_tools(form.tools, form="chat")
+    offered = _offered(form, available)
+    require_scope(offered, scopes)
     choice, allowed = parse_tool_choice(form.tool_choice, offered)
     effort, may_reason = effort_of(_effort(form))
     reasoning = form.reasoning or Reasoning()
@@ -149,6 +161,9 @@ def understand(
         tools=offered.functions,
         date=date,
         response_format=shape,
+    )
+    conversation = replace(
+        conversation, builtins=offered.builtins, namespaces=offered.namespaces_told
     )
     turn = TurnRequest(
         conversation=conversation,
@@ -166,7 +181,7 @@ def understand(
         turn=turn,
         offered=offered,
         num_choices=form.n or 1,
-        ignored=(*offered.ignored, *dialogue.ignored, *ignored(form)),
+        ignored=(*offered.ignored, *dialogue.ignored, *_ignored(form, offered)),
         streams=bool(form.stream),
         includes_usage=bool((form.stream_options or StreamOptions()).include_usage),
         shows_reasoning=not reasoning.exclude and form.include_reasoning is not False,
@@ -180,6 +195,20 @@ def _conversation(messages: Sequence[Mapping[str, Any] | Message], **told: Any) 
         return to_conversation(messages, instructions=None, **told)
     except RequestError as error:  # tools and messages were looked at before: it is the schema
         raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
+
+
+def _offered(form: ChatRequest, available: Mapping[str, Namespace]) -> Offered:
+    """The tools; `web_search_options` is this API's way to offer the browser."""
+    offered = parse_tools(form.tools, form="chat", available=available)
+    if form.web_search_options is None or "browser" not in available:
+        return offered
+    browser: Builtin = "browser"
+    return replace(offered, builtins=tuple(dict.fromkeys((*offered.builtins, browser))))
+
+
+def _ignored(form: ChatRequest, offered: Offered) -> list[str]:
+    used = {"web_search_options"} if "browser" in offered.builtins else set()
+    return [name for name in ignored(form) if name not in used]
 
 
 def _refuse_old_forms(form: ChatRequest) -> None:

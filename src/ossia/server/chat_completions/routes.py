@@ -10,14 +10,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded
+from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolRan
 from ossia.server.body import LARGE, Json, beside, documented, json_response, read_form
+from ossia.server.builtin_tools import available
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
 from ossia.server.chunks import framed
 from ossia.server.fields import day, ignored_header
-from ossia.server.history import Said
+from ossia.server.history import Said, with_result, without_broken_off
 from ossia.server.models import named
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, unless_gone
@@ -55,7 +56,13 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
     dialogue = await beside(is_heavy, read_dialogue, form.messages, known)
     messages = await services.memory.restored(owner, dialogue.said)
     date = day(services.clock())
-    translate = partial(understand, model=model, date=date)
+    translate = partial(
+        understand,
+        model=model,
+        date=date,
+        available=available(services.toolbox.specs),
+        scopes=request.state.caller.scopes,
+    )
     return await beside(is_heavy, translate, form, dialogue, messages)
 
 
@@ -126,8 +133,10 @@ class _Said:
                 self._call_id = event.call_id or None
             case PartEnded():
                 self._said.append(Said(message=event.message, call_id=self._call_id))
+            case ToolRan():
+                self._said[-1] = with_result(self._said[-1], event)
             case Finished():
-                return self._said
+                return without_broken_off(self._said)
             case _:
                 pass
         return None

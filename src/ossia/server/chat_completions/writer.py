@@ -17,7 +17,7 @@ from ossia.chat.events import (
     TurnEnd,
     Usage,
 )
-from ossia.server.responses.objects import Json, ToolKind, logprob_object
+from ossia.server.responses.objects import Json, ToolKind, logprob_object, tool_kind
 
 BETWEEN = "\n\n"
 """Between two messages that share a field: a blank line."""
@@ -46,7 +46,7 @@ class ChatSettings:
     is_json: bool = False
     """Whether the answer is JSON: then what is said before it goes with the reasoning."""
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
-    """Of each tool by its name; a name that is not here is a function's."""
+    """Of each tool of the caller by its name. Calls of others are not shown: they run here."""
 
 
 class ChatWriter:
@@ -106,7 +106,8 @@ class _Choice:
                 scored = [logprob_object(each) for each in logprobs]
                 return self._spoken("content", text, scored)
             case Arguments(text):
-                return self._called({self._kind: {self._body: text}}) if text else None
+                is_shown = text and self._kind in _CALLS
+                return self._called({self._kind: {self._body: text}}) if is_shown else None
             case Thought(text):
                 return self._spoken("reasoning", text)
             case Preamble(text):
@@ -147,7 +148,9 @@ class _Choice:
         self._is_new = True
         if part.kind != "call":
             return None
-        self._kind = self._settings.kinds.get(part.name, "function")
+        self._kind = tool_kind(part.name, self._settings.kinds)
+        if self._kind not in _CALLS:
+            return None
         self._body = _CALLS[self._kind]
         self._num_calls += 1
         inside = {"name": part.name, self._body: ""}

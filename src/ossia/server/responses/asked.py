@@ -3,18 +3,26 @@
 It knows the form of the request; it knows no item, no store and no HTTP.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from ossia.chat.request import AnswerShape, TurnRequest
 from ossia.errors import RequestError
-from ossia.harmony.messages import Conversation, Message, ResponseFormat
+from ossia.harmony.messages import Conversation, Message, Namespace, ResponseFormat
+from ossia.server.builtin_tools import BUILTIN_TYPES
 from ossia.server.fields import effort_of, ignored, sampling
 from ossia.server.frames import ServedModel
 from ossia.server.models import named
-from ossia.server.responses.objects import Json, ResponseSettings
+from ossia.server.responses.objects import (
+    OUTPUTS,
+    RESULTS,
+    SOURCES,
+    Json,
+    ResponseSettings,
+    ServerTools,
+)
 from ossia.server.responses.request import (
     ENCRYPTED,
     LOGPROBS,
@@ -23,8 +31,15 @@ from ossia.server.responses.request import (
     TextConfig,
     TextFormat,
 )
-from ossia.server.tools import Offered, parse_tool_choice, parse_tools
+from ossia.server.tool_choice import parse_tool_choice
+from ossia.server.tools import (
+    NOTHING,
+    Offered,
+    parse_tools,
+    require_scope,
+)
 
+_OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
 SCHEMA_PATH = "text.format.schema"
 _OWN = ("seed", "stop", "top_k", "min_p", "logit_bias", "frequency_penalty", "presence_penalty")
 
@@ -40,20 +55,35 @@ class Asked:
     """What clients know it by."""
 
     @classmethod
-    def of(cls, form: CreateRequest, model: ServedModel) -> "Asked":
+    def of(
+        cls,
+        form: CreateRequest,
+        model: ServedModel,
+        available: Mapping[str, Namespace] = NOTHING,
+        scopes: Collection[str] = (),
+    ) -> "Asked":
         """Understand a request.
+
+        Args:
+            form: its fields.
+            model: what is served.
+            available: the tools that run here: see `builtin_tools.available`.
+            scopes: of the caller.
 
         Raises:
             NotFound: it asks for another model.
             RequestError: it offers tools that have no meaning.
+            Forbidden: it offers tools that this caller may not have run.
         """
         name = named(form.model, model)
-        return cls(form, parse_tools(form.tools, form="responses"), model, name)
+        offered = parse_tools(form.tools, form="responses", available=available)
+        require_scope(offered, scopes)
+        return cls(form, offered, model, name)
 
     @property
     def ignored(self) -> tuple[str, ...]:
         """Paths of what has no effect."""
-        known = (ENCRYPTED, LOGPROBS)
+        known = (ENCRYPTED, LOGPROBS, *_OF_TOOLS)
         included = enumerate(self.form.include or ())
         idle = [f"include[{at}]" for at, name in included if name not in known]
         return (*self.offered.ignored, *idle, *ignored(self.form))
@@ -83,6 +113,8 @@ class Asked:
                 date=date,
                 instructions="\n\n".join(text for text in told if text) or None,
                 functions=self.offered.functions,
+                builtins=self.offered.builtins,
+                namespaces=self.offered.namespaces_told,
                 response_formats=_formats(shape),
             ),
             params=sampling(
@@ -111,7 +143,7 @@ class Asked:
             top_logprobs=form.top_logprobs or 0,
             max_output_tokens=form.max_output_tokens,
             max_tool_calls=form.max_tool_calls,
-            tools=[told for tool in form.tools or () for told in _told(tool)],
+            tools=[told for tool in form.tools or () for told in _told(tool, self.offered)],
             tool_choice=_told_choice(form.tool_choice),
             parallel_tool_calls=form.parallel_tool_calls is not False,
             text=_told_text(form.text or TextConfig()),
@@ -127,6 +159,8 @@ class Asked:
             kinds=self.offered.kinds,
             namespaces=self.offered.namespaces,
             include_logprobs=self._num_logprobs() is not None,
+            includes=frozenset(name for name in _OF_TOOLS if form.includes(name)),
+            servers={server.name: _listed(server) for server in self.offered.servers},
         )
 
     def _num_logprobs(self) -> int | None:
@@ -173,23 +207,53 @@ _SAID = {
 """What is told of each type of tool; tools that are not used are not told."""
 
 
-def _told(tool: Mapping[str, Any]) -> list[Json]:
+def _told(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
     """A tool as the API spells it; nothing for one that is not used."""
+    if BUILTIN_TYPES.get(tool["type"]) in offered.builtins:
+        return [_told_builtin(tool)]
+    if tool["type"] == "mcp":
+        is_used = tool.get("server_label") in {server.name for server in offered.servers}
+        keys = ("type", "server_label", "allowed_tools", "require_approval", "server_description")
+        return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
     if tool["type"] not in _SAID:
         return []
     told = {key: tool[key] for key in _SAID[tool["type"]] if tool.get(key) is not None}
     if tool["type"] == "function":
         told = {**told, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
     if tool["type"] == "namespace":
-        inner = [each for one in tool["tools"] for each in _told(one)]
+        inner = [each for one in tool["tools"] for each in _told(one, Offered())]
         told = {"description": "", **told, "tools": inner}
     return [told]
+
+
+def _told_builtin(tool: Mapping[str, Any]) -> Json:
+    """As OpenAI's types have it: the container is ours, the search has no settings."""
+    if tool["type"] == "code_interpreter":
+        return {"type": "code_interpreter", "container": {"type": "auto"}}
+    return {"type": "web_search" if tool["type"] == "browser_search" else tool["type"]}
+
+
+def _listed(server: Namespace) -> ServerTools:
+    """What an MCP server offers, as it is told to the caller."""
+    if not server.tools:
+        return ServerTools(error=f"the server {server.name} cannot be reached")
+    tools = (
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": tool.parameters or {"type": "object"},
+        }
+        for tool in server.tools
+    )
+    return ServerTools(tuple(tools))
 
 
 def _told_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
     """The choice in this API's form, also if it came in Chat Completions'."""
     if isinstance(choice, dict) and isinstance(inner := choice.get(choice["type"]), dict):
         return {"type": choice["type"], **inner}
+    if isinstance(choice, dict) and BUILTIN_TYPES.get(choice["type"]) == "browser":
+        return {"type": "web_search_preview"}  # the one name of it that a choice may have
     return choice or "auto"
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ossia.server.responses.objects import Json
 
-_MARK = re.compile("【([0-9]{1,9})†[^【】]{1,64}】")
+_MARK = re.compile("【([0-9]{1,9})†(?=[^【】]{1,64}】)(?:L([0-9]{1,9}))?[^【】]*】")
+_DOMAIN = re.compile(r"\A[a-z]+://")
 _BEGUN = re.compile("【(?:[0-9]{1,9}(?:†[^【】]{0,64})?)?\\Z")
 """A trailing text that may yet become a mark; bounded, so that no text waits for long."""
 
@@ -23,8 +24,25 @@ class Page:
     domain: str
 
 
-Resolve = Callable[[int], Page | None]
-"""A page's number in the conversation -> the page, or None if there is none."""
+Resolve = Callable[[int, int | None], Page | None]
+"""A page's number in the conversation and the line that is meant -> the page, or None."""
+
+
+def resolver(find: Callable[[int, int | None], tuple[str, str] | None]) -> Resolve:
+    """Cite what `find` finds.
+
+    Args:
+        find: a page's number and a line -> its URL and title.
+    """
+
+    def resolve(number: int, line: int | None) -> Page | None:
+        found = find(number, line)
+        if found is None:
+            return None
+        url, title = found
+        return Page(url, title, _DOMAIN.sub("", url).partition("/")[0] or url)
+
+    return resolve
 
 
 class Citations:
@@ -49,7 +67,7 @@ class Citations:
         told, cited, read = [], [], 0
         at = self._num_told
         for mark in _MARK.finditer(text, 0, end):
-            page = self._resolve(int(mark[1]))
+            page = self._resolve(int(mark[1]), int(mark[2]) if mark[2] else None)
             if page is None:
                 continue  # an unknown mark stays as it is
             before, link = text[read : mark.start()], _link(page)

@@ -13,6 +13,7 @@ from ossia.harmony.messages import FUNCTIONS, Channel, Message, Role
 from ossia.server.errors import NotFound
 from ossia.server.fields import MAX_PARTS
 from ossia.server.history import Said
+from ossia.server.responses.replayed import REPLAYED, replayed
 from ossia.server.tools import joined
 
 Item = Mapping[str, Any]
@@ -20,16 +21,16 @@ Item = Mapping[str, Any]
 KNOWN = frozenset(
     (
         *("message", "reasoning", "item_reference", "function_call", "function_call_output"),
-        *("custom_tool_call", "custom_tool_call_output"),
+        *("custom_tool_call", "custom_tool_call_output", "mcp_list_tools", *REPLAYED),
     )
 )
 """The types that are read."""
 SKIPPED = frozenset(
     (
-        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("file_search_call", "image_generation_call"),
         *("computer_call", "computer_call_output", "tool_search_call", "tool_search_output"),
         *("local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output"),
-        *("apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_call"),
+        *("apply_patch_call", "apply_patch_call_output"),
         *("mcp_approval_request", "mcp_approval_response", "compaction", "compaction_trigger"),
         *("additional_tools", "configuration_update", "program", "program_output"),
     )
@@ -112,7 +113,10 @@ class _Reader:
 
     def read(self, kind: str, item: Item, path: str) -> None:
         """One item of a known type."""
-        self.said.extend(_READERS[kind](self, item, path))
+        if kind in REPLAYED:
+            self.said.append(replayed(kind, item, path))
+        elif kind in _READERS:  # what a server lists is told anew in each request
+            self.said.extend(_READERS[kind](self, item, path))
 
     def message(self, item: Item, path: str) -> Iterator[Said]:
         """What a user, a developer or the model said."""

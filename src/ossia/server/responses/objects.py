@@ -11,13 +11,28 @@ from typing import Any, Literal
 from ossia.chat.events import TokenLogprob, Usage
 
 Json = dict[str, Any]
-ToolKind = Literal["function", "custom"]
+ToolKind = Literal["function", "custom", "browser", "python", "mcp"]
+"""The first two are run by the caller, the others here."""
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 """Of a failed response; OpenAI's clients know a closed list, of which these are ours."""
 
+SOURCES, RESULTS = "web_search_call.action.sources", "web_search_call.results"
+OUTPUTS = "code_interpreter_call.outputs"
+"""What `include` may name of calls that are run here."""
+
 LEAST_LOGPROB = -9999.0
 """What OpenAI says instead of minus infinity, which JSON has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTools:
+    """What an MCP server lists."""
+
+    tools: Sequence[Json] = ()
+    """Each with name, description and input_schema."""
+    error: str | None = None
+    """Why it could not be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +67,49 @@ class ResponseSettings:
     """Settings that OpenAI has not, such as seed and top_k; said beside the others."""
 
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
-    """Of each tool by its name in the prompt; a name that is not here is a function's. Not said."""
+    """Of each tool of the caller by its name; the names of others tell theirs. Not said."""
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name in the prompt -> namespace and name, for tools that came in a namespace. Not said."""
     include_logprobs: bool = False
     """Whether message.output_text.logprobs was asked for. Not said."""
+    includes: frozenset[str] = frozenset()
+    """What else `include` names. Not said."""
+    servers: Mapping[str, ServerTools] = field(default_factory=dict)
+    """MCP servers by their labels. Not said."""
+    container_id: str = field(default_factory=lambda: new_id("cntr"))
+    """Of the interpreter, where a result does not tell. Not said."""
 
     def said(self) -> Json:
         """The fields of the Response object that only repeat the request."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("own", "kinds", "namespaces", "include_logprobs"):
+        for name in _NOT_SAID:
             del named[name]
         return {**self.own, **named, "tools": list(self.tools)}
+
+
+_NOT_SAID = frozenset(
+    ("own", "kinds", "namespaces", "include_logprobs", "includes", "servers", "container_id")
+)
+
+
+def tool_kind(name: str, kinds: Mapping[str, ToolKind]) -> ToolKind:
+    """What a call is of.
+
+    Args:
+        name: as a call has it: a function's own name, or the full name of a tool that runs here.
+        kinds: of the caller's own tools, by their names.
+    """
+    if name in kinds:
+        return kinds[name]
+    if name == "python":
+        return "python"
+    group, dot, _ = name.partition(".")
+    return "function" if not dot else "browser" if group == "browser" else "mcp"
+
+
+def runs_here(name: str, kinds: Mapping[str, ToolKind]) -> bool:
+    """Whether the caller has no part in a call. See `tool_kind`."""
+    return tool_kind(name, kinds) in ("browser", "python", "mcp")
 
 
 def new_id(prefix: str) -> str:

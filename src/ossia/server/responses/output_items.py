@@ -1,13 +1,11 @@
 """The items of a response's output while they are written: one class for each kind of item.
 
 An item says its own events in their order; numbering them and what comes before are not known here.
-A new kind of item is a new class and its line in `ITEMS`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from ossia.chat.events import (
@@ -22,7 +20,7 @@ from ossia.chat.events import (
 from ossia.server.responses.citations import Citations, Resolve
 from ossia.server.responses.objects import Json, ResponseSettings, logprob_object
 
-ItemStatus = Literal["in_progress", "completed", "incomplete"]
+ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Place:
     seal: Callable[[str], str] | None
     """Item's id -> an opaque reference to what was sampled for it."""
     resolve: Resolve | None
-    """A page's number -> the page, to cite it."""
+    """A page's number and a line of it -> the page, to cite it."""
 
 
 class OutputItem(ABC):
@@ -48,6 +46,8 @@ class OutputItem(ABC):
     def __init__(self, place: Place) -> None:
         self.id = place.id
         self.status: ItemStatus = "in_progress"
+        self.is_told = True
+        """Whether the stream has heard of it."""
         self._place = place
         self._index = place.index
         self._pieces: list[str] = []
@@ -55,6 +55,11 @@ class OutputItem(ABC):
     @abstractmethod
     def json(self) -> Json:
         """The item as it is now."""
+
+    @property
+    def text(self) -> str:
+        """What was told of it, all pieces joined."""
+        return "".join(self._pieces)
 
     def open(self) -> list[Json]:
         """Its first events."""
@@ -78,7 +83,7 @@ class OutputItem(ABC):
         """Its last events.
 
         Args:
-            status: completed or incomplete.
+            status: completed, incomplete or, of a tool that ran, failed.
             is_exact: whether the tokens it was sampled as are known.
         """
 
@@ -315,22 +320,3 @@ class CustomCallItem(CallItem):
     type = "custom_tool_call"
     body = "input"
     body_events = "custom_tool_call_input"
-
-
-ITEMS: Mapping[str, type[OutputItem]] = MappingProxyType(
-    {
-        "analysis": ReasoningItem,
-        "preamble": PreambleItem,
-        "final": AnswerItem,
-        "function": FunctionCallItem,
-        "custom": CustomCallItem,
-    }
-)
-"""Kind of a part, for a call the kind of its tool -> what its item is written by."""
-
-
-def item_class(part: PartBegan, settings: ResponseSettings) -> type[OutputItem]:
-    """Who writes a part; one of an unknown kind is shown as thought, never as answer."""
-    if part.kind == "call":
-        return ITEMS[settings.kinds.get(part.name, "function")]
-    return ITEMS.get(part.kind, ReasoningItem)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ossia.errors import RequestError
 from ossia.server.body import documented, json_response, read_form
+from ossia.server.builtin_tools import available
 from ossia.server.errors import NotFound
 from ossia.server.fields import ignored_header
 from ossia.server.responses.asked import Asked
@@ -150,7 +151,9 @@ class _Rooms:
         return json_response(page(items, limit=limit, order=order, after=after))
 
     async def _understood(self, request: Request, form: CreateRequest) -> tuple[Asked, Dialogue]:
-        asked = Asked.of(form, self._services.engine.model)
+        offer = available(self._services.toolbox.specs)
+        scopes = request.state.caller.scopes
+        asked = Asked.of(form, self._services.engine.model, offer, scopes)
         return asked, await gathered(self._services, _owner(request), form)
 
     async def _stream(self, asked: Asked, dialogue: Dialogue) -> EventStream:

@@ -11,12 +11,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded, Thought, ToolCalled
+from ossia.chat.events import (
+    Event,
+    Finished,
+    PartBegan,
+    PartEnded,
+    Thought,
+    ToolCalled,
+    ToolRan,
+)
 from ossia.errors import StoreError
 from ossia.server.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
-from ossia.server.history import Said
+from ossia.server.history import Said, with_result, without_broken_off
 from ossia.server.responses.dialogue import calls_of
-from ossia.server.responses.objects import Json, ResponseSettings
+from ossia.server.responses.objects import Json, ResponseSettings, runs_here, tool_kind
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter
 from ossia.server.services import Services
@@ -129,16 +137,23 @@ class Run:
     def _push(self, event: Event) -> Sequence[Json]:
         if isinstance(event, PartBegan):
             self._call_id = event.call_id or None
-        if isinstance(event, ToolCalled):
-            kind = self.settings.kinds.get(event.name, "function")
-            self.services.metrics.tool_called(kind, "asked")
+        kinds = self.settings.kinds
+        if isinstance(event, ToolCalled) and not runs_here(event.name, kinds):
+            self.services.metrics.tool_called(tool_kind(event.name, kinds), "asked")
         is_hidden = isinstance(event, Thought) and not self.services.options.raw_reasoning
         told = [] if is_hidden else self.writer.push(event)
         if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
-            written = self.writer.written[-1]  # a call that was cut is no call
+            last = self.writer.written[-1]  # a call that was cut is no call
             self._wrote.append(
-                Said(message=event.message, item_id=written.item_id, call_id=self._call_id)
+                Said(
+                    message=last.message,
+                    item_id=last.item_id,
+                    call_id=self._call_id,
+                    told=last.told,
+                )
             )
+        if isinstance(event, ToolRan):
+            self._wrote[-1] = with_result(self._wrote[-1], event)
         return told
 
     async def _settled(self, terminal: Json) -> Json:
@@ -159,11 +174,11 @@ class Run:
         """Hand the row and the exact tokens to the store, in one go."""
         self._is_kept = True
         kept: list[Future[Any]] = []
+        said = without_broken_off(self._wrote)
         if self.settings.store:
-            said = self._wrote
             turn = replace(
                 self.turn,
-                wrote=[one.message for one in said],
+                wrote=[message for one in said for message in one.messages],
                 calls={**self.turn.calls, **calls_of(said)},
             )
             kept.append(
@@ -177,7 +192,7 @@ class Run:
         response_id = self.writer.id if self.settings.store else None
         kept.append(
             self.services.memory.keep(
-                self.owner, self._wrote, durable=self.settings.store, response_id=response_id
+                self.owner, said, durable=self.settings.store, response_id=response_id
             )
         )
         return kept

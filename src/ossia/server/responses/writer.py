@@ -11,6 +11,7 @@ from types import MappingProxyType
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded, TurnEnd, Usage
 from ossia.harmony.messages import Message
 from ossia.server.responses.citations import Resolve
+from ossia.server.responses.item_kinds import item_class
 from ossia.server.responses.objects import (
     ErrorCode,
     Json,
@@ -19,7 +20,8 @@ from ossia.server.responses.objects import (
     new_id,
     usage_object,
 )
-from ossia.server.responses.output_items import OutputItem, Place, item_class
+from ossia.server.responses.output_items import MessageItem, OutputItem, Place
+from ossia.server.responses.tool_items import McpCallItem, McpListItem
 
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
 """The events of which exactly one ends every stream."""
@@ -40,6 +42,8 @@ class Written:
 
     item_id: str
     message: Message
+    told: str | None = None
+    """Its text as the caller got it, where citations changed it."""
 
 
 class ResponseWriter:
@@ -69,7 +73,8 @@ class ResponseWriter:
             new_id: a prefix such as `msg` -> a new id that begins with it.
             clock: seconds since 1970.
             seal: id of a reasoning item -> its `encrypted_content`; None: it was not asked for.
-            resolve: number of a page -> the page, for citations; None: there are no pages.
+            resolve: number of a page and a line of it -> the page, for citations; None: there are
+                no pages.
         """
         self.id = new_id("resp")
         self.created_at = int(clock())
@@ -84,6 +89,8 @@ class ResponseWriter:
         self._resolve = resolve
         self._items: list[OutputItem] = []
         self._open: OutputItem | None = None
+        self._listed: set[str] = set()
+        """MCP servers whose tools were told."""
         self._num_events = 0
         self._completed_at: int | None = None
         self._error: Json | None = None
@@ -102,7 +109,7 @@ class ResponseWriter:
             "error": self._error,
             "incomplete_details": self._incomplete,
             **self._said,
-            "output": [item.json() for item in self._items],
+            "output": [item.json() for item in self._items if item.is_told],
             "usage": self._usage,
         }
 
@@ -158,13 +165,29 @@ class ResponseWriter:
             return []
         events = item.push(event)
         if isinstance(event, PartEnded):
-            self.written.append(Written(item.id, event.message))
+            self.written.append(_written(item, event.message))
         if item.status != "in_progress":
             self._open = None
         return events
 
     def _begin_item(self, part: PartBegan) -> list[Json]:
         kind = item_class(part, self._settings)
+        label = part.name.partition(".")[0] if kind is McpCallItem else None
+        before = [event for each in self._unlisted(label) for event in self._list_tools(each)]
+        self._open = item = self._new_item(kind, part)
+        return before + item.open()
+
+    def _unlisted(self, label: str | None) -> list[str]:
+        """The MCP servers to be told of now: who is called, and who could not be asked."""
+        servers = self._settings.servers.items()
+        wanted = {name for name, server in servers if name == label or server.error is not None}
+        return sorted(wanted - self._listed)
+
+    def _list_tools(self, label: str) -> list[Json]:
+        self._listed.add(label)
+        return self._new_item(McpListItem, PartBegan("call", name=label)).open()
+
+    def _new_item(self, kind: type[OutputItem], part: PartBegan) -> OutputItem:
         place = Place(
             id=self._new_id(kind.prefix),
             index=len(self._items),
@@ -173,9 +196,9 @@ class ResponseWriter:
             seal=self._seal,
             resolve=self._resolve,
         )
-        self._open = kind(place)
-        self._items.append(self._open)
-        return self._open.open()
+        item = kind(place)
+        self._items.append(item)
+        return item
 
     def _close(self) -> list[Json]:
         """What is still open ends here, whole or not."""
@@ -219,6 +242,11 @@ class ResponseWriter:
             event["sequence_number"] = self._num_events
             self._num_events += 1
         return events
+
+
+def _written(item: OutputItem, message: Message) -> Written:
+    is_changed = isinstance(item, MessageItem) and item.text != message.text
+    return Written(item.id, message, item.text if is_changed else None)
 
 
 def fold(events: Iterable[Json]) -> Json:

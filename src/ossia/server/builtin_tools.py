@@ -1,0 +1,114 @@
+"""The tools that are run here, as requests offer and choose them: browser, Python, MCP servers.
+
+It knows OpenAI's names of them; it runs none, and which there are is told to it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from ossia.errors import RequestError
+from ossia.harmony.messages import Builtin, FunctionTool, Namespace
+from ossia.harmony.tool_text import BUILTINS
+from ossia.tools.tool import ToolSpec
+
+BUILTIN_TYPES: Mapping[str, Builtin] = MappingProxyType(
+    {
+        "web_search": "browser",
+        "web_search_2025_08_26": "browser",
+        "web_search_preview": "browser",
+        "web_search_preview_2025_03_11": "browser",
+        "browser_search": "browser",
+        "code_interpreter": "python",
+    }
+)
+"""What the types of OpenAI's tools are to the model."""
+
+
+def available(
+    specs: Iterable[ToolSpec], told: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Namespace]:
+    """What there is to offer: `browser`, `python`, and MCP servers by their labels.
+
+    Args:
+        specs: of every tool that can be run.
+        told: what the model is told of a server, by its label; a label without a tool is that of
+            a server that cannot be asked now.
+    """
+    groups: dict[str, list[FunctionTool]] = {label: [] for label in told}
+    for spec in specs:
+        group, _, name = spec.name.partition(".")
+        tools = groups.setdefault(group, [])
+        if group not in BUILTINS:
+            tools.append(
+                FunctionTool(
+                    name=name,
+                    description=spec.description,
+                    parameters=spec.parameters,
+                    body=spec.body,
+                )
+            )
+    return {
+        group: BUILTINS.get(group) or Namespace(group, told.get(group, ""), tuple(tools))
+        for group, tools in groups.items()
+    }
+
+
+def read_server(
+    fields: Mapping[str, Any], path: str, available: Mapping[str, Namespace]
+) -> Namespace | None:
+    """The MCP server a tool of a request asks for, with what it allows of it.
+
+    Returns:
+        None where there is no such server, or none of its tools is allowed.
+
+    Raises:
+        RequestError: it brings a server of its own, or has another form.
+    """
+    if fields.get("server_url") is not None:
+        raise RequestError(
+            f"{path}.server_url is not taken: servers are chosen by the operator; name one by its "
+            "server_label",
+            param=f"{path}.server_url",
+            code="unsupported_parameter",
+        )
+    label = fields.get("server_label")
+    if not isinstance(label, str) or label in BUILTINS or label not in available:
+        return None
+    server = available[label]
+    allowed = _allowed(fields.get("allowed_tools"), f"{path}.allowed_tools")
+    if allowed is None or not server.tools:
+        return server
+    tools = tuple(tool for tool in server.tools if tool.name in allowed)
+    return replace(server, tools=tools) if tools else None
+
+
+def names_in(
+    choice: Mapping[str, Any], builtins: Sequence[Builtin], servers: Sequence[Namespace]
+) -> tuple[str, ...]:
+    """Full names of the offered tools that a choice means; none where it means none of them."""
+    kind = choice.get("type")
+    if kind == "mcp":
+        label, name = choice.get("server_label"), choice.get("name")
+        return tuple(
+            f"{server.name}.{tool.name}"
+            for server in servers
+            for tool in server.tools
+            if server.name == label and name in (None, tool.name)
+        )
+    builtin = BUILTIN_TYPES.get(kind) if isinstance(kind, str) else None
+    if builtin is None or builtin not in builtins:
+        return ()
+    return tuple(f"{builtin}.{tool.name}" for tool in BUILTINS[builtin].tools) or (builtin,)
+
+
+def _allowed(value: object, path: str) -> frozenset[str] | None:
+    """Names in `allowed_tools`; None allows all."""
+    if isinstance(value, dict):
+        value, path = value.get("tool_names"), f"{path}.tool_names"
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise RequestError(f"{path} is no list of names; list tools of the server", param=path)
+    return frozenset(value)

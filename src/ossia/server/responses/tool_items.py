@@ -1,0 +1,250 @@
+"""The items of calls that are run here: web searches, Python, and tools of MCP servers.
+
+Such an item stays open until its tool has run; who runs it is not known here.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from ossia.chat.events import PartEnded, TokenLogprob, ToolRan
+from ossia.server.responses.objects import OUTPUTS, RESULTS, SOURCES, Json
+from ossia.server.responses.output_items import ItemStatus, OutputItem, Place
+from ossia.tools.tool import ToolResult
+
+
+class ToolItem(OutputItem):
+    """A call of a tool of ours."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._result: ToolResult | None = None
+        self._is_called = False
+
+    def push(self, event: object) -> list[Json]:
+        """See `OutputItem.push`."""
+        match event:
+            case PartEnded(_, True):
+                self._is_called = True
+                return self._called()
+            case PartEnded():
+                return self.close("incomplete")
+            case ToolRan(result=result):
+                self._result = result
+                return self.close("failed" if result.is_error else "completed")
+            case _:
+                return super().push(event)
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        before = [] if self._is_called else self._cut()
+        self.status = status
+        return [*before, *self._ended(), self._done()]
+
+    @abstractmethod
+    def _called(self) -> list[Json]:
+        """The model has said what it wants."""
+
+    @abstractmethod
+    def _cut(self) -> list[Json]:
+        """It ends before the model had said all."""
+
+    @abstractmethod
+    def _ended(self) -> list[Json]:
+        """What comes between the call and the end of its item; `status` is the last one."""
+
+
+class WebSearchItem(ToolItem):
+    """A call of the browser; announced when its arguments are whole, since it needs an action."""
+
+    prefix = "ws"
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        told: Json = {
+            "id": self.id,
+            "type": "web_search_call",
+            "status": self.status,
+            "action": self._action(),
+        }
+        if self._result is not None and RESULTS in self._place.settings.includes:
+            told["results"] = [{"type": "text", "text": self._result.text}]
+        return told
+
+    def open(self) -> list[Json]:
+        """See `OutputItem.open`."""
+        self.is_told = False
+        return []
+
+    def _called(self) -> list[Json]:
+        return [*self._cut(), self._event("web_search_call.searching")]
+
+    def _cut(self) -> list[Json]:
+        self.is_told = True
+        return [self._added(self.json()), self._event("web_search_call.in_progress")]
+
+    def _ended(self) -> list[Json]:
+        is_whole = self.status == "completed"
+        return [self._event("web_search_call.completed")] if is_whole else []
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        self._pieces.append(text)
+        return []
+
+    def _action(self) -> Json:
+        """What the browser says it did; before it ran, what it was asked to do."""
+        done = {} if self._result is None else self._result.details
+        if "type" not in done:
+            done = _asked_of_browser(self._place.part.name, "".join(self._pieces))
+        match done["type"]:
+            case "open_page":
+                return {"type": "open_page", "url": done.get("url")}
+            case "find_in_page":
+                url, pattern = done.get("url") or "", done.get("pattern") or ""
+                return {"type": "find_in_page", "url": url, "pattern": pattern}
+        action = {"type": "search", "query": done.get("query") or ""}
+        if SOURCES in self._place.settings.includes:
+            action["sources"] = list(done.get("sources", ()))
+        return action
+
+
+class CodeItem(ToolItem):
+    """Python that is run."""
+
+    prefix = "ci"
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        ran = {} if self._result is None else self._result.details
+        has_outputs = OUTPUTS in self._place.settings.includes and "outputs" in ran
+        return {
+            "id": self.id,
+            "type": "code_interpreter_call",
+            "status": self.status,
+            "container_id": ran.get("container_id") or self._place.settings.container_id,
+            "code": "".join(self._pieces),
+            "outputs": list(ran["outputs"]) if has_outputs else None,
+        }
+
+    def open(self) -> list[Json]:
+        """See `OutputItem.open`."""
+        return [*super().open(), self._event("code_interpreter_call.in_progress")]
+
+    def _called(self) -> list[Json]:
+        return [*self._cut(), self._event("code_interpreter_call.interpreting")]
+
+    def _cut(self) -> list[Json]:
+        return [self._event("code_interpreter_call_code.done", code="".join(self._pieces))]
+
+    def _ended(self) -> list[Json]:
+        is_whole = self.status == "completed"
+        return [self._event("code_interpreter_call.completed")] if is_whole else []
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        if not text:
+            return []
+        self._pieces.append(text)
+        return [self._event("code_interpreter_call_code.delta", delta=text)]
+
+
+class McpCallItem(ToolItem):
+    """A call of a tool of an MCP server."""
+
+    prefix = "mcp"
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        label, _, name = self._place.part.name.partition(".")
+        output, error = None, None
+        if self._result is not None:
+            output = self._result.text
+        if self._result is not None and self._result.is_error:
+            content = [{"type": "text", "text": output}]
+            output, error = None, {"type": "mcp_tool_execution_error", "content": content}
+        return {
+            "id": self.id,
+            "type": "mcp_call",
+            "status": self.status,
+            "server_label": label,
+            "name": name,
+            "arguments": "".join(self._pieces),
+            "output": output,
+            "error": error,
+        }
+
+    def open(self) -> list[Json]:
+        """See `OutputItem.open`."""
+        return [*super().open(), self._event("mcp_call.in_progress")]
+
+    def _called(self) -> list[Json]:
+        return self._cut()
+
+    def _cut(self) -> list[Json]:
+        return [self._event("mcp_call_arguments.done", arguments="".join(self._pieces))]
+
+    def _ended(self) -> list[Json]:
+        word = "completed" if self.status == "completed" else "failed"
+        return [self._event(f"mcp_call.{word}")]
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        if not text:
+            return []
+        self._pieces.append(text)
+        return [self._event("mcp_call_arguments.delta", delta=text)]
+
+
+class McpListItem(OutputItem):
+    """The tools of one MCP server; its place's part has the server's name. Told all at once."""
+
+    prefix = "mcpl"
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        label = self._place.part.name
+        server = self._place.settings.servers[label]
+        failed = {} if server.error is None else {"error": server.error}
+        return {
+            "id": self.id,
+            "type": "mcp_list_tools",
+            "server_label": label,
+            "tools": list(server.tools),
+            **failed,
+        }
+
+    def open(self) -> list[Json]:
+        """All of its events."""
+        whole = self.json()
+        self.status = "failed" if "error" in whole else "completed"
+        begun = {name: value for name, value in whole.items() if name != "error"}
+        return [
+            self._added({**begun, "tools": []}),
+            self._event("mcp_list_tools.in_progress"),
+            self._event(f"mcp_list_tools.{self.status}"),
+            *self.close(self.status),
+        ]
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        self.status = status
+        return [self._done()]
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        raise AssertionError("a list of tools is over when it begins")  # pragma: no cover
+
+
+def _asked_of_browser(name: str, arguments: str) -> Mapping[str, Any]:
+    """What a call asks for, as far as it can be read."""
+    try:
+        read = json.loads(arguments)
+    except (ValueError, RecursionError):
+        read = None
+    asked = read if isinstance(read, dict) else {}
+    texts = {key: value for key, value in asked.items() if isinstance(value, str)}
+    match name.partition(".")[2]:
+        case "open":
+            return {"type": "open_page", "url": texts.get("id")}
+        case "find":
+            return {"type": "find_in_page", "pattern": texts.get("pattern")}
+        case _:
+            return {"type": "search", "query": texts.get("query")}
