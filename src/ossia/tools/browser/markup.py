@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _RAW = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes"))
 _ESCAPABLE = frozenset(("title", "textarea"))
+_NO_MARKUP = _RAW | _ESCAPABLE
 _COMMENT_END = re.compile("--!?>")
 _NAME = re.compile(r"[a-zA-Z][^\s/>]*+")
 _ATTRIBUTE = re.compile(
@@ -52,7 +53,7 @@ def pieces(markup: str) -> Iterator[Piece]:
         if piece is None:
             continue
         yield piece
-        if isinstance(piece, Opened) and piece.name in _RAW | _ESCAPABLE:
+        if isinstance(piece, Opened) and piece.name in _NO_MARKUP:
             close, end = _end_of(markup, at, piece.name)
             if piece.name in _ESCAPABLE and close > at:
                 yield decoded(markup[at:close])
@@ -71,21 +72,26 @@ def decoded(text: str) -> str:
 
 def _tag(markup: str, start: int) -> tuple[Piece | None, int]:
     """What begins with "<" at `start`, and where it ends."""
-    if markup.startswith("<!--", start):
-        end = _COMMENT_END.search(markup, start + 2)
-        return None, end.end() if end else len(markup)
-    closing = markup.startswith("</", start)
+    closing = markup.startswith("/", start + 1)
     name = _NAME.match(markup, start + 1 + closing)
     if name is None:
-        if closing or markup.startswith(("<!", "<?"), start):
-            return None, _behind(markup, start)
-        return "<", start + 1
+        return _no_tag(markup, start)
     if closing:
         return Closed(name[0].lower()), _behind(markup, name.end())
     attributes, at = _attributes(markup, name.end())
     if at >= len(markup):
         return None, at
     return Opened(name[0].lower(), attributes), at + 1
+
+
+def _no_tag(markup: str, start: int) -> tuple[Piece | None, int]:
+    """A comment or a declaration, or a "<" that is text."""
+    if markup.startswith("<!--", start):
+        end = _COMMENT_END.search(markup, start + 2)
+        return None, end.end() if end else len(markup)
+    if markup.startswith(("</", "<!", "<?"), start):
+        return None, _behind(markup, start)
+    return "<", start + 1
 
 
 def _attributes(markup: str, at: int) -> tuple[dict[str, str], int]:
