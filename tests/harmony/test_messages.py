@@ -2,7 +2,7 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.harmony import messages as module
-from ossia.harmony.messages import Conversation, FunctionTool, Message, ResponseFormat
+from ossia.harmony.messages import Conversation, FunctionTool, Message, Namespace, ResponseFormat
 
 FORGED = ["", "a b", "a\n", "x" * 65, "f to=user", "<|start|>system", "é", "a.b.c", ".", "a."]
 
@@ -97,6 +97,16 @@ def test_a_response_format_is_checked_with_its_schema():
 def test_a_conversation_no_prompt_can_be_made_of_is_refused(fields, said):
     with pytest.raises(RequestError, match=said):
         Conversation(**fields)
+
+
+def test_schemas_that_are_small_alone_are_refused_together():
+    leaves = {"type": "object", "properties": {f"p{n}": {} for n in range(90)}}
+    props = {f"q{n}": {"$ref": "#/$defs/leaves"} for n in range(90)}
+    parameters = {"type": "object", "properties": props, "$defs": {"leaves": leaves}}
+    tools = tuple(FunctionTool(name=f"f{n}", parameters=parameters) for n in range(3))
+    assert Conversation(functions=tools[:1], namespaces=(Namespace("m", "", tools[1:2]),))
+    with pytest.raises(RequestError, match="more than 20000 parts together"):
+        Conversation(functions=tools[:1], namespaces=(Namespace("m", "", tools[1:]),))
 
 
 def test_numbers_and_lengths_have_an_upper_bound(monkeypatch):

@@ -1,12 +1,13 @@
 import pytest
 
 from ossia.errors import RequestError
-from ossia.harmony.schema_rules import normalise
+from ossia.harmony.schema_rules import MAX_PARTS_TOGETHER, check_together, normalise
 
 
 def plain(schema, **root):
     """The normalised form of one property."""
-    return normalise({"type": "object", "properties": {"p": schema}, **root})["properties"]["p"]
+    found = normalise({"type": "object", "properties": {"p": schema}, **root})
+    return found.schema["properties"]["p"]
 
 
 def test_local_references_are_followed_and_what_stands_beside_wins():
@@ -157,3 +158,51 @@ def test_the_schema_given_is_left_as_it_was():
     given = {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
     normalise(given)
     assert given == {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
+
+
+def test_parts_are_counted_where_they_are_referred_to():
+    defs = {"$defs": {"A": {"type": "object", "properties": {"a": {}, "b": {}}}}}
+    once = {"type": "object", "properties": {"x": {"$ref": "#/$defs/A"}}, **defs}
+    twice = {**once, "properties": {"x": {"$ref": "#/$defs/A"}, "y": {"$ref": "#/$defs/A"}}}
+    assert normalise(once).num_parts == 4
+    assert normalise(twice).num_parts == 7
+
+
+@pytest.mark.parametrize(
+    "heavy",
+    [
+        {"description": "x" * 20_000},
+        {"description": "\n" * 1000},
+        {"enum": ["abcdef"] * 3000},
+        {"enum": [1] * 10_000},
+        {"type": "object", "required": ["a"] * 5000},
+        {"type": "object", "properties": {"k" * 30_000: {}}},
+        {"anyOf": [{"type": "string"}] * 1500},
+        {"anyOf": [*[{}] * 6000, 7]},
+        {"type": ["string"] * 3000},
+        {"default": {"a": ["b" * 40] * 600}},
+    ],
+    ids=lambda heavy: " ".join(heavy),
+)
+def test_what_is_heavy_counts_each_time_it_is_referred_to(heavy):
+    refs = {f"p{n}": {"$ref": "#/$defs/heavy"} for n in range(1000)}
+    with pytest.raises(RequestError, match="more than 10000 parts"):
+        normalise({"type": "object", "properties": refs, "$defs": {"heavy": heavy}})
+
+
+def test_keywords_without_a_spelling_are_not_carried_along():
+    many = {f"x-{n}": n for n in range(50)}
+    assert plain({"type": "string", "literals": [1], "x-a": 2}) == {"type": "string"}
+    assert plain({"$ref": "#/$defs/A"}, **{"$defs": {"A": {"type": "string", **many}}}) == {
+        "type": "string"
+    }
+
+
+def test_an_any_of_that_is_no_list_is_left_aside():
+    assert plain({"allOf": [{"type": "string"}], "anyOf": 5}) == {"type": "string", "anyOf": 5}
+
+
+def test_the_tools_of_a_conversation_are_bounded_together():
+    check_together(MAX_PARTS_TOGETHER)
+    with pytest.raises(RequestError, match="more than 20000 parts together"):
+        check_together(MAX_PARTS_TOGETHER + 1)

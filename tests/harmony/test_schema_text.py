@@ -1,6 +1,13 @@
 import pytest
 
-from ossia.harmony.schema_text import comment_lines, json_text, parameters_text
+from ossia.harmony.schema_rules import normalise
+from ossia.harmony.schema_text import comment_lines, json_text
+from ossia.harmony.schema_text import parameters_text as text_of_plain
+
+
+def parameters_text(schema):
+    """How a tool's parameters are spelt."""
+    return text_of_plain(normalise(schema).schema)
 
 
 def spelt(schema, *, required=True):

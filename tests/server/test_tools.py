@@ -47,6 +47,22 @@ def test_each_form_names_schemas_by_its_own_path():
     assert paths == {"a": "tools[0].function.parameters"}
 
 
+@pytest.mark.parametrize("form", ["chat", "responses"])
+def test_small_schemas_that_unfold_to_too_much_together_are_refused_soon(form):
+    leaves = {"type": "object", "properties": {f"p{n}": {} for n in range(90)}}
+    props = {f"q{n}": {"$ref": "#/$defs/leaves"} for n in range(90)}
+    schema = {"type": "object", "properties": props, "$defs": {"leaves": leaves}}
+    make = nested if form == "chat" else flat
+    few = [make(f"f{n}", parameters=schema) for n in range(2)]
+    assert sum(one.num_parts for one in parse_tools(few, form=form).functions) in range(
+        16_562, 17_000
+    )
+    never_read = [make(f"g{n}", parameters={"type": "string"}) for n in range(10)]
+    error = refused([*few, make("h", parameters=schema), *never_read], form)
+    assert (error.param, error.code) == ("tools", "invalid_json_schema")
+    assert "more than 20000 parts together" in str(error)
+
+
 def test_optional_fields_may_be_null():
     tool = {"type": "function", "name": "f", "parameters": None, "strict": None}
     (found,) = parse_tools([{**tool, "description": None}], form="responses").functions

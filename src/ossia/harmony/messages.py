@@ -5,12 +5,12 @@ Knows names, channels and limits; does not know how any of it is spelt in tokens
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date as calendar_date
 from typing import Any, Literal, get_args
 
 from ossia.errors import RequestError
-from ossia.harmony.schema_rules import check_size, normalise
+from ossia.harmony.schema_rules import Unfolded, check_size, check_together, normalise
 
 Role = Literal["developer", "user", "assistant", "tool"]
 Channel = Literal["analysis", "commentary", "final"]
@@ -144,14 +144,21 @@ class FunctionTool:
     """Whether a schema that its arguments cannot be held to is refused; else any object will do."""
     body: Literal["json", "text"] = "json"
     """What it is called with: a JSON object, or plain text."""
+    unfolded: Unfolded | None = field(init=False, repr=False, compare=False)
+    """The parameters made plain, once."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be spelt in the tools section."""
         check_name(self.name, "the name of a function")
         _check_one_of(self.body, ("json", "text"), f"the body of function {self.name}")
         _check_text(self.description, f"the description of function {self.name}")
-        if self.parameters is not None:
-            normalise(self.parameters)
+        unfolded = None if self.parameters is None else normalise(self.parameters)
+        object.__setattr__(self, "unfolded", unfolded)
+
+    @property
+    def num_parts(self) -> int:
+        """What its parameters unfold to; see `schema_rules.Unfolded`."""
+        return 0 if self.unfolded is None else self.unfolded.num_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +218,11 @@ class Conversation:
         self._check_tools()
 
     def _check_tools(self) -> None:
-        others = sum(len(namespace.tools) for namespace in self.namespaces)
-        if (count := len(self.functions) + others) > MAX_TOOLS:
-            raise RequestError(f"{count} functions are offered; at most {MAX_TOOLS} are taken")
+        others = (tool for namespace in self.namespaces for tool in namespace.tools)
+        tools = (*self.functions, *others)
+        if len(tools) > MAX_TOOLS:
+            raise RequestError(f"{len(tools)} functions are offered; at most {MAX_TOOLS} are taken")
+        check_together(sum(tool.num_parts for tool in tools))
         for namespace in self.namespaces:
             check_name(namespace.name, "the name of a group of tools")
             if namespace.name in _RESERVED:

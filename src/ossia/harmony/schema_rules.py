@@ -5,54 +5,94 @@ Knows what of a schema the model should read; knows neither how it is spelt nor 
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ossia.errors import RequestError
 
 MAX_DEPTH = 16
 MAX_BYTES = 64 << 10
-MAX_NODES = 10_000
+MAX_PARTS = 10_000
 """After every $ref is resolved: a small schema can name itself into millions."""
+MAX_PARTS_TOGETHER = 20_000
+"""Of all tools of one conversation; reading so many takes a fifth of a second."""
 
+_CHARS_A_PART = 100
+_CHARS_A_LINE = 40
 _MAX_RAW_DEPTH = 4 * MAX_DEPTH
+_READ = frozenset((
+    "$ref", "allOf", "anyOf", "oneOf", "type", "properties", "required", "items", "enum", "const",
+    "nullable", "title", "description", "examples", "default",
+))  # fmt: skip
+_WEIGHED = _READ - {"$ref", "allOf", "anyOf", "oneOf", "properties", "items", "nullable"}
 _SIMPLE = frozenset(("string", "number", "integer", "boolean"))
 _TYPES = _SIMPLE | {"object", "array", "null"}
 
 Schema = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """A schema made plain, and what that cost."""
+
+    schema: Schema
+    num_parts: int
+    """Schemas in it, every reference followed; 100 characters of text beside them count as one."""
+
+
 class _Normaliser:
-    """One walk over one schema; holds the root for references and counts the nodes."""
+    """One walk over one schema; holds the root for references and counts the parts."""
 
     def __init__(self, root: Schema) -> None:
         self._root = root
-        self._nodes = 0
+        self._targets: dict[str, Schema] = {}
+        self.num_parts = 0
+        self._num_chars = 0
 
     def plain(self, schema: object, *, depth: int, open_refs: tuple[str, ...]) -> Schema:
         """The schema with references, anyOf, allOf, const and odd enums gone."""
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise RequestError(f"a tool schema unfolds to more than {MAX_NODES} parts; simplify it")
+        self._count(1)
         if depth > MAX_DEPTH:
             raise RequestError(f"a tool schema nests deeper than {MAX_DEPTH} levels; flatten it")
         if isinstance(schema, bool):
             return {}
         if not isinstance(schema, dict):
             raise RequestError(f"a tool schema holds {schema!r:.60} where a schema is expected")
+        schema = _read(schema)
         for _ in range(MAX_DEPTH):  # each round takes one wrapper away
+            if isinstance(cases := schema.get("anyOf"), list):
+                self._count(len(cases))
             if isinstance(ref := schema.get("$ref"), str):
                 if ref in open_refs:
                     raise RequestError(f"a tool schema refers to itself through {ref}; unroll it")
                 open_refs = (*open_refs, ref)
                 schema = {**self._target(ref), **_beside(schema, "$ref")}
             elif (opened := _without_any_of(_without_all_of(schema))) is not schema:
-                schema = opened
+                schema = _read(opened)
             else:
+                self._weigh(schema)
                 return self._with_plain_children(_typed(schema), depth=depth, open_refs=open_refs)
         raise RequestError(f"a tool schema wraps a type more than {MAX_DEPTH} times; flatten it")
 
+    def _count(self, parts: int) -> None:
+        self.num_parts += parts
+        if self.num_parts > MAX_PARTS:
+            raise RequestError(f"a tool schema unfolds to more than {MAX_PARTS} parts; simplify it")
+
+    def _weigh(self, schema: Schema) -> None:
+        """Count the text that a part brings along, wherever it is referred to."""
+        for key, value in schema.items():
+            if key in _WEIGHED:
+                self._num_chars += _num_chars(value)
+            elif key == "properties" and isinstance(value, dict):
+                self._num_chars += sum(map(len, value))
+        parts, self._num_chars = divmod(self._num_chars, _CHARS_A_PART)
+        self._count(parts)
+
     def _target(self, ref: str) -> Schema:
         """What a local reference points at."""
+        if (known := self._targets.get(ref)) is not None:
+            return known
         target: object = self._root
         if not ref.startswith("#"):
             raise RequestError(f"a tool schema refers to {ref}; only local references are followed")
@@ -66,7 +106,8 @@ class _Normaliser:
                 raise RequestError(f"a tool schema refers to {ref}, which is not there")
         if not isinstance(target, dict):
             raise RequestError(f"a tool schema refers to {ref}, which is no schema")
-        return target
+        self._targets[ref] = found = _read(target)
+        return found
 
     def _with_plain_children(
         self, schema: Schema, *, depth: int, open_refs: tuple[str, ...]
@@ -84,7 +125,7 @@ class _Normaliser:
         return found
 
 
-def normalise(schema: object) -> Schema:
+def normalise(schema: object) -> Unfolded:
     """Check a tool's parameters and reduce them to what can be spelt.
 
     Returns:
@@ -97,12 +138,23 @@ def normalise(schema: object) -> Schema:
     if not isinstance(schema, Mapping):
         raise RequestError(f"a tool's parameters are {schema!r:.60}; expected a JSON schema object")
     check_size(schema)
-    plain = _Normaliser(dict(schema)).plain(dict(schema), depth=0, open_refs=())
+    root = dict(schema)
+    walk = _Normaliser(root)
+    plain = walk.plain(root, depth=0, open_refs=())
     if plain and "oneOf" not in plain and plain.get("type", "object") != "object":
         raise RequestError(
             f"a tool's parameters are of type {plain['type']!r:.40}; expected type object"
         )
-    return plain
+    return Unfolded(plain, walk.num_parts)
+
+
+def check_together(num_parts: int) -> None:
+    """Refuse tools whose schemas are each small enough and too much together."""
+    if num_parts > MAX_PARTS_TOGETHER:
+        raise RequestError(
+            f"the schemas of the tools unfold to more than {MAX_PARTS_TOGETHER} parts together; "
+            "simplify them or offer fewer tools"
+        )
 
 
 def check_size(schema: object) -> None:
@@ -125,6 +177,20 @@ def check_size(schema: object) -> None:
         raise RequestError(f"a tool schema is not JSON: {error}") from None
     if size > MAX_BYTES:
         raise RequestError(f"a tool schema has {size} characters, more than {MAX_BYTES}")
+
+
+def _read(schema: Schema) -> Schema:
+    """What of a schema is looked at; whatever else it has is not carried along."""
+    if len(schema) > len(_READ):
+        return {key: schema[key] for key in _READ if key in schema}
+    return {key: value for key, value in schema.items() if key in _READ}
+
+
+def _num_chars(value: object) -> int:
+    """About as many as the value takes where it is spelt; each line begins with its indent."""
+    if isinstance(value, str):
+        return len(value) + _CHARS_A_LINE * len(value.splitlines()[1:])
+    return len(json.dumps(value, ensure_ascii=False)) if isinstance(value, dict | list) else 8
 
 
 def _beside(schema: Schema, key: str) -> Schema:

@@ -7,19 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ossia.harmony.schema_rules import Schema, literals, normalise
+from ossia.harmony.schema_rules import Schema, literals
 
 _BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 """Line breaks that JSON does not escape."""
 
 
-def parameters_text(parameters: object) -> str | None:
-    """Spell a tool's parameters; None if it takes none.
-
-    Raises:
-        RequestError: the schema is one we do not accept (see `schema_rules.normalise`).
-    """
-    schema = normalise(parameters)
+def parameters_text(schema: Schema) -> str | None:
+    """Spell a tool's parameters, made plain by `schema_rules.normalise`; None if it takes none."""
     if not schema.get("properties") and "oneOf" not in schema:
         return None
     return _type_text(schema, "")
@@ -124,7 +119,7 @@ def _one_line(text: object) -> str:
 def _object_text(schema: Schema, indent: str) -> str:
     above = comment_lines(schema.get("description"), indent)
     required = schema.get("required")
-    listed = required if isinstance(required, list) else []
+    listed = {key for key in required if isinstance(key, str)} if isinstance(required, list) else ()
     properties = schema.get("properties")
     inside = (
         part

@@ -27,7 +27,7 @@ def namespace_text(namespace: Namespace) -> str:
 
 
 def _tool_text(tool: FunctionTool) -> str:
-    spelt = None if tool.parameters is None else parameters_text(tool.parameters)
+    spelt = None if tool.unfolded is None else parameters_text(tool.unfolded.schema)
     if tool.body == "text":
         spelt = "string"
     taken = "()" if spelt is None else f"(_: {spelt})"

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import MAX_TOOLS, Builtin, FunctionTool, Namespace, Role
+from ossia.harmony.schema_rules import check_together
 from ossia.server.builtin_tools import BUILTIN_TYPES, read_server
 from ossia.server.errors import Forbidden
 
@@ -158,6 +159,7 @@ class _Reader:
         self.ignored: list[str] = []
         self.kinds: dict[str, Kind] = {}
         self.namespaces: dict[str, tuple[str, str]] = {}
+        self._num_parts = 0
 
     def read(self, tool: object, path: str) -> None:
         """One tool of the list."""
@@ -268,6 +270,11 @@ class _Reader:
             )
         self.functions.append(tool)
         self.kinds[tool.name] = kind
+        self._num_parts += tool.num_parts
+        try:
+            check_together(self._num_parts)  # at once: each schema costs time
+        except RequestError as error:
+            raise RequestError(str(error), param="tools", code="invalid_json_schema") from None
 
 
 def object_at(value: object, path: str) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """OpenAI's own client, at its strictest, through every route of the Responses API."""
 
+import threading
 import time
 
 import httpx2
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 from ossia.errors import RequestError
 from ossia.server import responses
+from ossia.server.responses.asked import Asked
 from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,
@@ -511,6 +513,17 @@ class TestBackground:
         made, after = last.response.id, last.sequence_number + 5
         (again,) = client.responses.retrieve(made, stream=True, starting_after=after)
         assert again.type == "response.completed"
+
+
+def test_tools_are_read_beside_the_event_loop(client, monkeypatch):
+    threads = []
+    read = Asked.of
+    monkeypatch.setattr(
+        Asked, "of", lambda *given: threads.append(threading.current_thread().name) or read(*given)
+    )
+    create(client)
+    create(client, tools=[FUNCTION])
+    assert [name.startswith("asyncio_") for name in threads] == [False, True]
 
 
 def test_tokens_are_counted_and_nothing_is_kept(client, engine):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
+from ossia.server.body import beside
 from ossia.server.errors import NotFound
 from ossia.server.fields import day
 from ossia.server.history import Said
@@ -33,8 +34,16 @@ class Dialogue:
     """Paths of the items that were skipped."""
 
 
-async def gathered(services: Services, owner: str, form: CreateRequest) -> Dialogue:
+async def gathered(
+    services: Services, owner: str, form: CreateRequest, *, is_heavy: bool
+) -> Dialogue:
     """Gather what was said.
+
+    Args:
+        services: what there is.
+        owner: who asks.
+        form: the request.
+        is_heavy: whether it is so large that reading it would hold up the streams of others.
 
     Raises:
         RequestError: an item has no meaning, or the response to go on from is still running.
@@ -52,7 +61,7 @@ async def gathered(services: Services, owner: str, form: CreateRequest) -> Dialo
         calls=await memory.calls(owner, _unknown(lost_calls(items), past)),
         items=await memory.items(owner, references(items)),
     )
-    spoken = read_items(items, before)
+    spoken = await beside(is_heavy, read_items, items, before)
     said = await memory.restored(owner, spoken.said)
     turn = StoredTurn(
         model=model,

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.errors import RequestError
-from ossia.server.body import documented, json_response, read_form
+from ossia.server.body import LARGE, beside, documented, json_response, read_form
 from ossia.server.builtin_tools import available
 from ossia.server.errors import NotFound
 from ossia.server.fields import ignored_header
@@ -153,8 +153,12 @@ class _Rooms:
     async def _understood(self, request: Request, form: CreateRequest) -> tuple[Asked, Dialogue]:
         offer = available(self._services.toolbox.specs)
         scopes = request.state.caller.scopes
-        asked = Asked.of(form, self._services.engine.model, offer, scopes)
-        return asked, await gathered(self._services, _owner(request), form)
+        is_heavy = len(await request.body()) > LARGE
+        # a small schema may unfold to ten thousand parts
+        asked = await beside(
+            is_heavy or bool(form.tools), Asked.of, form, self._services.engine.model, offer, scopes
+        )
+        return asked, await gathered(self._services, _owner(request), form, is_heavy=is_heavy)
 
     async def _stream(self, asked: Asked, dialogue: Dialogue) -> EventStream:
         return await begun(
