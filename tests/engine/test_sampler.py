@@ -45,6 +45,20 @@ def test_temperature_zero_takes_the_likeliest():
     assert pick(temperature=0).token_id == 1
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-9, 9.9e-6])
+def test_a_temperature_of_nearly_nothing_takes_the_likeliest(temperature):
+    close = [0.0, 1.0, np.nextafter(np.float32(1), np.float32(0))]
+    choices = {pick(close, temperature=temperature, seed=seed).token_id for seed in range(20)}
+    assert choices == {1}
+    asked = pick(close, temperature=temperature, logprobs=1)
+    assert asked == pick(close, temperature=0, logprobs=1)
+
+
+def test_the_least_temperature_draws():
+    drawn = {pick([0.0, 0.0], temperature=1e-5, seed=seed).token_id for seed in range(20)}
+    assert drawn == {0, 1}
+
+
 def test_draws_as_often_as_the_softmax_says():
     # 4,000 draws: a share is off by 0.008 at one sigma
     np.testing.assert_allclose(shares(), softmax(LOGITS), atol=0.035)

@@ -27,7 +27,7 @@ class SamplingParams:
     """
 
     temperature: float = 1.0
-    """0 takes the likeliest token; from 0 to 2."""
+    """0 takes the likeliest token, as does all below 0.00001; from 0 to 2."""
     top_p: float = 1.0
     """Sample from the fewest tokens that together have this probability."""
     top_k: int | None = None

@@ -15,6 +15,10 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 
+LEAST_TEMPERATURE = 1e-5
+"""Below it float32 scores would be divided by nothing; the likeliest id is what is meant."""
+
+
 class Uniform(Protocol):
     """What the sampler needs of a generator."""
 
@@ -40,7 +44,7 @@ def choose(
         allowed: ids that may come, as a few ids or a mask; None: any.
         prompt: ids of the prompt; looked at only by the repetition penalty.
         written: how often each id was written in this answer.
-        generator: the request's own; drawn from once unless the temperature is 0.
+        generator: the request's own; drawn from once unless the likeliest id is meant.
 
     Raises:
         FloatingPointError: no candidate has a finite score, or one is not a number.
@@ -55,10 +59,11 @@ def choose(
     likeliest = int(np.argmax(score_M))
     if not np.isfinite(score_M[likeliest]):
         raise FloatingPointError(f"the best score is {score_M[likeliest]}: the weights are damaged")
-    temperature = np.float32(params.temperature or 1.0)
+    is_drawn = params.temperature >= LEAST_TEMPERATURE
+    temperature = np.float32(params.temperature if is_drawn else 1.0)
     scaled_M = (score_M - score_M[likeliest]) / temperature
     place = likeliest
-    if params.temperature > 0:
+    if is_drawn:
         place = _draw(_truncated(np.exp(scaled_M), params), generator.random())
     if params.logprobs is None:
         return Choice(_id(id_M, place))

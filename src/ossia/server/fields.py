@@ -31,9 +31,6 @@ MAX_STOP_BYTES = 256
 MAX_TEXT = 8 << 20
 """Characters; as many as a whole body may have bytes."""
 
-_LEAST_TEMPERATURE = 1e-5
-"""Below it float32 scores would be divided by nothing; the likeliest token is what is meant."""
-
 
 def _at_most(limit: int) -> BeforeValidator:
     """Counts an object's fields before any is looked at: each bad one costs an error's making."""
@@ -132,10 +129,9 @@ def sampling(
     Raises:
         RequestError: `logit_bias` names an id that stands for no text.
     """
-    temperature = 1.0 if form.temperature is None else form.temperature
     stop = form.stop
     return SamplingParams(
-        temperature=temperature if temperature >= _LEAST_TEMPERATURE else 0.0,
+        temperature=1.0 if form.temperature is None else form.temperature,
         top_p=1.0 if form.top_p is None else form.top_p,
         top_k=form.top_k,
         min_p=form.min_p or 0.0,
