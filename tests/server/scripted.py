@@ -17,12 +17,15 @@ from ossia.chat.events import (
     Timing,
     TokenLogprob,
     ToolCalled,
+    ToolRan,
     TurnEnd,
     Usage,
 )
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.harmony.messages import Message
 from ossia.server.frames import ServedModel
+from ossia.server.responses.objects import runs_here
+from ossia.tools.tool import ToolResult
 
 USAGE = Usage(prompt_tokens=11, completion_tokens=7, reasoning_tokens=3, cached_tokens=5)
 
@@ -80,6 +83,15 @@ def call(
     return events
 
 
+def ran(
+    name: str, *pieces: str, text: str = "Here.", fails: bool = False, **details: Any
+) -> list[Event]:
+    """A call of a tool of ours, and its result."""
+    result = ToolResult(text=text, is_error=fails, details=details)
+    run = ToolRan("call_9", name, "".join(pieces), result, 0.5)
+    return [*call(name, *pieces, call_id="call_9", ids=(8, 9)), run]
+
+
 def finished(reason: TurnEnd = "stop", usage: Usage = USAGE) -> list[Event]:
     return [Finished(reason, usage, Timing())]
 
@@ -93,10 +105,12 @@ def _part(
     call_id: str = "",
     name: str = "",
 ) -> list[Event]:
+    is_ours = runs_here(name, {})
+    thinks = kind == "analysis" or name == "python" or name.startswith("browser.")
     message = Message(
         role="assistant",
-        channel={"analysis": "analysis", "final": "final"}.get(kind, "commentary"),
-        recipient=f"functions.{name}" if name else None,
+        channel="analysis" if thinks else "final" if kind == "final" else "commentary",
+        recipient=None if not name else name if is_ours else f"functions.{name}",
         content_type="json" if name else None,
         content="".join(piece.text for piece in pieces),
         sampled_ids=ids,

@@ -1,6 +1,6 @@
 """A request of Chat Completions -> a turn. It knows OpenAI's fields, not how a turn is written."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -38,7 +38,6 @@ from ossia.server.tools import (
     NOTHING,
     Offered,
     parse_tools,
-    require_scope,
 )
 
 SCHEMA_PATH = "response_format.json_schema.schema"
@@ -131,7 +130,6 @@ def understand(
     model: ServedModel,
     date: str,
     available: Mapping[str, Namespace] = NOTHING,
-    scopes: Collection[str] = (),
 ) -> Asked:
     """Translate a request.
 
@@ -142,15 +140,12 @@ def understand(
         model: what is served.
         date: the day the model is told, YYYY-MM-DD.
         available: the tools that run here: see `builtin_tools.available`.
-        scopes: of the caller.
 
     Raises:
         RequestError: two fields contradict each other, or one has no meaning; `param` is its path.
-        Forbidden: it asks for tools that this caller may not have run.
     """
     _refuse_old_forms(form)
     offered = _offered(form, available)
-    require_scope(offered, scopes)
     choice, allowed = parse_tool_choice(form.tool_choice, offered)
     effort, may_reason = effort_of(_effort(form))
     reasoning = form.reasoning or Reasoning()
@@ -158,12 +153,9 @@ def understand(
     conversation = _conversation(
         [*dialogue.told, *messages],
         effort=effort,
-        tools=offered.functions,
+        offered=offered,
         date=date,
         response_format=shape,
-    )
-    conversation = replace(
-        conversation, builtins=offered.builtins, namespaces=offered.namespaces_told
     )
     turn = TurnRequest(
         conversation=conversation,
@@ -190,9 +182,12 @@ def understand(
     )
 
 
-def _conversation(messages: Sequence[Mapping[str, Any] | Message], **told: Any) -> Conversation:
+def _conversation(
+    messages: Sequence[Mapping[str, Any] | Message], offered: Offered, **told: Any
+) -> Conversation:
     try:
-        return to_conversation(messages, instructions=None, **told)
+        conversation = to_conversation(messages, instructions=None, tools=offered.functions, **told)
+        return replace(conversation, builtins=offered.builtins, namespaces=offered.namespaces_told)
     except RequestError as error:  # tools and messages were looked at before: it is the schema
         raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
 

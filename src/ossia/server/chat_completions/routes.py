@@ -22,6 +22,7 @@ from ossia.server.history import Said, with_result, without_broken_off
 from ossia.server.models import named
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, unless_gone
+from ossia.server.tools import require_scope
 from ossia.server.turns import Turns, begin, seeded
 
 
@@ -61,9 +62,10 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
         model=model,
         date=date,
         available=available(services.toolbox.specs),
-        scopes=request.state.caller.scopes,
     )
-    return await beside(is_heavy, translate, form, dialogue, messages)
+    asked = await beside(is_heavy, translate, form, dialogue, messages)
+    require_scope(asked.offered, request.state.caller.scopes)
+    return asked
 
 
 class _Chat:

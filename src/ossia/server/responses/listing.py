@@ -17,6 +17,9 @@ _PREFIXES: Mapping[str, str] = {
     "function_call_output": "fco",
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
+    "web_search_call": "ws",
+    "code_interpreter_call": "ci",
+    "mcp_call": "mcp",
 }
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "reasoning": ("encrypted_content",),
@@ -24,7 +27,14 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "custom_tool_call": ("call_id", "name", "input", "namespace"),
     "function_call_output": ("call_id", "output"),
     "custom_tool_call_output": ("call_id", "output"),
+    "web_search_call": ("action",),
+    "code_interpreter_call": ("code", "container_id"),
+    "mcp_call": ("server_label", "name", "arguments", "output"),
 }
+
+
+_LISTED: Mapping[str, Json] = {"code_interpreter_call": {"container_id": "", "outputs": None}}
+"""What clients require of an item that need not be sent."""
 
 
 def listed(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
@@ -79,6 +89,8 @@ def _listed(item: Item, kind: str, new_id: Callable[[str], str]) -> Json:
         told |= {"summary": []} if content is None else {"summary": [], "content": text}
     else:
         told["status"] = "completed"
+    if kind in _LISTED:
+        told |= _LISTED[kind]
     told |= {key: item[key] for key in _KEPT[kind] if item.get(key) is not None}
     for key, part in (("content", "reasoning_text"), ("output", "input_text")):
         if isinstance(told.get(key), list):
