@@ -1,0 +1,252 @@
+"""The way to one MCP server: made when needed, given up when dead, made again after a while.
+
+Knows the protocol library; does not know what the tools are for, nor who may call them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import mcp_types
+from mcp import Client, MCPError  # noqa: TID253 - loaded where MCP servers are configured
+from mcp_types import CallToolResult
+
+from ossia import __version__
+from ossia.tools.mcp.http import http_transport
+from ossia.tools.mcp.listing import Listed
+from ossia.tools.mcp.results import clean
+from ossia.tools.mcp.settings import McpServer, filled
+from ossia.tools.mcp.stdio import LastWords, stdio_transport
+
+CONNECT_SECONDS = 20.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_CLOSE_SECONDS = 10.0
+_MAX_PAGES = 20
+_MAX_LISTED = 1000
+
+
+class Unreachable(Exception):
+    """The server cannot be spoken to now; the message says why, and when to try again."""
+
+    def __init__(self, message: str, words: str = "") -> None:
+        """Say why.
+
+        Args:
+            message: for the model and whoever reads with it.
+            words: the server's last ones, for the operator alone: they may hold anything.
+        """
+        super().__init__(message)
+        self.words = words
+
+
+class Refused(Exception):
+    """The server answered that it will not, or answered nonsense."""
+
+
+class Connection:
+    """One server. Its sampling, elicitation and roots requests are refused by the library."""
+
+    def __init__(
+        self,
+        server: McpServer,
+        environ: Mapping[str, str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know a server; nothing is started yet.
+
+        Raises:
+            RequestError: a variable that its settings name is not set.
+        """
+        self.server = server
+        self.instructions: str | None = None
+        self.is_stale = True
+        """Whether the tools should be listed anew: after each connect, and when told."""
+        self._env = filled(server.env, environ, server=server.name)
+        self._headers = filled(server.headers, environ, server=server.name)
+        self._clock = clock
+        self._connecting = asyncio.Lock()
+        self._client: Client | None = None
+        self._owner: asyncio.Task[None] | None = None
+        self._leave = asyncio.Event()
+        self._words = LastWords()
+        self._failures = 0
+        self._next_try = -math.inf
+        self._closed = False
+
+    async def listed(self) -> list[Listed]:
+        """The server's tools, now.
+
+        Raises:
+            Unreachable: it is dead.
+            Refused: it answered nonsense.
+        """
+        client = await self._connected()
+        found: list[Listed] = []
+        cursor = None
+        self.is_stale = False
+        with self._told():
+            async with asyncio.timeout(self.server.seconds):
+                for _ in range(_MAX_PAGES):
+                    page = await client.list_tools(cursor=cursor)
+                    found += map(_listed, page.tools)
+                    cursor = page.next_cursor
+                    if cursor is None or len(found) > _MAX_LISTED:
+                        break
+        return found
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
+        """Call a tool by the server's name for it.
+
+        Raises:
+            Unreachable: it is dead; whether the call had an effect is not known.
+            Refused: it answered that it will not, nonsense, or not in time.
+        """
+        client = await self._connected()
+        with self._told():
+            async with asyncio.timeout(self.server.seconds):
+                return await client.call_tool(tool, arguments)
+        raise AssertionError  # what is told is raised
+
+    async def ready(self) -> None:
+        """Connect if need be.
+
+        Raises:
+            Unreachable: it is dead.
+        """
+        await self._connected()
+
+    async def close(self) -> None:
+        """End it; closing twice does no harm."""
+        self._closed = True
+        await self._drop()
+
+    @contextlib.contextmanager
+    def _told(self) -> Any:
+        """What may go wrong with a request, in two kinds of error."""
+        name = self.server.name
+        try:
+            yield
+        except TimeoutError:
+            limit = f"{self.server.seconds:g} s"
+            raise Refused(f"MCP server {name} did not answer within {limit}") from None
+        except MCPError as error:
+            if self._is_dead(error):
+                self._leave.set()
+                raise self._unreachable(str(error)) from None
+            raise Refused(f"MCP server {name}: {error}") from None
+        except Exception as error:  # its answers are a stranger's: whatever they break is told
+            raise Refused(f"MCP server {name} answered nonsense: {_kind(error)}") from None
+
+    def _is_dead(self, error: MCPError) -> bool:
+        is_gone = error.code == mcp_types.CONNECTION_CLOSED and self._words.ended is not None
+        is_cut = error.code == mcp_types.CONNECTION_CLOSED and self.server.url is not None
+        return is_gone or is_cut or str(error) == "Session terminated"
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            is_alive = self._owner is not None and not self._owner.done()
+            if is_alive and not self._leave.is_set() and self._words.ended is None:
+                assert self._client is not None
+                return self._client
+            await self._drop()
+            if self._closed:
+                raise Unreachable(f"the connection to MCP server {self.server.name} is closed")
+            if (pause := self._next_try - self._clock()) > 0:
+                raise self._unreachable("it did not start", f"; it is tried again in {pause:.0f} s")
+            return await self._connect()
+
+    async def _connect(self) -> Client:
+        self._leave, self._words = asyncio.Event(), LastWords()
+        ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._owner = asyncio.create_task(self._own(ready))
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                client = await ready
+        except (Unreachable, TimeoutError) as error:
+            late = f"it did not answer within {CONNECT_SECONDS:g} s"
+            unreachable = self._unreachable(str(error) or late)
+            await self._drop()
+            self._failures += 1
+            pause = FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10)
+            self._next_try = self._clock() + min(LONGEST_PAUSE_SECONDS, pause)
+            raise unreachable from None
+        self._failures = 0
+        self._client, self.instructions, self.is_stale = client, client.instructions, True
+        return client
+
+    async def _own(self, ready: asyncio.Future[Client]) -> None:
+        """Hold the connection open; entering and leaving it must be one task's work."""
+        client = Client(
+            self._transport(),
+            cache=None,
+            client_info=mcp_types.Implementation(name="ossia", version=__version__),
+            message_handler=self._heard,
+        )
+        try:
+            async with client:
+                ready.set_result(client)
+                await self._leave.wait()
+        except Exception as error:  # of program, network and protocol alike: it is over
+            self._words.ended = self._words.ended or _kind(error)
+            if not ready.done():
+                ready.set_exception(Unreachable(_kind(error)))
+
+    def _transport(self) -> AbstractAsyncContextManager[Any]:
+        server = self.server
+        if server.url is not None:
+            return http_transport(server.url, headers=self._headers)
+        return stdio_transport(server.command, env=self._env, cwd=server.cwd, words=self._words)
+
+    async def _heard(self, message: object) -> None:
+        """What a server says unasked; only that its tools changed is of interest."""
+        if isinstance(message, mcp_types.ToolListChangedNotification):
+            self.is_stale = True
+
+    async def _drop(self) -> None:
+        owner, self._owner = self._owner, None
+        client, self._client = self._client, None
+        self._leave.set()
+        if owner is None:
+            return
+        if client is None:
+            owner.cancel()  # it is still being made, and waits for nothing of ours
+        done, _ = await asyncio.wait((owner,), timeout=_CLOSE_SECONDS)
+        if not done:
+            owner.cancel()
+            await asyncio.wait((owner,), timeout=_CLOSE_SECONDS)
+
+    def _unreachable(self, why: str, rest: str = "") -> Unreachable:
+        """The first that is known of its end, and its last words."""
+        ended = self._words.ended or why
+        message = f"MCP server {self.server.name} is gone: {ended}{rest}"
+        return Unreachable(message, clean(self._words.text))
+
+
+def _listed(tool: mcp_types.Tool) -> Listed:
+    return Listed(
+        name=tool.name,
+        description=tool.description or "",
+        schema=tool.input_schema,
+        is_read_only=bool(tool.annotations and tool.annotations.read_only_hint),
+    )
+
+
+def _kind(error: BaseException) -> str:
+    """An error's first line, without our own paths; of a group, its first error's."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def quiet_library() -> None:
+    """Keep the library from logging what servers say: it may hold what users said."""
+    logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,213 @@
+"""The tools of configured MCP servers as a toolkit; each is called `server.tool`.
+
+Knows who may call what and when a yes is due; connections and words are elsewhere.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ossia.errors import MissingExtra, RequestError, StoreError
+from ossia.tools.mcp.known import KnownTools
+from ossia.tools.mcp.listing import Offered, namespace_text, offered
+from ossia.tools.mcp.settings import McpServer, namespace
+from ossia.tools.tool import Tool, ToolResult, ToolSpec
+
+try:
+    from ossia.tools.mcp.connection import Connection, Refused, Unreachable, quiet_library
+    from ossia.tools.mcp.results import as_result, failure
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+        raise
+    raise MissingExtra("MCP", "mcp", "mcp") from None
+
+_CHANGED = "changed this tool since it was last allowed; call it again, and the user will be asked"
+
+
+@dataclass(slots=True)
+class _Host:
+    """One server, its tools, and which of them are others than the user knows."""
+
+    connection: Connection
+    tools: tuple[Offered, ...] = ()
+    changed: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of tools that changed and wait for a yes; empty if they are gone."""
+
+
+class McpToolkit:
+    """See `Toolkit`; make one by `start`."""
+
+    def __init__(
+        self, hosts: Sequence[_Host], known: KnownTools, problems: Mapping[str, str]
+    ) -> None:
+        """Not to be called: see `start`."""
+        self._hosts = tuple(hosts)
+        self._known = known
+        self.problems = dict(problems)
+        """Why a server or some of its tools are not offered, by server."""
+        self.specs: tuple[ToolSpec, ...] = tuple(each.spec for host in hosts for each in host.tools)
+        self.descriptions: dict[str, str] = {
+            namespace(host.connection.server.name): namespace_text(
+                host.connection.server, host.connection.instructions
+            )
+            for host in hosts
+            if host.tools
+        }
+        """Of each namespace, for the prompt."""
+
+    @classmethod
+    async def start(
+        cls,
+        servers: Iterable[McpServer],
+        *,
+        environ: Mapping[str, str],
+        known: KnownTools | None = None,
+    ) -> "McpToolkit":
+        """Connect to servers and list their tools.
+
+        Args:
+            servers: from the operator's settings, and from nowhere else.
+            environ: where `${NAME}` in the settings is looked up.
+            known: what tools were when they were last allowed.
+
+        Raises:
+            RequestError: a variable is not set, or no server can be used.
+            StoreError: what is known cannot be written.
+        """
+        quiet_library()
+        known = known or KnownTools()
+        hosts = [_Host(Connection(server, environ)) for server in servers]
+        problems: dict[str, str] = {}
+        kit = None
+        try:
+            lines = await asyncio.gather(*(_listed(host, known) for host in hosts))
+            for host, line in zip(hosts, lines, strict=True):
+                problems |= {host.connection.server.name: line} if line else {}
+            if problems and not any(host.tools for host in hosts):
+                raise RequestError("; ".join(problems.values()))
+            kit = cls(hosts, known, problems)
+            return kit
+        finally:
+            if kit is None:
+                await asyncio.gather(*(host.connection.close() for host in hosts))
+
+    async def open(self) -> "McpSession":
+        """Begin a conversation; the servers' connections are shared by all of them."""
+        return McpSession(self._hosts, self._known)
+
+    async def close(self) -> None:
+        """End every connection and every server that was started."""
+        await asyncio.gather(*(host.connection.close() for host in self._hosts))
+
+
+class McpSession:
+    """See `ToolSession`."""
+
+    def __init__(self, hosts: Sequence[_Host], known: KnownTools) -> None:
+        """Offer the servers' tools to one conversation."""
+        self._asked: set[tuple[str, str]] = set()
+        self._tools = {
+            each.spec.name: _McpTool(each.spec, each, host, known, self._asked)
+            for host in hosts
+            for each in host.tools
+        }
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """All tools of all servers."""
+        return tuple(self._tools.values())
+
+    def needs_approval(self, name: str, arguments: str) -> bool:
+        """A tool that is not what it was needs a new yes."""
+        tool = self._tools.get(name)
+        if tool is None or not tool.is_changed:
+            return False
+        self._asked.add((name, arguments))
+        return True
+
+    async def close(self) -> None:
+        """Nothing to let go of: the connections are the kit's."""
+        self._asked.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _McpTool:
+    """See `Tool`."""
+
+    spec: ToolSpec
+    _offered: Offered
+    _host: _Host
+    _known: KnownTools
+    _asked: set[tuple[str, str]]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it waits for a yes."""
+        return self.spec.name in self._host.changed
+
+    async def call(self, arguments: str) -> ToolResult:
+        """Call the server; see `Tool.call`."""
+        given = _parsed(arguments)
+        if isinstance(given, ToolResult):
+            return given
+        server, tool = self._host.connection.server.name, self._offered.listed.name
+        try:
+            await self._host.connection.ready()
+            if self._host.connection.is_stale:
+                await _compare(self._host, self._known)
+            if self.is_changed and not self._allowed(arguments):
+                return failure(f"MCP server {server} {_CHANGED}")
+            answer = await self._host.connection.call(tool, given)
+        except (Unreachable, Refused, StoreError) as error:
+            return replace(failure(str(error)), origin=server)
+        return replace(
+            as_result(answer, server=server), details={"server_label": server, "name": tool}
+        )
+
+    def _allowed(self, arguments: str) -> bool:
+        """Whether exactly this call was asked for: then the tool is known as it is now."""
+        if (self.spec.name, arguments) not in self._asked:
+            return False
+        self._asked.discard((self.spec.name, arguments))
+        self._known.learn({self.spec.name: self._host.changed.pop(self.spec.name)})
+        return True
+
+
+async def _listed(host: _Host, known: KnownTools) -> str:
+    """List a server's tools for the first time; what is wrong with it, in one line."""
+    try:
+        listed = await host.connection.listed()
+    except Unreachable as error:
+        return f"{error} ({error.words})" if error.words else str(error)
+    except Refused as error:
+        return str(error)
+    host.tools, problems = offered(host.connection.server, listed)
+    for each in host.tools:
+        if known.is_changed(each.spec.name, each.listed.fingerprint):
+            host.changed[each.spec.name] = each.listed.fingerprint
+    fresh = {each.spec.name: each.listed.fingerprint for each in host.tools}
+    known.learn({name: mark for name, mark in fresh.items() if name not in host.changed})
+    return "; ".join(problems)
+
+
+async def _compare(host: _Host, known: KnownTools) -> None:
+    """See which tools are not what they were."""
+    now = {tool.name: tool.fingerprint for tool in await host.connection.listed()}
+    for each in host.tools:
+        fingerprint = now.get(each.listed.name)
+        if fingerprint and known.is_changed(each.spec.name, fingerprint):
+            host.changed[each.spec.name] = fingerprint
+        else:
+            host.changed.pop(each.spec.name, None)
+
+
+def _parsed(arguments: str) -> dict[str, Any] | ToolResult:
+    try:
+        found = json.loads(arguments) if arguments.strip() else {}
+    except (ValueError, RecursionError) as error:
+        return failure(f"the arguments are no JSON: {error}")
+    if not isinstance(found, dict):
+        return failure("the arguments are no JSON object")
+    return found
