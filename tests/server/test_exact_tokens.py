@@ -136,6 +136,16 @@ class TestACall:
         sent = [analysis("I think.\nAnd again."), bare(TOLD), bare(CALL, call_id="call_1")]
         assert ids(restored(calling, sent)) == [(1, 2), (3,), (4,), (5,)]
 
+    @pytest.mark.parametrize("between", ["\n\n", "\n", ""])
+    def test_with_its_preamble_in_the_reasoning_too_is_known(self, calling, between):
+        reasoning = between.join(("I think.", "And again.", "Let me see."))
+        sent = [analysis(reasoning), bare(CALL, call_id="call_1")]
+        assert restored(calling, sent) == tuple(one.message for one in CALLING)
+
+    def test_with_more_in_the_reasoning_than_was_said_keeps_that(self, calling):
+        sent = [analysis("I think. And again. Let me see. So."), bare(CALL, call_id="call_1")]
+        assert ids(restored(calling, sent)) == [None, (5,)]
+
     def test_keeps_edited_reasoning_as_it_was_edited(self, calling):
         sent = [analysis("I doubt."), bare(SECOND), bare(CALL, call_id="call_1")]
         assert ids(restored(calling, sent)) == [None, (3,), (5,)]
@@ -172,6 +182,10 @@ class TestAnAnswer:
     def test_joined_with_its_preamble_is_taken_apart(self, answering):
         sent = [USER, said("final", "Let me see.\n\nIt is so.")]
         assert ids(restored(answering, sent)) == [None, (4,), (6,)]
+
+    def test_after_reasoning_that_has_its_preamble_too_is_taken_apart(self, answering):
+        sent = [USER, analysis("I think.\n\nLet me see."), bare(ANSWER)]
+        assert ids(restored(answering, sent)) == [None, (1, 2), (4,), (6,)]
 
     def test_edited_is_left_alone_even_if_its_item_is_ours(self, answering):
         sent = [said("final", "It is not so.", item_id="msg_2"), said("final", "It is  so.")]

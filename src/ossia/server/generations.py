@@ -82,6 +82,8 @@ def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Mess
 def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Message]:
     """Their messages before the end and ours, where the end is the same."""
     before, ours, end = stretch[:-1], generation.said[:at], generation.said[at]
+    if _are_in_one(before, ours):
+        return _spelt([*ours, end])
     has_calls = any(one.is_call for one in before)
     if not end.is_call:  # what led to an answer is not missed
         told = generation.is_joined(stretch[-1].message, at)
@@ -95,6 +97,14 @@ def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Me
         one for one in ours if (are_lost and _is_thought(one)) or (one.is_call and not has_calls)
     ]
     return [*_spelt(lost), *_each(before, ours), *end.messages]
+
+
+def _are_in_one(theirs: Sequence[Said], ours: Sequence[Said]) -> bool:
+    """Whether thoughts and preambles come back as one thought, as Chat shows them beside JSON."""
+    spoken = [one for one in ours if not one.is_call]
+    if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
+        return False
+    return squeezed(_text(theirs[0])) == squeezed(*map(_text, spoken))
 
 
 def _is_kept(one: Said, *, told: bool, called: bool) -> bool:
