@@ -106,10 +106,10 @@ class Toolbox:
             finally:
                 held.used = self._clock()
 
-    def rename(self, key: str, new: str) -> None:
-        """A conversation is known by another key from now on."""
-        if held := self._held.pop(key, None):
-            self._held[new] = held
+    def resolve(self, key: str, cursor: int, line: int | None = None) -> tuple[str, str] | None:
+        """URL and title of what a conversation cites; None if nothing."""
+        held = self._held.get(key)
+        return None if held is None else held.session.resolve(cursor, line)
 
     async def _tidy(self, *, makes_room: bool) -> None:
         """Close what was not used for long, and for a new one the oldest of too many."""

@@ -5,7 +5,7 @@ It asks the store and the memory; it knows neither the engine nor the wire's ans
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
@@ -32,6 +32,8 @@ class Dialogue:
     """The new part of it, as it will be stored."""
     ignored: tuple[str, ...]
     """Paths of the items that were skipped."""
+    root: str | None = None
+    """Id of the conversation's first response, if there was one."""
 
 
 async def gathered(
@@ -70,7 +72,9 @@ async def gathered(
         said=said,
         calls=calls_of(spoken.said),
     )
-    return Dialogue(messages=(*past.messages, *said), turn=turn, ignored=spoken.ignored)
+    return Dialogue(
+        messages=(*past.messages, *said), turn=turn, ignored=spoken.ignored, root=past.root
+    )
 
 
 def calls_of(said: Sequence[Said]) -> dict[str, str]:
@@ -107,4 +111,5 @@ async def _past(services: Services, owner: str, response_id: str, model: str) ->
             param="previous_response_id",
         )
     turns = [response.turn for response in chain.responses]
-    return await asyncio.to_thread(Past.of, turns, model)
+    past = await asyncio.to_thread(Past.of, turns, model)
+    return replace(past, root=chain.responses[0].response_id)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ossia.errors import RequestError
 from ossia.server.responses.items import Item, kind_of
 from ossia.server.responses.objects import Json
+from ossia.server.responses.replayed import REPLAYED, action_of
 
 _PREFIXES: Mapping[str, str] = {
     "message": "msg",
@@ -27,14 +28,12 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "custom_tool_call": ("call_id", "name", "input", "namespace"),
     "function_call_output": ("call_id", "output"),
     "custom_tool_call_output": ("call_id", "output"),
-    "web_search_call": ("action",),
+}
+_TEXTS: Mapping[str, tuple[str, ...]] = {
     "code_interpreter_call": ("code", "container_id"),
     "mcp_call": ("server_label", "name", "arguments", "output"),
 }
-
-
-_LISTED: Mapping[str, Json] = {"code_interpreter_call": {"container_id": "", "outputs": None}}
-"""What clients require of an item that need not be sent."""
+"""Of calls that ran here: fields that are kept where they are texts."""
 
 
 def listed(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
@@ -89,13 +88,21 @@ def _listed(item: Item, kind: str, new_id: Callable[[str], str]) -> Json:
         told |= {"summary": []} if content is None else {"summary": [], "content": text}
     else:
         told["status"] = "completed"
-    if kind in _LISTED:
-        told |= _LISTED[kind]
+    if kind in REPLAYED:
+        return told | _ran(item, kind)
     told |= {key: item[key] for key in _KEPT[kind] if item.get(key) is not None}
     for key, part in (("content", "reasoning_text"), ("output", "input_text")):
         if isinstance(told.get(key), list):
             told[key] = [_part(each, part) for each in told[key]]
     return told
+
+
+def _ran(item: Item, kind: str) -> Json:
+    """A call that ran here, with what clients require of it."""
+    if kind == "web_search_call":
+        return {"action": action_of(item["action"])}
+    told = {"container_id": "", "outputs": None} if kind == "code_interpreter_call" else {}
+    return told | {key: item[key] for key in _TEXTS[kind] if isinstance(item.get(key), str)}
 
 
 def _message(item: Item) -> Json:

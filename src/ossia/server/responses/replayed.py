@@ -11,6 +11,7 @@ from typing import Any
 from ossia.errors import RequestError
 from ossia.harmony.messages import Channel, Message
 from ossia.server.history import Said
+from ossia.server.responses.objects import Json
 
 LOST = "(what this call gave is no longer at hand)"
 """The result of a call, where nobody knows it any more."""
@@ -32,20 +33,32 @@ def replayed(kind: str, item: _Item, path: str) -> Said:
     return REPLAYED[kind](item, path)
 
 
+def action_of(action: _Item) -> Json:
+    """What a search did, as OpenAI's types have it, whatever was sent."""
+    told = {key: value for key, value in action.items() if isinstance(value, str)}
+    match told.get("type"):
+        case "open_page":
+            return {"type": "open_page", "url": told.get("url")}
+        case "find_in_page":
+            url, pattern = told.get("url", ""), told.get("pattern", "")
+            return {"type": "find_in_page", "url": url, "pattern": pattern}
+        case _:
+            return {"type": "search", "query": told.get("query", "")}
+
+
 def _search(item: _Item, path: str) -> Said:
     action = item.get("action")
     if not isinstance(action, dict):
         raise RequestError(
             f"{path}.action is no object; send the item as it came", param=f"{path}.action"
         )
-    told = {key: value for key, value in action.items() if isinstance(value, str)}
-    match told.get("type"):
-        case "open_page":
-            name, asked = "open", {"id": told["url"]} if "url" in told else {}
-        case "find_in_page":
-            name, asked = "find", {"pattern": told.get("pattern", "")}
-        case _:
-            name, asked = "search", {"query": told.get("query", "")}
+    match action_of(action):
+        case {"type": "open_page", "url": url}:
+            name, asked = "open", {} if url is None else {"id": url}
+        case {"type": "find_in_page", "pattern": pattern}:
+            name, asked = "find", {"pattern": pattern}
+        case told:
+            name, asked = "search", {"query": told["query"]}
     results = "\n".join(_texts(item.get("results"), "text"))
     sources = "\n".join(_texts(action.get("sources"), "url"))
     text = results or sources or LOST

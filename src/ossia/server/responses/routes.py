@@ -7,6 +7,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Query
@@ -20,10 +22,11 @@ from ossia.server.errors import NotFound
 from ossia.server.fields import ignored_header
 from ossia.server.responses.asked import Asked
 from ossia.server.responses.background import Running
+from ossia.server.responses.citations import resolver
 from ossia.server.responses.dialogue import Dialogue, gathered
 from ossia.server.responses.fitting import begun
 from ossia.server.responses.listing import page
-from ossia.server.responses.objects import Json
+from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import ENCRYPTED, CreateRequest, refuse_what_is_missing
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
@@ -88,7 +91,7 @@ class _Rooms:
         form = await read_form(request, CreateRequest)
         refuse_what_is_missing(form)
         asked, dialogue = await self._understood(request, form)
-        stream = await self._stream(asked, dialogue)
+        stream = await self._stream(asked, dialogue, None)
         stream.close()
         counted = {"object": "response.input_tokens", "input_tokens": stream.prompt_tokens}
         return json_response(counted, ignored_header((*dialogue.ignored, *asked.ignored)))
@@ -160,10 +163,10 @@ class _Rooms:
         )
         return asked, await gathered(self._services, _owner(request), form, is_heavy=is_heavy)
 
-    async def _stream(self, asked: Asked, dialogue: Dialogue) -> EventStream:
+    async def _stream(self, asked: Asked, dialogue: Dialogue, session: str | None) -> EventStream:
         return await begun(
             self._services.engine,
-            lambda messages: asked.turn(messages, dialogue.turn.date),
+            lambda messages: replace(asked.turn(messages, dialogue.turn.date), session=session),
             dialogue.messages,
             truncates=asked.form.truncation == "auto",
         )
@@ -171,7 +174,10 @@ class _Rooms:
     async def _begun(self, request: Request, asked: Asked, dialogue: Dialogue) -> Run:
         """Begin the turn and keep its row; what goes wrong from here on is told by events."""
         owner, form, services = _owner(request), asked.form, self._services
-        stream = await self._stream(asked, dialogue)
+        response_id = new_id("resp")
+        # the whole conversation shares its pages and variables, under its first response's id
+        session = f"{owner}\0{dialogue.root or response_id}"
+        stream = await self._stream(asked, dialogue, session)
         settings = asked.settings()
         includes_sealed = form.includes(ENCRYPTED)
         run = Run(
@@ -180,7 +186,9 @@ class _Rooms:
             request_id=request.state.request_id,
             writer=ResponseWriter(
                 settings,
+                response_id=response_id,
                 clock=services.clock,
+                resolve=resolver(partial(services.toolbox.resolve, session)),
                 seal=(lambda item_id: services.memory.seal(item_id, owner))
                 if includes_sealed
                 else None,

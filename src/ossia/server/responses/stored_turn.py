@@ -61,6 +61,8 @@ class Past:
     """Whom each call went to, by call id."""
     date: str | None = None
     """The day the conversation began."""
+    root: str | None = None
+    """Id of its first response."""
 
     @classmethod
     def of(cls, turns: Sequence[str], model: str) -> "Past":

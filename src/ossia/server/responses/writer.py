@@ -61,6 +61,7 @@ class ResponseWriter:
         self,
         settings: ResponseSettings,
         *,
+        response_id: str | None = None,
         new_id: Callable[[str], str] = new_id,
         clock: Callable[[], float] = time.time,
         seal: Callable[[str], str] | None = None,
@@ -70,13 +71,14 @@ class ResponseWriter:
 
         Args:
             settings: what the response says back of its request.
+            response_id: its id; None: a new one.
             new_id: a prefix such as `msg` -> a new id that begins with it.
             clock: seconds since 1970.
             seal: id of a reasoning item -> its `encrypted_content`; None: it was not asked for.
             resolve: number of a page and a line of it -> the page, for citations; None: there are
                 no pages.
         """
-        self.id = new_id("resp")
+        self.id = response_id or new_id("resp")
         self.created_at = int(clock())
         self.status: Status = "queued"
         self.is_over = False
