@@ -2,8 +2,11 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
+
+from ossia.tools.python.installed_python import InstalledPython
 
 
 def png():
@@ -155,14 +158,16 @@ def test_what_is_drawn_becomes_a_picture_once(run):
 
 
 def test_a_real_plot_is_saved(run):
-    pytest.importorskip("matplotlib")
+    if not any(Path(each, "matplotlib").is_dir() for each in InstalledPython.here().packages):
+        pytest.skip("matplotlib is not among the installed packages")
     code = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
     (picture,) = run(code).attachments
     assert picture.content.startswith(b"\x89PNG")
 
 
 def test_numpy_runs_within_the_limits(run):
-    pytest.importorskip("numpy")
+    if not any(Path(each, "numpy").is_dir() for each in InstalledPython.here().packages):
+        pytest.skip("numpy is not among the installed packages")
     assert run(
         "import numpy as np\n(np.ones((300, 300)) @ np.ones((300, 300))).sum().item()"
     ).text == ("27000000.0")

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+import platform
 
 import pytest
 
 from ossia.errors import RequestError
 from ossia.tools.python.kit import PythonOptions, PythonToolkit, examine
+from ossia.tools.python.seccomp import filter_for
 from tests.tools.python.conftest import OPERATORS, SMALL
 
 
@@ -24,14 +27,19 @@ def test_every_probe_is_held_within_a_second(notebook):
     assert json.loads(json.dumps(report.to_dict()))["tier"] == report.tier
 
 
-def test_a_wall_with_holes_is_refused_and_each_hole_named():
-    """A container command that walls nothing in."""
-    report = report_of(tier="container", container=("env",))
+BARE = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--dir", "/mnt/data", "--")
+"""A container command that walls nothing in."""
+
+
+@pytest.mark.parametrize("tier", ["bubblewrap"], indirect=True)
+def test_a_wall_with_holes_is_refused_and_each_hole_named(tier):
+    assert tier == "bubblewrap"
+    report = report_of(tier="container", container=BARE)
     assert report.tier is None
     assert not report.is_held
     assert report.label == "unavailable"
     broken = {each.name for each in report.probes if not each.is_held}
-    assert {"host_file", "tcp", "udp", "writing"} <= broken
+    assert {"host_file", "host_processes", "tcp", "udp", "writing", "processes"} <= broken
     assert "host_file (" in report.reason
     assert "install bubblewrap" in report.reason
 
@@ -46,6 +54,35 @@ def test_one_hole_is_enough(tier):
     assert {"tcp", "udp"} <= broken
     assert "host_file" not in broken
     assert report.tier is None
+
+
+@pytest.mark.parametrize("tier", ["bubblewrap"], indirect=True)
+def test_an_operators_command_that_holds_is_used(tier, tmp_path):
+    """Ours, spelt out as an operator would: with the filter from a file, and an ordinary user."""
+    assert tier == "bubblewrap"
+    calls = tmp_path / "filter"
+    calls.write_bytes(filter_for(platform.machine()))
+    user = "setpriv --reuid 61900 --regid 61900 --clear-groups" if os.getuid() == 0 else ""
+    walls = " ".join(OPERATORS[:-1]).replace("bwrap", "bwrap --unshare-user --disable-userns")
+    limit = f"prlimit --nproc={SMALL.processes}"
+    script = f'exec {user} {walls} --seccomp 9 -- {limit} "$@" 9<{calls}'
+    options = PythonOptions(tier="container", limits=SMALL, container=("sh", "-c", script, "sh"))
+
+    async def talk():
+        kit = await PythonToolkit.start(options)
+        session = await kit.open()
+        told = [(await session.call(code)).text for code in ("x = 6", "x * 7", "1/0")]
+        stopped = await session.call("import os; os._exit(1)")
+        again = await session.call("x")
+        await kit.close()
+        return kit.report, told, stopped.text, again.text
+
+    report, told, stopped, again = asyncio.run(talk())
+    assert report.label == "operator's"
+    assert told[:2] == ["(nothing was printed)", "42"]
+    assert "ZeroDivisionError" in told[2]
+    assert "exit status 1" in stopped
+    assert "restarted" in again
 
 
 def test_a_command_that_does_not_start_is_told():
@@ -67,7 +104,7 @@ def test_what_is_missing_is_named():
 
 def test_a_toolkit_without_walls_is_not_made():
     with pytest.raises(RequestError, match="cannot be run safely here") as caught:
-        asyncio.run(PythonToolkit.start(PythonOptions(tier="container", container=("env",))))
+        asyncio.run(PythonToolkit.start(PythonOptions(tier="container", container=("false",))))
     assert caught.value.code == "tool_unavailable"
 
 

@@ -277,7 +277,6 @@ def main() -> None:
     assert told is not None
     settle(told)
     folder = told["folder"]
-    os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
     if folder != "/mnt/data":
         lead_home(folder)

@@ -1,8 +1,8 @@
 """Which Python runs the cells, and what of the disk it needs to see."""
 
 import os
+import site
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,7 @@ class InstalledPython:
     def here(cls) -> "InstalledPython":
         """The one that runs us, with the packages installed beside us."""
         executable = os.path.realpath(sys.executable)
-        paths = sysconfig.get_paths()
-        packages = tuple(dict.fromkeys((paths["purelib"], paths["platlib"])))
+        packages = tuple(filter(os.path.isdir, site.getsitepackages()))
         wanted = (os.path.realpath(sys.base_prefix), *map(os.path.realpath, packages))
         folders: list[str] = []
         for folder in wanted:

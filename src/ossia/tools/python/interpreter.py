@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ossia.tools.python.capture import Capture
 from ossia.tools.python.tiers import Place, Start, Tier, start
-from ossia.tools.python.watch import children, disk_usage, tasks_of, usage
+from ossia.tools.python.watch import children, disk_usage, memory_bytes, tasks_of, usage
 from ossia.tools.python.wire import Breach, Frames, frame
 
 Ended = Literal[
@@ -167,18 +167,19 @@ class Interpreter:
             self._tell({"was": "gone", "text": self._early.text()[-2000:], "status": status})
 
     def _settings(self) -> dict[str, Any]:
-        limits, processes = self._limits, self._limits.processes
-        if self._way.has_own_processes:
-            processes += 1  # bubblewrap's own
-        elif sys.platform == "linux":
-            processes += tasks_of(self._place.user or os.getuid()) - 1
+        limits = self._limits
+        processes: int | None = None  # the operator's, or macOS's, to bound
+        if self._tier == "bubblewrap":
+            processes = limits.processes + 1  # its own
+        elif self._tier != "container" and sys.platform == "linux":
+            processes = limits.processes + tasks_of(self._place.user or os.getuid()) - 1
         return {
             "folder": self._way.folder,
             "paths": list(self._way.packages),
             "address_bytes": limits.address_bytes,
             "descriptors": limits.descriptors,
             "file_bytes": limits.file_bytes,
-            "processes": processes if sys.platform == "linux" else None,
+            "processes": processes,
             "life_cpu_seconds": LIFE_CPU_SECONDS,
         }
 
@@ -279,7 +280,7 @@ class Interpreter:
         if self._group is None:
             return None
         used = usage(self._group)
-        if used.rss_bytes > limits.rss_bytes:
+        if used.rss_bytes > limits.rss_bytes and memory_bytes(used.pids) > limits.rss_bytes:
             return "memory"
         if len(used.pids) > limits.processes + len(self._own) - 1:
             return "processes"

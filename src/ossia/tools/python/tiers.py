@@ -68,8 +68,6 @@ class Start:
     packages: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
     """Bounded mounts, as seen inside."""
-    has_own_processes: bool = False
-    """Whether its processes are counted apart from its user's."""
 
 
 def why_not(tier: Tier, container: tuple[str, ...]) -> str | None:
@@ -149,7 +147,6 @@ def _bubblewrap(place: Place) -> Start:
         passed=(read_end,),
         packages=place.packages,
         mounts=("/mnt/data", "/tmp", "/dev/shm"),
-        has_own_processes=True,
     )
 
 
@@ -198,7 +195,6 @@ def _container(place: Place) -> Start:
         command=(*command, *_python("python3")),
         folder="/mnt/data",
         environment={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        has_own_processes=True,
     )
 
 
