@@ -42,6 +42,29 @@ def test_prepared_weights_are_told_with_their_size(ossia, home):
     assert f"{home / 'cache'}, 3 kB of weights" in ossia("doctor").out
 
 
+def test_the_walls_of_the_python_tool_are_told_with_every_probe(ossia):
+    found = json.loads(ossia("doctor", "--json").out)["python_tool"]
+    assert found["label"] in ("full", "reduced", "unavailable")
+    if found["tier"] is None:
+        assert "install bubblewrap" in found["reason"]
+    else:
+        assert len(found["probes"]) == 13
+        assert all(probe["is_held"] for probe in found["probes"])
+
+
+def test_people_read_of_walls_in_a_line(monkeypatch, ossia):
+    told = {
+        "tier": "landlock", "label": "reduced", "seconds": 0.31, "reason": "",
+        "probes": [{"name": "tcp", "is_held": True, "found": ""}],
+        "passed_over": ["bubblewrap: the program bwrap is not installed"],
+    }  # fmt: skip
+    monkeypatch.setattr(doctor, "python_tool", lambda: told)
+    line = "landlock (reduced), 1 of 1 probes held in 0.3 s; not bubblewrap: the program bwrap"
+    assert line in " ".join(ossia("doctor").out.split())
+    told |= {"tier": None, "reason": "no wall holds here"}
+    assert "not offered: no wall holds here" in " ".join(ossia("doctor").out.split())
+
+
 def test_people_read_the_same(ossia):
     shown = ossia("doctor").out
     assert "OSSIA_BACKEND" in shown

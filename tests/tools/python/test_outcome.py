@@ -1,0 +1,103 @@
+"""What is told of a cell, and which files go along, whatever the sandbox claims."""
+
+import base64
+
+import pytest
+
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.outcome import result
+
+ANSWER = {
+    "ended": "finished", "text": "", "files": [], "left": 0, "status": None, "is_alive": True,
+}  # fmt: skip
+
+
+def told(lost=False, **said):
+    return result({**ANSWER, **said}, Limits(), seconds=120, lost=lost)
+
+
+def file_of(name, content=b"x"):
+    return {"name": name, "size": len(content), "content": base64.b64encode(content).decode()}
+
+
+def test_silence_is_said():
+    assert told().text == "(nothing was printed)"
+    assert not told().is_error
+
+
+def test_a_loss_comes_first():
+    assert (
+        told(lost=True, text="4\n").text == "The interpreter was restarted; variables are lost.\n4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ("time", "after 120 seconds"),
+        ("cpu", "60 seconds of processor time"),
+        ("memory", "more than 1024 MiB"),
+        ("processes", "more than 32 processes"),
+        ("files", "more than 65536 files"),
+        ("disk", "more than 256 MiB"),
+        ("output", "more than 1024 KiB"),
+        ("cancelled", "not waited for"),
+        ("breach", "no result"),
+    ],
+)
+def test_each_bound_is_told_with_what_became_of_variables(ended, said):
+    kept, lost = told(ended=ended), told(ended=ended, is_alive=False)
+    assert kept.is_error
+    assert said in kept.text
+    assert kept.text.endswith("Variables are kept.]")
+    assert lost.text.endswith("Variables are lost.]")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(-11, "by signal 11"), (139, "by signal 11"), (3, "exit status 3"), (None, "without a word")],
+)
+def test_an_end_is_told_with_its_cause(status, said):
+    assert said in told(ended="died", status=status, is_alive=False).text
+
+
+@pytest.mark.parametrize(
+    ("claimed", "name"),
+    [
+        ("a.png", "a.png"),
+        ("../../etc/passwd", "passwd"),
+        ("/abs/olute", "olute"),
+        ("..", "file"),
+        (".hidden", "hidden"),
+        ("a\nb\x1b[0m\u202ex", "a_b__0m_x"),
+        ("x" * 500, "x" * 200),
+    ],
+)
+def test_names_are_one_plain_part(claimed, name):
+    given = told(files=[file_of(claimed)])
+    assert [each.name for each in given.attachments] == [name]
+    assert given.text.count("\n") == 1
+
+
+def test_equal_names_are_told_apart():
+    given = told(files=[file_of("a/x.txt"), file_of("b/x.txt")])
+    assert [each.name for each in given.attachments] == ["x.txt", "2-x.txt"]
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [{}, {"name": 3, "size": 1}, {"name": "x", "size": "1"}, {"name": None, "size": None}],
+)
+def test_claims_of_the_wrong_form_are_passed_over(claimed):
+    assert told(files=[claimed]).text == "(nothing was printed)"
+
+
+def test_a_file_whose_content_is_garbled_is_only_named():
+    given = told(files=[{"name": "x", "size": 1, "content": "***"}])
+    assert given.attachments == ()
+    assert "/mnt/data/x (1 bytes)" in given.text
+
+
+def test_many_files_are_counted():
+    given = told(files=[{"name": str(number), "size": 1} for number in range(30)])
+    assert "/mnt/data/19 (1 bytes); 10 more]" in given.text
