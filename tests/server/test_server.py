@@ -1,0 +1,146 @@
+"""The server put together in this process: what starts and stops with it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from benchmarks.server_storms import NUMBERS
+from ossia.server.app import Server, Serving
+from ossia.server.drain import Drain
+from ossia.server.frames import Opening
+from ossia.server.guard import Guard, GuardOptions
+from ossia.server.keys import open_keys
+from ossia.server.listening import Listening, ListeningOptions
+from ossia.tools.sessions import Lazy
+from tests.server.test_toolbox import lazy, refused
+from tests.tools.test_sessions import Kit
+
+SUM = {"input": "What is 37 + 48?", "temperature": 0}
+
+
+def run(test, model="nano", **serving):
+    """Serve in this process while a test runs; gives its result and the server."""
+    listening = Listening(ListeningOptions(port=0), keyed=False)
+    drain, told = Drain(5.0), []
+    server = Server(
+        Serving(opening=Opening(model=model), **serving),
+        drain,
+        progress=lambda phase, share: told.append(phase),
+        opened=lambda supervisor: told.append("opened"),
+    )
+    guard = Guard(server.app, options=GuardOptions(), keys=open_keys({}, None), drain=drain)
+
+    async def whole():
+        started = asyncio.Event()
+        serving = asyncio.create_task(listening.serve(guard, drain, started=started.set))
+        await started.wait()
+        try:
+            async with httpx2.AsyncClient(base_url=listening.addresses[0], timeout=30) as client:
+                return await test(client, server, drain)
+        finally:
+            drain.begin(time.monotonic())
+            await serving
+
+    return asyncio.run(whole()), server, told
+
+
+async def ready(client):
+    for _ in range(2000):
+        if (await client.get("/health/ready")).status_code == 200:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is not ready")
+
+
+def test_requests_wait_for_nothing_while_the_model_is_opened():
+    async def test(client, server, drain):
+        early = await client.post("/v1/responses", json=SUM)
+        health = await client.get("/health")
+        await ready(client)
+        late = await client.post("/v1/responses", json=SUM)
+        return early, health, late, await client.get("/health"), await client.get("/version")
+
+    (early, health, late, later, version), _, told = run(test)
+    assert (early.status_code, early.json()["error"]["code"]) == (503, "loading")
+    assert early.headers["retry-after"]
+    assert (health.status_code, health.json()["status"]) == (503, "loading")
+    assert late.json()["output"][-1]["content"][0]["text"] == "85"
+    assert later.json()["model"] == "nano"
+    assert version.json()["version"]
+    assert told[-1] == "opened"
+
+
+def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path):
+    async def test(client, server, drain):
+        while not drain.begun:
+            await asyncio.sleep(0.01)
+
+    _, server, _ = run(test, model=str(tmp_path))
+    assert "config.json" in str(server.failure)
+
+
+def test_when_the_grace_is_over_streams_end_with_an_event_of_their_own():
+    shape = {"format": {"type": "json_schema", "name": "n", "schema": NUMBERS}}
+
+    async def test(client, server, drain):
+        await ready(client)
+        kinds = []
+        body = {"input": "Numbers?", "stream": True, "text": shape}
+        async with client.stream("POST", "/v1/responses", json=body) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("event: "):
+                    kinds.append(line.removeprefix("event: "))
+                if len(kinds) == 4:
+                    drain.last_call.set()
+        return kinds
+
+    kinds, _, _ = run(test)
+    assert kinds[-1] == "response.failed"
+
+
+def test_tools_are_started_with_the_server_and_ended_with_it():
+    kit = Kit("python")
+
+    async def test(client, server, drain):
+        await ready(client)
+        return (await client.get("/health")).json()["tools"]
+
+    tools, _, _ = run(test, kits={"python": lazy(kit), "browser": Lazy(refused)})
+    assert tools == ["python"]
+    assert kit.log == ["kit closed"]
+
+
+def test_a_stuck_engine_is_not_ready():
+    async def test(client, server, drain):
+        await ready(client)
+        server.supervisor._last_beat -= 60
+        return (await client.get("/health/ready")).json(), (await client.get("/health/live"))
+
+    (told, live), _, _ = run(test)
+    assert told == {"status": "stuck"}
+    assert live.status_code == 200
+
+
+def test_what_is_stored_outlives_the_server(tmp_path: Path):
+    async def write(client, server, drain):
+        await ready(client)
+        return (await client.post("/v1/responses", json=SUM)).json()
+
+    async def read(client, server, drain):
+        return (await client.get(f"/v1/responses/{kept['id']}")).json()
+
+    where = {"store": tmp_path / "r.db", "state_folder": tmp_path}
+    kept, _, _ = run(write, **where)
+    assert run(read, **where)[0] == kept
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/openapi.json"])
+def test_what_describes_the_server_is_there(path):
+    async def test(client, server, drain):
+        await ready(client)
+        return await client.get(path)
+
+    assert run(test)[0].status_code == 200
