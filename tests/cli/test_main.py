@@ -13,7 +13,7 @@ from ossia.cli.main import app
 
 COMMANDS = (
     "run", "chat", "keys", "show", "list", "prepare", "doctor", "bench",
-    "serve", "ps", "index", "eval",
+    "serve", "ps", "index", "eval", "mcp",
 )  # fmt: skip
 
 

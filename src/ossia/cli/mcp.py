@@ -1,0 +1,89 @@
+"""`ossia mcp`: our tools for other programs, by the Model Context Protocol."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ossia.cli.notices import say
+from ossia.cli.toolkits import kit
+from ossia.errors import OssiaError, RequestError
+
+if TYPE_CHECKING:
+    from ossia.harmony.vocabulary import Vocabulary
+    from ossia.tools.tool import Toolkit
+
+EXAMPLES = """
+ossia mcp
+ossia mcp --tool python
+ossia mcp --tool browser
+"""
+NAMES = ("python", "browser")
+
+
+def mcp(
+    *,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="python or browser (see: ossia index); both unless told."
+        ),
+    ] = None,
+) -> None:
+    """Offer the built-in tools to the program that starts this one, over stdin and stdout.
+
+    Nobody can be asked that way: a call that needs a yes is refused.
+    """
+    for name in tool or ():
+        if name not in NAMES:
+            raise typer.BadParameter(f"{name!r:.60} is not offered; expected {' or '.join(NAMES)}")
+    from ossia.tools.mcp.serving import serve_stdio
+
+    async def serve() -> None:
+        kits = await _started(tool or NAMES, is_choice=bool(tool))
+        try:
+            await serve_stdio(kits)
+        finally:
+            await _closed(kits)
+
+    asyncio.run(serve())
+
+
+async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
+    """The kits of these names; one that nobody asked for may be missing, but not all."""
+    kits: list[Toolkit] = []
+    try:
+        for name in dict.fromkeys(names):
+            try:
+                kits.append(await kit(name, _count_tokens).start())
+            except OssiaError as error:
+                if is_choice:
+                    raise
+                say(f"{name} is not offered: {error}")
+        if not kits:
+            raise RequestError("no tool can be offered here; see the reasons above")
+    except BaseException:
+        await _closed(kits)
+        raise
+    return kits
+
+
+async def _closed(kits: Sequence["Toolkit"]) -> None:
+    from ossia.tools.sessions import close_kit
+
+    for each in kits:
+        await close_kit(each)
+
+
+@cache
+def _vocabulary() -> "Vocabulary":
+    from ossia.harmony.vocabulary import Vocabulary
+
+    return Vocabulary.o200k_harmony()
+
+
+def _count_tokens(text: str) -> int:
+    """As gpt-oss reads it: how much of a page is shown at a time depends on that."""
+    return len(_vocabulary().encode(text))

@@ -1,0 +1,189 @@
+"""Our tools for other programs: an MCP server over standard input and output.
+
+Knows how tools and results are told in MCP; what the tools do is theirs.
+"""
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ossia import __version__
+from ossia.errors import MissingExtra, OssiaError, RequestError
+from ossia.tools.mcp.handles import NEW, Handles, Held
+from ossia.tools.tool import MAX_RESULT_BYTES, Attachment, Toolkit, ToolResult, ToolSpec
+
+try:
+    import mcp_types
+    from mcp import MCPError
+    from mcp.server import Server
+    from mcp.server.stdio import stdio_server
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+        raise
+    raise MissingExtra("ossia mcp", "mcp", "mcp") from None
+
+SESSION = "session"
+_SPARE_SECONDS = 5.0
+"""Beyond a tool's own limit, until the call is given up for it."""
+_SESSION_SCHEMA = {
+    "type": "string",
+    "description": f"Leave it out to go on where you were; {NEW!r} for a fresh state of its own, "
+    "whose handle the result begins with; or such a handle.",
+}
+_NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
+
+
+async def serve_stdio(kits: Sequence[Toolkit]) -> None:
+    """Serve the client that started this program, until it closes our standard input.
+
+    Args:
+        kits: what to offer; still open afterwards.
+
+    Raises:
+        RequestError: two tools have one name for the client.
+    """
+    handles = Handles(kits)
+    server = tool_server(kits, handles)
+    try:
+        async with stdio_server() as (heard, said):
+            await server.run(heard, said, server.create_initialization_options())
+    finally:
+        await handles.close()
+
+
+def tool_server(kits: Sequence[Toolkit], handles: Handles) -> Server[Any]:
+    """A server of tools for one client, over whatever carries it.
+
+    Args:
+        kits: what to offer.
+        handles: the client's sessions of those kits.
+
+    Raises:
+        RequestError: two tools have one name for the client.
+    """
+    specs: dict[str, ToolSpec] = {}
+    for spec in (spec for kit in kits for spec in kit.specs):
+        if (name := wire_name(spec.name)) in specs:
+            raise RequestError(f"two tools are called {name} over MCP; offer one of them")
+        specs[name] = spec
+    listing = mcp_types.ListToolsResult(tools=[_told(name, spec) for name, spec in specs.items()])
+
+    async def list_tools(context: Any, params: Any) -> mcp_types.ListToolsResult:
+        return listing
+
+    async def call_tool(
+        context: Any, params: mcp_types.CallToolRequestParams
+    ) -> mcp_types.CallToolResult:
+        if (spec := specs.get(params.name)) is None:
+            raise MCPError(mcp_types.INVALID_PARAMS, f"there is no tool {params.name!r:.80}")
+        return await _answer(handles, spec, dict(params.arguments or {}))
+
+    return Server(
+        "ossia",
+        version=__version__,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+def wire_name(name: str) -> str:
+    """A tool's name as every client takes it: many refuse dots."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name.removeprefix("functions."))[:64]
+
+
+def _told(name: str, spec: ToolSpec) -> mcp_types.Tool:
+    if spec.body == "text":
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {_text_field(spec): {"type": "string"}},
+            "required": [_text_field(spec)],
+        }
+    else:
+        schema = dict(spec.parameters or {"type": "object"})
+    schema["properties"] = {**schema.get("properties", {}), SESSION: _SESSION_SCHEMA}
+    return mcp_types.Tool(
+        name=name,
+        description=spec.description,
+        input_schema=schema,
+        annotations=mcp_types.ToolAnnotations(
+            read_only_hint="external_effect" not in spec.labels,
+            open_world_hint="reads_untrusted" in spec.labels,
+        ),
+    )
+
+
+def _text_field(spec: ToolSpec) -> str:
+    return "code" if spec.name == "python" else "input"
+
+
+async def _answer(
+    handles: Handles, spec: ToolSpec, arguments: dict[str, Any]
+) -> mcp_types.CallToolResult:
+    """Carry a call out in the session it names."""
+    handle = arguments.pop(SESSION, None)
+    if not isinstance(handle, str | None):
+        return _failed(f"error: {SESSION} is no text")
+    if spec.body == "json":
+        text: object = json.dumps(arguments)
+    else:
+        text = arguments.get(_text_field(spec))
+    if not isinstance(text, str):
+        return _failed(f"error: {_text_field(spec)} is missing, or no text")
+    try:
+        held = await handles.get(handle or "")
+    except OssiaError as error:
+        return _failed(f"error: {error}")
+    if held is None:
+        return _failed(f"error: there is no such session any more; say {NEW!r} for another one")
+    async with held.turn:
+        result = await _called(held, spec, text)
+    return _as_answer(result, held.handle if handle == NEW else "")
+
+
+async def _called(held: Held, spec: ToolSpec, text: str) -> ToolResult:
+    tools = {tool.spec.name: tool for tool in held.session.tools}
+    if spec.approval == "always" or held.session.needs_approval(spec.name, text):
+        return ToolResult(text=_NOBODY, is_error=True)
+    try:
+        async with asyncio.timeout(spec.seconds + _SPARE_SECONDS):
+            return await tools[spec.name].call(text)
+    except TimeoutError:
+        return ToolResult(text=f"error: it took longer than {spec.seconds:g} s", is_error=True)
+
+
+def _failed(text: str) -> mcp_types.CallToolResult:
+    return _as_answer(ToolResult(text=text, is_error=True), "")
+
+
+def _as_answer(result: ToolResult, handle: str) -> mcp_types.CallToolResult:
+    text = _capped(result.text)
+    if handle:
+        text = f"{SESSION}: {handle}\n{text}"
+    content: list[mcp_types.ContentBlock] = [mcp_types.TextContent(text=text)]
+    content += [_file(number, file) for number, file in enumerate(result.attachments, start=1)]
+    return mcp_types.CallToolResult(content=content, is_error=result.is_error)
+
+
+def _file(number: int, file: Attachment) -> mcp_types.ContentBlock:
+    encoded = base64.b64encode(file.content).decode()
+    if file.media_type.startswith("image/"):
+        return mcp_types.ImageContent(data=encoded, mime_type=file.media_type)
+    resource = mcp_types.BlobResourceContents(
+        uri=f"attachment:///{number}/{re.sub(r'[^A-Za-z0-9._-]', '_', file.name)}",
+        mime_type=file.media_type,
+        blob=encoded,
+    )
+    return mcp_types.EmbeddedResource(resource=resource)
+
+
+def _capped(text: str) -> str:
+    """The beginning and the end of a long result, and word of what is between them."""
+    raw = text.encode(errors="replace")
+    if len(raw) <= MAX_RESULT_BYTES:
+        return raw.decode()
+    head, tail = MAX_RESULT_BYTES * 3 // 4, MAX_RESULT_BYTES // 4
+    left_out = f"\n[{len(raw) - head - tail} bytes left out]\n"
+    return raw[:head].decode(errors="ignore") + left_out + raw[-tail:].decode(errors="ignore")
