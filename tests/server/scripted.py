@@ -25,7 +25,9 @@ from ossia.chat.request import RawRequest, TurnRequest
 from ossia.harmony.messages import Message
 from ossia.server.frames import ServedModel
 from ossia.server.responses.objects import runs_here
-from ossia.tools.tool import ToolResult
+from ossia.server.toolbox import Toolbox
+from ossia.tools.sessions import Lazy
+from ossia.tools.tool import ToolResult, ToolSpec
 
 USAGE = Usage(prompt_tokens=11, completion_tokens=7, reasoning_tokens=3, cached_tokens=5)
 
@@ -116,6 +118,25 @@ def _part(
         sampled_ids=ids,
     )
     return [PartBegan(kind, call_id, name), *pieces, PartEnded(message, is_whole)]
+
+
+@dataclass(frozen=True)
+class Offering:
+    """A kit that is told of; the scripts play what its tools would give."""
+
+    specs: tuple[ToolSpec, ...]
+
+
+def offering(*names: str) -> Toolbox:
+    """A toolbox with tools of these names."""
+
+    async def start() -> Any:
+        specs = (ToolSpec(name=name, parameters={"type": "object"}) for name in names)
+        return Offering(tuple(specs))
+
+    toolbox = Toolbox({"kit": Lazy(start)})
+    asyncio.run(toolbox.open())
+    return toolbox
 
 
 @dataclass(eq=False)

@@ -17,6 +17,7 @@ from ossia.server.guard import LOCAL, Caller
 from ossia.server.metrics import Metrics
 from ossia.server.sealing import Seal
 from ossia.server.services import ServeOptions, Services
+from ossia.server.toolbox import Toolbox
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory
@@ -28,7 +29,7 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @contextlib.contextmanager
-def services_with(engine: Any, **options: Any) -> Iterator[Services]:
+def services_with(engine: Any, toolbox: Any = None, **options: Any) -> Iterator[Services]:
     """What routes work with, around a scripted engine; closed at the end."""
     database = Database(None)
     try:
@@ -38,6 +39,7 @@ def services_with(engine: Any, **options: Any) -> Iterator[Services]:
             memory=ExactTokens(TokenMemory(database), Seal(bytes(32)), model=lambda: "fp"),
             metrics=Metrics(),
             options=ServeOptions(**options),
+            toolbox=toolbox or Toolbox({}),
             clock=lambda: NOW,
         )
     finally:

@@ -382,3 +382,104 @@ def joined_ids(vocabulary, wrote):
 
 def contains(ids_, run):
     return any(ids_[at : at + len(run)] == run for at in range(len(ids_)))
+
+
+def ours(name, text, output, channel="analysis", *, ids=None, **names):
+    """A call that ran here, with its result."""
+    message = Message(
+        role="assistant", channel=channel, recipient=name, content=text, sampled_ids=ids
+    )
+    result = Message(role="tool", name=name, channel=channel, content=output)
+    return Said(message=message, result=result, **names)
+
+
+SEARCH = ours("browser.search", '{"query":"owls","topn":3}', "Owls.", ids=(7,), item_id="ws_1")
+OPEN = ours("browser.open", '{"id":3}', "A page.", ids=(8,), item_id="ws_2")
+CODE = ours("python", "2+2", "4", ids=(9,), item_id="ci_1")
+AGAIN = ours("python", "2+2", "5", ids=(10,), item_id="ci_2")
+SENT = ours("post.send", '{"a":1}', "Sent.", "commentary", ids=(11,), item_id="mcp_1")
+RAN = [THOUGHT, SEARCH, SECOND, OPEN, CODE, AGAIN, SENT]
+CITED = said("final", "See 【1†L3】.", ids=(12,), item_id="msg_9", told="See  ([a.b](u)) .")
+LOST_SEARCH = ours("browser.search", '{"query":"owls"}', "lost", item_id="ws_1")
+LOST_OPEN = ours("browser.open", '{"id":"https://a.b"}', "lost", item_id="ws_2")
+LOST_CODE = ours("python", "2+2", "lost", item_id="ci_1")
+LOST_AGAIN = ours("python", "2+2", "lost", item_id="ci_2")
+LOST_SENT = ours("post.send", '{"a":1}', "lost", "commentary", item_id="mcp_1")
+REPLAYED = [LOST_SEARCH, LOST_OPEN, LOST_CODE, LOST_AGAIN, LOST_SENT]
+
+
+def spelt(said_ones):
+    return [message for one in said_ones for message in one.messages]
+
+
+class TestWhatRanHere:
+    @pytest.fixture
+    def working(self, memory):
+        """A turn with calls of our tools and then one of the client's."""
+        asyncio.run(memory.remember("anna", [*RAN, CALL], durable=True))
+        return memory
+
+    @pytest.fixture
+    def done(self, memory):
+        asyncio.run(memory.remember("anna", [*RAN, TOLD, CITED], durable=True))
+        return memory
+
+    def test_comes_back_with_its_results_before_a_call_of_the_clients(self, working):
+        sent = [USER, bare(CALL, call_id="call_1"), result("call_1")]
+        found = restored(working, sent)
+        assert list(found) == [USER.message, *spelt([*RAN, CALL]), sent[-1].message]
+
+    def test_is_the_same_when_its_items_come_along(self, working):
+        sent = [bare(THOUGHT), *REPLAYED, bare(CALL, call_id="call_1")]
+        assert list(restored(working, sent)) == spelt([*RAN, CALL])
+
+    def test_is_put_back_before_reasoning_that_was_edited(self, working):
+        sent = [analysis("I doubt."), bare(CALL, call_id="call_1")]
+        found = restored(working, sent)
+        calls = [one for one in RAN if one.is_call]
+        assert list(found) == [*spelt(calls), sent[0].message, CALL.message]
+
+    def test_that_was_edited_is_rendered_afresh_with_what_it_holds(self, working):
+        edited = ours("browser.search", '{"query":"bats"}', "Bats.", item_id="ws_1")
+        sent = [bare(THOUGHT), edited, bare(CALL, call_id="call_1")]
+        assert list(restored(working, sent)) == [THOUGHT.message, *edited.messages, CALL.message]
+
+    def test_is_known_by_its_item_in_a_turn_that_ended(self, done):
+        sent = [bare(THOUGHT), *REPLAYED, bare(TOLD), bare(CITED), USER]
+        known = [THOUGHT, *(one for one in RAN if one.is_call), TOLD, CITED]
+        assert list(restored(done, sent)) == [*spelt(known), USER.message]
+
+    def test_two_calls_that_say_the_same_keep_their_own_results(self, done):
+        found = restored(done, [LOST_AGAIN, LOST_CODE, bare(CITED)])
+        assert [message.text for message in found if message.role == "tool"] == ["5", "4"]
+
+    def test_is_kept_by_a_client_that_saw_only_the_answer_where_harmony_keeps_it(self, done):
+        sent = [said("final", TOLD.message.text + "\n\n" + CITED.message.text), USER]
+        assert list(restored(done, sent)) == [*spelt([SENT, TOLD, CITED]), USER.message]
+
+    def test_an_answer_is_known_with_its_marks_made_links(self, done):
+        sent = [said("final", CITED.told)]
+        assert restored(done, sent)[-1] == CITED.message
+
+    def test_of_a_turn_that_broke_off_comes_back_too(self, memory):
+        asyncio.run(memory.remember("anna", RAN, durable=True))
+        sent = [USER, bare(THOUGHT), *REPLAYED, USER]
+        assert list(restored(memory, sent)) == [USER.message, *spelt(RAN), USER.message]
+
+    def test_that_nobody_knows_is_rendered_from_its_item(self, memory):
+        unknown = [replace(one, item_id=f"x{one.item_id}") for one in REPLAYED]
+        sent = [USER, *unknown, said("final", "Never said before.")]
+        assert list(restored(memory, sent)) == spelt(sent)
+
+    def test_is_known_without_its_id_by_the_sealed_reasoning_before_it(self, working):
+        sealed = analysis("", sealed=working.seal("rs_1", "anna"))
+        sent = [sealed, replace(LOST_SEARCH, item_id=None)]
+        assert list(restored(working, sent)) == spelt([THOUGHT, SEARCH])
+
+    def test_can_be_referred_to_by_its_item(self, done):
+        assert asyncio.run(done.items("anna", ["ws_2"])) == {"ws_2": OPEN}
+
+    @pytest.mark.parametrize("text", ["[]", '{"query": {}}', "{", "[" * 5000, '{"query":"owl"}'])
+    def test_whatever_a_client_makes_of_a_search_is_no_fault(self, working, text):
+        odd = ours("browser.search", text, "x", item_id="ws_1")
+        assert list(restored(working, [odd])) == spelt([odd])

@@ -1,8 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ossia.chat.events import ToolRan
 from ossia.harmony.messages import Message
-from ossia.server.history import Said, paired
+from ossia.server.history import Said, paired, with_result, without_broken_off
+from ossia.tools.tool import ToolResult
 
 
 def user(text="u"):
@@ -61,3 +63,26 @@ def test_nothing_is_lost_and_a_second_time_changes_nothing(said):
     assert [one for one in once if one.message.role != "tool"] == [
         one for one in said if one.message.role != "tool"
     ]
+
+
+def of_python():
+    message = Message(role="assistant", channel="analysis", recipient="python", content="2+2")
+    return Said(message=message, call_id="call_1", item_id="ci_1")
+
+
+def test_what_a_tool_of_ours_gave_follows_its_call():
+    call = of_python()
+    ran = ToolRan("call_1", "python", "2+2", ToolResult(text="4"), 0.5)
+    whole = with_result(call, ran)
+    first, second = whole.messages
+    assert first == call.message
+    assert (second.role, second.name, second.channel) == ("tool", "python", "analysis")
+    assert second.text == "4"
+    assert (whole.item_id, whole.call_id) == ("ci_1", None)
+    assert call.messages == (call.message,)
+
+
+def test_only_a_call_that_was_to_run_here_and_did_not_is_left_out():
+    ran = with_result(of_python(), ToolRan("call_1", "python", "", ToolResult(text="4"), 0.5))
+    said = [user(), ran, called("a"), of_python()]
+    assert without_broken_off(said) == said[:3]

@@ -7,9 +7,11 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.server.body import parse_body
+from ossia.server.builtin_tools import available
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.history import Said
+from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
 
 HELLO = {"role": "user", "content": "Hello"}
@@ -18,12 +20,25 @@ CUSTOM = {"type": "custom", "custom": {"name": "patch"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def asked(document: dict[str, Any], known: dict[str, Said] | None = None) -> Asked:
+def asked(document: dict[str, Any], known: dict[str, Said] | None = None, **more: Any) -> Asked:
     body = json.dumps({"messages": [HELLO], **document}).encode()
     form = parse_body(body, ChatRequest)
     dialogue = read_dialogue(form.messages, known or {})
     messages = [one.message for one in dialogue.said]
-    return understand(form, dialogue, messages, model=served_model(), date="2026-11-21")
+    return understand(form, dialogue, messages, model=served_model(), date="2026-11-21", **more)
+
+
+def test_what_runs_here_is_offered_where_it_is_available() -> None:
+    offer = available([ToolSpec(name="browser.search"), ToolSpec(name="post.send")])
+    tools = [{"type": "mcp", "server_label": "post"}, {"type": "code_interpreter"}]
+    found = asked({"tools": tools, "web_search_options": {}}, available=offer)
+    assert found.turn.conversation.builtins == ("browser",)
+    assert [space.name for space in found.turn.conversation.namespaces] == ["post"]
+    assert found.ignored == ("tools[1]",)
+    twice = asked({"tools": [{"type": "web_search"}], "web_search_options": {}}, available=offer)
+    assert twice.turn.conversation.builtins == ("browser",)
+    nothing = asked({"tools": tools, "web_search_options": {}})
+    assert set(nothing.ignored) == {"tools[0]", "tools[1]", "web_search_options"}
 
 
 def test_the_plainest_request_asks_for_openais_defaults() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from openai import (
     InternalServerError,
     NotFoundError,
     OpenAI,
+    PermissionDeniedError,
     RateLimitError,
 )
 from pydantic import BaseModel
@@ -19,8 +21,18 @@ from ossia.chat.events import TokenLogprob
 from ossia.chat.request import TurnRequest
 from ossia.errors import OssiaError, RequestError
 from ossia.server import chat_completions
+from ossia.server.guard import LOCAL
 from ossia.server.streams import EngineBusy, EngineDown
-from tests.server.scripted import ScriptedEngine, answer, call, finished, preamble, thought
+from tests.server.scripted import (
+    ScriptedEngine,
+    answer,
+    call,
+    finished,
+    offering,
+    preamble,
+    ran,
+    thought,
+)
 from tests.server.serving import client_of
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
@@ -201,6 +213,50 @@ def test_a_tool_loop_gets_its_exact_tokens_and_its_reasoning_back(
         ("assistant", "commentary", '{"a":1}', (6, 7)),
         ("tool", "commentary", "1", None),
     ]
+
+
+def test_a_tool_loop_gets_back_the_calls_that_ran_here_which_no_client_saw(
+    engine: ScriptedEngine, client: OpenAI
+) -> None:
+    ours = [
+        *thought("hm"),
+        *preamble("Now."),
+        *ran("browser.search", '{"query":"owls"}', text="Owls."),
+        *thought("so", ids=(21,)),
+    ]
+    engine.scripts = [[*ours, *call("f", "{}"), *finished("tool_calls")], PLAIN]
+    first = client.chat.completions.create(model="nano", messages=HELLO, tools=TOOLS)
+    made = first.choices[0].message.to_dict(exclude_unset=False)
+    assert [each["function"]["name"] for each in made["tool_calls"]] == ["f"]
+    del made["reasoning"]
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "1"}
+    client.chat.completions.create(model="nano", messages=[*HELLO, made, result], tools=TOOLS)
+    spoken = turns_of(engine)[1].conversation.messages
+    assert [(each.role, each.content, each.sampled_ids) for each in spoken[1:]] == [
+        ("assistant", "hm", (1, 2)),
+        ("assistant", "Now.", (3,)),
+        ("assistant", '{"query":"owls"}', (8, 9)),
+        ("tool", "Owls.", None),
+        ("assistant", "so", (21,)),
+        ("assistant", "{}", (6, 7)),
+        ("tool", "1", None),
+    ]
+
+
+def test_the_browser_is_offered_by_its_options_to_those_who_may_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = ScriptedEngine([PLAIN])
+    names = ("browser.search", "browser.open", "browser.find")
+    with client_of(engine, chat_completions.routes, toolbox=offering(*names)) as client:
+        client.chat.completions.create(model="nano", messages=HELLO, web_search_options={})
+        assert turns_of(engine)[0].conversation.builtins == ("browser",)
+        monkeypatch.setattr(
+            "tests.server.serving.LOCAL", replace(LOCAL, scopes=frozenset(["infer"]))
+        )
+        with pytest.raises(PermissionDeniedError) as caught:
+            client.chat.completions.create(model="nano", messages=HELLO, web_search_options={})
+        assert caught.value.code == "missing_scope"
 
 
 def test_a_result_alone_finds_its_call(engine: ScriptedEngine, client: OpenAI) -> None:

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from ossia.chat.events import Event, PartBegan, Text, TokenLogprob, Usage
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
-from tests.server.scripted import answer, call, finished, preamble, thought
+from tests.server.scripted import answer, call, finished, preamble, ran, thought
 
 
 def settings(**changes: Any) -> ChatSettings:
@@ -100,6 +100,34 @@ def test_a_call_opens_with_its_name_and_goes_on_under_its_index() -> None:
         {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
         {},
     ]
+
+
+def test_calls_that_run_here_are_not_shown_and_all_else_goes_on_around_them() -> None:
+    turn = [
+        *thought("hm"),
+        *preamble("First."),
+        *ran("browser.search", '{"query":', '"owls"}', text="Owls."),
+        *thought("So."),
+        *ran("python", "2+2", fails=True),
+        *ran("post.send", "{}"),
+        *preamble("Then."),
+        *call("f", "{}"),
+    ]
+    found = message(*turn, *finished("tool_calls"))
+    assert found["content"] == "First.\n\nThen."
+    assert found["reasoning"] == "hm\n\nSo."
+    assert [each["function"]["name"] for each in found["tool_calls"]] == ["f"]
+    indices = [
+        each["tool_calls"][0]["index"] for each in deltas(written(*turn)) if "tool_calls" in each
+    ]
+    assert set(indices) == {0}
+    assert message(*turn[:-4], *answer("4."), *finished())["content"] == "First.\n\nThen.\n\n4."
+    assert "tool_calls" not in message(*ran("python", "2"), *finished())
+
+
+def test_a_function_of_the_callers_called_python_is_shown() -> None:
+    found = message(*call("python", "{}"), *finished("tool_calls"), kinds={"python": "function"})
+    assert [each["function"]["name"] for each in found["tool_calls"]] == ["python"]
 
 
 def test_a_custom_tool_is_called_with_input() -> None:
@@ -260,6 +288,10 @@ def turns(draw: st.DrawFn) -> list[Event]:
     for _ in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from([thought, preamble]))
         events += kind(*draw(PIECES))
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from(["python", "browser.search", "post.send"]))
+        ours = ran(name, *draw(PIECES), fails=draw(st.booleans()))
+        events += [*ours[: draw(st.sampled_from([-1, len(ours)]))], *thought(*draw(PIECES))]
     for number in range(draw(st.integers(0, 3))):
         name = draw(st.sampled_from(["f", "g"]))
         events += call(name, *draw(PIECES), call_id=f"call_{number}")

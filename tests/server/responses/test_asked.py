@@ -1,4 +1,5 @@
 import json
+from types import MappingProxyType
 
 import pytest
 from openai.types.responses import Response
@@ -7,9 +8,13 @@ from pydantic import TypeAdapter
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.body import parse_body
+from ossia.server.builtin_tools import available
+from ossia.server.errors import Forbidden
 from ossia.server.responses.asked import Asked
+from ossia.server.responses.objects import OUTPUTS, SOURCES
 from ossia.server.responses.request import ENCRYPTED, LOGPROBS, CreateRequest
 from ossia.server.responses.writer import ResponseWriter
+from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -17,9 +22,13 @@ FUNCTION = {"type": "function", "name": "f", "parameters": SCHEMA}
 USER = Message(role="user", content="hi")
 
 
-def asked(**fields):
+SPECS = [ToolSpec(name=name) for name in ("browser.search", "python", "post.send")]
+OFFER = available(SPECS, {"post": "Mail.", "dead": ""})
+
+
+def asked(offer=MappingProxyType({}), **fields):
     form = parse_body(json.dumps({"input": "hi", **fields}).encode(), CreateRequest)
-    return Asked.of(form, served_model())
+    return Asked.of(form, served_model(), offer, {"tools"})
 
 
 def turn(*messages, **fields):
@@ -67,6 +76,58 @@ def test_tools_and_their_choice_reach_the_turn():
     found = turn(tools=[FUNCTION], tool_choice=choice)
     assert found.tool_choice == "f"
     assert found.schema_paths["f"] == "tools[0].parameters"
+
+
+def test_what_runs_here_reaches_the_turn_and_the_response():
+    tools = [
+        {"type": "browser_search"},
+        {"type": "code_interpreter", "container": "cntr_1"},
+        {"type": "mcp", "server_label": "post", "allowed_tools": ["send"], "headers": {"a": "b"}},
+        {"type": "mcp", "server_label": "dead"},
+        {"type": "mcp", "server_label": "other"},
+    ]
+    found = asked(OFFER, tools=tools, include=[SOURCES, OUTPUTS, LOGPROBS])
+    assert found.ignored == ("tools[4]",)
+    conversation = found.turn([USER], "2026-01-02").conversation
+    assert conversation.builtins == ("browser", "python")
+    assert [(each.name, each.description) for each in conversation.namespaces] == [
+        ("post", "Mail.")
+    ]
+    settings = found.settings()
+    assert settings.includes == {SOURCES, OUTPUTS}
+    assert [tool["name"] for tool in settings.servers["post"].tools] == ["send"]
+    assert settings.servers["post"].error is None
+    assert settings.servers["dead"].error == "the server dead cannot be reached"
+    assert settings.tools == [
+        {"type": "web_search"},
+        {"type": "code_interpreter", "container": {"type": "auto"}},
+        {"type": "mcp", "server_label": "post", "allowed_tools": ["send"]},
+        {"type": "mcp", "server_label": "dead"},
+    ]
+    strictly(settings)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"type": "web_search"}, {"type": "web_search_preview"}),
+        ({"type": "code_interpreter"}, {"type": "code_interpreter"}),
+        ({"type": "mcp", "server_label": "post"}, {"type": "mcp", "server_label": "post"}),
+    ],
+)
+def test_a_choice_of_what_runs_here_is_said_back_in_openais_words(choice, said):
+    tools = [{"type": "web_search"}, {"type": "code_interpreter"}]
+    tools.append({"type": "mcp", "server_label": "post"})
+    settings = asked(OFFER, tools=tools, tool_choice=choice).settings()
+    assert settings.tool_choice == said
+    strictly(settings)
+
+
+def test_who_may_not_have_tools_run_is_told_so():
+    form = parse_body(b'{"input": "hi", "tools": [{"type": "web_search"}]}', CreateRequest)
+    with pytest.raises(Forbidden):
+        Asked.of(form, served_model(), OFFER)
+    assert Asked.of(form, served_model()).ignored == ("tools[0]",)
 
 
 def test_a_schema_binds_the_answer_and_is_told_to_the_model():

@@ -27,6 +27,12 @@ ITEMS = [
         "call_id": "c",
         "output": [{"type": "output_text", "text": "j"}],
     },
+    {"type": "web_search_call", "id": "ws_1", "action": {"type": "open_page", "url": "u"}},
+    {"type": "web_search_call", "action": {"type": "find_in_page", "url": 3}},
+    {"type": "web_search_call", "action": {"sources": "junk"}},
+    {"type": "code_interpreter_call", "code": "2+2", "outputs": "junk"},
+    {"type": "mcp_call", "server_label": "post", "name": "send", "arguments": "{}", "error": 3},
+    {"type": "mcp_list_tools", "server_label": "post", "tools": []},
     {"type": "item_reference", "id": "rs_1"},
     {"type": "compaction"},
 ]
@@ -46,7 +52,17 @@ def test_items_keep_their_ids_or_get_one_of_their_kind(found):
     assert [item["id"] for item in found] == [
         *("msg_new", "msg_7", "msg_new", "msg_new", "msg_new", "rs_new", "rs_new", "rs_new"),
         *("fc_new", "fco_new", "ctc_new", "ctco_new"),
+        *("ws_1", "ws_new", "ws_new", "ci_new", "mcp_new"),
     ]
+
+
+def test_calls_that_ran_here_are_listed_as_far_as_they_are_told(found):
+    opened, searched_in, searched, code, sent = found[-5:]
+    assert opened["action"] == {"type": "open_page", "url": "u"}
+    assert searched_in["action"] == {"type": "find_in_page", "url": "", "pattern": ""}
+    assert searched["action"] == {"type": "search", "query": ""}
+    assert (code["code"], code["container_id"], code["outputs"]) == ("2+2", "", None)
+    assert (sent["server_label"], sent["status"], "error" in sent) == ("post", "completed", False)
 
 
 def test_texts_become_parts_of_their_kind(found):

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.errors import StoreError
+from ossia.harmony.messages import Message
+from ossia.server.history import Said
 from ossia.server.responses.background import Running, settle_unfinished
+from ossia.server.responses.citations import Page
 from ossia.server.responses.objects import ResponseSettings
 from ossia.server.responses.routes import _Frames, routes
 from ossia.server.responses.run import Run
@@ -29,6 +32,7 @@ from tests.server.scripted import (
     call,
     finished,
     preamble,
+    ran,
     thought,
 )
 from tests.server.serving import app_of, services_with
@@ -43,13 +47,13 @@ def services():
         yield made
 
 
-def a_run(services, script=PLAIN, *, stores=True, background=False, pause=0.0):
+def a_run(services, script=PLAIN, *, stores=True, background=False, pause=0.0, resolve=None):
     settings = ResponseSettings(model="nano", store=stores, background=background)
     return Run(
         services=services,
         owner="anna",
         request_id="req_1",
-        writer=ResponseWriter(settings),
+        writer=ResponseWriter(settings, resolve=resolve),
         stream=ScriptedStream(script, pause=pause),
         turn=TURN,
         settings=settings,
@@ -81,6 +85,28 @@ class TestARun:
         turn = StoredTurn.from_json(row.turn)
         assert [message.sampled_ids for message in turn.wrote] == [(1, 2), (4, 5)]
         assert run.stream.is_closed
+
+    def test_that_cites_pages_is_known_again_by_the_text_with_links(self, services):
+        def resolve(number, line):
+            return Page("https://a.b/x", "A", "a.b")
+
+        async def go():
+            script = [*thought("hm"), *answer("See 【1†L3", "】."), *finished()]
+            *_, last = await written(a_run(services, script, resolve=resolve))
+            text = last["response"]["output"][-1]["content"][0]["text"]
+            sent = Message(role="assistant", channel="final", content=text)
+            return text, await services.memory.restored("anna", [Said(message=sent)])
+
+        text, (found,) = asyncio.run(go())
+        assert text == "See  ([a.b](https://a.b/x)) ."
+        assert (found.text, found.sampled_ids) == ("See 【1†L3】.", (4, 5))
+
+    def test_counts_the_calls_of_its_caller_alone(self, services):
+        script = [*ran("python", "2"), *call("f", "{}"), *finished("tool_calls")]
+        asyncio.run(written(a_run(services, script)))
+        page = services.metrics.text().decode()
+        lines = [line for line in page.splitlines() if line.startswith("ossia_tool_calls_total")]
+        assert lines == ['ossia_tool_calls_total{outcome="asked",tool="function"} 1.0']
 
     def test_that_ends_before_it_begins_is_cancelled(self, services):
         async def go():
