@@ -8,7 +8,7 @@ from openai import APIError, OpenAI
 
 from ossia.server.responses.writer import ResponseWriter
 from ossia.server.sse import sse_frame
-from tests.server.responses.turns import SETTINGS, Counter, finished, part
+from tests.server.responses.turns import SETTINGS, Counter, finished, part, ran
 from tests.server.responses.wire_rules import accumulated, check, typed
 
 
@@ -169,3 +169,70 @@ def test_our_own_rules_see_it(events, breach):
     breach(events)
     with pytest.raises(AssertionError):
         check(events)
+
+
+@pytest.fixture
+def calls():
+    """A legal stream with a call of every kind that runs here."""
+    writer = ResponseWriter(SETTINGS, new_id=Counter(), clock=lambda: 0.0)
+    turn = []
+    for name in ("browser.search", "python", "post.send"):
+        turn += [*part("call", "{}", name=name), ran(name)]
+    told = [*writer.begin(), *(out for event in [*turn, finished()] for out in writer.push(event))]
+    return copy.deepcopy(told)
+
+
+def edit_done(nth, **fields):
+    def breach(events):
+        events[where(events, "output_item.done", nth)]["item"].update(fields)
+        events[-1]["response"]["output"][nth].update(fields)
+
+    return breach
+
+
+def test_the_unbroken_calls_are_legal(calls):
+    check(calls)
+    kinds = [item.type for item in read(calls)._completed_response.output]
+    assert kinds == ["web_search_call", "code_interpreter_call", "mcp_list_tools", "mcp_call"]
+
+
+@pytest.mark.parametrize(
+    "breach",
+    [
+        drop("web_search_call.in_progress"),
+        drop("web_search_call.completed"),
+        drop("code_interpreter_call_code.delta"),
+        drop("code_interpreter_call_code.done"),
+        drop("code_interpreter_call.interpreting"),
+        drop("code_interpreter_call.completed"),
+        drop("mcp_list_tools.completed"),
+        drop("mcp_call_arguments.done"),
+        drop("mcp_call.completed"),
+        change("mcp_call.completed", type="response.mcp_call.failed"),
+        change("mcp_call_arguments.done", arguments="{"),
+        change("code_interpreter_call_code.done", code="2"),
+        change("web_search_call.completed", item_id="ws_other"),
+        edit_done(0, status="failed"),
+        edit_done(1, status="incomplete"),
+        edit_done(1, code="2"),
+        edit_done(2, server_label="other"),
+        edit_done(3, server_label="other"),
+        edit_done(3, output=None),
+    ],
+)
+def test_our_own_rules_see_it_in_calls_that_run_here(calls, breach):
+    breach(calls)
+    with pytest.raises(AssertionError):
+        check(calls)
+
+
+def test_our_own_rules_see_a_call_of_a_server_that_was_not_listed(calls):
+    begin, end = where(calls, "output_item.added", 2), where(calls, "output_item.added", 3)
+    del calls[begin:end]
+    del calls[-1]["response"]["output"][2]
+    for number, event in enumerate(calls):
+        event["sequence_number"] = number
+        if event.get("output_index") == 3:
+            event["output_index"] = 2
+    with pytest.raises(AssertionError):
+        check(calls)
