@@ -1,8 +1,10 @@
 import json
+import re
 
 import pytest
 
 from ossia import LLM, RequestError, SamplingParams
+from ossia.harmony.messages import FunctionTool
 
 SCHEMA = {
     "type": "object",
@@ -38,6 +40,33 @@ def test_an_answer_is_held_to_its_schema_and_reasoning_is_not(llm):
 def test_a_call_is_held_to_the_schema_of_its_function(llm):
     reply = llm.chat("Where?", params=LONG, tools=[tool(SCHEMA)], tool_choice="required")
     assert json.loads(reply.tool_calls[0].arguments)["city"] in ("Rome", "Oslo")
+
+
+NUMBERED = ("lark", 'start: CITY (", " CITY){2}\nCITY: "Rome" | "Oslo" | /[a-c]{2,4}/')
+
+
+@pytest.mark.parametrize(
+    ("grammar", "whole"),
+    [
+        (("regex", "^(Rome|Oslo): [0-9]{1,3}$"), "(Rome|Oslo): [0-9]{1,3}"),
+        (NUMBERED, "(Rome|Oslo|[a-c]{2,4})(, (Rome|Oslo|[a-c]{2,4})){2}"),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_call_that_is_text_is_held_to_its_grammar_to_its_end(llm, grammar, whole, seed):
+    offered = FunctionTool(name="f", body="text", grammar=grammar)
+    params = SamplingParams(seed=seed, max_tokens=400)
+    reply = llm.chat("Where?", params=params, tools=[offered], tool_choice="required")
+    assert reply.finish_reason == "tool_calls"
+    assert re.fullmatch(whole, reply.tool_calls[0].arguments)
+
+
+def test_a_grammar_that_cannot_be_honoured_is_refused_with_its_place(llm):
+    offered = FunctionTool(name="f", body="text", grammar=("lark", "start: nothing"))
+    with pytest.raises(RequestError, match="cannot be read at its line 1") as refused:
+        llm.chat("Where?", tools=[offered])
+    assert refused.value.param == "tools.f.format.definition"
+    assert llm.chat("Hi", params=LONG, tools=[offered], tool_choice="none").finish_reason
 
 
 def test_any_object_will_do_for_a_function_without_a_schema(llm):

@@ -74,7 +74,10 @@ def test_a_whole_request_comes_back_with_every_part():
         conversation=Conversation(
             messages=(Message(role="user", content=("a", "b")), SPOKEN),
             effort="high",
-            functions=(FunctionTool(name="f", parameters=schema, strict=True),),
+            functions=(
+                FunctionTool(name="f", parameters=schema, strict=True),
+                FunctionTool(name="g", body="text", grammar=("regex", "a+/\n")),
+            ),
             response_formats=(ResponseFormat(name="r", schema=schema),),
         ),
         params=SamplingParams(logit_bias={5: 1.5}, stop=("x",), seed=-3),

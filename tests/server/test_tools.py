@@ -93,20 +93,24 @@ class TestCustomTools:
         assert offered.ignored == ()
 
     @pytest.mark.parametrize("description", [None, "Patches files."])
-    def test_tell_the_model_their_grammar_and_the_client_that_it_is_not_enforced(self, description):
+    def test_are_held_to_their_grammar_and_tell_the_model_of_it(self, description):
         form = {"type": "grammar", "syntax": "lark", "definition": "start: /x+/"}
         tool = {"type": "custom", "name": "patch", "format": form, "description": description}
         offered = parse_tools([tool], form="responses")
         assert offered.functions[0].description.endswith("lark grammar:\nstart: /x+/")
         assert offered.functions[0].description.startswith(description or "The input")
-        assert offered.ignored == ("tools[0].format",)
+        assert offered.functions[0].grammar == ("lark", "start: /x+/")
+        assert offered.schema_paths == {"patch": "tools[0].format.definition"}
+        assert offered.ignored == ()
 
     def test_stand_in_an_object_of_their_own_in_chat_completions(self):
         grammar = {"syntax": "regex", "definition": "a+"}
         custom = {"name": "patch", "format": {"type": "grammar", "grammar": grammar}}
         offered = parse_tools([{"type": "custom", "custom": custom}], form="chat")
         assert offered.kinds == {"patch": "custom"}
-        assert offered.ignored == ("tools[0].custom.format.grammar",)
+        assert offered.functions[0].grammar == ("regex", "a+")
+        assert offered.schema_paths == {"patch": "tools[0].custom.format.grammar.definition"}
+        assert offered.ignored == ()
 
     @pytest.mark.parametrize(
         ("form", "param"),
@@ -115,6 +119,7 @@ class TestCustomTools:
             ({}, "tools[0].format.type"),
             ({"type": "xml"}, "tools[0].format.type"),
             ({"type": "grammar", "syntax": "bnf"}, "tools[0].format.syntax"),
+            ({"type": "grammar", "syntax": "regex"}, "tools[0].format.definition"),
             (
                 {"type": "grammar", "syntax": "lark", "definition": "x" * 8193},
                 "tools[0].format.definition",

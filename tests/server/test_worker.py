@@ -11,7 +11,7 @@ from ossia.chat.request import RawRequest, TurnRequest
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine
 from ossia.engine.request import SamplingParams
-from ossia.harmony.messages import Conversation, Message
+from ossia.harmony.messages import Conversation, FunctionTool, Message
 from ossia.server import worker
 from ossia.server.frames import (
     Accepted,
@@ -116,6 +116,18 @@ def test_what_has_no_meaning_is_refused_with_its_place(running, pipe):
     pipe.wait(lambda each: isinstance(each, Refused))
     (refused,) = pipe.frames(1)
     assert refused.code == "context_length_exceeded"
+
+
+def test_a_grammar_that_cannot_be_held_is_refused_where_it_stood(running, pipe):
+    tool = FunctionTool(name="f", body="text", grammar=("lark", "start: nothing"))
+    told = Conversation(messages=(Message(role="user", content="Hi"),), functions=(tool,))
+    paths = {"f": "tools[2].format.definition"}
+    sent = decode(encode(Start(1, TurnRequest(conversation=told, schema_paths=paths))))
+    running.take(sent)
+    pipe.wait(lambda each: isinstance(each, Refused))
+    (refused,) = pipe.frames(1)
+    assert refused.param == "tools[2].format.definition"
+    assert "cannot be read at its line 1" in refused.message
 
 
 def test_a_cancelled_turn_is_silent_and_leaves_nothing_running(running, pipe):

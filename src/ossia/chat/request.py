@@ -37,7 +37,7 @@ class TurnRequest:
     max_analysis_tokens: int | None = None
     """Of reasoning; then the answer is made to begin. 0: none."""
     schema_paths: Mapping[str, str] = field(default_factory=dict)
-    """Where each function's schema stood in the request, by name; under "" the answer's."""
+    """Where each tool's schema or grammar stood in the request, by name; "" is the answer's."""
     session: str | None = None
     """Whose pages and variables the built-in tools go on with; None: nobody's."""
 

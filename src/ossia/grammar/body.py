@@ -1,4 +1,4 @@
-"""Bodies held to a schema, token by token: masks of the ids that may come next.
+"""Bodies held to a schema or grammar, token by token: masks of the ids that may come next.
 
 Knows a vocabulary as bytes and ids alone; frames and control tokens are another room's.
 """
@@ -18,6 +18,7 @@ from ossia.errors import RequestError
 from ossia.grammar.compiling import blamed, matcher_of, tokenizer_of
 from ossia.grammar.json_schema import CheckedSchema, checked
 from ossia.grammar.refusal import CODE
+from ossia.grammar.text_grammar import CheckedText, checked_text
 from ossia.grammar.trial import Trial, refuse
 
 MAX_GRAMMARS = 256
@@ -69,7 +70,7 @@ class Body:
             ValueError: it is not legal here, which the mask should have prevented.
         """
         if token_id == self._end or not self._matcher.consume_token(token_id):
-            raise ValueError(f"id {token_id} does not fit the schema here")
+            raise ValueError(f"id {token_id} does not fit the grammar here")
         self._mask_V = None
 
     def _look(self) -> NDArray[np.bool_]:
@@ -82,7 +83,7 @@ class Body:
         self._must_end = not mask_V.any()
         if self._matcher.is_error() or (self._must_end and not self._may_end):
             raise RequestError(
-                "the schema became too complex while an answer was held to it; simplify it",
+                "the schema or grammar became too complex while it was held to; simplify it",
                 code=CODE,
             )
         self._mask_V = mask_V
@@ -164,6 +165,19 @@ class Grammars:
                 raise
             return self.any_object()
 
+    def compile_text(self, syntax: str, definition: str, *, path: str) -> BodyGrammar:
+        """A grammar for plain text; may wait as `compile` may.
+
+        Args:
+            syntax: lark or regex.
+            definition: as the client wrote it.
+            path: where it stands in the request.
+
+        Raises:
+            RequestError: it cannot be honoured.
+        """
+        return self._grammar(checked_text(syntax, definition, path=path))
+
     def any_object(self) -> BodyGrammar:
         """A grammar of every JSON object."""
         return self._grammar(checked({"type": "object"}, path=""), is_schema=False)
@@ -194,7 +208,9 @@ class Grammars:
     def _tokenizer(self) -> LLTokenizer:
         return tokenizer_of(self._token_bytes(), self._vocab_size)
 
-    def _grammar(self, schema: CheckedSchema, *, is_schema: bool = True) -> BodyGrammar:
+    def _grammar(
+        self, schema: CheckedSchema | CheckedText, *, is_schema: bool = True
+    ) -> BodyGrammar:
         digest = f"{is_schema} {schema.digest}"
         with self._compiling:
             if known := self._kept.get(digest):
@@ -207,7 +223,7 @@ class Grammars:
             self._keep(digest, len(schema.text), grammar)
             return grammar
 
-    def _compiled(self, schema: CheckedSchema, *, is_schema: bool) -> BodyGrammar:
+    def _compiled(self, schema: CheckedSchema | CheckedText, *, is_schema: bool) -> BodyGrammar:
         matcher = matcher_of(self._tokenizer, schema.text)
         if isinstance(matcher, str):
             # this vocabulary's tokens are longer than those of the trial

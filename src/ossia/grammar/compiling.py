@@ -1,9 +1,10 @@
-"""Checked schemas made into matchers of token bytes: the one file that calls the compiler.
+"""Checked schemas and grammars as matchers of token bytes: the one file that calls the compiler.
 
 Knows neither requests nor processes; what it says of a fault is one word, never the engine's text.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from ossia.grammar.endings import REF, Part, Steps, children, target
 
-Fault = Literal["empty", "pattern", "counts", "overlap", "complex"]
+Fault = Literal["empty", "pattern", "counts", "overlap", "complex", "unreadable"]
 
 WHITE_SPACE = r"( |\n {0,32})"
 """Between the parts of a value at most one of these: compact or indented, never endless."""
@@ -24,7 +25,9 @@ _WRITING = {
     "coerce_one_of": True,  # a checked schema's cases exclude each other
 }
 # Every legal token may come, not just the one the engine would have written.
-_WHOLE = '%llguidance {"no_forcing": true}\nstart: @body\n'
+_OPTIONS = '%llguidance {"no_forcing": true}\n'
+_WHOLE = f"{_OPTIONS}start: @body\n"
+_PLACE = re.compile(r"(?:at )?(\d+)\(\d+\):")
 _LEGAL = b"\xc8"
 _REHEARSED_TOKENS = 24
 _REHEARSAL_SECONDS = 0.5
@@ -73,14 +76,23 @@ def byte_tokenizer() -> LLTokenizer:
 
 
 def matcher_of(tokenizer: LLTokenizer, schema_text: str) -> LLMatcher | Fault:
-    """Compile a checked schema and rehearse it, or say what kind of fault it has."""
-    schema = {**json.loads(schema_text), "x-guidance": _WRITING}
-    body = {"name": "body", "json_schema": schema}
-    grammar = json.dumps({"grammars": [{"lark_grammar": _WHOLE}, body]})
-    matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=_limits())
+    """Compile a checked schema, or a grammar of text, and rehearse it, or say what fault it has."""
+    checked = json.loads(schema_text)
+    matcher = _compiled(tokenizer, checked)
     if matcher.is_error():
-        return _kind(matcher.get_error())
+        told = matcher.get_error()
+        return _kind_of_text(told) if "lark" in checked else _kind(told)
     return _rehearse(matcher.deep_copy(), tokenizer.eos_token) or matcher
+
+
+def _compiled(tokenizer: LLTokenizer, checked: Mapping[str, Any]) -> LLMatcher:
+    if "lark" in checked:
+        grammars = [{"lark_grammar": _OPTIONS + checked["lark"]}]
+    else:
+        body = {"name": "body", "json_schema": {**checked, "x-guidance": _WRITING}}
+        grammars = [{"lark_grammar": _WHOLE}, body]
+    grammar = json.dumps({"grammars": grammars})
+    return LLMatcher(tokenizer, grammar, log_level=0, limits=_limits())
 
 
 def _limits() -> LLParserLimits:
@@ -110,6 +122,14 @@ def _kind(message: str) -> Fault:
     return next((kind for words, kind in told.items() if words in message), "complex")
 
 
+def _kind_of_text(message: str) -> Fault:
+    """The same of a grammar of text, whose words the message may repeat."""
+    if "invalid regex" in message[:60]:
+        return "pattern"
+    is_syntax = _PLACE.match(message) or message.startswith("no start rule")
+    return "unreadable" if is_syntax and "deeply nested" not in message[:60] else "complex"
+
+
 def _rehearse(matcher: LLMatcher, end: int) -> Fault | None:
     """Write a few tokens: what is too costly to hold shows early."""
     deadline = time.thread_time() + _REHEARSAL_SECONDS
@@ -133,8 +153,14 @@ def _some_legal(legal: bytes, near: int, end: int) -> int | None:
 
 
 def blamed(tokenizer: LLTokenizer, schema_text: str, fault: Fault) -> Steps:
-    """The steps among the definitions to the smallest part that has the fault by itself."""
-    defs: dict[str, Part] = json.loads(schema_text)["$defs"]
+    """Where the fault is: the steps among the definitions to the smallest part that has it.
+
+    Of a grammar of text: the number of the line, or nothing.
+    """
+    checked = json.loads(schema_text)
+    if "lark" in checked:
+        return _line(tokenizer, checked)
+    defs: dict[str, Part] = checked["$defs"]
     deadline = time.thread_time() + _BLAME_SECONDS
     num_probes = 0
     steps: Steps = ("0",)
@@ -155,6 +181,11 @@ def blamed(tokenizer: LLTokenizer, schema_text: str, fault: Fault) -> Steps:
             return steps + _keyword(part, fault)
         seen.add(str(steps[0]))
     return steps
+
+
+def _line(tokenizer: LLTokenizer, checked: Mapping[str, Any]) -> Steps:
+    place = _PLACE.match(_compiled(tokenizer, checked).get_error())
+    return (int(place[1]) - _OPTIONS.count("\n"),) if place else ()
 
 
 def _inside(

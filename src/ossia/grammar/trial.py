@@ -20,6 +20,7 @@ from typing import IO, Self
 from ossia.errors import RequestError
 from ossia.grammar.json_schema import CheckedSchema
 from ossia.grammar.refusal import refusal
+from ossia.grammar.text_grammar import CheckedText
 
 SECONDS = 2.0
 MEGABYTES = 512
@@ -38,8 +39,12 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def refuse(fault: str, schema: CheckedSchema, steps: Sequence[str | int]) -> RequestError:
-    """The error for a kind of fault in one part of a schema."""
+def refuse(
+    fault: str, schema: CheckedSchema | CheckedText, steps: Sequence[str | int]
+) -> RequestError:
+    """The error for a kind of fault in one part of a schema, or in a grammar of text."""
+    if isinstance(schema, CheckedText):
+        return schema.refused(fault, steps)
     return refusal(_WORDS[fault], schema.where(steps))
 
 
@@ -124,7 +129,7 @@ class Trial:
         self._judges: list[_Judge] = []  # one or none; a list, so that the finalizer sees it
         self._close = weakref.finalize(self, _end_all, self._judges)
 
-    def judge(self, schema: CheckedSchema) -> None:
+    def judge(self, schema: CheckedSchema | CheckedText) -> None:
         """Return if the schema can be held; waits for the limit of seconds at most, and its turn.
 
         Raises:
@@ -134,7 +139,7 @@ class Trial:
         if verdict.fault is not None:
             raise refuse(verdict.fault, schema, verdict.steps)
 
-    def _verdict(self, schema: CheckedSchema) -> _Verdict:
+    def _verdict(self, schema: CheckedSchema | CheckedText) -> _Verdict:
         digest = schema.digest
         with self._asking:
             known = self._verdicts.pop(digest, None) or self._ask(schema.text)

@@ -144,6 +144,8 @@ class FunctionTool:
     """Whether a schema that its arguments cannot be held to is refused; else any object will do."""
     body: Literal["json", "text"] = "json"
     """What it is called with: a JSON object, or plain text."""
+    grammar: tuple[Literal["lark", "regex"], str] | None = None
+    """What its plain text is held to: a syntax, and the grammar in it."""
     unfolded: Unfolded | None = field(init=False, repr=False, compare=False)
     """The parameters made plain, once."""
 
@@ -152,8 +154,16 @@ class FunctionTool:
         check_name(self.name, "the name of a function")
         _check_one_of(self.body, ("json", "text"), f"the body of function {self.name}")
         _check_text(self.description, f"the description of function {self.name}")
+        if self.grammar is not None:
+            self._check_grammar(*self.grammar)
         unfolded = None if self.parameters is None else normalise(self.parameters)
         object.__setattr__(self, "unfolded", unfolded)
+
+    def _check_grammar(self, syntax: object, definition: object) -> None:
+        _check_one_of(syntax, ("lark", "regex"), f"the syntax of the grammar of {self.name}")
+        _check_text(definition, f"the grammar of function {self.name}")
+        if self.body != "text":
+            raise RequestError(f"function {self.name} takes JSON and has a grammar; give a schema")
 
     @property
     def num_parts(self) -> int:

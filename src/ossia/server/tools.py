@@ -32,7 +32,7 @@ class Offered:
 
     functions: tuple[FunctionTool, ...] = ()
     schema_paths: Mapping[str, str] = field(default_factory=dict)
-    """Where each function's schema stood in the request, by the function's name."""
+    """Where each function's schema or grammar stood in the request, by the function's name."""
     ignored: tuple[str, ...] = ()
     """Paths of what was skipped, for the header that names it."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
@@ -234,18 +234,21 @@ class _Reader:
 
     def _custom(self, fields: Mapping[str, Any], path: str, name: str) -> None:
         description = _text(fields, "description", path, MAX_DESCRIPTION)
-        if told := self._grammar(fields.get("format"), f"{path}.format"):
+        form = fields.get("format")
+        if grammar := None if form is None else self._grammar(form, f"{path}.format", name):
+            told = "The input must match this {} grammar:\n{}".format(*grammar)
             description = f"{description}\n\n{told}" if description else told
-        self._add(FunctionTool(name=name, description=description, body="text"), "custom", path)
+        tool = FunctionTool(name=name, description=description, body="text", grammar=grammar)
+        self._add(tool, "custom", path)
 
-    def _grammar(self, form: object, path: str) -> str:
-        """What the model is told of the input's grammar, which nothing enforces; "" for text."""
-        if form is None:
-            return ""
+    def _grammar(
+        self, form: object, path: str, name: str
+    ) -> tuple[Literal["lark", "regex"], str] | None:
+        """What the input is held to; None for any text."""
         fields = object_at(form, path)
         kind = type_at(fields, path)
         if kind == "text":
-            return ""
+            return None
         if kind != "grammar":
             raise RequestError(
                 f"{path}.type is {kind!r:.40}; expected text or grammar", param=f"{path}.type"
@@ -259,8 +262,11 @@ class _Reader:
                 f"{path}.syntax is {syntax!r:.40}; expected lark or regex", param=f"{path}.syntax"
             )
         definition = _text(fields, "definition", path, MAX_GRAMMAR)
-        self.ignored.append(path)
-        return f"The input must match this {syntax} grammar:\n{definition}"
+        where = f"{path}.definition"
+        if not definition:
+            raise RequestError(f"{where} is missing; add it", param=where, code="missing_field")
+        self.schema_paths[name] = where
+        return syntax, definition
 
     def _add(self, tool: FunctionTool, kind: Kind, path: str) -> None:
         if tool.name in self.kinds:

@@ -148,6 +148,7 @@ def test_codex_gives_back_what_was_sealed(engine):
     assert [each.sampled_ids for each in conversation.messages] == EXACT
     assert conversation.instructions == "You are Codex.\n\nYou may write."
     assert [each.name for each in conversation.functions] == ["add", "apply_patch"]
+    assert conversation.functions[1].grammar == ("lark", "start: /.+/")
 
 
 def last_of(client: OpenAI, **fields):
