@@ -219,6 +219,31 @@ def test_a_disk_that_fails_at_any_step_leaves_every_file_as_it_was(root, monkeyp
     assert (root / "moved/e.sh").exists()
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_disk_without_hard_links_will_do(root, monkeypatch, taken):
+    class Linkless(types.SimpleNamespace):
+        def __getattr__(self, name):
+            return refuse if name == "link" else getattr(os, name)
+
+    def refuse(source, name, **options):
+        if taken and not name.startswith(".ossia-"):
+            (root / "new" / "deep" / "c.txt").write_text("came meanwhile")
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(file_changes, "os", Linkless())
+    before = {path: found for path, found in tree(root).items() if path.suffix}
+    result = apply(root, EVERYTHING)
+    after = {path: found for path, found in tree(root).items() if path.suffix}
+    if taken:
+        came = tool_file.DiskPath("new/deep/c.txt")
+        assert "c.txt is there already" in result.text
+        assert after.pop(came)[1] == b"came meanwhile"
+        assert after == before
+    else:
+        assert not result.is_error
+        assert sorted(map(str, after)) == ["a.txt", "moved/e.sh", "new/deep/c.txt"]
+
+
 def restore(root):
     """Take a whole patch back."""
     for path in root.rglob(".ossia-*"):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_patches import fuzz
 from ossia.tools.patch_match import patched
 from ossia.tools.patch_text import Hunk, PatchRefused, UpdateFile, read_patch
 
@@ -157,3 +158,9 @@ def test_many_lines_all_alike_take_no_time():
     with pytest.raises(PatchRefused):
         patched(lines, [Hunk((), (*[(" ", " ")] * 50_000, ("-", "y")))])
     assert time.process_time() - begun < 5
+
+
+def test_damaged_patches_are_applied_or_refused():
+    found = fuzz(2000, seed=1)
+    assert found["same"] > 1500
+    assert min(found["read"], found["refused"]) > 200

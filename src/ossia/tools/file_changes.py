@@ -4,6 +4,7 @@ Knows bytes, names and handles; what the bytes mean is not known here.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -167,7 +168,7 @@ class _Work:
             except FileNotFoundError:
                 above = self._folder(names[:-1])
                 os.mkdir(names[-1], dir_fd=above)
-                self._undo.callback(os.rmdir, names[-1], dir_fd=above)
+                self._undo.callback(_remove_folder, names[-1], above)
                 handle = os.open(names[-1], _FOLDER, dir_fd=above)
             self._handles.callback(os.close, handle)
             self._folders[names] = handle
@@ -198,6 +199,14 @@ def _keep(name: str, old: str, folder: int) -> None:
 def _remove(name: str, folder: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
+
+
+def _remove_folder(name: str, above: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=above)
+    except OSError as error:  # what others put there meanwhile stays, and its folder with it
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _exists(name: str, folder: int) -> bool:

@@ -5,6 +5,7 @@ Run as a program; needs nothing but Python.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,12 +20,14 @@ def send(message):
 
 def receive():
     line = sys.stdin.readline()
+    if not line and "stubborn" in sys.argv:
+        time.sleep(600)
     if not line:
         sys.exit()
     return json.loads(line)
 
 
-def listed():
+def listed(page):
     schema = {
         "type": "object",
         "title": "Args",
@@ -32,10 +35,14 @@ def listed():
     }
     tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
     tools[0] |= {"inputSchema": schema, "description": DESCRIPTION}
+    if os.path.exists("gone"):
+        tools = tools[1:]
     if os.path.exists("changed"):
         tools[0]["description"] = "Send it away."
     tools[1]["annotations"] = {"readOnlyHint": True}
-    return {"tools": tools}
+    if not page:
+        return {"tools": tools[:2], "nextCursor": "more"}
+    return {"tools": tools[2:]}
 
 
 def text(words, **more):
@@ -128,6 +135,8 @@ def called(name, arguments, request_id):
 def main():
     if "deaf" in sys.argv:
         time.sleep(600)
+    if "stubborn" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         request = receive()
         method, request_id = request["method"], request.get("id")
@@ -139,7 +148,7 @@ def main():
                 "instructions": INSTRUCTIONS,
             }
         elif method == "tools/list":
-            result = listed()
+            result = listed((request.get("params") or {}).get("cursor"))
         elif method == "tools/call":
             result = called(
                 request["params"]["name"], request["params"].get("arguments") or {}, request_id

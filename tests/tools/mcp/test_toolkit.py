@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ossia.chat.loop import ALL_LABELS
-from ossia.errors import RequestError
+from ossia.errors import RequestError, StoreError
 from ossia.tools.announced import announced
 from ossia.tools.mcp.known import KnownTools
 from ossia.tools.mcp.stdio import MAX_MESSAGE_BYTES
@@ -152,14 +152,60 @@ def test_a_server_that_cannot_start_is_tried_again_after_growing_pauses(settings
 def test_nothing_a_server_started_outlives_it(call_all):
     (result,) = call_all(("child", ""))
     pid = int(result.text.removeprefix(NOTE))
+    assert is_gone(pid)
+
+
+def is_gone(pid):
     for _ in range(200):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            return
+            return True
         time.sleep(0.01)
     with open(f"/proc/{pid}/stat") as status:  # dead, if nobody has reaped it here
-        assert status.read().rsplit(")", 1)[1].split()[0] == "Z"
+        return status.read().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_server_that_will_not_go_is_made_to(settings, kit_on, monkeypatch):
+    monkeypatch.setattr("ossia.tools.mcp.stdio.GRACE_SECONDS", 0.1)
+    stubborn = settings()
+    stubborn["mcpServers"]["raw"]["args"].append("stubborn")
+
+    async def child():
+        async with kit_on(stubborn) as kit:
+            tools = {tool.spec.name: tool for tool in (await kit.open()).tools}
+            return int((await tools["raw.child"].call("")).text.removeprefix(NOTE))
+
+    assert is_gone(asyncio.run(child()))
+
+
+def test_calls_after_the_end_are_errors(settings, kit_on):
+    async def late():
+        async with kit_on(settings()) as kit:
+            session = await kit.open()
+        await session.close()
+        return await session.tools[0].call("{}")
+
+    assert asyncio.run(late()).text == "error: the connection to MCP server raw is closed"
+
+
+def test_what_is_known_may_not_be_kept_and_the_call_is_not_carried_out(
+    settings, kit_on, tmp_path, monkeypatch
+):
+    known = KnownTools()
+    known.learn({"raw.echo": "another"})
+
+    def full(prints):
+        raise StoreError("the disk is full")
+
+    async def run():
+        async with kit_on(settings(), known=known) as kit:
+            monkeypatch.setattr(known, "learn", full)
+            session = await kit.open()
+            assert session.needs_approval("raw.echo", "{}")
+            return (await session.tools[0].call("{}")).text
+
+    assert asyncio.run(run()) == "error: the disk is full"
 
 
 def test_without_any_server_that_works_the_kit_is_refused(settings, kit_on, monkeypatch):
