@@ -14,7 +14,7 @@ from ossia.tools.python.tiers import why_not
 
 SMALL = Limits(
     wall_seconds=8,
-    cpu_seconds=1,
+    cpu_seconds=1.5,
     rss_bytes=256 * MIB,
     processes=24,
     file_bytes=8 * MIB,

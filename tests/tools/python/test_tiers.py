@@ -43,7 +43,7 @@ def test_bubblewrap_bounds_every_mount_and_shows_no_more_than_it_must(place):
     assert [command[at + 1] for at in tmpfs] == ["/dev/shm", "/mnt/data", "/tmp"]
     assert all(command[at - 2] == "--size" for at in tmpfs)
     read_only = [command[at + 1] for at, each in enumerate(command) if each == "--remount-ro"]
-    assert read_only == ["/dev", "/"]
+    assert read_only == ["/proc", "/dev", "/"]
     assert command[-7:] == ["/opt/py/bin/python3", "-I", "-S", "-B", "-u", "-c", DRIVER]
 
 

@@ -65,8 +65,6 @@ def settle(told: dict[str, Any]) -> None:
     """Bound this process and all that come from it. No bound can be raised again."""
     with contextlib.suppress(OSError):
         os.nice(10)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
     bounds = {
         "CORE": 0,
         "AS": told["address_bytes"],

@@ -32,6 +32,7 @@ LIFE_CPU_SECONDS = 3600
 """Of one process; the last bound, should nobody look any more."""
 LEAST_FREE_BYTES = 512 << 20
 """Where cells write to the disk of the host, they are ended before that is full."""
+AUTOGROUP_NICE = "10"
 _READ = 1 << 16
 
 
@@ -44,6 +45,17 @@ class _Cell:
     capture: Capture = field(default_factory=Capture)
     why: Ended | None = None
     kill_at: float | None = None
+
+
+def _step_back(pid: int) -> None:
+    """Go first when memory is short, and last to a processor.
+
+    Where Linux shares processors by session, niceness counts within one only; a session has its
+    own. Inside, /proc cannot be written, so neither can be taken back.
+    """
+    for name, value in (("oom_score_adj", "1000"), ("autogroup", AUTOGROUP_NICE)):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(value)
 
 
 class Interpreter:
@@ -270,6 +282,7 @@ class Interpreter:
         while sys.platform == "linux" and (found := children(last)):
             last = found[0]
         self._group = os.getpgid(last)
+        _step_back(last)
         self._own = usage(self._group).pids
         for mount in self._way.mounts:
             self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))

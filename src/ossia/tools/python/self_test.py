@@ -22,7 +22,7 @@ from ossia.tools.python.limits import Limits
 from ossia.tools.python.tiers import LABELS, Tier
 
 SOURCE = (Path(__file__).parent / "probe_cell.py").read_text()
-PROBE_SECONDS = 10.0
+PROBE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 Says how a wall is asked for; whether it stands, the self-test finds out.
 """
 
-import contextlib
 import ctypes
 import os
 import platform
@@ -136,8 +135,19 @@ def _bubblewrap(place: Place) -> Start:
         command += ["--ro-bind", here, path]
     data, temporary = str(place.limits.data_bytes), str(place.limits.temporary_bytes)
     # What --dev makes has no bound, and the root none either: both end up read-only.
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", temporary, "--tmpfs", "/dev/shm"]
-    command += ["--remount-ro", "/dev", "--size", data, "--tmpfs", "/mnt/data"]
+    command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    command += [
+        "--size",
+        temporary,
+        "--tmpfs",
+        "/dev/shm",
+        "--remount-ro",
+        "/dev",
+        "--size",
+        data,
+        "--tmpfs",
+        "/mnt/data",
+    ]
     command += ["--size", temporary, "--tmpfs", "/tmp", "--remount-ro", "/"]
     command += ["--seccomp", str(read_end), "--chdir", "/mnt/data", "--"]
     return Start(
@@ -177,7 +187,6 @@ def _landlock(place: Place) -> Start:
 
     def confine() -> None:
         die_with_parent()
-        expendable()
         landlock.restrict(read=read, write=write)
         landlock.load_filter(program)
 
@@ -212,9 +221,3 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, ctypes.c_ulong(9))  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
-
-
-def expendable() -> None:
-    """Be the first to go when memory is short."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
