@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fuzz_requests import damaged, fault, fuzz
+from benchmarks.fuzz_requests import MAX_SECONDS, Outcome, damaged, fault, fuzz, most_seconds
 from ossia.chat.events import Text
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.server import chat_completions, completions, discovery, responses
@@ -48,17 +48,30 @@ FINE = '{"error":{"message":"m","type":"t","param":null,"code":null}}'
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "seconds", "expected"),
+    ("status", "text", "expected"),
     [
-        (200, "{}", 0.1, None),
-        (400, FINE, 0.1, None),
-        (500, FINE, 0.1, "a 5xx"),
-        (200, "{}", 5.5, "5.5 s"),
-        (200, 'data: {"error":{"type":"server_error"}}', 0.1, "a late error"),
-        (404, "Not Found", 0.1, "no error object"),
-        (400, '{"error":{"message":"m"}}', 0.1, "half an error object"),
-        (400, FINE.replace('"m"', '"in body.py"'), 0.1, "a place in the program"),
+        (200, "{}", None),
+        (400, FINE, None),
+        (0, "ReadTimeout", "no answer"),
+        (500, FINE, "a 5xx"),
+        (200, 'data: {"error":{"type":"server_error"}}', "a late error"),
+        (404, "Not Found", "no error object"),
+        (400, '{"error":{"message":"m"}}', "half an error object"),
+        (400, FINE.replace('"m"', '"in body.py"'), "a place in the program"),
     ],
 )
-def test_what_counts_as_a_fault(status: int, text: str, seconds: float, expected: Any) -> None:
-    assert fault(status, text, seconds) == expected
+def test_what_counts_as_a_fault(status: int, text: str, expected: Any) -> None:
+    assert fault(status, text) == expected
+
+
+def test_what_is_slow_is_asked_again_and_judged_beside_a_canary() -> None:
+    outcome = Outcome()
+    outcome.note("/a", b"{}", 200, "{}", MAX_SECONDS - 0.1)
+    outcome.note("/b", b"{}", 200, "{}", MAX_SECONDS + 0.1)
+    outcome.note("/c", b"{}", 500, FINE, MAX_SECONDS + 0.1)
+    assert outcome.slow == [("/b", b"{}")]
+    outcome.note_again("/b", b"{}", MAX_SECONDS + 0.1, canary=0.06)  # the machine is a little busy
+    assert outcome.kinds == {"a 5xx": 1}
+    outcome.note_again("/b", b"{}", MAX_SECONDS + 0.1, canary=0.01)
+    assert outcome.kinds == {"a 5xx": 1, "too slow": 1}
+    assert most_seconds(0.5) == pytest.approx(10 * MAX_SECONDS)
