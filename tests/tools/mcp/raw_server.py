@@ -88,13 +88,15 @@ def mutate():
 
 
 def parts():
-    blob = {"uri": "file:///x", "mimeType": "../etc/passwd", "blob": "AAEC"}
+    blob = {"uri": "file:///.ssh", "mimeType": "../etc/passwd", "blob": "AAEC"}
     return {
         "content": [
             {"type": "text", "text": "see"},
             {"type": "image", "mimeType": "image/png", "data": "iVBORw=="},
             {"type": "audio", "mimeType": "audio/x-wav", "data": "no base64"},
             {"type": "resource", "resource": blob},
+            {"type": "resource", "resource": {**blob, "uri": "file:///a/data.csv"}},
+            {"type": "resource", "resource": {**blob, "uri": "file:///b/data.csv"}},
             {"type": "resource", "resource": {"uri": "file:///y", "text": "inside"}},
             {"type": "resource_link", "uri": "https://a.example/", "name": "a"},
         ]

@@ -43,6 +43,7 @@ def test_tools_are_told_with_names_that_every_client_takes():
     assert set(count.input_schema["properties"]) == {"by", "session"}
     assert (count.annotations.read_only_hint, count.annotations.open_world_hint) == (True, True)
     assert (python.annotations.read_only_hint, python.annotations.open_world_hint) == (False, False)
+    assert python.description.startswith("Run Python in a session")
     assert python.input_schema["required"] == ["code"]
     assert wire_name("functions.a.b") == "a_b"
 

@@ -69,11 +69,14 @@ def test_parts_that_are_no_text_become_attachments(call_all):
     (result,) = call_all(("parts", ""))
     assert result.text == (
         f"{NOTE}see\n[image: image-1.png, 4 bytes]\n[audio: damaged]\n[file: file-2.bin, 3 bytes]\n"
-        "inside\n[a link: https://a.example/]"
+        "[file: data.csv, 3 bytes]\n[file: file-4.bin, 3 bytes]\ninside\n[a link: https://a.example/]"
     )
     assert [(file.name, file.media_type, file.content) for file in result.attachments] == [
         ("image-1.png", "image/png", b"\x89PNG"),
-        ("file-2.bin", "application/octet-stream", b"\0\1\2"),
+        *(
+            (name, "application/octet-stream", b"\0\1\2")
+            for name in ("file-2.bin", "data.csv", "file-4.bin")
+        ),
     ]
 
 

@@ -22,6 +22,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]|\x9b[0-?]*[@-~]"
 )
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/([a-z0-9]{1,8})([.+-][a-z0-9.+-]{1,60})?", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,40}(\.[A-Za-z0-9]{1,8})?")
 
 
 def as_result(answer: mcp_types.CallToolResult, *, server: str) -> ToolResult:
@@ -38,7 +39,7 @@ def as_result(answer: mcp_types.CallToolResult, *, server: str) -> ToolResult:
                 texts.append(resource.text)
             case mcp_types.EmbeddedResource(resource=mcp_types.BlobResourceContents() as resource):
                 kind = resource.mime_type or "application/octet-stream"
-                texts.append(_attached(files, resource.blob, kind, "file"))
+                texts.append(_attached(files, resource.blob, kind, "file", str(resource.uri)))
             case mcp_types.ResourceLink():
                 texts.append(f"[a link: {part.uri}]")
     if answer.structured_content is not None and not texts:
@@ -64,8 +65,8 @@ def failure(what: str) -> ToolResult:
     return ToolResult(text=f"error: {cut}", is_error=True)
 
 
-def _attached(files: list[Attachment], encoded: str, kind: str, what: str) -> str:
-    """Keep a file, and the line that tells of it."""
+def _attached(files: list[Attachment], encoded: str, kind: str, what: str, uri: str = "") -> str:
+    """Keep a file under its own name if that is a plain one, and tell of it in a line."""
     try:
         content = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
@@ -74,7 +75,9 @@ def _attached(files: list[Attachment], encoded: str, kind: str, what: str) -> st
     if len(files) == MAX_ATTACHMENTS or total > MAX_ATTACHED_BYTES:
         return f"[{what}: {len(content)} bytes, too much to keep]"
     known = _MEDIA_TYPE.fullmatch(kind)
-    name = f"{what}-{len(files) + 1}.{known[1] if known else 'bin'}"
+    name = uri.rpartition("/")[2]
+    if not _PLAIN_NAME.fullmatch(name) or name in {file.name for file in files}:
+        name = f"{what}-{len(files) + 1}.{known[1] if known else 'bin'}"
     media_type = kind if known else "application/octet-stream"
     files.append(Attachment(name=name, media_type=media_type, content=content))
     return f"[{what}: {name}, {len(content)} bytes]"

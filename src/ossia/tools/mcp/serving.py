@@ -26,6 +26,12 @@ except ModuleNotFoundError as error:
     raise MissingExtra("ossia mcp", "mcp", "mcp") from None
 
 SESSION = "session"
+_DESCRIPTIONS = {
+    "python": "Run Python in a session like a notebook's: variables stay, the value of a last "
+    "expression is shown, new files under /mnt/data come back. No network; time, memory and "
+    "processes are limited."
+}
+"""Where a tool's own words are the trained ones, which speak to gpt-oss of its channels."""
 _SPARE_SECONDS = 5.0
 """Beyond a tool's own limit, until the call is given up for it."""
 _SESSION_SCHEMA = {
@@ -106,7 +112,7 @@ def _told(name: str, spec: ToolSpec) -> mcp_types.Tool:
     schema["properties"] = {**schema.get("properties", {}), SESSION: _SESSION_SCHEMA}
     return mcp_types.Tool(
         name=name,
-        description=spec.description,
+        description=_DESCRIPTIONS.get(spec.name, spec.description),
         input_schema=schema,
         annotations=mcp_types.ToolAnnotations(
             read_only_hint="external_effect" not in spec.labels,
