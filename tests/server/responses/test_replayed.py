@@ -39,6 +39,7 @@ def sent(**more):
     [
         ({"type": "search", "query": "owls"}, "browser.search", {"query": "owls"}),
         ({"type": "search"}, "browser.search", {"query": ""}),
+        ({"type": "search", "queries": ["a", 3, "b"]}, "browser.search", {"query": "a; b"}),
         ({"type": "open_page", "url": "u"}, "browser.open", {"id": "u"}),
         ({"type": "open_page", "url": None}, "browser.open", {}),
         ({"type": "find_in_page", "url": "u", "pattern": "p"}, "browser.find", {"pattern": "p"}),

@@ -43,7 +43,10 @@ def action_of(action: _Item) -> Json:
             url, pattern = told.get("url", ""), told.get("pattern", "")
             return {"type": "find_in_page", "url": url, "pattern": pattern}
         case _:
-            return {"type": "search", "query": told.get("query", "")}
+            queries = action.get("queries")  # as others write it
+            several = queries if isinstance(queries, list) else []
+            texts = (text for text in several if isinstance(text, str))
+            return {"type": "search", "query": told.get("query") or "; ".join(texts)}
 
 
 def _search(item: _Item, path: str) -> Said:
