@@ -85,9 +85,11 @@ def test_what_runs_here_reaches_the_turn_and_the_response():
         {"type": "mcp", "server_label": "post", "allowed_tools": ["send"], "headers": {"a": "b"}},
         {"type": "mcp", "server_label": "dead"},
         {"type": "mcp", "server_label": "other"},
+        {"type": "mcp", "server_label": ["post"]},
+        {"type": "image_generation"},
     ]
     found = asked(OFFER, tools=tools, include=[SOURCES, OUTPUTS, LOGPROBS])
-    assert found.ignored == ("tools[4]",)
+    assert found.ignored == ("tools[4]", "tools[5]", "tools[6]")
     conversation = found.turn([USER], "2026-01-02").conversation
     assert conversation.builtins == ("browser", "python")
     assert [(each.name, each.description) for each in conversation.namespaces] == [

@@ -212,8 +212,8 @@ def _told(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
     if BUILTIN_TYPES.get(tool["type"]) in offered.builtins:
         return [_told_builtin(tool)]
     if tool["type"] == "mcp":
-        is_used = tool.get("server_label") in {server.name for server in offered.servers}
-        keys = ("type", "server_label", "allowed_tools", "require_approval", "server_description")
+        is_used = tool.get("server_label") in [server.name for server in offered.servers]
+        keys = ("type", "server_label", "allowed_tools")
         return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
     if tool["type"] not in _SAID:
         return []
