@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -36,12 +38,10 @@ def test_beyond_loopback_a_key_is_needed(ossia):
 
 
 def test_a_port_in_use_is_said_at_once(ossia):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = ossia("serve", "--port", taken.getsockname()[1])
     assert ran.code == 1
-    assert str(taken) or "in use" in ran.err
+    assert "in use" in ran.err
 
 
 def test_a_model_that_cannot_be_opened_ends_the_server_with_the_reason(ossia, tmp_path):
@@ -85,7 +85,9 @@ def test_a_unix_socket_serves_its_owner(ossia, tmp_path, monkeypatch):
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
     path = tmp_path / "s"
     process = subprocess.Popen(
-        ["ossia", "serve", "--unix-socket", str(path)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "ossia", "serve", "--unix-socket", str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert any(f"listening on unix:{path}" in line for line in process.stderr)

@@ -1,6 +1,5 @@
 """`ossia mcp`: our tools for other programs, by the Model Context Protocol."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +38,8 @@ def mcp(
     for name in tool or ():
         if name not in NAMES:
             raise typer.BadParameter(f"{name!r:.60} is not offered; expected {' or '.join(NAMES)}")
+    import asyncio
+
     from ossia.tools.mcp.serving import serve_stdio
 
     async def serve() -> None:

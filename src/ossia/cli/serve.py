@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 ossia serve
 ossia serve -m openai/gpt-oss-20b --context-length 32k
-ossia keys add laptop && ossia serve --host 0.0.0.0
+ossia serve --host 0.0.0.0
 """
 LISTENING, ENGINE = "Listening", "Engine"
 LEAST_POOL = 32768
