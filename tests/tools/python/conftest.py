@@ -13,8 +13,8 @@ from ossia.tools.python.limits import MIB, Limits
 from ossia.tools.python.tiers import why_not
 
 SMALL = Limits(
-    wall_seconds=8,
-    cpu_seconds=1.5,
+    wall_seconds=20,
+    cpu_seconds=1,
     rss_bytes=256 * MIB,
     processes=24,
     file_bytes=8 * MIB,
@@ -22,6 +22,7 @@ SMALL = Limits(
     temporary_bytes=16 * MIB,
     files=3000,
     grace_seconds=0.5,
+    niceness=0,  # tests wait for them
 )
 OPERATORS = tuple(
     each

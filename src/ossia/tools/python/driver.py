@@ -64,7 +64,7 @@ class Pipes:
 def settle(told: dict[str, Any]) -> None:
     """Bound this process and all that come from it. No bound can be raised again."""
     with contextlib.suppress(OSError):
-        os.nice(10)
+        os.nice(told["niceness"])
     bounds = {
         "CORE": 0,
         "AS": told["address_bytes"],

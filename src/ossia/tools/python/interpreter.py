@@ -32,7 +32,6 @@ LIFE_CPU_SECONDS = 3600
 """Of one process; the last bound, should nobody look any more."""
 LEAST_FREE_BYTES = 512 << 20
 """Where cells write to the disk of the host, they are ended before that is full."""
-AUTOGROUP_NICE = "10"
 _READ = 1 << 16
 
 
@@ -47,13 +46,13 @@ class _Cell:
     kill_at: float | None = None
 
 
-def _step_back(pid: int) -> None:
+def _step_back(pid: int, niceness: int) -> None:
     """Go first when memory is short, and last to a processor.
 
     Where Linux shares processors by session, niceness counts within one only; a session has its
     own. Inside, /proc cannot be written, so neither can be taken back.
     """
-    for name, value in (("oom_score_adj", "1000"), ("autogroup", AUTOGROUP_NICE)):
+    for name, value in (("oom_score_adj", "1000"), ("autogroup", str(niceness))):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "w") as file:
             file.write(value)
 
@@ -192,6 +191,7 @@ class Interpreter:
             "descriptors": limits.descriptors,
             "file_bytes": limits.file_bytes,
             "processes": processes,
+            "niceness": limits.niceness,
             "life_cpu_seconds": LIFE_CPU_SECONDS,
         }
 
@@ -282,7 +282,7 @@ class Interpreter:
         while sys.platform == "linux" and (found := children(last)):
             last = found[0]
         self._group = os.getpgid(last)
-        _step_back(last)
+        _step_back(last, self._limits.niceness)
         self._own = usage(self._group).pids
         for mount in self._way.mounts:
             self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))

@@ -31,3 +31,5 @@ class Limits:
     """A cell that writes more is stopped."""
     grace_seconds: float = 2.0
     """Between the interrupt and the end."""
+    niceness: int = 10
+    """How far cells stand back behind the engine, from 0 to 19."""
