@@ -72,7 +72,7 @@ class Tools:
         Raises:
             RequestError: a function of the conversation has the name of a tool.
         """
-        told = announced(self.specs)
+        told = announced(self.specs, self.session.descriptions)
         return replace(
             spoken,
             builtins=told.builtins,

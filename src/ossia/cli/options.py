@@ -223,7 +223,7 @@ class ToolOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, browser (see: ossia index), or patch=FOLDER; may be repeated.",
+            help="python, browser (see: ossia index), patch=FOLDER, or mcp=FILE; may be repeated.",
             rich_help_panel=ASKING,
         ),
     ] = None

@@ -124,6 +124,14 @@ class ServingChoices:
             rich_help_panel=ENGINE,
         ),
     ] = True
+    mcp: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="MCP servers whose tools callers may use: an mcpServers file.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None
     store: Annotated[
         bool,
         typer.Option(
@@ -268,15 +276,17 @@ def _served(
         ),
         store=folder / kept if serving.store else None,
         state_folder=folder if serving.store else None,
-        kits=_kits(model) if serving.tools else {},
+        kits=_kits(model, serving),
         max_waiting=serving.max_waiting,
     )
 
 
-def _kits(model: ModelOptions) -> "dict[str, Lazy]":
-    """Python, and the browser where there is something to search."""
-    names = ("python", "browser") if has_corpus() else ("python",)
-    return {name: kit(name, _counter(model)) for name in names}
+def _kits(model: ModelOptions, serving: ServingChoices) -> "dict[str, Lazy]":
+    """Python, the browser where there is something to search, and the operator's MCP servers."""
+    names = ["python", *(["browser"] if has_corpus() else [])] if serving.tools else []
+    if serving.mcp is not None:
+        names.append(f"mcp={serving.mcp}")
+    return {name.partition("=")[0]: kit(name, _counter(model)) for name in names}
 
 
 def _counter(model: ModelOptions) -> CountTokens:

@@ -1,8 +1,9 @@
-"""The tools that a command line names: python, browser, patch=FOLDER; and who is asked about calls.
+"""The tools that a command line names, and who is asked about calls.
 
 Every kit is imported when it is named; nothing is started here.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ossia.cli.folders import index_path
+from ossia.cli.folders import index_path, state_folder
+from ossia.cli.notices import say
 from ossia.cli.terminal import harmless, is_terminal
 from ossia.errors import OssiaError, RequestError
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ossia.tools.sessions import Lazy
     from ossia.tools.tool import Toolkit
 
-NAMES = "python, browser, patch=FOLDER"
+NAMES = "python, browser, patch=FOLDER, mcp=FILE"
 MAX_SHOWN_CHARS = 4000
 CountTokens = Callable[[str], int]
 
@@ -52,6 +54,8 @@ def kit(name: str, count_tokens: CountTokens) -> "Lazy":
         return Lazy(lambda: _browser(count_tokens))
     if name.startswith("patch=") and (folder := name.removeprefix("patch=")):
         return Lazy(lambda: _patch(Path(folder)))
+    if name.startswith("mcp=") and (file := name.removeprefix("mcp=")):
+        return Lazy(lambda: _mcp(Path(file)))
     raise RequestError(f"no tool is called {name!r:.60}; choose of {NAMES}")
 
 
@@ -79,6 +83,18 @@ async def _patch(folder: Path) -> "Toolkit":
     from ossia.tools.apply_patch import ApplyPatch
 
     return ApplyPatch(folder)
+
+
+async def _mcp(file: Path) -> "Toolkit":
+    from ossia.tools.mcp.known import KnownTools
+    from ossia.tools.mcp.settings import read_server_file
+    from ossia.tools.mcp.toolkit import McpToolkit
+
+    known = KnownTools(state_folder() / "mcp_tools.json")
+    kit = await McpToolkit.start(read_server_file(file), environ=os.environ, known=known)
+    for server, problem in kit.problems.items():
+        say(f"the MCP server {server} is not offered: {problem}")
+    return kit
 
 
 def ask(pending: "PendingCall") -> bool:

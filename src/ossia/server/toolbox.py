@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from ossia.errors import OssiaError
-from ossia.tools.sessions import Lazy, Session, close_kit, open_session
+from ossia.harmony.messages import Namespace
+from ossia.server.builtin_tools import available
+from ossia.tools.sessions import Lazy, Session, close_kit, described, open_session
 from ossia.tools.tool import Label, Toolkit, ToolSpec
 
 MAX_SESSIONS = 64
@@ -58,6 +60,9 @@ class Toolbox:
         self._idle_seconds = idle_seconds
         self._kits: list[Toolkit] = []
         self._held: OrderedDict[str, Held] = OrderedDict()
+        self._told: dict[str, str] = {}
+        self.available: Mapping[str, Namespace] = {}
+        """What may be named in a request: browser, python, and each MCP server."""
         self.refusals: dict[str, str] = {}
         """Why a kit is not offered, by its name."""
 
@@ -70,10 +75,13 @@ class Toolbox:
         """Start the kits; one that cannot be offered here is left out."""
         for name, kit in self._given.items():
             try:
-                self._kits.append(await kit.start())
+                started = await kit.start()
+                self._kits.append(started)
+                self._told |= described(started)
             except OssiaError as error:
                 self.refusals[name] = str(error)
                 logger.warning("%s is not offered: %s", name, error)
+        self.available = available(self.specs, self._told)
 
     async def close(self) -> None:
         """End everything."""

@@ -3,13 +3,13 @@
 Knows no turn; who calls a tool, and whether, is decided upstairs.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ossia.errors import RequestError
 from ossia.tools.functions import as_tool
-from ossia.tools.tool import Citable, Closable, Listener, Tool, Toolkit, ToolSession
+from ossia.tools.tool import Citable, Closable, Described, Listener, Tool, Toolkit, ToolSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Session:
         tools: Sequence[Tool],
         sessions: Sequence[ToolSession],
         kits: Sequence[Toolkit] = (),
+        descriptions: Mapping[str, str] | None = None,
     ) -> None:
         """Join them.
 
@@ -38,11 +39,13 @@ class Session:
             tools: single ones.
             sessions: of kits; closed with this one.
             kits: to be closed as well.
+            descriptions: of groups of tools, by name.
 
         Raises:
             RequestError: two tools have one name.
         """
         self._kits = tuple(kits)
+        self.descriptions = dict(descriptions or {})
         self._sessions = tuple(sessions)
         self.tools = (*tools, *(tool for session in sessions for tool in session.tools))
         names = [tool.spec.name for tool in self.tools]
@@ -78,6 +81,11 @@ class Session:
             await close_kit(kit)
 
 
+def described(kit: Toolkit) -> Mapping[str, str]:
+    """What a kit says about its groups of tools."""
+    return kit.descriptions if isinstance(kit, Described) else {}
+
+
 async def close_kit(kit: Toolkit) -> None:
     """End a kit that holds something."""
     if isinstance(kit, Closable):
@@ -94,18 +102,21 @@ async def open_session(given: Iterable[Given]) -> Session:
     tools: list[Tool] = []
     sessions: list[ToolSession] = []
     kits: list[Toolkit] = []
+    told: dict[str, str] = {}
     try:
         for one in given:
             if isinstance(one, Lazy):
                 kits.append(await one.start())
+                told |= described(kits[-1])
                 sessions.append(await kits[-1].open())
             elif isinstance(one, Toolkit):
+                told |= described(one)
                 sessions.append(await one.open())
             elif isinstance(one, Tool):
                 tools.append(one)
             else:
                 tools.append(as_tool(one))
-        return Session(tools, sessions, kits)
+        return Session(tools, sessions, kits, told)
     except BaseException:
         await Session((), sessions, kits).close()
         raise

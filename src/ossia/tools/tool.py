@@ -138,3 +138,13 @@ class Closable(Protocol):
     async def close(self) -> None:
         """Let go of it; closing twice does no harm."""
         ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A kit that has words about its groups of tools."""
+
+    @property
+    def descriptions(self) -> Mapping[str, str]:
+        """By the name of the group."""
+        ...
