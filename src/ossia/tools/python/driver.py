@@ -85,6 +85,17 @@ def settle(told: dict[str, Any]) -> None:
             resource.setrlimit(kind, (value, value))
 
 
+def tell_of_fonts() -> None:
+    """Write what plots look for in /etc, which is not here."""
+    path = os.environ.get("FONTCONFIG_FILE")
+    if path is not None:
+        cache = f"{os.path.dirname(path)}/fonts"
+        with contextlib.suppress(OSError), open(path, "w") as file:
+            os.mkdir(cache)
+            fonts = f"<dir>/usr/share/fonts</dir><cachedir>{cache}</cachedir>"
+            file.write(f"<fontconfig>{fonts}</fontconfig>")
+
+
 class Notebook:
     """One namespace, in which cell after cell runs."""
 
@@ -276,6 +287,7 @@ def main() -> None:
     settle(told)
     folder = told["folder"]
     os.chdir(folder)
+    tell_of_fonts()
     if folder != "/mnt/data":
         lead_home(folder)
     sys.path[:] = [*told["paths"], *(path for path in sys.path if path), folder]

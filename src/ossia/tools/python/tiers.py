@@ -111,6 +111,7 @@ def _environment(home: str, temporary: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": temporary,
+        "FONTCONFIG_FILE": f"{temporary}/fonts.conf",
         # Each of their threads reserves memory, of which there is little.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
@@ -131,8 +132,6 @@ def _bubblewrap(place: Place) -> Start:
             command += ["--symlink", os.readlink(system), system]
         elif os.path.isdir(system):
             command += ["--ro-bind", system, system]
-    for path, here in place.folders.items():
-        command += ["--ro-bind", here, path]
     data, temporary = str(place.limits.data_bytes), str(place.limits.temporary_bytes)
     # What --dev makes has no bound, and the root none either: both end up read-only.
     command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
@@ -148,8 +147,10 @@ def _bubblewrap(place: Place) -> Start:
         "--tmpfs",
         "/mnt/data",
     ]
-    command += ["--size", temporary, "--tmpfs", "/tmp", "--remount-ro", "/"]
-    command += ["--seccomp", str(read_end), "--chdir", "/mnt/data", "--"]
+    command += ["--size", temporary, "--tmpfs", "/tmp"]
+    for path, here in place.folders.items():  # they may lie in /tmp
+        command += ["--ro-bind", here, path]
+    command += ["--remount-ro", "/", "--seccomp", str(read_end), "--chdir", "/mnt/data", "--"]
     return Start(
         command=(*command, *_python(place.executable)),
         folder="/mnt/data",

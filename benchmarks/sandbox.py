@@ -1,0 +1,199 @@
+"""How the walls around the python tool hold, and what they cost.
+
+    python -m benchmarks.sandbox [--starts 20] [--calls 200] [--seconds 20] [--json]
+
+For each tier that this machine has: the list of escapes (tests/tools/python/test_escapes.py), with
+what was tried and what was held; the self-test; medians of the launcher's start, of the first and
+of later cells; and a canary: the gaps between the pieces of an answer by nano, in a process of its
+own, alone and while attacks run in several interpreters.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.kit import PythonOptions, PythonToolkit, examine
+from ossia.tools.python.launching import Launching
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.tiers import TIERS, Tier
+
+ESCAPES = "tests/tools/python/test_escapes.py"
+ATTACKS = (
+    "while True: pass",
+    "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "while True: print('y' * 100_000)",
+    "held = []\nwhile True: held.append(bytes(1 << 20))",
+    "for n in range(10**6): open(f'/mnt/data/{n}', 'w').close()",
+)
+CANARY = """
+import sys, time
+from ossia import LLM, SamplingParams
+llm = LLM()
+question = [{"role": "user", "content": "What is 472 + 385?"}]
+print("ready", flush=True)
+until, seed = time.monotonic() + float(sys.argv[1]), 0
+while time.monotonic() < until:
+    seed += 1
+    last = time.perf_counter()
+    for event in llm.stream(question, effort="high", params=SamplingParams(seed=seed)):
+        now = time.perf_counter()
+        print(now - last, flush=True)
+        last = now
+"""
+
+
+def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and longest."""
+    ordered = sorted(seconds)
+    found = {
+        "median": statistics.median(ordered),
+        "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
+        "longest": ordered[-1],
+    }
+    return {"n": len(ordered)} | {name: round(1000 * each, 2) for name, each in found.items()}
+
+
+def escapes() -> dict[str, dict[str, Any]]:
+    """Run the list; by tier, the cases tried and those held."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.xml"
+        command = [sys.executable, "-m", "pytest", ESCAPES, "-q", "-n", "0", f"--junitxml={told}"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        tree = ElementTree.parse(told)
+    tried: dict[str, Counter[str]] = {}
+    failed: dict[str, set[str]] = {}
+    for case in tree.iter("testcase"):
+        name = case.attrib["name"]
+        tier = next((each for each in TIERS if each in name), None)
+        if tier is None or case.find("skipped") is not None:
+            continue
+        number = match[1].upper() if (match := re.match(r"test_(x\d\d)_", name)) else "more"
+        tried.setdefault(tier, Counter())[number] += 1
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.setdefault(tier, set()).add(name)
+    return {
+        tier: {
+            "attempts": sum(counts.values()),
+            "held": sum(counts.values()) - len(failed.get(tier, set())),
+            "cases": sorted(set(counts) - {"more"}),
+            "broken": sorted(failed.get(tier, set())),
+        }
+        for tier, counts in tried.items()
+    }
+
+
+async def costs(tier: Tier, starts: int, calls: int) -> dict[str, Any]:
+    """What a tier costs: its launcher, a first cell, a later one."""
+    found: dict[str, list[float]] = {"launcher": [], "first_cell": [], "later_cell": []}
+    for _ in range(max(3, starts // 4)):
+        began = time.perf_counter()
+        launching = await Launching.start(tier, InstalledPython.here(), Limits(), ())
+        found["launcher"].append(time.perf_counter() - began)
+        await launching.close()
+    kit = await PythonToolkit.start(PythonOptions(tier=tier, secure_seconds=0))
+    for _ in range(starts):
+        session = await kit.open()
+        began = time.perf_counter()
+        await session.call("1")
+        found["first_cell"].append(time.perf_counter() - began)
+        await session.close()
+    session = await kit.open()
+    for _ in range(calls):
+        began = time.perf_counter()
+        await session.call("1")
+        found["later_cell"].append(time.perf_counter() - began)
+    await kit.close()
+    return {name: milliseconds(each) for name, each in found.items()}
+
+
+async def canary(tier: Tier, seconds: float) -> dict[str, Any]:
+    """Gaps of a stream alone, then with an attack in each of a few interpreters."""
+    alone = await gaps(seconds)
+    kit = await PythonToolkit.start(PythonOptions(tier=tier))
+
+    async def attack(code: str) -> int:
+        session, times = await kit.open(), 0
+        while True:
+            await session.call(code)
+            times += 1
+
+    attacks = [asyncio.create_task(attack(code)) for code in ATTACKS]
+    beside = await gaps(seconds)
+    for each in attacks:
+        each.cancel()
+    await asyncio.gather(*attacks, return_exceptions=True)
+    await kit.close()
+    ratio = beside["p99"] / alone["p99"]
+    return {"alone": alone, "beside_attacks": beside, "p99_ratio": round(ratio, 2)}
+
+
+async def gaps(seconds: float) -> dict[str, float]:
+    """Milliseconds between pieces of answers of nano, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CANARY, str(seconds), stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    written, _ = await process.communicate()
+    lines = written.decode().split()
+    return milliseconds([float(line) for line in lines[2:]])  # ready, and the first piece
+
+
+async def measure(tier: Tier, asked: argparse.Namespace) -> dict[str, Any]:
+    """One tier, but for the escapes."""
+    report = await examine(PythonOptions(tier=tier))
+    if not report.is_held:
+        return {"not_here": report.reason}
+    return {
+        "self_test": {
+            "probes": len(report.probes),
+            "held": sum(each.is_held for each in report.probes),
+            "seconds": round(report.seconds, 3),
+        },
+        "milliseconds": await costs(tier, asked.starts, asked.calls),
+        "canary": await canary(tier, asked.seconds),
+    }
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    tried = escapes()
+    found: dict[str, Any] = {
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "user": os.getuid(),
+        "load": os.getloadavg()[0],
+    }
+    for tier in TIERS:
+        found[tier] = asyncio.run(measure(tier, asked)) | {"escapes": tried.get(tier)}
+    if asked.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        if not isinstance(value, dict):
+            print(f"{name:12} {value}")
+            continue
+        for key, each in value.items():
+            print(f"{name:12} {key:14} {json.dumps(each)}")
+
+
+if __name__ == "__main__":
+    main()
