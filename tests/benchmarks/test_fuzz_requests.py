@@ -7,29 +7,16 @@ from typing import Any
 import pytest
 
 from benchmarks.fuzz_requests import MAX_SECONDS, Outcome, damaged, fault, fuzz, most_seconds
-from ossia.chat.events import Text
-from ossia.chat.request import RawRequest, TurnRequest
 from ossia.server import chat_completions, completions, discovery, responses
-from tests.server.scripted import ScriptedEngine, ScriptedStream, answer, finished, thought
+from tests.server.scripted import EitherEngine
 from tests.server.serving import app_of, listening, services_with
-
-
-class BothEngines(ScriptedEngine):
-    """Plays a chat's turn or a raw one, whichever is asked for."""
-
-    async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
-        is_raw = isinstance(request, RawRequest)
-        self.play(
-            [[Text("a"), *finished()] if is_raw else [*thought("h"), *answer("a"), *finished()]]
-        )
-        return await super().start(request)
 
 
 @pytest.mark.slow
 def test_no_damaged_request_brings_a_5xx() -> None:
     rooms = (chat_completions, completions, responses, discovery)
     with (
-        services_with(BothEngines()) as services,
+        services_with(EitherEngine()) as services,
         listening(app_of(services, *(room.routes for room in rooms))) as address,
     ):
         outcome = asyncio.run(fuzz(address, 400, random.Random(1)))

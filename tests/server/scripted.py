@@ -189,6 +189,17 @@ class ScriptedEngine:
         return stream
 
 
+class EitherEngine(ScriptedEngine):
+    """Answers a chat's turn or raw text, whichever is asked for."""
+
+    async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
+        is_raw = isinstance(request, RawRequest)
+        self.play(
+            [[Text("a"), *finished()] if is_raw else [*thought("h"), *answer("a"), *finished()]]
+        )
+        return await super().start(request)
+
+
 def pieces_of(text: str, size: int) -> Iterator[str]:
     """A text cut into pieces."""
     return (text[at : at + size] for at in range(0, len(text), size))

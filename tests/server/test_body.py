@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from ossia.errors import RequestError
 from ossia.server.body import MAX_DEPTH, MAX_OBJECTS, beside, documented, parse_body, read_form
-from ossia.server.fields import Form, JsonObject
+from ossia.server.fields import Form, JsonObject, LogitBias
 
 
 class Inner(Form):
@@ -22,6 +22,7 @@ class Inner(Form):
 
 class Wanted(Form):
     text: str | None = None
+    counts: LogitBias | None = None
     inner: Inner | None = None
     items: list[Inner] | None = None
     free: JsonObject | None = None
@@ -175,3 +176,4 @@ def test_the_documented_form_refers_to_nothing_outside_itself() -> None:
     assert "$ref" not in written
     assert "$defs" not in written
     assert schema["properties"]["items"]["anyOf"][0]["items"]["required"] == ["number"]
+    assert schema["properties"]["counts"]["anyOf"][0]["additionalProperties"] is False

@@ -211,3 +211,17 @@ def test_whatever_is_sent_the_path_leads_into_what_was_sent(document):
             parts = parts[:-1]
         for part in parts:
             document = document[int(part) if part.isdigit() else part]
+
+
+def test_a_query_that_cannot_be_read_says_what_is_expected() -> None:
+    class Query(BaseModel):  # as text, so not strict
+        limit: int = 1
+        stream: bool = False
+
+    for query, said in (
+        ({"limit": "x"}, "limit is 'x'; expected an integer"),
+        ({"stream": "x"}, "stream is 'x'; expected true or false"),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            Query.model_validate(query)
+        assert str(refusal(caught.value.errors(), query)) == said

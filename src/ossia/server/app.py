@@ -30,6 +30,7 @@ from ossia.server.engine import Supervisor
 from ossia.server.exact_tokens import ExactTokens
 from ossia.server.frames import Opening
 from ossia.server.metrics import Metrics
+from ossia.server.openapi import DocumentedApp
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.server.services import ServeOptions, Services
 from ossia.server.toolbox import Toolbox
@@ -108,12 +109,10 @@ class Server:
         self.app = self._assembled()
 
     def _assembled(self) -> FastAPI:
-        app = FastAPI(
+        app = DocumentedApp(
             title="ossia",
             version=__version__,
             description=DESCRIPTION,
-            docs_url=None,  # both pages load scripts from elsewhere
-            redoc_url=None,
             lifespan=self._run,
         )
         errors.install(app)

@@ -199,4 +199,6 @@ def _inline(schema: Any, named: dict[str, Any]) -> Any:
         return schema
     if "$ref" in schema:
         return _inline(named[schema["$ref"].rpartition("/")[2]], named)
+    if "patternProperties" in schema:  # to pydantic that means: no others
+        schema = {"additionalProperties": False, **schema}
     return {key: _inline(each, named) for key, each in schema.items()}

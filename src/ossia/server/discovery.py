@@ -16,6 +16,7 @@ from ossia.server.body import Json, documented, json_response, read_form
 from ossia.server.fields import Form, Identifier, Unused
 from ossia.server.frames import ServedModel
 from ossia.server.models import named, public_name
+from ossia.server.openapi import LINES, answers
 from ossia.server.services import Services
 
 OLLAMA_VERSION = "0.20.0"
@@ -46,17 +47,21 @@ def routes(services: Services) -> APIRouter:
     started = datetime.fromtimestamp(services.clock(), UTC).isoformat()
     body = documented(ModelQuery)
 
-    @router.get("/api/version")
+    @router.get("/api/version", responses=answers("Versions.", ("version",)))
     async def version() -> Response:
         """A version of Ollama that clients accept, and ours."""
         return json_response({"version": OLLAMA_VERSION, "ossia": __version__})
 
-    @router.get("/api/tags")
+    @router.get("/api/tags", responses=answers("What is served.", ("models",)))
     async def tags() -> Response:
         """The model that is served, in a list."""
         return json_response({"models": [_tag(services.engine.model, started)]})
 
-    @router.post("/api/show", openapi_extra=body)
+    @router.post(
+        "/api/show",
+        openapi_extra=body,
+        responses=answers("The model.", ("details", "model_info", "capabilities")),
+    )
     async def show(request: Request) -> Response:
         """What the model can do, and how much it can read."""
         query = await read_form(request, ModelQuery)
@@ -64,7 +69,11 @@ def routes(services: Services) -> APIRouter:
         named(query.asked(), model)
         return json_response(_details(model, started))
 
-    @router.post("/api/pull", openapi_extra=body)
+    @router.post(
+        "/api/pull",
+        openapi_extra=body,
+        responses=answers("It is here.", ("status",), streams=LINES),
+    )
     async def pull(request: Request) -> Response:
         """Say that the model is here; one that is not is not fetched."""
         query = await read_form(request, ModelQuery)

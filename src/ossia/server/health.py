@@ -9,15 +9,21 @@ from ossia import __version__
 from ossia.server.drain import Drain
 from ossia.server.engine import Supervisor
 from ossia.server.metrics import CONTENT_TYPE
+from ossia.server.openapi import TEXT, Answers, answers
 from ossia.server.services import Services
 from ossia.server.toolbox import Toolbox
 
 
 def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:
     """Probes answer without a key; `/metrics` does not."""
-    router = APIRouter(tags=["Health"])
+    router = APIRouter(tags=["health"])
+    answered = answers("It is ready.", ("status",))
+    not_ready: Answers = {503: {**answered[200], "description": "It is not ready, or no longer."}}
+    counted: Answers = {
+        200: {"description": "All counts.", "content": {"text/plain": {"schema": TEXT}}}
+    }
 
-    @router.get("/health")
+    @router.get("/health", responses=answered | not_ready)
     async def health() -> Response:
         """What is served, and how busy it is; 503 while it cannot answer."""
         status = _status(supervisor, drain)
@@ -25,23 +31,23 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
             _told(status, supervisor, services.toolbox), 200 if status == "ready" else 503
         )
 
-    @router.get("/health/live")
+    @router.get("/health/live", responses=answered)
     async def live() -> dict[str, str]:
         """The process runs."""
         return {"status": "alive"}
 
-    @router.get("/health/ready")
+    @router.get("/health/ready", responses=answered | not_ready)
     async def ready() -> Response:
         """200 as soon as, and as long as, requests are answered."""
         status = _status(supervisor, drain)
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
-    @router.get("/version")
+    @router.get("/version", responses=answers("Which ossia.", ("version",)))
     async def version() -> dict[str, str]:
         """Which ossia."""
         return {"version": __version__}
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, responses=counted)
     async def metrics(request: Request) -> Response:
         """Everything that is counted, as Prometheus reads it."""
         return Response(services.metrics.text(), headers={"content-type": CONTENT_TYPE})

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from ossia.server.body import Json, json_response
 from ossia.server.errors import NotFound
 from ossia.server.frames import ServedModel
+from ossia.server.openapi import answers
 from ossia.server.services import Services
 
 _PUBLIC = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -59,7 +60,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["models"])
     created = int(services.clock())
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", responses=answers("What is served.", ("object", "data")))
     async def list_models() -> Response:
         """The model that is served, in a list; beside it what Codex asks of a catalogue."""
         model = services.engine.model
@@ -70,7 +71,10 @@ def routes(services: Services) -> APIRouter:
         }
         return json_response(content)
 
-    @router.get("/v1/models/{model:path}")
+    @router.get(
+        "/v1/models/{model:path}",
+        responses=answers("One model.", ("id", "object", "created", "owned_by")),
+    )
     async def get_model(model: str) -> Response:
         """One model by its name, or by another name that means it."""
         named(model, services.engine.model)

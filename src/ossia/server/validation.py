@@ -16,6 +16,8 @@ _KINDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
+    "int_parsing": "an integer",
+    "bool_parsing": "true or false",
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolRan
 from ossia.server.body import LARGE, Json, beside, documented, json_response, read_form
-from ossia.server.builtin_tools import available
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
@@ -20,6 +19,7 @@ from ossia.server.chunks import framed
 from ossia.server.fields import day, ignored_header
 from ossia.server.history import Said, with_result, without_broken_off
 from ossia.server.models import named
+from ossia.server.openapi import EVENTS, answers
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, unless_gone
 from ossia.server.tools import require_scope
@@ -29,8 +29,10 @@ from ossia.server.turns import Turns, begin, seeded
 def routes(services: Services) -> APIRouter:
     """The routes of this API."""
     router = APIRouter(tags=["chat completions"])
+    fields = ("id", "object", "created", "model", "choices", "usage")
+    either = answers("The answer, or its chunks.", fields, streams=EVENTS)
 
-    @router.post("/v1/chat/completions", openapi_extra=documented(ChatRequest))
+    @router.post("/v1/chat/completions", openapi_extra=documented(ChatRequest), responses=either)
     async def create(request: Request) -> Response:
         """Answer a conversation, whole or as a stream of chunks."""
         form = await read_form(request, ChatRequest)
@@ -61,7 +63,7 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
         understand,
         model=model,
         date=date,
-        available=available(services.toolbox.specs),
+        available=services.toolbox.available,
     )
     asked = await beside(is_heavy, translate, form, dialogue, messages)
     require_scope(asked.offered, request.state.caller.scopes)

@@ -14,6 +14,7 @@ from ossia.server.completions.request import Asked, CompletionRequest, understan
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
 from ossia.server.fields import ignored_header
 from ossia.server.models import named
+from ossia.server.openapi import EVENTS, answers
 from ossia.server.services import Services
 from ossia.server.sse import EventStreamResponse, unless_gone
 from ossia.server.turns import Turns, begin
@@ -22,8 +23,10 @@ from ossia.server.turns import Turns, begin
 def routes(services: Services) -> APIRouter:
     """The routes of this API."""
     router = APIRouter(tags=["completions"])
+    fields = ("id", "object", "created", "model", "choices", "usage")
+    either = answers("The text, or its chunks.", fields, streams=EVENTS)
 
-    @router.post("/v1/completions", openapi_extra=documented(CompletionRequest))
+    @router.post("/v1/completions", openapi_extra=documented(CompletionRequest), responses=either)
     async def create(request: Request) -> Response:
         """Go on from a text, whole or as a stream of chunks."""
         form = await read_form(request, CompletionRequest)

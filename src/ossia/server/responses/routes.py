@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from ossia.errors import RequestError
 from ossia.server.body import LARGE, beside, documented, json_response, read_form
-from ossia.server.builtin_tools import available
 from ossia.server.errors import NotFound
 from ossia.server.fields import ignored_header
+from ossia.server.openapi import EVENTS, answers
 from ossia.server.responses.asked import Asked
 from ossia.server.responses.background import Running
 from ossia.server.responses.citations import resolver
@@ -36,18 +36,26 @@ from ossia.server.sse import EventStreamResponse, sse_frame, unless_gone
 from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 
+_FIELDS = ("id", "object", "created_at", "status", "model", "output", "error", "usage")
+
 
 def routes(services: Services) -> APIRouter:
     """The routes under /v1/responses."""
     rooms = _Rooms(services)
     router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=rooms.lifespan)
-    create = documented(CreateRequest)
-    router.add_api_route("", rooms.create, methods=["POST"], openapi_extra=create)
-    router.add_api_route("/input_tokens", rooms.count, methods=["POST"], openapi_extra=create)
-    router.add_api_route("/{response_id}", rooms.read, methods=["GET"])
-    router.add_api_route("/{response_id}", rooms.delete, methods=["DELETE"])
-    router.add_api_route("/{response_id}/cancel", rooms.cancel, methods=["POST"])
-    router.add_api_route("/{response_id}/input_items", rooms.input_items, methods=["GET"])
+    asked = documented(CreateRequest)
+    whole = answers("The response.", _FIELDS)
+    either = answers("The response, or its events.", _FIELDS, streams=EVENTS)
+    counted = answers("How long the prompt is.", ("object", "input_tokens"))
+    gone = answers("It is forgotten.", ("id", "object", "deleted"))
+    listed = answers("A page.", ("object", "data", "first_id", "last_id", "has_more"))
+    one, add = "/{response_id}", router.add_api_route
+    add("", rooms.create, methods=["POST"], openapi_extra=asked, responses=either)
+    add("/input_tokens", rooms.count, methods=["POST"], openapi_extra=asked, responses=counted)
+    add(one, rooms.read, methods=["GET"], responses=either)
+    add(one, rooms.delete, methods=["DELETE"], responses=gone)
+    add(f"{one}/cancel", rooms.cancel, methods=["POST"], responses=whole)
+    add(f"{one}/input_items", rooms.input_items, methods=["GET"], responses=listed)
     return router
 
 
@@ -154,7 +162,7 @@ class _Rooms:
         return json_response(page(items, limit=limit, order=order, after=after))
 
     async def _understood(self, request: Request, form: CreateRequest) -> tuple[Asked, Dialogue]:
-        offer = available(self._services.toolbox.specs)
+        offer = self._services.toolbox.available
         scopes = request.state.caller.scopes
         is_heavy = len(await request.body()) > LARGE
         # a small schema may unfold to ten thousand parts
