@@ -1,6 +1,8 @@
 """Tools named on the command line: opened, asked about, shown."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_no_name_opens_nothing():
     assert open_tools([], LETTERS) is None
 
 
-@pytest.mark.parametrize("name", ["shell", "patch", "patch="])
+@pytest.mark.parametrize("name", ["shell", "patch", "patch=", "mcp="])
 def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
     with pytest.raises(RequestError, match="python, browser, patch=FOLDER"):
         open_tools([name], LETTERS)
@@ -66,6 +68,19 @@ def test_tools_are_opened_by_name(tmp_path, ossia):
     with open_tools(["browser", f"patch={tmp_path}"], LETTERS) as tools:
         names = [spec.name for spec in tools.specs]
     assert names == ["browser.search", "browser.open", "browser.find", "functions.apply_patch"]
+
+
+def test_mcp_servers_of_a_file_are_opened_and_what_does_not_work_is_said(tmp_path, capsys):
+    raw = Path(__file__).parents[1] / "tools" / "mcp" / "raw_server.py"
+    servers = {
+        "raw": {"command": sys.executable, "args": [str(raw)], "allowedTools": ["echo"]},
+        "gone": {"command": str(tmp_path / "nothing")},
+    }
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    with open_tools([f"mcp={tmp_path / 'mcp.json'}"], LETTERS) as tools:
+        assert [spec.name for spec in tools.specs] == ["raw.echo"]
+        assert "raw" in tools.session.descriptions
+    assert "the MCP server gone is not offered" in capsys.readouterr().err
 
 
 def test_without_a_terminal_the_answer_is_no():
