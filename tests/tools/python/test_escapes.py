@@ -461,6 +461,19 @@ def test_x25_the_event_loop_goes_on_meanwhile(notebook):
     assert notebook.runner.run(attack()) < 0.5
 
 
+def test_x26_a_hundred_interpreters_at_once_are_not_had(tier):
+    async def crowd():
+        kit = await PythonToolkit.start(PythonOptions(tier=tier, limits=SMALL))
+        sessions = [await kit.open() for _ in range(100)]
+        told = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
+        has_room = kit.has_room
+        await kit.close()
+        return [each.details["code"] for each in told], has_room
+
+    ended, has_room = asyncio.run(crowd())
+    assert (ended.count("finished"), ended.count("busy"), has_room) == (8, 92, False)
+
+
 def test_x27_no_list_of_allowed_hosts_means_none(run, notebook):
     """There is no list: the call that makes a socket is refused, whatever the address."""
     assert json.dumps(notebook.kit.report.to_dict())
@@ -515,6 +528,7 @@ def test_unless_told_otherwise_cells_stand_back_behind_the_engine(tier):
         running = asyncio.create_task(session.call("import os; os.system('sleep 98711.5')"))
         while not (found := processes_named("98711.5")):
             await asyncio.sleep(0.02)
+        await asyncio.sleep(0.7)
         niceness = os.getpriority(os.PRIO_PROCESS, found[0])
         kept = [Path(f"/proc/{found[0]}/{name}") for name in ("oom_score_adj", "autogroup")]
         told = [each.read_text().split()[-1] for each in kept if each.exists()]

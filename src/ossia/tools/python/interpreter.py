@@ -46,15 +46,23 @@ class _Cell:
     kill_at: float | None = None
 
 
-def _step_back(pid: int, niceness: int) -> None:
-    """Go first when memory is short, and last to a processor.
+def _step_back(pid: int, niceness: int) -> bool:
+    """Go first when memory is short, and last to a processor; whether that needs no second try.
 
     Where Linux shares processors by session, niceness counts within one only; a session has its
-    own. Inside, /proc cannot be written, so neither can be taken back.
+    own, which ordinary users may set a few times a second. Inside, /proc cannot be written, so
+    neither can be taken back.
     """
-    for name, value in (("oom_score_adj", "1000"), ("autogroup", str(niceness))):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "w") as file:
-            file.write(value)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+        file.write("1000")
+    try:
+        with open(f"/proc/{pid}/autogroup", "w") as file:
+            file.write(str(niceness))
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # no such thing on this system
+    return True
 
 
 class Interpreter:
@@ -89,12 +97,14 @@ class Interpreter:
         self._unsent = bytearray()
         self._frames, self._early = Frames(), Capture()
         self.is_ready, self.is_alive = False, True
+        self._stands_back = False
         way = start(tier, place)
         try:
             self._process = self._spawn(way)
         finally:
             for descriptor in way.passed:
                 os.close(descriptor)
+        _step_back(self._process.pid, self._limits.niceness)
         self._way, self._deadline = way, time.monotonic() + START_SECONDS
         stdin, stdout, stderr = (self._process.stdin, self._process.stdout, self._process.stderr)
         assert stdin is not None
@@ -282,8 +292,8 @@ class Interpreter:
         while sys.platform == "linux" and (found := children(last)):
             last = found[0]
         self._group = os.getpgid(last)
-        _step_back(last, self._limits.niceness)
-        self._own = usage(self._group).pids
+        self._stands_back = _step_back(last, self._limits.niceness)
+        self._own = tuple(sorted(usage(self._group).pids))
         for mount in self._way.mounts:
             self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))
 
@@ -292,6 +302,8 @@ class Interpreter:
         limits = self._limits
         if self._group is None:
             return None
+        if not self._stands_back:
+            self._stands_back = _step_back(self._own[-1], limits.niceness)
         used = usage(self._group)
         if used.rss_bytes > limits.rss_bytes and memory_bytes(used.pids) > limits.rss_bytes:
             return "memory"
