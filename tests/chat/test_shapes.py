@@ -4,6 +4,9 @@ import re
 import pytest
 
 from ossia import LLM, RequestError, SamplingParams
+from ossia.chat import shapes
+from ossia.chat.request import TurnRequest
+from ossia.grammar.body import Grammars
 from ossia.harmony.messages import FunctionTool
 
 SCHEMA = {
@@ -84,6 +87,20 @@ def test_a_strict_schema_that_cannot_be_honoured_is_refused_with_its_place(llm):
     with pytest.raises(RequestError) as refused:
         llm.chat("Where?", response_format=schema(HOSTILE))
     assert refused.value.param == "response_format.json_schema.schema.properties.a.pattern"
+
+
+def test_schemas_that_take_too_long_together_are_refused(llm, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_SECONDS", 0.0)
+    with pytest.raises(RequestError, match="too long to compile together") as refused:
+        llm.chat("Where?", tools=[tool(SCHEMA)])
+    assert refused.value.param == "tools"
+
+
+def test_text_without_a_grammar_is_free(llm):
+    offered = FunctionTool(name="f", body="text")
+    request = TurnRequest(conversation=llm.conversation("Go", tools=[offered]))
+    with Grammars(list, vocab_size=8) as grammars:
+        assert shapes.held_bodies(request, grammars) == {}
 
 
 def test_one_that_is_not_strict_becomes_any_object(llm):
