@@ -4,6 +4,7 @@ import pytest
 
 from ossia.grammar.compiling import blamed, byte_tokenizer, matcher_of, tokenizer_of
 from ossia.grammar.json_schema import checked
+from ossia.grammar.text_grammar import checked_text
 
 OPTIONAL_CHAIN = "^" + "a?" * 2000 + "a" * 2000 + "$"
 
@@ -35,6 +36,23 @@ def test_names_the_kind_of_fault_and_the_smallest_part_that_has_it(tokenizer, sc
     text = checked(schema, path="").text
     assert matcher_of(tokenizer, text) == fault
     assert blamed(tokenizer, text, fault) == ("0", *steps)
+
+
+@pytest.mark.parametrize(
+    ("definition", "fault", "line"),
+    [
+        ("start: a\n", "unreadable", (1,)),
+        ('start: "a"\n\nb "c"', "unreadable", (3,)),
+        ('a: "b"', "unreadable", ()),
+        ("start: a\na: /[b/", "pattern", (2,)),
+        ("start: " + "(" * 100 + '"a"' + ")" * 100, "complex", (1,)),
+        ("start: start", "empty", ()),
+    ],
+)
+def test_names_the_fault_of_a_grammar_and_its_line(tokenizer, definition, fault, line):
+    text = checked_text("lark", definition, path="").text
+    assert matcher_of(tokenizer, text) == fault
+    assert blamed(tokenizer, text, fault) == line
 
 
 def test_follows_references_to_the_part_at_fault(tokenizer):
