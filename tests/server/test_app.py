@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -79,6 +80,29 @@ def test_an_answer_is_held_to_its_schema(client):
         text={"format": {"type": "json_schema", "name": "p", "schema": SCHEMA, "strict": True}},
     )
     assert json.loads(told.output_text)["city"] in ("Rome", "Oslo")
+
+
+def test_a_custom_tool_is_held_to_its_grammar(client):
+    form = {"type": "grammar", "syntax": "regex", "definition": "^[a-c]{3,5}!$"}
+    tool = {"type": "custom", "name": "shout", "format": form}
+    raw = client.responses.with_raw_response.create(
+        model="nano", input="Shout.", tools=[tool], tool_choice="required"
+    )
+    (call,) = [item for item in raw.parse().output if item.type == "custom_tool_call"]
+    assert re.fullmatch("[a-c]{3,5}!", call.input)
+    assert "x-ossia-ignored" not in raw.headers
+
+
+def test_a_grammar_that_cannot_be_held_is_refused_by_its_place(client):
+    broken = {"syntax": "lark", "definition": 'start: "a" nothing'}
+    custom = {"name": "shout", "format": {"type": "grammar", "grammar": broken}}
+    with pytest.raises(openai.BadRequestError, match="cannot be read at its line 1") as refused:
+        client.chat.completions.create(
+            model="nano",
+            messages=[{"role": "user", "content": "Shout."}],
+            tools=[{"type": "custom", "custom": custom}],
+        )
+    assert refused.value.param == "tools[0].custom.format.grammar.definition"
 
 
 def test_a_tool_call_is_held_to_its_schema_and_its_result_is_read(client):
