@@ -7,20 +7,25 @@ import contextlib
 import ctypes
 import os
 import pwd
+import secrets
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-FIRST_USER = 61_000
-"""Of numbers that Debian, Fedora and systemd leave unused."""
+FIRST_USER, LAST_USER = 0x30000000, 0x60000000
+"""Numbers that no system gives to people, services or containers."""
+FIRST_OF_FEW = 61_000
+"""In a container that has few: of those that Debian, Fedora and systemd leave unused."""
 CLONE_NEWNS = 0x00020000
 MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 32, 4096, 16384, 1 << 18
 
 
 def users(count: int) -> list[int]:
-    """User numbers that belong to nobody."""
+    """User numbers that belong to nobody, most likely not to another launcher either."""
+    number = FIRST_OF_FEW
+    if _is_mapped(LAST_USER):
+        number = secrets.choice(range(FIRST_USER, LAST_USER - count * 2, count))
     found: list[int] = []
-    number = FIRST_USER
     while len(found) < count:
         try:
             pwd.getpwuid(number)
@@ -28,6 +33,16 @@ def users(count: int) -> list[int]:
             found.append(number)
         number += 1
     return found
+
+
+def _is_mapped(user: int) -> bool:
+    """Whether this container, if it is one, knows such a number."""
+    with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
+        for line in file:
+            first, _, length = map(int, line.split())
+            if first <= user < first + length:
+                return True
+    return False
 
 
 def may_all_enter(path: str) -> bool:

@@ -94,7 +94,7 @@ def processes() -> str | None:
     """Fork beyond the limit."""
     made = []
     try:
-        for _ in range(told["processes"] + 8):
+        for _ in range(told["processes"] * 2 + 8):
             try:
                 pid = os.fork()
             except OSError:

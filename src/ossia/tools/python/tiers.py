@@ -124,7 +124,7 @@ def _bubblewrap(place: Place) -> Start:
     os.write(write_end, filter_for(platform.machine()))  # fits a pipe many times over
     os.close(write_end)
     walls = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session"
-    command = ["bwrap", *walls.split(), "--cap-drop", "ALL", "--clearenv"]
+    command = [shutil.which("bwrap") or "bwrap", *walls.split(), "--cap-drop", "ALL", "--clearenv"]
     for name, value in _environment("/tmp", "/tmp").items():
         command += ["--setenv", name, value]
     for system in SYSTEM:
@@ -154,7 +154,6 @@ def _bubblewrap(place: Place) -> Start:
     return Start(
         command=(*command, *_python(place.executable)),
         folder="/mnt/data",
-        environment={"PATH": os.environ["PATH"]},
         passed=(read_end,),
         packages=place.packages,
         mounts=("/mnt/data", "/tmp", "/dev/shm"),
@@ -170,11 +169,14 @@ def _on_the_host(place: Place, before: Callable[[], None] | None, *walls: str) -
                 return str(Path(here) / Path(path).relative_to(belongs))
         return path
 
-    temporary = str(place.scratch / "tmp")
+    temporary, executable = str(place.scratch / "tmp"), led(place.executable)
+    environment = _environment(temporary, temporary)
+    if executable != place.executable:  # it may look for its library where it was built
+        environment["LD_LIBRARY_PATH"] = str(Path(executable).parents[1] / "lib")
     return Start(
-        command=(*walls, *_python(led(place.executable))),
+        command=(*walls, *_python(executable)),
         folder=str(place.scratch / "data"),
-        environment=_environment(temporary, temporary),
+        environment=environment,
         before=before,
         packages=tuple(map(led, place.packages)),
     )
