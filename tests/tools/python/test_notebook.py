@@ -189,3 +189,46 @@ def test_a_cell_that_answers_in_the_drivers_place_ends_the_interpreter(run):
     )
     assert run(code).details["code"] in ("breach", "died")
     assert "restarted" in run("1").text
+
+
+FORGED = """
+import json, os, stat, struct, sys
+def forge(**claimed):
+    frame = sys._getframe()
+    while 'cell' not in frame.f_locals: frame = frame.f_back
+    for nonce in [frame.f_locals['cell']['nonce']]:
+        text = json.dumps({'nonce': nonce, **claimed}).encode()
+        for number in range(3, 20):
+            try:
+                if stat.S_ISFIFO(os.fstat(number).st_mode):
+                    os.write(number, struct.pack('>I', len(text)) + text)
+            except OSError: pass
+"""
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        "",
+        "finished=True",
+        "files=None",
+        "files=[1]",
+        "files=[{'name': 1, 'size': 1, 'content': None}]",
+        "files=[{'name': 'x', 'size': -1, 'content': None}]",
+        "files=[{'name': 'x', 'size': 1, 'content': [[]]}]",
+        "files=[{'name': 'x', 'size': 1, 'content': None}] * 1000",
+    ],
+)
+def test_a_forged_result_breaks_its_own_interpreter_alone(notebook, claimed):
+    one, other = notebook.open(), notebook.open()
+    launcher = notebook.kit.launching.pid
+    try:
+        notebook.run("x = 1", other)
+        notebook.run(FORGED, one)
+        assert notebook.run(f"forge({claimed})", one).details["code"] == "breach"
+        assert notebook.run("x", other).text == "1"
+        assert notebook.kit.launching.pid == launcher
+        assert "restarted" in notebook.run("1", one).text
+    finally:
+        for session in (one, other):
+            notebook.runner.run(session.close())

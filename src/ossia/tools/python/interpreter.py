@@ -32,6 +32,8 @@ LIFE_CPU_SECONDS = 3600
 """Of one process; the last bound, should nobody look any more."""
 LEAST_FREE_BYTES = 512 << 20
 """Where cells write to the disk of the host, they are ended before that is full."""
+MAX_FILES = 100
+"""In one result."""
 _READ = 1 << 16
 
 
@@ -44,6 +46,21 @@ class _Cell:
     capture: Capture = field(default_factory=Capture)
     why: Ended | None = None
     kill_at: float | None = None
+
+
+def _checked(files: object) -> list[dict[str, Any]]:
+    """Files as claimed, their form checked: this goes on to the owner, and must not break us."""
+    if not isinstance(files, list) or len(files) > MAX_FILES:
+        raise Breach("files that are no list")
+    for each in files:
+        if not isinstance(each, dict) or each.keys() != {"name", "size", "content"}:
+            raise Breach("a file that is none")
+        name, size, content = each["name"], each["size"], each["content"]
+        if not isinstance(name, str) or not isinstance(content, str | None):
+            raise Breach("a file without a name, or with strange content")
+        if not isinstance(size, int) or not 0 <= size < 1 << 63:
+            raise Breach("a file of no size")
+    return files
 
 
 def _step_back(pid: int, niceness: int) -> bool:
@@ -158,8 +175,6 @@ class Interpreter:
             self.end(broken)
         elif now > cell.deadline:
             self.interrupt("time")
-        elif cell.capture.num_bytes > self._limits.output_bytes:
-            self.interrupt("output")
 
     def end(self, why: Ended = "cancelled") -> None:
         """Kill it with all that came from it, and say how its cell ended."""
@@ -239,6 +254,8 @@ class Interpreter:
         if not more:
             self._selector.unregister(self._stderr)
         (self._early if self._cell is None else self._cell.capture).push(more)
+        if self._cell is not None and self._cell.capture.num_bytes > self._limits.output_bytes:
+            self.interrupt("output")
 
     def _read_frames(self) -> None:
         more = os.read(self._stdout, _READ)
@@ -248,7 +265,7 @@ class Interpreter:
         try:
             for message in self._frames.push(more):
                 self._take(message)
-        except (Breach, TypeError, ValueError):
+        except Breach:
             self.end("breach")
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -262,14 +279,12 @@ class Interpreter:
         cell = self._cell
         if cell is None or message.get("nonce") != cell.nonce:
             raise Breach("a result that nobody asked for")
-        files = message["files"]
-        if not isinstance(files, list) or not all(isinstance(each, dict) for each in files):
-            raise Breach("files that are no list")
+        files = _checked(message.get("files"))
         if self._tier == "container":
             time.sleep(0.02)  # a container's two outputs come by different ways
         self._drain()
         left = self._hush()
-        ended: Ended = "finished" if message["finished"] is True else "error"
+        ended: Ended = "finished" if message.get("finished") is True else "error"
         self._report(cell, cell.why or ended, files, left, None)
 
     def _report(

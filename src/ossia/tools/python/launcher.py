@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,17 @@ class Launcher:
 
     def run(self) -> None:
         """Until the owner is gone."""
+        looked = 0.0
         while self._is_open:
             busy = any(each.is_running for each in self._interpreters.values())
             for key, _ in self._selector.select(LOOK_SECONDS if busy else None):
                 if self._selector.get_map().get(key.fileobj) is key:  # not closed just now
                     with contextlib.suppress(BlockingIOError):
                         key.data()
-            for interpreter in list(self._interpreters.values()):
-                interpreter.look()
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                for interpreter in list(self._interpreters.values()):
+                    interpreter.look()
+                looked = time.monotonic()
         for interpreter in list(self._interpreters.values()):
             interpreter.end()
 

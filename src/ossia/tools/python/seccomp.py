@@ -93,9 +93,9 @@ WITH_ARGUMENTS = (
     Refused("sched_setattr", 0, other_than(0)),
     Refused("setpriority", 1, other_than(0)),
     # TIOCSTI and TIOCLINUX type for the user; FIOSETOWN and SIOCSPGRP send signals, as do
-    # F_SETOWN, F_SETSIG and F_SETOWN_EX.
+    # F_SETOWN, F_SETSIG and F_SETOWN_EX; F_SETLEASE holds up whoever opens the file.
     Refused("ioctl", 1, equal_to(0x5412, 0x541C, 0x8901, 0x8902)),
-    Refused("fcntl", 1, equal_to(8, 10, 15)),
+    Refused("fcntl", 1, equal_to(8, 10, 15, 1024)),
     Refused("prctl", 0, equal_to(4)),  # PR_SET_DUMPABLE: would hide what it uses
 )
 
