@@ -81,6 +81,7 @@ def disconnects(count: int, draw: random.Random) -> dict[str, Any]:
             "disconnects": count,
             "canaries": len(canaries),
             "canaries_right": sum(text == expected for text in canaries),
+            "engine_restarts": int(server.metrics()["ossia_engine_restarts_total"]),
             "settled_s": round(settled, 2),
             "descriptors": [before[0], after[0]],
             "server_mb": [round(each / 1e6, 1) for each in (before[1], after[1])],

@@ -13,7 +13,7 @@ from ossia.errors import OssiaError, RequestError
 from ossia.harmony.messages import Conversation, Message
 from ossia.server import engine
 from ossia.server.engine import Supervisor
-from ossia.server.frames import Opening
+from ossia.server.frames import Accepted, Opening
 from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineBusy, EngineDown, TurnFailed
 
@@ -159,6 +159,21 @@ def test_a_starter_that_leaves_cancels_its_turn():
         return supervisor.num_turns
 
     assert run(test, scripted("say(Ready(model))\nlines.read()")) == 0
+
+
+def test_a_starter_that_leaves_as_the_answer_comes_harms_nobody():
+    async def test(supervisor):
+        await supervisor.opened()
+        starting = asyncio.create_task(supervisor.start(GREEDY))
+        await until(lambda: supervisor.num_turns == 1)
+        (request_id,) = supervisor._turns
+        starting.cancel()
+        supervisor._take(Accepted(request_id, 1))
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        return supervisor.num_turns, supervisor.restarts
+
+    assert run(test, scripted("say(Ready(model))\nlines.read()")) == (0, 0)
 
 
 def test_what_nobody_reads_is_given_up(monkeypatch):

@@ -281,7 +281,8 @@ class Supervisor:
                 if turn := self._turns.get(frame.id):
                     self._happened(turn, frame.event)
             case Accepted():
-                if turn := self._turns.get(frame.id):
+                turn = self._turns.get(frame.id)
+                if turn is not None and not turn.accepted.done():  # done: its starter just left
                     turn.accepted.set_result(frame.prompt_tokens)
             case Refused():
                 error = RequestError(frame.message, param=frame.param, code=frame.code)
