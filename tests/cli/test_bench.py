@@ -158,3 +158,10 @@ def test_weights_as_published_are_counted_as_published(mute_folder):
     with LLM(str(mute_folder), backend="reference") as llm:
         final_norm = 2 * llm.config.hidden_size
         assert token_bytes(llm) == counts.decoded_token_bytes(llm.config) + final_norm
+
+
+def test_memory_of_the_program_that_starts_it_is_not_counted(mute_folder):
+    held = b"x" * 700_000_000  # what a fat parent holds would be inherited as the peak
+    command = [sys.executable, "-m", "ossia", "bench", "-m", str(mute_folder), "--json", *SMALL[:4]]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=50)
+    assert json.loads(ran.stdout)["peak_rss_bytes"] < len(held)
