@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ossia import LLM
+from ossia.chat import turn as chat_turn
 from ossia.chat.events import Finished, Text, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.checkpoint.find import find_model
@@ -183,6 +184,16 @@ def test_a_fault_in_the_engine_ends_what_ran_in_the_step(running, pipe, monkeypa
     running.take(Start(1, ask("Hi")))
     pipe.wait(lambda each: isinstance(each, Failed) and each.id == 1)
     monkeypatch.setattr(Engine, "step", step)
+    running.take(Start(2, ask("Hi")))
+    assert pipe.events(2)
+
+
+def test_a_turn_that_cannot_be_read_ends_alone(running, pipe, monkeypatch):
+    push = chat_turn.Turn.push
+    monkeypatch.setattr(chat_turn.Turn, "push", lambda self, token: 1 // 0)
+    running.take(Start(1, ask("Hi")))
+    pipe.wait(lambda each: isinstance(each, Failed) and each.id == 1)
+    monkeypatch.setattr(chat_turn.Turn, "push", push)
     running.take(Start(2, ask("Hi")))
     assert pipe.events(2)
 

@@ -162,6 +162,14 @@ class Worker:
         with self._lock:
             if running.id not in self._running:
                 return []  # cancelled; the last tokens of a step still come
+        try:
+            return self._lines(running, token)
+        except Exception as error:  # one turn that cannot be read must not silence the others
+            log_failure(error, f"turn {running.id}")
+            self._cancel(running.id)
+            return [encode(Failed(running.id))]
+
+    def _lines(self, running: _Running, token: TokenEvent) -> list[bytes]:
         frames: list[FromEngine] = []
         reading = running.opened.reading
         if token.error is not None:

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, takewhile
 
 from ossia.chat.request import TurnRequest
-from ossia.errors import RequestError
+from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Message
 from ossia.server.streams import EngineClient, EventStream
-
-_OVERFLOW = "context_length_exceeded"
 
 
 async def begun(
@@ -37,7 +35,7 @@ async def begun(
     try:
         return await engine.start(turn(messages))
     except RequestError as error:
-        if not truncates or error.code != _OVERFLOW:
+        if not truncates or error.code != CONTEXT_OVERFLOW:
             raise
         refusal = error
     stream = await _shortest_cut(engine, turn, messages)
@@ -60,7 +58,7 @@ async def _shortest_cut(
         try:
             stream = await engine.start(turn(without(messages, places[middle])))
         except BaseException as error:
-            if isinstance(error, RequestError) and error.code == _OVERFLOW:
+            if isinstance(error, RequestError) and error.code == CONTEXT_OVERFLOW:
                 least = middle + 1
                 continue
             if found is not None:
