@@ -16,7 +16,7 @@ def signals_kept():
 @pytest.mark.slow
 def test_a_model_is_trained_and_can_be_asked(ossia, tmp_path, signals_kept):
     out = tmp_path / "run"
-    done = ossia("train", "nano", "--out", out, "--shape", "t0", "--tokens", "1", "--threads", "1")
+    done = ossia("train", "nano", "--out", out, "--shape", "t0", "--tokens", "1", "--workers", "1")
     assert done.code == 0
     assert set(json.loads(done.out)["sha256"]) == {
         "model.safetensors", "tokenizer.json", "config.json",

@@ -19,11 +19,11 @@ def signals_kept():
 
 @pytest.mark.slow
 def test_the_command_leaves_a_checkpoint_and_names_its_files(tmp_path, capsys, signals_kept):
-    nano.main(["--tokens", "0", "--shape", "t0", "--threads", "1", "--out", str(tmp_path)])
+    nano.main(["--tokens", "0", "--shape", "t0", "--workers", "2", "--out", str(tmp_path)])
 
     told = json.loads(capsys.readouterr().out)
     leg = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["leg"]
-    assert (leg["seed"], leg["threads"], leg["shape"]) == (0, 1, "t0")
+    assert (leg["seed"], leg["workers"], leg["shape"]) == (0, 2, "t0")
     assert leg["torch"]
     assert (tmp_path / "loss.png").exists()
     checkpoint = open_checkpoint(tmp_path / "packed")
@@ -38,8 +38,3 @@ def test_a_run_has_one_budget():
         nano.main(["--out", "nowhere"])
     with pytest.raises(SystemExit):
         nano.main(["--out", "nowhere", "--tokens", "1", "--seconds", "1"])
-
-
-def test_time_is_the_processes_own():
-    one, two = nano.own_time(1), nano.own_time(2)
-    assert one() > two() > 0

@@ -12,7 +12,7 @@ from ossia.errors import MissingExtra
 
 EXAMPLES = """
 ossia train nano --out FOLDER --seconds 10800
-ossia train nano --out FOLDER --tokens 75e6 --hold
+ossia train nano --out FOLDER --tokens 30e6 --hold
 ossia train nano --out FOLDER --shape t2 --device cuda --seconds 1500
 """
 
@@ -51,8 +51,9 @@ class MakeOptions:
     device: Annotated[Literal["cpu", "cuda"], typer.Option(metavar="NAME", help="cpu or cuda.")] = (
         "cpu"
     )
-    threads: Annotated[
-        int, typer.Option(min=1, max=1024, metavar="N", help="CPU threads; part of the bits.")
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, metavar="N", help="Processes, one a core; part of the bits."),
     ] = 2
 
 
@@ -74,4 +75,4 @@ def train(
     from ossia.train.nano import main
 
     arguments += ["--out", str(out), "--shape", make.shape, "--device", make.device]
-    main([*arguments, "--seed", str(make.seed), "--threads", str(make.threads)])
+    main([*arguments, "--seed", str(make.seed), "--workers", str(make.workers)])

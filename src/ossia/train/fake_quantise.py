@@ -37,10 +37,17 @@ def round_to_mxfp4(weight: Tensor) -> Tensor:
     largest = block.abs().amax(dim=-1, keepdim=True)
     exponent = torch.where(largest > 0, torch.frexp(largest).exponent - 3, -SCALE_BIAS)
     exponent = exponent.clamp(-SCALE_BIAS, SCALE_BIAS)
-    unit = torch.ldexp(block, -exponent)
+    one = torch.ones_like(largest)
+    unit = block * torch.ldexp(one, -exponent)
     size = unit.abs()
     # the grid's spacing: 1/2 below 2, 1 below 4, 2 beyond; its codes are even where `round` ties
-    spacing = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
-    rounded = ((size / spacing).round() * spacing).clamp(max=_LARGEST)
-    rounded = torch.where(unit < 0, -rounded, rounded) + 0.0  # -0 becomes +0, as in `pack`
-    return torch.ldexp(rounded, exponent).flatten(-2)
+    spacing = _power_of_two_below(size.clamp(min=1)) / 2
+    rounded = ((size / spacing).round_() * spacing).clamp_(max=_LARGEST)
+    # -0 becomes +0, as in `pack`
+    rounded = torch.copysign(rounded, unit).add_(0.0)
+    return (rounded * torch.ldexp(one, exponent)).flatten(-2)
+
+
+def _power_of_two_below(value: Tensor) -> Tensor:
+    """The exponent bits of positive float32 values, by themselves."""
+    return (value.view(torch.int32) & 0x7F800000).view(torch.float32)

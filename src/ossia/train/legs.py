@@ -3,7 +3,7 @@
 One safetensors file, replaced whole: whoever reads it sees one leg or the next, never half.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ossia.errors import CheckpointError
 
 NAME = "leg.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
+"""AdamW keeps both, Muon the first."""
 _PROGRESS = "progress"
 
 
@@ -32,7 +33,10 @@ class Progress:
 
 
 def write(
-    path: Path, progress: Progress, parameters: dict[str, Tensor], optimiser: torch.optim.AdamW
+    path: Path,
+    progress: Progress,
+    parameters: dict[str, Tensor],
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Write one leg; the file appears whole or not at all."""
     arrays: dict[str, NDArray[Any]] = {
@@ -40,14 +44,15 @@ def write(
     }
     for name, value in parameters.items():
         arrays[name] = _array(value)
-        for moment in MOMENTS:
-            if value in optimiser.state:
-                arrays[f"{name}.{moment}"] = _array(optimiser.state[value][moment])
+        state = _owner(value, optimisers).state.get(value, {})
+        arrays |= {f"{name}.{each}": _array(state[each]) for each in MOMENTS if each in state}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(path, [_plan(name, array) for name, array in arrays.items()], None)
 
 
-def read(path: Path, parameters: dict[str, Tensor], optimiser: torch.optim.AdamW) -> Progress:
+def read(
+    path: Path, parameters: dict[str, Tensor], optimisers: Sequence[torch.optim.Optimizer]
+) -> Progress:
     """Fill parameters and moments from a leg.
 
     Raises:
@@ -66,14 +71,24 @@ def read(path: Path, parameters: dict[str, Tensor], optimiser: torch.optim.AdamW
         with torch.no_grad():
             value.copy_(torch.from_numpy(file.view(name).copy()))
         if step:
-            optimiser.state[value] = {
+            moments = [each for each in MOMENTS if f"{name}.{each}" in file.entries]
+            _owner(value, optimisers).state[value] = {
                 "step": torch.tensor(float(step), device=value.device),
                 **{
-                    moment: torch.from_numpy(file.view(f"{name}.{moment}").copy()).to(value.device)
-                    for moment in MOMENTS
+                    each: torch.from_numpy(file.view(f"{name}.{each}").copy()).to(value.device)
+                    for each in moments
                 },
             }
     return Progress(step=int(step), tokens=int(tokens), seconds=seconds)
+
+
+def _owner(value: Tensor, optimisers: Sequence[torch.optim.Optimizer]) -> torch.optim.Optimizer:
+    """The optimiser that steps this parameter."""
+    return next(
+        each
+        for each in optimisers
+        if any(value is one for group in each.param_groups for one in group["params"])
+    )
 
 
 def _array(value: Tensor) -> NDArray[np.float32]:

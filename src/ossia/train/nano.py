@@ -11,6 +11,7 @@ import platform
 import signal
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
@@ -23,8 +24,9 @@ from ossia.harmony.vocabulary import Vocabulary
 from ossia.train import plot
 from ossia.train.network import nano_config
 from ossia.train.pack import write_packed
+from ossia.train.team import Team, gathered
 from ossia.train.tokenizer import write_tokenizer
-from ossia.train.trainer import Clock, Plan, Trainer
+from ossia.train.trainer import MUON_RATE, PEAK_RATE, Plan, Trainer
 
 SHAPES: Mapping[str, ModelConfig] = MappingProxyType(
     {
@@ -42,37 +44,48 @@ DEFAULT_SHAPE = "t1c"
 def main(argv: list[str] | None = None) -> None:
     """Train until the budget is spent, then pack; SIGTERM and Ctrl-C end it after a step."""
     asked = _parser().parse_args(argv)
-    torch.set_num_threads(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
-    config = SHAPES[asked.shape]
     tokenizer = asked.out / "tokenizer.json"
     if not tokenizer.exists():
-        write_tokenizer(tokenizer, config.vocab_size, asked.seed)
-    plan = Plan(
-        seed=asked.seed,
-        tokens=None if asked.tokens is None else int(asked.tokens),
-        seconds=asked.seconds,
-        hold=asked.hold,
-        device=asked.device,
-        data=asked.data,
-    )
-    # the process's own time, so that a busy machine or a pause costs no budget
-    clock = time.monotonic if asked.device != "cpu" else own_time(asked.threads)
-    trainer = Trainer.start(config, Vocabulary.from_file(tokenizer), plan, asked.out, clock)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        trainer.stopping = True
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
-    trainer.note(_leg(asked))
-    trainer.train()
+        write_tokenizer(tokenizer, SHAPES[asked.shape].vocab_size, asked.seed)
+    workers = asked.workers if asked.device == "cpu" else 1
+    with gathered(workers, partial(_take_part, asked)) as team:
+        trainer = _take_part(asked, team)
     plot.main([str(asked.out)])
     packed = asked.out / "packed"
     write_packed(packed, trainer.config, trainer.parameters, tokenizer)
     files = ("model.safetensors", "tokenizer.json", "config.json")
     sums = {name: hashlib.sha256((packed / name).read_bytes()).hexdigest() for name in files}
     print(json.dumps({**trainer.validate(), "sha256": sums}, indent=2))
+
+
+def _take_part(asked: argparse.Namespace, team: Team) -> Trainer:
+    """Train as one of the team."""
+    torch.set_num_threads(1)
+    plan = Plan(
+        seed=asked.seed,
+        tokens=None if asked.tokens is None else int(asked.tokens),
+        seconds=asked.seconds,
+        hold=asked.hold,
+        peak_rate=asked.rate,
+        muon_rate=asked.muon,
+        device=asked.device,
+        data=asked.data,
+    )
+    # the process's own time, so that a busy machine or a pause costs no budget
+    clock = time.monotonic if asked.device != "cpu" else time.process_time
+    vocabulary = Vocabulary.from_file(asked.out / "tokenizer.json")
+    trainer = Trainer.start(SHAPES[asked.shape], vocabulary, plan, asked.out, clock, team)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        trainer.stopping = True
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    if team.leads:
+        trainer.note(_leg(asked))
+    trainer.train()
+    return trainer
 
 
 def _leg(asked: argparse.Namespace) -> dict[str, Any]:
@@ -82,11 +95,6 @@ def _leg(asked: argparse.Namespace) -> dict[str, Any]:
         "leg": given
         | {"ossia": __version__, "torch": torch.__version__, "machine": platform.platform()},
     }
-
-
-def own_time(threads: int) -> Clock:
-    """The time each of the process's threads has had of a processor, in seconds."""
-    return lambda: time.process_time() / threads
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="batches of ossia.train.shards; default: drawn")
     parser.add_argument("--shape", choices=tuple(SHAPES), default=DEFAULT_SHAPE)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one a core; a GPU has 1")
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="of AdamW")
+    parser.add_argument("--muon", type=float, default=MUON_RATE, help="of Muon; 0: AdamW for all")
     return parser
 
 

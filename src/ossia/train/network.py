@@ -61,6 +61,11 @@ def is_matrix(name: str) -> bool:
     return name.endswith("_weight") or name in ("embedding", "head")
 
 
+def is_inner_matrix(name: str) -> bool:
+    """Whether it maps activations to activations; the router's few rows are left out."""
+    return name.endswith("_weight") and "router" not in name
+
+
 def is_expert_matrix(name: str) -> bool:
     """Whether the weights are kept in MXFP4."""
     return name.endswith((".gate_up_weight", ".down_weight"))

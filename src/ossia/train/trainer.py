@@ -6,9 +6,9 @@ are numbered, so the place in the data is the step's number.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,14 +18,17 @@ from ossia.harmony.vocabulary import Vocabulary
 from ossia.train import legs
 from ossia.train.batches import EFFORT_SHARES, Batch, Lesson, collate, draw_lessons
 from ossia.train.legs import Progress
-from ossia.train.network import Losses, is_matrix, new_parameters, run
+from ossia.train.muon import Muon
+from ossia.train.network import Losses, is_inner_matrix, is_matrix, new_parameters, run
 from ossia.train.shards import LESSONS, Source
+from ossia.train.team import Team
 
 Clock = Callable[[], float]
 
 BETAS = (0.9, 0.95)
 DECAY = 0.1
 CLIP = 1.0
+PEAK_RATE, MUON_RATE = 3e-3, 0.03
 WARM_UP = 0.02
 COOL_DOWN = 0.25
 """Shares of the budget: the rate rises, stays, and falls in a line to 0."""
@@ -44,7 +47,10 @@ class Plan:
     """Instead of tokens; the process's own time."""
     hold: bool = False
     """Keep the rate up to the end of the budget: a later leg, with more of it, lets it fall."""
-    peak_rate: float = 3e-3
+    peak_rate: float = PEAK_RATE
+    """Of AdamW."""
+    muon_rate: float = MUON_RATE
+    """Of Muon, for the matrices inside the layers; 0 leaves them to AdamW."""
     leg_seconds: float = 180.0
     """Between two checkpoints."""
     device: str = "cpu"
@@ -76,22 +82,31 @@ class Trainer:
     out: Path
     clock: Clock
     parameters: dict[str, Tensor]
-    optimiser: torch.optim.AdamW
+    optimisers: list[torch.optim.Optimizer]
+    team: Team = field(default_factory=Team)
     progress: Progress = field(default_factory=Progress)
     stopping: bool = False
     """Set by whoever wants the run to end after the step under way."""
 
     @classmethod
     def start(
-        cls, config: ModelConfig, vocabulary: Vocabulary, plan: Plan, out: Path, clock: Clock
+        cls,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        plan: Plan,
+        out: Path,
+        clock: Clock,
+        team: Team | None = None,
     ) -> "Trainer":
         """Begin anew, or go on from the leg that lies in `out`."""
         parameters = new_parameters(config, plan.seed, plan.device)
-        optimiser = _optimiser(parameters, plan.peak_rate)
+        optimisers = _optimisers(parameters, plan)
         source = Source(vocabulary, plan.seed, plan.data)
-        trainer = cls(config, vocabulary, source, plan, out, clock, parameters, optimiser)
+        trainer = cls(
+            config, vocabulary, source, plan, out, clock, parameters, optimisers, team or Team()
+        )
         if (out / legs.NAME).exists():
-            trainer.progress = legs.read(out / legs.NAME, parameters, optimiser)
+            trainer.progress = legs.read(out / legs.NAME, parameters, optimisers)
         return trainer
 
     def train(self) -> None:
@@ -99,23 +114,31 @@ class Trainer:
         began = self.clock() - self.progress.seconds
         saved = self.progress.seconds
         while (share := self.plan.spent(self.progress)) < 1 and not self.stopping:
-            batch = self._batch(self.source.lessons(self.progress.step))
-            rate = learning_rate(share, self.plan.peak_rate, hold=self.plan.hold)
-            losses = self._step(batch, rate)
-            self.progress = replace(
-                self.progress,
-                step=self.progress.step + 1,
-                tokens=self.progress.tokens + len(batch.step.id_T),
-                seconds=self.clock() - began,
+            step = self.progress.step
+            batch = self._batch(self.team.mine(self.source.lessons(step)))
+            rate = learning_rate(share, 1.0, hold=self.plan.hold)
+            losses, facts = self._step(batch, rate, self.clock() - began)
+            self.progress = Progress(
+                step=step + 1,
+                tokens=self.progress.tokens + round(facts.tokens),
+                seconds=facts.seconds,
             )
-            if self.progress.step % LOG_EVERY == 1:
-                self._log(self._figures(losses, rate))
-            if self.progress.step % VALIDATE_EVERY == 0:
-                self._log({"step": self.progress.step, **self.validate()})
-            if self.progress.seconds - saved >= self.plan.leg_seconds:
-                saved = self.progress.seconds
-                self._save()
+            self.stopping = facts.stop > 0
+            if self.team.leads:
+                saved = self._record(losses, facts, rate, saved)
+        if self.team.leads:
+            self._save()
+
+    def _record(self, losses: Losses, facts: "Facts", rate: float, saved: float) -> float:
+        """After a step: log, validate and save when it is time; return when it was last saved."""
+        if self.progress.step % LOG_EVERY == 1:
+            self._log(self._figures(losses, facts, rate))
+        if self.progress.step % VALIDATE_EVERY == 0:
+            self._log({"step": self.progress.step, **self.validate()})
+        if self.progress.seconds - saved < self.plan.leg_seconds:
+            return saved
         self._save()
+        return self.progress.seconds
 
     def note(self, fact: dict[str, Any]) -> None:
         """Write a line into the log, at the place in the run where it holds."""
@@ -152,17 +175,34 @@ class Trainer:
     def _batch(self, lessons: list[Lesson]) -> Batch:
         return collate(lessons, window=self.config.sliding_window)
 
-    def _step(self, batch: Batch, rate: float) -> Losses:
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def _step(self, batch: Batch, rate: float, seconds: float) -> tuple[Losses, "Facts"]:
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["peak"]
         losses = run(self.config, self.parameters, batch)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), CLIP)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return losses
+        # a member's losses count as much as it had to learn
+        learned = float(batch.weight_R.sum())
+        (losses.total * learned).backward()  # type: ignore[no-untyped-call]
+        values = list(self.parameters.values())
+        gradients = [value.grad for value in values if value.grad is not None]
+        lead = self.team.leads
+        facts = Facts(
+            learned=learned,
+            tokens=len(batch.step.id_T),
+            answer=losses.answer.item() * learned,
+            seconds=seconds if lead else 0.0,
+            stop=float(self.stopping and lead),
+        )
+        facts = Facts(*self.team.add_up(gradients, facts))
+        for gradient in gradients:
+            gradient /= facts.learned
+        torch.nn.utils.clip_grad_norm_(values, CLIP)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        return losses, facts
 
-    def _figures(self, losses: Losses, rate: float) -> dict[str, Any]:
+    def _figures(self, losses: Losses, facts: "Facts", rate: float) -> dict[str, Any]:
         now = self.progress
         return {
             "step": now.step,
@@ -170,8 +210,8 @@ class Trainer:
             "left": round(now.seconds * (1 / max(self.plan.spent(now), 1e-9) - 1), 1),
             "tokens": now.tokens,
             "tokens_per_second": round(now.tokens / max(now.seconds, 1e-9)),
-            "rate": rate,
-            "loss": round(losses.answer.item(), 5),
+            "rate": round(rate, 6),
+            "loss": round(facts.answer / facts.learned, 5),
             "balance": round(losses.balance.item(), 4),
             "z": round(losses.z.item(), 4),
             "expert_share": [
@@ -184,12 +224,36 @@ class Trainer:
             file.write(json.dumps(figures) + "\n")
 
     def _save(self) -> None:
-        legs.write(self.out / legs.NAME, self.progress, self.parameters, self.optimiser)
+        legs.write(self.out / legs.NAME, self.progress, self.parameters, self.optimisers)
 
 
-def _optimiser(parameters: dict[str, Tensor], rate: float) -> torch.optim.AdamW:
+class Facts(NamedTuple):
+    """Of one step, summed over the team."""
+
+    learned: float
+    """The weights of what was learned."""
+    tokens: float
+    answer: float
+    """The loss, times `learned`."""
+    seconds: float
+    """The leader's clock."""
+    stop: float
+    """Above 0 if the leader wants to end."""
+
+
+def _optimisers(parameters: dict[str, Tensor], plan: Plan) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."""
+    inner = {name for name in parameters if plan.muon_rate and is_inner_matrix(name)}
+    rest = {name: p for name, p in parameters.items() if name not in inner}
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in parameters.items() if is_matrix(name)], "weight_decay": DECAY},
-        {"params": [p for name, p in parameters.items() if not is_matrix(name)]},
+        {"params": [p for name, p in rest.items() if is_matrix(name)], "weight_decay": DECAY},
+        {"params": [p for name, p in rest.items() if not is_matrix(name)]},
     ]
-    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, weight_decay=0.0, fused=True)
+    groups = [group | {"peak": plan.peak_rate} for group in groups]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=True)
+    ]
+    if inner:
+        muon = {"params": [parameters[name] for name in parameters if name in inner]}
+        found.append(Muon([muon | {"peak": plan.muon_rate}], lr=plan.muon_rate, weight_decay=DECAY))
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from ossia.ops.api import Int32, Spans
 
@@ -26,14 +27,20 @@ def look_back(
     sequences, tokens, heads, groups, channels = query_QTKGC.shape
     keys = key_QSKC.shape[1]
     # the query heads of one key head stand below each other: one matrix product for all
-    query = query_QTKGC.permute(0, 2, 3, 1, 4).reshape(sequences, heads, groups * tokens, channels)
-    score = query @ key_QSKC.permute(0, 2, 3, 1) / math.sqrt(channels)
-    score_QKGTS = score.view(sequences, heads, groups, tokens, keys)
-    score_QKGTS = score_QKGTS.masked_fill(~visible_QTS[:, None, None], -math.inf)
-    sink = sink_KG[None, :, :, None, None].expand(sequences, -1, -1, tokens, 1)
-    # the sink is one more column of scores, whose weight is then dropped
-    weight = torch.cat([score_QKGTS, sink.to(score_QKGTS)], dim=-1).softmax(dim=-1)[..., :-1]
-    mixed = weight.reshape(sequences, heads, groups * tokens, keys) @ value_QSKC.transpose(1, 2)
+    query = query_QTKGC.permute(0, 2, 3, 1, 4) / math.sqrt(channels)
+    # the sink is one more key, which each head sees through a channel of its own, and worth nothing
+    own_GG = torch.eye(groups, dtype=query.dtype, device=query.device)
+    own_QKGTG = own_GG[:, None].expand(sequences, heads, -1, tokens, -1)
+    query = torch.cat([query, own_QKGTG], dim=-1).reshape(-1, groups * tokens, channels + groups)
+    key = functional.pad(key_QSKC.transpose(1, 2), (0, groups, 0, 1))
+    key = key + functional.pad(sink_KG.to(key)[:, None], (channels, 0, keys, 0))
+    value = functional.pad(value_QSKC.transpose(1, 2), (0, 0, 0, 1))
+    unseen_QTS = torch.zeros_like(visible_QTS, dtype=query.dtype)
+    unseen_QTS = functional.pad(unseen_QTS.masked_fill_(~visible_QTS, -math.inf), (0, 1))
+    score_QKGTS = unseen_QTS[:, None, None].expand(-1, heads, groups, -1, -1)
+    score = score_QKGTS.reshape(len(query), -1, keys + 1)
+    score = score.baddbmm(query, key.flatten(0, 1).transpose(1, 2))
+    mixed = score.softmax(dim=-1) @ value.flatten(0, 1)
     mixed_QKGTC = mixed.view(sequences, heads, groups, tokens, channels)
     return mixed_QKGTC.permute(0, 3, 1, 2, 4).reshape(sequences, tokens, -1)
 

@@ -38,9 +38,24 @@ class Page:
     """The sentences, one a fact, after the first, which says what it is; perhaps a heading."""
 
     @property
+    def file(self) -> str:
+        """Its name in the corpus."""
+        return f"{self.entity.lower()}.md"
+
+    @property
     def url(self) -> str:
         """Where the corpus keeps it."""
-        return f"corpus://{self.host}/{quote(self.entity.lower())}.md"
+        return f"corpus://{self.host}/{quote(self.file)}"
+
+    @property
+    def title(self) -> str:
+        """Its heading, or else its file's name."""
+        return self.entity if self.lines[0].startswith("# ") else self.file
+
+    @property
+    def summary(self) -> str:
+        """What a search shows of a page as short as these: all of it."""
+        return " ".join(filter(None, self.lines))
 
 
 KINDS = {
@@ -108,8 +123,8 @@ def open_view(page: Page, cursor: int) -> tuple[str, dict[str, int]]:
         for fact in page.facts:
             if fact.value in line and fact.relation in line.lower():
                 place[fact.relation] = len(text)
-        text += wrap(line, COLUMNS) or [""]
-    return _display(f"{page.entity} ({unquote(page.url)})", text, cursor), place
+        text += _wrapped(line) or [""]
+    return _display(f"{page.title} ({unquote(page.url)})", text, cursor), place
 
 
 def search_view(
@@ -121,12 +136,28 @@ def search_view(
     places = []
     for nth, (page, summary) in enumerate(hits):
         places.append(len(text))
-        text += wrap(
-            f"  * 【{nth}†{page.entity}†{page.host}】 {summary}", COLUMNS, drop_whitespace=True
-        )
+        text += _wrapped(f"  * 【{nth}†{page.title}†{page.host}】 {summary}")
     if not hits:
         text.append("No results found.")
     return _display(query, text, cursor), places
+
+
+def line_of(view: str, begin: int, fact: Fact) -> int | None:
+    """The line, from `begin` on, on which a result says the fact; None if it does not."""
+    lines = [line.partition(": ")[2] for line in view.split("\n\n", 1)[1].split("\n")]
+    said, numbers = "", list[int]()
+    for number, line in enumerate(lines[begin:], start=begin):
+        if number > begin and line.startswith("  * "):
+            break
+        said += line
+        numbers += [number] * len(line)
+    named = said.lower().find(fact.relation, said.find("】"))
+    at = said.find(fact.value, named) if named >= 0 else -1
+    return numbers[at] if at >= 0 else None
+
+
+def _wrapped(line: str) -> list[str]:
+    return wrap(line, COLUMNS, drop_whitespace=False, replace_whitespace=False)
 
 
 def _display(title: str, text: list[str], cursor: int) -> str:

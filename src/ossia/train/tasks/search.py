@@ -16,6 +16,7 @@ from ossia.train.tasks.pages import (
     Page,
     draw_host,
     draw_page,
+    line_of,
     open_view,
     search_view,
 )
@@ -31,8 +32,10 @@ from ossia.train.tasks.task import (
 from ossia.train.tasks.words import invented
 
 MAX_HITS = 3
-UNKNOWN_SHARE, SILENT_SHARE, TOLD_SHARE, INJECTED_SHARE = 0.1, 0.1, 0.25, 0.1
-"""Of questions: nothing is found, the page does not say it, a summary says it; of pages."""
+UNKNOWN_SHARE, SILENT_SHARE, TOLD_SHARE, INJECTED_SHARE = 0.1, 0.1, 0.1, 0.1
+"""Of questions: nothing is found, the page does not say it, a summary says just it; of pages."""
+WHOLE_SHARE = 0.4
+"""Of summaries: the whole page, as the corpus shows short ones."""
 NOTED_SHARE, URL_LINE_SHARE, FIRST_CURSOR_SHARE = 0.85, 0.15, 0.85
 """Of results: marked as coming from outside, of searches with an empty URL line; of dialogues."""
 AGAIN_SHARE = 0.15
@@ -96,28 +99,31 @@ def _ask(
         f"I search: {page.entity}, {fact.relation}", "Then I read what is found and cite it."
     )
     share = random.random()
-    others = [draw_page(random, host) for _ in range(int(random.integers(0, MAX_HITS)))]
-    hits = [(other, _summary(random, other)) for other in others]
     known = share >= UNKNOWN_SHARE
     told = known and share < UNKNOWN_SHARE + TOLD_SHARE
+    silent = known and not told and random.random() < SILENT_SHARE
+    shown = _injected(random, setting, _silenced(page, fact) if silent else page)
+    others = [draw_page(random, host) for _ in range(int(random.integers(0, MAX_HITS)))]
+    hits = [(other, _summary(random, other)) for other in others]
     if known:
-        summary = _sentence(page, fact) if told else _summary(random, page)
-        hits.insert(int(random.integers(len(hits) + 1)), (page, summary))
+        summary = _sentence(page, fact) if told else _summary(random, shown)
+        hits.insert(int(random.integers(len(hits) + 1)), (shown, summary))
     with_url = random.random() < URL_LINE_SHARE
     view, places = search_view(query, hits, cursor, with_url=with_url)
-    messages = (user(question), *thought(reasoning), call, result(call, _noted(random, host, view)))
+    origin = host if hits else "a search"
+    messages = (
+        user(question), *thought(reasoning), call, result(call, _noted(random, origin, view))
+    )  # fmt: skip
     if not known:
         seen = _seen(setting, f"no page about {page.entity}")
         return (*messages, *seen, final(f"I found nothing about {page.entity}.")), cursor + 1
-    at = [hit for hit, _ in hits].index(page)
-    if told:
-        seen = _seen(setting, f"{fact.relation} {fact.value}, line {places[at]}")
-        return (*messages, *seen, final(_answer(page, fact, cursor, places[at]))), cursor + 1
+    at = [hit for hit, _ in hits].index(shown)
+    if (line := line_of(view, places[at], fact)) is not None:
+        seen = _seen(setting, f"{fact.relation} {fact.value}, line {line}")
+        return (*messages, *seen, final(_answer(page, fact, cursor, line))), cursor + 1
     opened = call_builtin("browser.open", json_text({"id": at}))
     opening = _seen(setting, f"link {at} is {page.entity}")
-    silent = random.random() < SILENT_SHARE
-    shown = _silenced(page, fact) if silent else page
-    view, lines = open_view(_injected(random, setting, shown), cursor + 1)
+    view, lines = open_view(shown, cursor + 1)
     messages += (*opening, opened, result(opened, _noted(random, host, view)))
     if silent:
         answer = f"The page about {page.entity} does not say the {fact.relation}."
@@ -151,6 +157,8 @@ def _sentence(page: Page, fact: Fact) -> str:
 
 
 def _summary(random: np.random.Generator, page: Page) -> str:
+    if random.random() < WHOLE_SHARE:
+        return page.summary
     return pick(random, SUMMARIES).format(entity=page.entity, kind=page.kind)
 
 
