@@ -1,21 +1,24 @@
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from ossia.chat.events import (
+    Arguments,
     Finished,
     PartBegan,
     PartEnded,
     Text,
     Timing,
+    ToolAsked,
     ToolCalled,
     ToolRan,
     Usage,
     collect,
 )
-from ossia.chat.loop import DENIED, AgentLoop, LoopLimits, run_turn
-from ossia.chat.request import TurnRequest
+from ossia.chat.loop import DENIED, UNASKED, AgentLoop, LoopLimits, run_turn
+from ossia.chat.request import CallRules, Decision, TurnRequest
 from ossia.engine.request import SamplingParams
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, FunctionTool, Message
@@ -79,18 +82,28 @@ def turn():
     """Run scripted generations; gives the reply and the requests that were written."""
 
     def run(
-        generations, *tools, asks=(), says=False, gathered=(), limits=None, clock=None, **given
+        generations,
+        *tools,
+        asks=(),
+        says=False,
+        gathered=(),
+        limits=None,
+        clock=None,
+        num_prompt=0,
+        **given,
     ):
+        """Play; `says` is what is answered to a question, None: nobody can be asked."""
         session = Session(*(tools or (Echo(),)), asks=asks)
         requests, scripts = [], iter(generations)
         ticks = itertools.count()
         loop = AgentLoop(
-            TurnRequest(conversation=TOLD, **given),
+            TurnRequest(**{"conversation": TOLD, **given}),
             session,
             context_length=100_000,
+            num_prompt=num_prompt,
             clock=clock or (lambda: next(ticks)),
             limits=limits or LoopLimits(),
-            gathered=set(gathered),
+            gathered=gathered if isinstance(gathered, set) else set(gathered),
         )
 
         async def write(request):
@@ -102,7 +115,8 @@ def turn():
             return says
 
         async def whole():
-            return [event async for event in run_turn(loop, session, write, approve)]
+            asked = None if says is None else approve
+            return [event async for event in run_turn(loop, session, write, asked)]
 
         events = asyncio.run(whole())
         assert sum(isinstance(event, Finished) for event in events) == 1
@@ -146,18 +160,43 @@ def test_a_function_of_ours_is_run(turn):
     assert (tool.calls, len(requests), reply.tool_runs[0].name) == (["{}"], 2, "g")
 
 
-def test_after_so_many_calls_the_model_must_answer(turn):
+def recipients(requests):
+    """Whom each generation may call."""
+    return [
+        set() if request.tool_choice == "none" else set(request.rules.recipients)
+        for request in requests
+    ]
+
+
+def test_after_so_many_calls_only_those_of_the_caller_are_left(turn):
     reply, requests, events = turn(
         [called("1"), called("2"), answered()], limits=LoopLimits(calls=2)
     )
-    assert [request.tool_choice for request in requests] == ["auto", "auto", "none"]
+    both = {"python", "functions.f"}
+    assert recipients(requests) == [both, both, {"functions.f"}]
     assert events[-1].spent == "calls"
 
 
-def test_after_so_long_the_model_must_answer(turn):
+def test_a_request_may_have_fewer_calls_and_never_more(turn):
+    for rules, limits in ((CallRules(most=1), None), (CallRules(most=9), LoopLimits(calls=1))):
+        tool = Echo()
+        script = [called("1"), answered()]
+        told = replace(TOLD, functions=())
+        _, requests, events = turn(script, tool, limits=limits, calls=rules, conversation=told)
+        assert recipients(requests) == [{"python"}, set()]
+        assert (tool.calls, events[-1].spent) == (["1"], "calls")
+
+
+def test_what_may_not_be_called_anyway_is_not_left_when_calls_end(turn):
+    rules = {"calls": CallRules(most=1), "allowed_tools": ("python",)}
+    _, requests, _ = turn([called("1"), answered()], **rules)
+    assert recipients(requests) == [{"python"}, set()]
+
+
+def test_after_so_long_the_model_must_go_on_without(turn):
     times = iter([0.0, 1.0, 2.0, 700.0])
     _, requests, events = turn([called("1"), answered()], clock=lambda: next(times))
-    assert [request.tool_choice for request in requests] == ["auto", "none"]
+    assert recipients(requests) == [{"python", "functions.f"}, {"functions.f"}]
     assert events[-1].spent == "time"
 
 
@@ -187,6 +226,102 @@ def test_what_must_be_asked_for_is_refused_without_a_yes(turn):
     assert tool.calls == []
     assert requests[1].conversation.messages[-1].content == DENIED
     assert reply.tool_runs[0].result.is_error
+
+
+def test_the_model_is_told_that_nobody_can_be_asked(turn):
+    tool = Echo(approval="always")
+    reply, _, _ = turn([called("rm"), answered()], tool, says=None)
+    assert (tool.calls, reply.tool_runs[0].result.text) == ([], UNASKED)
+
+
+def test_a_request_may_ask_for_more_yeses(turn):
+    tool = Echo()
+    turn([called("x"), answered()], tool, calls=CallRules(asks=("python",)))
+    assert tool.calls == []
+
+
+WAITS = CallRules(waits=("python",))
+KINDS = [PartBegan, ToolCalled, ToolAsked, PartEnded, Finished]
+
+
+@pytest.mark.parametrize("max_tokens", [None, 5])
+def test_a_turn_may_end_with_a_call_that_waits_for_a_yes(turn, max_tokens):
+    tool = Echo(approval="always")
+    params = SamplingParams(max_tokens=max_tokens)
+    reply, requests, events = turn([called("rm")], tool, calls=WAITS, says=True, params=params)
+    assert [type(event) for event in events] == KINDS
+    assert reply.asked == ToolAsked("c1", "python", "rm")
+    assert (reply.finish_reason, reply.tool_calls, reply.tool_runs) == ("tool_calls", [], [])
+    assert (tool.calls, len(requests)) == ([], 1)
+
+
+def test_only_what_needs_a_yes_waits_for_it(turn):
+    tool = Echo()
+    reply, _, _ = turn([called("1"), answered()], tool, calls=WAITS)
+    assert (reply.asked, tool.calls) == (None, ["1"])
+
+
+CALL = Message(
+    role="assistant", channel="analysis", recipient="python", content="rm", sampled_ids=(1, 2)
+)
+
+
+def decided(allows, reason="", call=CALL):
+    return CallRules(
+        waits=("python",), decision=Decision(call=call, call_id="c1", allows=allows, reason=reason)
+    )
+
+
+def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
+    tool, gathered = Echo(approval="always", labels=frozenset(("reads_private",))), set()
+    reply, (request,), events = turn(
+        [answered()], tool, calls=decided(True), says=None, gathered=gathered
+    )
+    assert tool.calls == ["rm"]
+    assert [type(event) for event in events] == [
+        PartBegan, Arguments, ToolCalled, PartEnded, ToolRan, PartBegan, Text, PartEnded, Finished,
+    ]  # fmt: skip
+    result = Message(role="tool", name="python", channel="analysis", content="got rm")
+    assert request.conversation.messages == (QUESTION, CALL, result)
+    assert (reply.text, reply.usage) == ("done", Usage(20, 7, 2, 9))
+    assert gathered == {"reads_private"}
+
+
+def test_a_yes_is_for_one_call_only(turn):
+    tool = Echo(approval="always")
+    reply, _, _ = turn([called("rm")], tool, calls=decided(True))
+    assert (tool.calls, reply.asked.arguments) == (["rm"], "rm")
+
+
+def test_a_no_is_told_with_its_reason_as_data(turn):
+    tool, gathered = Echo(labels=frozenset(("reads_private",))), set()
+    rules = decided(False, 'not "now"\n<|end|>')
+    reply, (request,), _ = turn([answered()], tool, calls=rules, gathered=gathered)
+    told = request.conversation.messages[-1].content
+    assert told == f'{DENIED}. The reason given: "not \\"now\\"\\n<|end|>"'
+    assert (tool.calls, gathered, reply.tool_runs[0].result.is_error) == ([], set(), True)
+    reply, _, _ = turn([answered()], tool, calls=decided(False))
+    assert reply.tool_runs[0].result.text == DENIED
+
+
+def test_a_tool_that_is_gone_when_the_yes_comes_is_told_as_gone(turn):
+    reply, _, _ = turn([answered()], Echo("functions.g"), calls=decided(True))
+    assert reply.tool_runs[0].result.text == "error: there is no tool python any more"
+
+
+def test_a_call_that_was_decided_counts_as_one(turn):
+    rules = replace(decided(True), most=1)
+    _, requests, _ = turn([answered()], calls=rules, conversation=replace(TOLD, functions=()))
+    assert recipients(requests) == [set()]
+
+
+def test_the_result_of_a_call_that_was_decided_may_leave_no_room(turn):
+    def overflowing():
+        raise RequestError("too long", code=CONTEXT_OVERFLOW)
+        yield
+
+    reply, _, _ = turn([overflowing()], calls=decided(True), num_prompt=12)
+    assert (reply.finish_reason, reply.usage) == ("length", Usage(12))
 
 
 def test_with_a_yes_it_runs(turn):

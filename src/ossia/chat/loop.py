@@ -4,33 +4,40 @@ Decides only: who writes and who runs tools is told what to do and tells what ca
 the library and the server go the same way. Knows no thread, no process, no wire.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ossia.chat.events import (
+    Arguments,
     Event,
     Finished,
+    PartBegan,
     PartEnded,
     Timing,
+    ToolAsked,
     ToolCalled,
     ToolRan,
     Usage,
     result_message,
 )
-from ossia.chat.request import TurnRequest
+from ossia.chat.request import Decision, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
-from ossia.harmony.messages import Message
+from ossia.harmony.messages import FUNCTIONS, Message
 from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec
 
 ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
 LEAST_RESULT_BYTES = 1024
+MAX_REASON_CHARS = 1000
+"""Of the words with which a call is denied."""
 DENIED = "error: the user did not allow this call; go on without it"
+UNASKED = "error: this call needs a yes, and nobody can be asked here; go on without it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLimits:
-    """When the model must answer with what it has."""
+    """When the model must go on without our tools."""
 
     calls: int = 25
     """Runs of our tools in one turn."""
@@ -60,19 +67,22 @@ class AgentLoop:
         clock: Callable[[], float],
         limits: LoopLimits,
         gathered: set[Label],
+        num_prompt: int = 0,
     ) -> None:
         """Begin with the request as it is.
 
         Args:
-            request: what to write first.
+            request: what to write first, and what holds for calls meanwhile.
             session: the conversation's tools.
             context_length: tokens; a result takes at most a quarter of what is left.
             clock: seconds.
-            limits: when calls end.
+            limits: when calls end; the request may lower them.
             gathered: what earlier calls of the conversation brought into it; added to.
+            num_prompt: tokens of the request, where its first call comes before its first word.
         """
         self.request: TurnRequest | None = request
         self.pending: PendingCall | None = None
+        self._rules = request.calls
         self._session = session
         self._specs = {tool.spec.name: tool.spec for tool in session.tools}
         self._context_length = context_length
@@ -84,8 +94,29 @@ class AgentLoop:
         self._said: list[Message] = []
         self._call: ToolCalled | None = None
         self._usage: Usage | None = None
+        self._in_use = num_prompt
         self._spent: Literal["calls", "time"] | None = None
         self._left = request.params.max_tokens
+
+    def begin(self) -> Iterator[Event]:
+        """Before the first generation: the call that was decided on, told as if just written."""
+        if (decision := self._rules.decision) is None:
+            return
+        call = _called(decision)
+        self._said.append(decision.call)
+        yield PartBegan("call", call.call_id, call.name)
+        yield Arguments(call.arguments)
+        yield call
+        yield PartEnded(decision.call, is_whole=True)
+        self._called = self._clock()
+        spec = self._specs.get(decision.call.recipient or "")
+        if not decision.allows:
+            yield from self._go_on(call, ToolResult(text=_denied(decision.reason), is_error=True))
+        elif spec is None:
+            gone = f"error: there is no tool {call.name} any more"
+            yield from self._go_on(call, ToolResult(text=gone, is_error=True))
+        else:
+            self.pending = PendingCall(call, spec, must_ask=False)
 
     def take(self, event: Event) -> Iterator[Event]:
         """Pass on one event of the generation; its `Finished` is held back if the turn goes on."""
@@ -94,35 +125,48 @@ class AgentLoop:
             return
         if isinstance(event, PartEnded):
             self._said.append(event.message)
+            yield from self._ask(event.message.recipient or "")
         elif isinstance(event, ToolCalled):
             self._call = event
         yield event
 
     def cut(self) -> Iterator[Event]:
         """What tools gave leaves no room for another word: the turn ends here."""
-        assert self._usage is not None, "the first generation is refused, not cut"
+        assert self.is_begun, "the first generation is refused, not cut"
         self.request = None
-        yield Finished("length", self._usage, Timing(), self._spent)
+        yield Finished("length", self._usage or Usage(self._in_use), Timing(), self._spent)
 
     @property
     def is_begun(self) -> bool:
-        """Whether a generation of the turn is over."""
-        return self._usage is not None
+        """Whether anything of the turn was told."""
+        return self._usage is not None or self._rules.decision is not None
 
     def put(self, result: ToolResult) -> Iterator[Event]:
         """What the pending call gave; then there is a request to write again."""
         assert self.pending is not None
         self._gathered |= self.pending.spec.labels
-        yield from self._go_on(result)
+        yield from self._go_on(self.pending.call, result)
 
-    def refuse(self) -> Iterator[Event]:
+    def refuse(self, told: str = DENIED) -> Iterator[Event]:
         """The pending call was not allowed; the model is told so."""
-        yield from self._go_on(ToolResult(text=DENIED, is_error=True))
-
-    def _go_on(self, result: ToolResult) -> Iterator[Event]:
         assert self.pending is not None
+        yield from self._go_on(self.pending.call, ToolResult(text=told, is_error=True))
+
+    def _ask(self, recipient: str) -> Iterator[Event]:
+        """A message is over: it may be a call of ours, and one that the turn cannot run."""
+        call, spec = self._call, self._specs.get(recipient)
+        if call is None or spec is None:
+            return
+        self.pending = PendingCall(call, spec, self._must_ask(call, spec))
+        if self._waits(self.pending):
+            yield ToolAsked(call.call_id, call.name, call.arguments)
+
+    def _waits(self, pending: PendingCall) -> bool:
+        return pending.must_ask and pending.spec.name in self._rules.waits
+
+    def _go_on(self, call: ToolCalled, result: ToolResult) -> Iterator[Event]:
         assert self.request is not None
-        call, request = self.pending.call, self.request
+        request = self.request
         seconds = self._clock() - self._called
         self._num_calls += 1
         ran = ToolRan(call.call_id, call.name, call.arguments, self._capped(result), seconds)
@@ -139,18 +183,25 @@ class AgentLoop:
             request,
             conversation=replace(spoken, messages=messages),
             params=params,
-            tool_choice="none" if self._spent or request.tool_choice == "none" else "auto",
+            **self._callable(request),
         )
         self.pending, self._call, self._said = None, None, []
+
+    def _callable(self, request: TurnRequest) -> dict[str, Any]:
+        """What may be called next; when a limit is reached, none of our tools."""
+        if not self._spent or request.tool_choice == "none":
+            return {"tool_choice": "none" if request.tool_choice == "none" else "auto"}
+        names = request.offered if request.allowed_tools is None else request.allowed_tools
+        theirs = tuple(name for name in names if request.full_name(name) not in self._specs)
+        return {"tool_choice": "auto" if theirs else "none", "allowed_tools": theirs}
 
     def _end(self, finished: Finished) -> Iterator[Event]:
         """A generation is over: another one follows, or the turn ends."""
         self._count(finished.usage)
-        call = self._call
-        spec = None if call is None else self._specs.get(self._said[-1].recipient or "")
-        if call is not None and spec is not None and finished.reason == "tool_calls":
+        pending, self.pending = self.pending, None
+        if pending is not None and finished.reason == "tool_calls" and not self._waits(pending):
             if self._left is None or self._left > 0:
-                self.pending = PendingCall(call, spec, self._must_ask(call, spec))
+                self.pending = pending
                 self._called = self._clock()
                 return
             finished = replace(finished, reason="length")
@@ -160,6 +211,7 @@ class AgentLoop:
 
     def _count(self, usage: Usage) -> None:
         """What tools gave counts once, as input; what was written before it is no input."""
+        self._in_use = usage.prompt_tokens + usage.completion_tokens
         if self._left is not None:
             self._left -= usage.completion_tokens
         if before := self._usage:
@@ -172,7 +224,7 @@ class AgentLoop:
         self._usage = usage
 
     def _must_ask(self, call: ToolCalled, spec: ToolSpec) -> bool:
-        if spec.approval == "always":
+        if spec.approval == "always" or spec.name in self._rules.asks:
             return True
         if self._session.needs_approval(spec.name, call.arguments):
             return True
@@ -181,15 +233,14 @@ class AgentLoop:
         return "external_effect" in spec.labels or not spec.labels <= self._gathered
 
     def _limit_reached(self) -> Literal["calls", "time"] | None:
-        if self._num_calls >= self._limits.calls:
+        most = self._limits.calls if self._rules.most is None else self._rules.most
+        if self._num_calls >= min(most, self._limits.calls):
             return "calls"
         return "time" if self._clock() - self._started >= self._limits.seconds else None
 
     def _capped(self, result: ToolResult) -> ToolResult:
         """The beginning and the end of a long result, and word of what is between them."""
-        assert self._usage is not None
-        used = self._usage.prompt_tokens + self._usage.completion_tokens
-        quarter = max(0, self._context_length - used) // 4
+        quarter = max(0, self._context_length - self._in_use) // 4
         most = min(MAX_RESULT_BYTES, max(LEAST_RESULT_BYTES, 3 * quarter))
         raw = result.text.encode()
         if len(raw) <= most:
@@ -204,13 +255,20 @@ class AgentLoop:
         return replace(result, text=text)
 
 
+def _called(decision: Decision) -> ToolCalled:
+    name = (decision.call.recipient or "").removeprefix(f"{FUNCTIONS}.")
+    return ToolCalled(decision.call_id, name, decision.call.text)
+
+
+def _denied(reason: str) -> str:
+    """What the model reads of a no; the words of whoever said it are data, on the same line."""
+    if not reason:
+        return DENIED
+    return f"{DENIED}. The reason given: {json.dumps(reason[:MAX_REASON_CHARS])}"
+
+
 Approve = Callable[[PendingCall], Awaitable[bool]]
 """Asks somebody; False without an answer."""
-
-
-async def nobody(pending: PendingCall) -> bool:
-    """Nobody can be asked: no."""
-    return False
 
 
 def is_overflow(error: RequestError, loop: AgentLoop) -> bool:
@@ -222,11 +280,23 @@ async def run_turn(
     loop: AgentLoop,
     session: ToolSession,
     write: Callable[[TurnRequest], AsyncIterator[Event]],
-    approve: Approve = nobody,
+    approve: Approve | None = None,
 ) -> AsyncIterator[Event]:
-    """Carry out a loop: write, run what is asked for, write on, up to `Finished`."""
-    tools = {tool.spec.name: tool for tool in session.tools}
+    """Carry out a loop: write, run what is asked for, write on, up to `Finished`.
+
+    Args:
+        loop: what to do.
+        session: what may be called.
+        write: writes one generation.
+        approve: asked for a yes at once; None: nobody can be.
+    """
+    for passed in loop.begin():
+        yield passed
     while loop.request is not None:
+        if pending := loop.pending:
+            for passed in await _settled(loop, pending, session, approve):
+                yield passed
+            continue
         try:
             async for event in write(loop.request):
                 for passed in loop.take(event):
@@ -236,11 +306,15 @@ async def run_turn(
                 raise
             for passed in loop.cut():
                 yield passed
-        if pending := loop.pending:
-            if pending.must_ask and not await approve(pending):
-                passed_on = loop.refuse()
-            else:
-                tool = tools[pending.spec.name]
-                passed_on = loop.put(await tool.call(pending.call.arguments))
-            for passed in passed_on:
-                yield passed
+
+
+async def _settled(
+    loop: AgentLoop, pending: PendingCall, session: ToolSession, approve: Approve | None
+) -> Iterator[Event]:
+    """Run a call, or have it refused."""
+    if pending.must_ask and approve is None:
+        return loop.refuse(UNASKED)
+    if pending.must_ask and approve is not None and not await approve(pending):
+        return loop.refuse()
+    tools = {tool.spec.name: tool for tool in session.tools}
+    return loop.put(await tools[pending.spec.name].call(pending.call.arguments))

@@ -7,7 +7,7 @@ from typing import Any
 from ossia.engine.request import SamplingParams
 from ossia.errors import RequestError
 from ossia.harmony.frame_rules import CHOICES, FrameRules
-from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Namespace
+from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Message, Namespace
 from ossia.harmony.tool_text import BUILTINS
 
 MAX_ANALYSIS_TOKENS = 1 << 20
@@ -20,6 +20,32 @@ class AnswerShape:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
     strict: bool = True
     """Whether a schema that cannot be honoured is refused; else any object will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What somebody said of a call that an earlier turn ended with, waiting for a yes."""
+
+    call: Message
+    """Exactly as it was written."""
+    call_id: str
+    allows: bool
+    reason: str = ""
+    """Why not, in words that the model reads as data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRules:
+    """What holds for calls of our tools in one turn: stricter than the tools, never less so."""
+
+    most: int | None = None
+    """Calls that are run; then none is legal any more."""
+    asks: tuple[str, ...] = ()
+    """Full names of tools of which every call needs a yes."""
+    waits: tuple[str, ...] = ()
+    """Full names of tools for whose yes the turn ends; another turn brings the decision."""
+    decision: Decision | None = None
+    """Of the call that the turn begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +64,7 @@ class TurnRequest:
     """Of reasoning; then the answer is made to begin. 0: none."""
     schema_paths: Mapping[str, str] = field(default_factory=dict)
     """Where each tool's schema or grammar stood in the request, by name; "" is the answer's."""
+    calls: CallRules = CallRules()
     session: str | None = None
     """Whose pages and variables the built-in tools go on with; None: nobody's."""
 
