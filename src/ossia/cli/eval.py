@@ -1,8 +1,8 @@
-"""`ossia eval nano`: what the embedded model, or one of its kind, gets right."""
+"""`ossia eval`: what the embedded model, or one of its kind, gets right, alone and with tools."""
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -16,6 +16,7 @@ Name = TypeVar("Name", bound=str)
 EXAMPLES = """
 ossia eval nano --n 20
 ossia eval nano -m FOLDER --task functions --task search --effort medium --json
+ossia eval agent --n 200 --effort medium
 """
 
 
@@ -66,24 +67,47 @@ def eval_suite(
     model: ModelOptions,
     machine: MachineOptions,
     suite: Annotated[
-        Literal["nano"], typer.Argument(metavar="SUITE", help="nano: the embedded model's tasks.")
+        Literal["nano", "agent"],
+        typer.Argument(metavar="SUITE", help="nano: its tasks, a table; agent: with real tools."),
     ],
     table_options: TableOptions,
     as_json: AsJson = False,
 ) -> None:
     """Measure what a model gets right, with intervals, on dialogues it has never seen."""
+    measure = _table if suite == "nano" else _tasks
+    measured, as_markdown = measure(table_options, model, machine)
+    if as_json:
+        typer.echo(json.dumps(measured))
+    else:
+        typer.echo(as_markdown)
+
+
+def _table(
+    asked: TableOptions, model: ModelOptions, machine: MachineOptions
+) -> tuple[dict[str, Any], str]:
     from ossia.evals import nano
 
-    assert suite == "nano", "typer lets nothing else through"
-    cells = table_options.cells()
+    cells = asked.cells()
     with open_llm(model, machine) as llm:
         table = nano.measure(
-            llm,
-            cells,
-            table_options.n,
-            lambda row: None if model.quiet else say(nano.line(row)),
+            llm, cells, asked.n, lambda row: None if model.quiet else say(nano.line(row))
         )
-    if as_json:
-        typer.echo(json.dumps({"model": llm.name, "n": table_options.n, **table.as_dict()}))
-    else:
-        typer.echo(nano.as_markdown(table))
+        return {"model": llm.name, "n": asked.n, **table.as_dict()}, nano.as_markdown(table)
+
+
+def _tasks(
+    asked: TableOptions, model: ModelOptions, machine: MachineOptions
+) -> tuple[dict[str, Any], str]:
+    from ossia.evals import agent
+    from ossia.evals.nano_items import EFFORTS
+
+    if asked.task or asked.column:
+        raise typer.BadParameter("agent has neither lines nor columns; leave --task and --column")
+    measured: dict[str, Any] = {}
+    tables = []
+    with open_llm(model, machine) as llm:
+        for effort in _chosen(asked.effort or ["medium"], EFFORTS):
+            table = agent.measure(llm, asked.n, effort=effort)
+            measured[effort] = table.as_dict()
+            tables.append(agent.as_markdown(table))
+        return {"model": llm.name, "n": asked.n, **measured}, "\n\n".join(tables)

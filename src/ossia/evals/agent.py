@@ -1,0 +1,278 @@
+"""Whether a model gets things done with real tools: it searches pages, computes, calls functions.
+
+Knows nano's tasks and the library; nothing is played back, every result is the tool's own.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ossia.chat.assistant import LLM
+from ossia.chat.events import Reply
+from ossia.chat.tooling import Tools
+from ossia.engine.request import SamplingParams
+from ossia.evals.wilson import wilson
+from ossia.harmony.messages import FUNCTIONS, Conversation, Effort
+from ossia.tools.browser.corpus import Corpus
+from ossia.tools.browser.indexing import Index
+from ossia.tools.browser.toolkit import BrowserToolkit
+from ossia.tools.python.kit import PythonToolkit
+from ossia.tools.sessions import Lazy
+from ossia.tools.tool import ToolResult, ToolSpec
+from ossia.train.tasks import functions, python_tool, search
+from ossia.train.tasks.pages import HELD_OUT, Fact, Page, draw_page
+from ossia.train.tasks.task import Draw, Random, Setting, draw_of_split, pick, seeded, split_of
+
+SEED = 11
+GREEDY = SamplingParams(temperature=0, max_tokens=400)
+CITED = re.compile(r"【(\d+)†L(\d+)")
+PAGES = 3
+"""In the corpus of a task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Something to do, and how to see that it was done."""
+
+    kind: str
+    asked: str
+    tools: Callable[[LLM], AbstractContextManager[Tools]]
+    """What the model may use."""
+    is_right: Callable[[Reply, Tools], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one task went."""
+
+    kind: str
+    asked: str
+    answered: str
+    calls: tuple[str, ...]
+    right: bool
+
+
+@dataclass(slots=True)
+class Table:
+    """All tasks, and their sums by kind."""
+
+    effort: Effort
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def rows(self) -> Iterator[tuple[str, int, int, int]]:
+        """Kind, tasks, right ones, calls; the last row is all of them."""
+        for kind in (*dict.fromkeys(each.kind for each in self.outcomes), "all"):
+            mine = [each for each in self.outcomes if kind in (each.kind, "all")]
+            right = sum(each.right for each in mine)
+            yield kind, len(mine), right, sum(len(each.calls) for each in mine)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "rows": [
+                {
+                    "kind": kind,
+                    "n": n,
+                    "right": right,
+                    "share": right / max(1, n),
+                    "interval": list(wilson(right, n)),
+                    "calls": calls,
+                }
+                for kind, n, right, calls in self.rows()
+            ],
+            "wrong": [
+                {"kind": each.kind, "asked": each.asked, "answered": each.answered,
+                 "calls": list(each.calls)}
+                for each in self.outcomes
+                if not each.right
+            ],
+        }  # fmt: skip
+
+
+def as_markdown(table: Table) -> str:
+    """The table for people."""
+    lines = [
+        f"| task, {table.effort} effort | n | right | 95 % interval | calls run |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, n, right, calls in table.rows():
+        low, high = wilson(right, n)
+        share = 100 * right / max(1, n)
+        interval = f"{100 * low:.1f} to {100 * high:.1f} %"
+        lines.append(f"| {kind} | {n} | {share:.1f} % | {interval} | {calls} |")
+    return "\n".join(lines)
+
+
+def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> Table:
+    """Carry out n tasks that were never trained on, a third of each kind, greedily.
+
+    Args:
+        llm: the model.
+        n: tasks in all.
+        effort: of the model.
+
+    Raises:
+        RequestError: Python cannot be isolated on this machine.
+    """
+    table = Table(effort)
+    with (
+        tempfile.TemporaryDirectory(prefix="ossia-") as folder,
+        Tools(Lazy(PythonToolkit.start)) as python,
+    ):
+        for task in draw_tasks(n, Path(folder), python):
+            table.outcomes.append(_carry_out(llm, task, effort))
+    return table
+
+
+def draw_tasks(n: int, folder: Path, python: Tools) -> Iterator[Task]:
+    """The tasks, in turn of each kind; pages are written under `folder`."""
+    random = seeded(SEED)
+    setting = Setting(effort="medium", split="test")
+    kinds: Sequence[Callable[[], Task]] = (
+        lambda: _search_task(random, setting, folder),
+        lambda: _python_task(random, setting, python),
+        lambda: _function_task(random, setting),
+    )
+    for number in range(n):
+        yield kinds[number % len(kinds)]()
+
+
+def _carry_out(llm: LLM, task: Task, effort: Effort) -> Outcome:
+    with task.tools(llm) as tools:
+        reply = llm.chat(task.asked, tools=tools, effort=effort, params=GREEDY)
+        right = reply.finish_reason == "stop" and task.is_right(reply, tools)
+    return Outcome(
+        kind=task.kind,
+        asked=task.asked,
+        answered=reply.text,
+        calls=tuple(f"{each.name} {each.arguments}" for each in reply.tool_runs),
+        right=right,
+    )
+
+
+def _search_task(random: Random, setting: Setting, folder: Path) -> Task:
+    """A question about one of a few pages that lie in a folder of their own."""
+    host = "pages"
+    asked_of, fact = draw_of_split(
+        random, setting.split, partial(_known, host), lambda drawn: split_of(drawn[0].entity)
+    )
+    place = Path(tempfile.mkdtemp(dir=folder)) / host
+    place.mkdir()
+    for page in (asked_of, *(draw_page(random, host) for _ in range(PAGES - 1))):
+        (place / page.file).write_text("\n".join(page.lines) + "\n", encoding="utf-8")
+    wording = pick(random, search.WORDINGS[:-2])
+
+    def is_right(reply: Reply, tools: Tools) -> bool:
+        cited = CITED.search(reply.text)
+        if fact.value not in reply.text or cited is None or not reply.tool_runs:
+            return False
+        found = tools.session.resolve(int(cited[1]), int(cited[2]))
+        return found is not None and found[0] == asked_of.url
+
+    return Task(
+        kind="search and cite",
+        asked=wording.format(relation=fact.relation, entity=asked_of.entity),
+        tools=partial(_browser, place),
+        is_right=is_right,
+    )
+
+
+def _known(host: str, random: Random) -> tuple[Page, Fact]:
+    """A page and a fact of it, of the kinds that are trained."""
+    while True:
+        page = draw_page(random, host)
+        asked = [each for each in page.facts if each.relation not in HELD_OUT]
+        if asked:
+            return page, pick(random, asked)
+
+
+def _browser(place: Path, llm: LLM) -> Tools:
+    path = place.with_suffix(".sqlite3")
+    path.touch()
+    with Index(path) as index:
+        index.refresh(index.add(place))
+    return Tools(BrowserToolkit(Corpus.open(path), count_tokens=llm.count_tokens))
+
+
+def _python_task(random: Random, setting: Setting, python: Tools) -> Task:
+    """Something to compute."""
+    asked, answer, _ = _single(random, setting, python_tool.draw)
+
+    def is_right(reply: Reply, tools: Tools) -> bool:
+        return bool(reply.tool_runs) and reply.text.strip() == answer
+
+    return Task(
+        kind="compute", asked=asked, tools=lambda llm: nullcontext(python), is_right=is_right
+    )
+
+
+def _function_task(random: Random, setting: Setting) -> Task:
+    """A function to call, that knows what was asked for and nothing else."""
+    asked, answer, conversation = _single(random, setting, functions.draw)
+    calls = [each for each in conversation.messages if each.recipient is not None]
+    given = [each for each in conversation.messages if each.role == "tool"]
+    known = {
+        (call.recipient, _plain(call.text)): back.text
+        for call, back in zip(calls, given, strict=True)
+    }
+    offered = [
+        Service(
+            ToolSpec(
+                name=f"{FUNCTIONS}.{each.name}",
+                description=each.description,
+                parameters=each.parameters,
+            ),
+            known,
+        )
+        for each in conversation.functions
+    ]
+
+    def is_right(reply: Reply, tools: Tools) -> bool:
+        return bool(reply.tool_runs) and reply.text.strip() == answer
+
+    return Task(
+        kind="call a function",
+        asked=asked,
+        tools=lambda llm: Tools(*offered),
+        is_right=is_right,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A function that looks up what it is asked for, and fails at anything else."""
+
+    spec: ToolSpec
+    known: dict[tuple[str | None, str], str]
+    """Results by name and arguments."""
+
+    async def call(self, arguments: str) -> ToolResult:
+        """See `Tool`."""
+        found = self.known.get((self.spec.name, _plain(arguments)))
+        if found is None:
+            return ToolResult(text='{"error":"not found"}', is_error=True)
+        return ToolResult(text=found)
+
+
+def _plain(arguments: str) -> str:
+    """JSON of the same meaning as one text."""
+    try:
+        return json.dumps(json.loads(arguments), sort_keys=True)
+    except ValueError:
+        return arguments
+
+
+def _single(random: Random, setting: Setting, draw: Draw) -> tuple[str, str, Conversation]:
+    """A question of one turn that needs a tool, its answer, and the dialogue."""
+    while True:
+        conversation = draw(random, setting)
+        asked = [each for each in conversation.messages if each.role == "user"]
+        needs_tool = any(each.role == "tool" for each in conversation.messages)
+        if len(asked) == 1 and needs_tool:
+            return asked[0].text, conversation.messages[-1].text, conversation
