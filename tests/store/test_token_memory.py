@@ -37,6 +37,15 @@ def test_the_newer_value_counts_wherever_the_older_was(memory, durable):
     assert recalled(memory, "a") == {"a": "new"}
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_is_taken_is_given_to_one_alone(memory, durable):
+    done(memory.remember("me", {"a": "1", "b": "2"}, durable=durable))
+    assert done(memory.take("you", "a")) is None
+    takes = [memory.take("me", "a") for _ in range(3)]
+    assert [done(take) for take in takes] == ["1", None, None]
+    assert recalled(memory, "a", "b") == {"b": "2"}
+
+
 def test_what_is_not_durable_never_touches_the_disk(path, retention):
     with closing(Database(path, retention=retention)) as database:
         memory = TokenMemory(database)

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
-from ossia.chat.events import Event, Finished, ToolRan
+from ossia.chat.events import Event, Finished, ToolAsked, ToolRan
 from ossia.chat.loop import AgentLoop, LoopLimits, run_turn
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.server.frames import ServedModel
@@ -50,6 +50,9 @@ class AgentClient:
         first = await self._engine.start(request)
         if isinstance(request, RawRequest):
             return first
+        if request.calls.decision:  # it was begun to be counted, or refused: a call comes first
+            first.close()
+            return _AgentStream(self, request, first, is_first=False)
         told = request.conversation
         return _AgentStream(self, request, first) if told.builtins or told.namespaces else first
 
@@ -58,7 +61,10 @@ class AgentClient:
         return await self._engine.start(request)
 
     async def events(
-        self, request: TurnRequest, write: Callable[[TurnRequest], AsyncIterator[Event]]
+        self,
+        request: TurnRequest,
+        write: Callable[[TurnRequest], AsyncIterator[Event]],
+        num_prompt: int,
     ) -> AsyncIterator[Event]:
         """Every event of a turn and of the tools it calls."""
         async with AsyncExitStack() as stack:
@@ -73,10 +79,13 @@ class AgentClient:
                 clock=self._clock,
                 limits=self._limits,
                 gathered=held.gathered,
+                num_prompt=num_prompt,
             )
             async for event in run_turn(loop, held.session, write):
                 if isinstance(event, ToolRan):
                     self._note(event, request.session)
+                elif isinstance(event, ToolAsked):
+                    self._metrics.tool_called(event.name.partition(".")[0], "waits")
                 yield event
 
     def _note(self, ran: ToolRan, session: str | None) -> None:
@@ -93,18 +102,28 @@ class AgentClient:
 
 
 class _AgentStream:
-    """See `EventStream`; the first generation was begun already."""
+    """See `EventStream`; the first generation was begun already, unless a call comes first."""
 
-    def __init__(self, client: AgentClient, request: TurnRequest, first: EventStream) -> None:
+    def __init__(
+        self,
+        client: AgentClient,
+        request: TurnRequest,
+        first: EventStream,
+        *,
+        is_first: bool = True,
+    ) -> None:
         self._client = client
         self._request = request
         self._stream: EventStream | None = first
-        self._is_first = True
+        self._is_first = is_first
         self._is_closed = False
         self.prompt_tokens = first.prompt_tokens
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._client.events(self._request, self._write):
+        if self._is_closed:  # before anything was told: no tool is run for it
+            return
+        written = self._client.events(self._request, self._write, self.prompt_tokens)
+        async for event in written:
             yield event
             if isinstance(event, Finished):
                 return

@@ -109,6 +109,46 @@ class ExactTokens:
         known = await self._recall(owner, names)
         return {names[name]: slot.said for name, slot in known.items()}
 
+    def wait(
+        self,
+        owner: str,
+        item_id: str,
+        session: str,
+        *,
+        durable: bool,
+        response_id: str | None = None,
+    ) -> "Future[None]":
+        """Keep that a call waits for a yes, of which the item is known.
+
+        Args:
+            owner: who alone may answer.
+            item_id: of the item that asks.
+            session: the conversation whose tools the call goes to.
+            durable: on disk; else in memory for a while.
+            response_id: the stored response with which it is removed.
+        """
+        values = {f"waits:{item_id}": session}
+        return self._memory.remember(owner, values, durable=durable, response_id=response_id)
+
+    async def waiting(self, owner: str, item_id: str) -> tuple[Said, str] | None:
+        """A call that waits for a yes, and its session; None if there is none, or no more.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        key = f"waits:{item_id}"
+        found = await asyncio.wrap_future(self._memory.recall(owner, [key]))
+        known = await self.items(owner, [item_id])
+        return (known[item_id], found[key]) if key in found and item_id in known else None
+
+    async def take(self, owner: str, item_id: str) -> bool:
+        """Let a call wait no longer; False: it does not, so that an answer counts once.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        return await asyncio.wrap_future(self._memory.take(owner, f"waits:{item_id}")) is not None
+
     def _names(self, owner: str, one: Said) -> list[str]:
         """What a message may be known by, the surest first."""
         if one.message.role != "assistant":

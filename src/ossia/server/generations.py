@@ -73,6 +73,9 @@ def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Mess
         stretch: assistant messages up to a call, an answer, or somebody else's turn.
         slots: what each was recognised as, before its text was compared.
     """
+    end = slots[-1]
+    if end and end.said.is_call and same(stretch[-1].message, end.said):  # of several alike, this
+        return _merged(stretch, end.generation, end.at)
     for slot in slots:
         if slot and (at := slot.generation.end_like(stretch[-1].message)) is not None:
             return _merged(stretch, slot.generation, at)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from ossia.errors import RequestError
 from ossia.harmony.messages import MAX_TOOLS, Builtin, FunctionTool, Namespace, Role
 from ossia.harmony.schema_rules import check_together
+from ossia.server.approvals import asked_for
 from ossia.server.builtin_tools import BUILTIN_TYPES, read_server
 from ossia.server.errors import Forbidden
 
@@ -42,6 +43,8 @@ class Offered:
     builtins: tuple[Builtin, ...] = ()
     servers: tuple[Namespace, ...] = ()
     """MCP servers, each with the tools that may be called; one without any could not be asked."""
+    asks: tuple[str, ...] = ()
+    """Full names of the tools of servers of which every call needs a yes, as the request has it."""
 
     @property
     def runs_here(self) -> bool:
@@ -120,6 +123,7 @@ def parse_tools(
         namespaces=reader.namespaces,
         builtins=tuple(reader.builtins),
         servers=tuple(reader.servers.values()),
+        asks=tuple(reader.asks),
     )
 
 
@@ -154,6 +158,7 @@ class _Reader:
         self._available = available
         self.builtins: dict[Builtin, None] = {}
         self.servers: dict[str, Namespace] = {}
+        self.asks: list[str] = []
         self.functions: list[FunctionTool] = []
         self.schema_paths: dict[str, str] = {}
         self.ignored: list[str] = []
@@ -185,6 +190,7 @@ class _Reader:
                     param=f"{path}.server_label",
                 )
             self.servers[server.name] = server
+            self.asks += asked_for(fields, path, server)
         else:
             self.ignored.append(path)
 

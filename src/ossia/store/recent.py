@@ -57,6 +57,14 @@ class RecentMemory:
                     self._entries.move_to_end((owner, key))
             return found
 
+    def take(self, owner: str, key: str) -> str | None:
+        """What is known of a key, and drop it: one caller alone gets it."""
+        with self._lock:
+            self._prune()
+            entry = self._entries.get((owner, key))
+            self._drop((owner, key))
+            return None if entry is None else entry[0]
+
     def forget(self, owner: str, keys: Iterable[str]) -> None:
         """Drop these, if they are there."""
         with self._lock:

@@ -103,6 +103,21 @@ class TokenMemory:
 
         return self._database.submit(select)
 
+    def take(self, owner: str, key: str) -> "Future[str | None]":
+        """What is known of a key, and remove it: of many who ask at once, one alone gets it."""
+        if (recent := self._recent.take(owner, key)) is not None:
+            return _done(recent)
+        horizon = self._database.retention.horizon()
+
+        def remove(connection: sqlite3.Connection) -> str | None:
+            there = "FROM token_memory WHERE owner = ? AND key = ? AND created_at >= ?"
+            place = (owner, key, horizon)
+            row = connection.execute(f"SELECT value {there}", place).fetchone()
+            connection.execute(f"DELETE {there}", place)
+            return None if row is None else str(row[0])
+
+        return self._database.submit(remove)
+
     def forget(self, owner: str, keys: Iterable[str]) -> "Future[None]":
         """Remove what is known of these keys."""
         gone = list(keys)

@@ -57,6 +57,7 @@ def a_run(services, script=PLAIN, *, stores=True, background=False, pause=0.0, r
         stream=ScriptedStream(script, pause=pause),
         turn=TURN,
         settings=settings,
+        session="anna",
     )
 
 

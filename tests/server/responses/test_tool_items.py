@@ -158,7 +158,6 @@ class TestACallOfAServer:
             "output_item.added",
             "mcp_call.in_progress",
             "mcp_call_arguments.delta",
-            "mcp_call_arguments.delta",
             "mcp_call_arguments.done",
             "mcp_call.completed",
             "output_item.done",

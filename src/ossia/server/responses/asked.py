@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ossia.chat.request import AnswerShape, TurnRequest
+from ossia.chat.request import AnswerShape, CallRules, Decision, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, Namespace, ResponseFormat
 from ossia.server.builtin_tools import BUILTIN_TYPES
@@ -88,7 +88,9 @@ class Asked:
         idle = [f"include[{at}]" for at, name in included if name not in known]
         return (*self.offered.ignored, *idle, *ignored(self.form))
 
-    def turn(self, messages: Sequence[Message], date: str) -> TurnRequest:
+    def turn(
+        self, messages: Sequence[Message], date: str, decision: Decision | None = None
+    ) -> TurnRequest:
         """The turn to be written.
 
         Leading developer messages join the instructions, which the model reads beside the tools.
@@ -96,9 +98,11 @@ class Asked:
         Args:
             messages: all that was said, earlier responses included.
             date: the day the conversation began, YYYY-MM-DD.
+            decision: of the call that waited, if the turn begins with one.
 
         Raises:
-            RequestError: fields that contradict each other, or have no meaning for this model.
+            RequestError: fields that contradict each other, or have no meaning for this model; or
+                a call is allowed whose tool is not offered.
         """
         form = self.form
         choice, allowed = parse_tool_choice(form.tool_choice, self.offered)
@@ -129,6 +133,23 @@ class Asked:
             allow_analysis=may_reason,
             max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
             schema_paths={**self.offered.schema_paths, "": SCHEMA_PATH},
+            calls=self._rules(decision),
+        )
+
+    def _rules(self, decision: Decision | None) -> CallRules:
+        """What holds for calls that are run here."""
+        theirs = tuple(
+            f"{server.name}.{tool.name}" for server in self.offered.servers for tool in server.tools
+        )
+        if decision and decision.allows and decision.call.recipient not in theirs:
+            raise RequestError(
+                f"the call of {decision.call.recipient} is approved, but its server is not among "
+                "the tools; offer it again, they are not taken from the earlier response",
+                param="tools",
+                code="tool_unavailable",
+            )
+        return CallRules(
+            most=self.form.max_tool_calls, asks=self.offered.asks, waits=theirs, decision=decision
         )
 
     def settings(self) -> ResponseSettings:
@@ -213,7 +234,7 @@ def _told(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
         return [_told_builtin(tool)]
     if tool["type"] == "mcp":
         is_used = tool.get("server_label") in [server.name for server in offered.servers]
-        keys = ("type", "server_label", "allowed_tools")
+        keys = ("type", "server_label", "allowed_tools", "require_approval")
         return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
     if tool["type"] not in _SAID:
         return []

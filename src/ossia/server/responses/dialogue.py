@@ -4,15 +4,17 @@ It asks the store and the memory; it knows neither the engine nor the wire's ans
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ossia.chat.request import Decision
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.body import beside
 from ossia.server.errors import NotFound
 from ossia.server.fields import day
 from ossia.server.history import Said
+from ossia.server.responses.approvals import Answer, answer_in
 from ossia.server.responses.items import Before, Item, lost_calls, read_items, references
 from ossia.server.responses.listing import listed
 from ossia.server.responses.objects import Json, new_id
@@ -34,6 +36,33 @@ class Dialogue:
     """Paths of the items that were skipped."""
     root: str | None = None
     """Id of the conversation's first response, if there was one."""
+    approval: "Approval | None" = None
+    """Of the call that the turn begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A call that waited, and what was said of it."""
+
+    answer: Answer
+    call: Said
+    session: str
+    """Of the conversation in which it was written."""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The item that asked, by the call's id."""
+        return {self.call.call_id or "": self.answer.request_id}
+
+    @property
+    def decision(self) -> Decision:
+        """What the turn is told."""
+        return Decision(
+            call=self.call.message,
+            call_id=self.call.call_id or "",
+            allows=self.answer.allows,
+            reason=self.answer.reason,
+        )
 
 
 async def gathered(
@@ -58,26 +87,51 @@ async def gathered(
         past = await _past(services, owner, form.previous_response_id, model)
     items: Sequence[Item] = form.input if isinstance(form.input, list) else _one(form.input)
     memory = services.memory
+    approval = await _approval(services, owner, answer_in(items, past.asked))
+    waiting = None if approval is None else approval.call
     before = Before(
         recipients=past.recipients,
         calls=await memory.calls(owner, _unknown(lost_calls(items), past)),
         items=await memory.items(owner, references(items)),
+        waiting=waiting,
     )
     spoken = await beside(is_heavy, read_items, items, before)
     said = await memory.restored(owner, spoken.said)
+    if waiting is not None and waiting in spoken.said:  # the turn says it, when it is decided on
+        said = _without_last(said, waiting.message)
     turn = StoredTurn(
         model=model,
         date=past.date or day(services.clock()),
         listed=listed(items, new_id),
         said=said,
-        calls=calls_of(spoken.said),
+        calls=calls_of(one for one in spoken.said if one != waiting),
     )
     return Dialogue(
-        messages=(*past.messages, *said), turn=turn, ignored=spoken.ignored, root=past.root
+        messages=(*past.messages, *said),
+        turn=turn,
+        ignored=spoken.ignored,
+        root=past.root,
+        approval=approval,
     )
 
 
-def calls_of(said: Sequence[Said]) -> dict[str, str]:
+async def _approval(services: Services, owner: str, answer: Answer | None) -> Approval | None:
+    """The call that is decided on, as it was written."""
+    if answer is None:
+        return None
+    found = await services.memory.waiting(owner, answer.request_id)
+    if found is None:
+        raise answer.refused()
+    call, session = found
+    return Approval(answer=answer, call=call, session=session)
+
+
+def _without_last(said: Sequence[Message], call: Message) -> tuple[Message, ...]:
+    at = max(at for at, message in enumerate(said) if message == call)
+    return (*said[:at], *said[at + 1 :])
+
+
+def calls_of(said: Iterable[Said]) -> dict[str, str]:
     """Whom each call goes to, by its id."""
     return {
         one.call_id: one.message.recipient

@@ -22,6 +22,7 @@ KNOWN = frozenset(
     (
         *("message", "reasoning", "item_reference", "function_call", "function_call_output"),
         *("custom_tool_call", "custom_tool_call_output", "mcp_list_tools", *REPLAYED),
+        *("mcp_approval_request", "mcp_approval_response"),
     )
 )
 """The types that are read."""
@@ -31,11 +32,14 @@ SKIPPED = frozenset(
         *("computer_call", "computer_call_output", "tool_search_call", "tool_search_output"),
         *("local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output"),
         *("apply_patch_call", "apply_patch_call_output"),
-        *("mcp_approval_request", "mcp_approval_response", "compaction", "compaction_trigger"),
+        *("compaction", "compaction_trigger"),
         *("additional_tools", "configuration_update", "program", "program_output"),
     )
 )
 """The types that have no meaning here yet; the answer's header names them."""
+
+REQUEST_PREFIX = "mcpr"
+"""Of the ids of requests for a yes; a mere reference to one is known by it."""
 
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 _TEXT_PARTS = ("input_text", "output_text", "text", "reasoning_text")
@@ -52,6 +56,11 @@ class Before:
     """Calls written here that the input does not repeat, by call id."""
     items: Mapping[str, Said] = field(default_factory=dict)
     """Items written here that the input refers to, by item id."""
+    waiting: Said | None = None
+    """The call that the input decides on; it stands where the input asks for it again, if at all.
+
+    Other requests for a yes are history: what came of them is told by other items.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +119,7 @@ class _Reader:
         self.ignored: list[str] = []
         self._before = before
         self._recipients = dict(before.recipients)
+        self._waiting = before.waiting
 
     def read(self, kind: str, item: Item, path: str) -> None:
         """One item of a known type."""
@@ -159,9 +169,18 @@ class _Reader:
                 code="item_not_found",
                 param=f"{path}.id",
             )
+        if requested(item):
+            yield from self.approval_request(item, path)
+            return
         if known.call_id and known.message.recipient:
             self._recipients[known.call_id] = known.message.recipient
         yield known
+
+    def approval_request(self, item: Item, path: str) -> Iterator[Said]:
+        """A call that waits, or once waited, for a yes: as it was written, not as it is sent."""
+        if self._waiting is not None and self._waiting.item_id == item.get("id"):
+            yield self._waiting
+            self._waiting = None
 
     def function_call(self, item: Item, path: str) -> Iterator[Said]:
         """A call that the model made."""
@@ -173,7 +192,7 @@ class _Reader:
 
     def output(self, item: Item, path: str) -> Iterator[Said]:
         """What a call brought forth."""
-        call_id = _required(item, "call_id", path)
+        call_id = required(item, "call_id", path)
         if call_id not in self._recipients and (call := self._before.calls.get(call_id)):
             assert call.message.recipient is not None, "a call goes to somebody"
             self._recipients[call_id] = call.message.recipient
@@ -193,7 +212,7 @@ class _Reader:
         yield Said(message=result, call_id=call_id)
 
     def _call(self, item: Item, path: str, field: str, content_type: str | None) -> Said:
-        name, call_id = _required(item, "name", path), _required(item, "call_id", path)
+        name, call_id = required(item, "name", path), required(item, "call_id", path)
         namespace = item.get("namespace")
         if isinstance(namespace, str) and namespace:
             name = joined(namespace, name)
@@ -226,6 +245,7 @@ _READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[Said]]] = Mapping
         "message": _Reader.message,
         "reasoning": _Reader.reasoning,
         "item_reference": _Reader.item_reference,
+        "mcp_approval_request": _Reader.approval_request,
         "function_call": _Reader.function_call,
         "function_call_output": _Reader.output,
         "custom_tool_call": _Reader.custom_tool_call,
@@ -242,6 +262,15 @@ def kind_of(item: Item) -> Any:
     return kind
 
 
+def requested(item: Item) -> str | None:
+    """Id of the request for a yes that an item is, or refers to."""
+    item_id, kind = item.get("id"), kind_of(item)
+    if not isinstance(item_id, str):
+        return None
+    is_reference = kind == "item_reference" and item_id.startswith(f"{REQUEST_PREFIX}_")
+    return item_id if kind == "mcp_approval_request" or is_reference else None
+
+
 def _is_output(item: Item) -> bool:
     return item.get("type") in _OUTPUTS
 
@@ -252,7 +281,8 @@ def _identity(item: Item) -> str | None:
     return item_id if isinstance(item_id, str) and item_id else None
 
 
-def _required(item: Item, field: str, path: str) -> str:
+def required(item: Item, field: str, path: str) -> str:
+    """The text in a field; RequestError where there is none."""
     value = item.get(field)
     if value is None:
         raise RequestError(
@@ -285,4 +315,4 @@ def _part(part: object, path: str) -> str:
             f"{path}.type is {kind!r:.40}; this model is text only: send input_text",
             param=f"{path}.type",
         )
-    return _required(part, "refusal" if kind == "refusal" else "text", path)
+    return required(part, "refusal" if kind == "refusal" else "text", path)

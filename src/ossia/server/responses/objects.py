@@ -76,6 +76,8 @@ class ResponseSettings:
     """What else `include` names. Not said."""
     servers: Mapping[str, ServerTools] = field(default_factory=dict)
     """MCP servers by their labels. Not said."""
+    approved: Mapping[str, str] = field(default_factory=dict)
+    """Of calls that were decided on, by call id: the item that asked. Not said."""
     container_id: str = field(default_factory=lambda: new_id("cntr"))
     """Of the interpreter, where a result does not tell. Not said."""
 
@@ -88,7 +90,10 @@ class ResponseSettings:
 
 
 _NOT_SAID = frozenset(
-    ("own", "kinds", "namespaces", "include_logprobs", "includes", "servers", "container_id")
+    (
+        *("own", "kinds", "namespaces", "include_logprobs", "includes", "servers", "approved"),
+        "container_id",
+    )
 )
 
 

@@ -57,6 +57,11 @@ class OutputItem(ABC):
         """The item as it is now."""
 
     @property
+    def part(self) -> PartBegan:
+        """What it is written of."""
+        return self._place.part
+
+    @property
     def text(self) -> str:
         """What was told of it, all pieces joined."""
         return "".join(self._pieces)

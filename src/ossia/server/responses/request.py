@@ -94,6 +94,7 @@ class CreateRequest(Sampled):
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: MaxTokens | None = None
+    max_tool_calls: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     top_logprobs: TopLogprobs | None = None
     truncation: Literal["auto", "disabled"] | None = None
     metadata: Metadata | None = None
@@ -102,7 +103,6 @@ class CreateRequest(Sampled):
     prompt_cache_key: Label | None = None
     conversation: Any = None
     prompt: Any = None
-    max_tool_calls: Unused[Annotated[int, Field(ge=0, le=2**31 - 1)]] = None
     stream_options: Unused[StreamOptions] = None
     service_tier: Unused[Label] = None
     prompt_cache_retention: Unused[Label] = None

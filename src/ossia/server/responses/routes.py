@@ -23,7 +23,7 @@ from ossia.server.openapi import EVENTS, answers
 from ossia.server.responses.asked import Asked
 from ossia.server.responses.background import Running
 from ossia.server.responses.citations import resolver
-from ossia.server.responses.dialogue import Dialogue, gathered
+from ossia.server.responses.dialogue import Approval, Dialogue, gathered
 from ossia.server.responses.fitting import begun
 from ossia.server.responses.listing import page
 from ossia.server.responses.objects import Json, new_id
@@ -172,9 +172,11 @@ class _Rooms:
         return asked, await gathered(self._services, _owner(request), form, is_heavy=is_heavy)
 
     async def _stream(self, asked: Asked, dialogue: Dialogue, session: str | None) -> EventStream:
+        date, approval = dialogue.turn.date, dialogue.approval
+        decision = None if approval is None else approval.decision
         return await begun(
             self._services.engine,
-            lambda messages: replace(asked.turn(messages, dialogue.turn.date), session=session),
+            lambda messages: replace(asked.turn(messages, date, decision), session=session),
             dialogue.messages,
             truncates=asked.form.truncation == "auto",
         )
@@ -185,8 +187,11 @@ class _Rooms:
         response_id = new_id("resp")
         # the whole conversation shares its pages and variables, under its first response's id
         session = f"{owner}\0{dialogue.root or response_id}"
-        stream = await self._stream(asked, dialogue, session)
         settings = asked.settings()
+        if approval := dialogue.approval:
+            session = approval.session
+            settings = replace(settings, approved=approval.told)
+        stream = await self._stream(asked, dialogue, session)
         includes_sealed = form.includes(ENCRYPTED)
         run = Run(
             services=services,
@@ -204,8 +209,10 @@ class _Rooms:
             stream=stream,
             turn=dialogue.turn,
             settings=settings,
+            session=session,
         )
         try:
+            await self._take(approval, owner)
             await run.begin()
         except BaseException:
             stream.close()
@@ -213,6 +220,13 @@ class _Rooms:
         if settings.store:
             self._running.add(run)
         return run
+
+    async def _take(self, approval: Approval | None, owner: str) -> None:
+        """From here on a call is decided on; of several answers to it, one alone counts."""
+        if approval is None:
+            return
+        if not await self._services.memory.take(owner, approval.answer.request_id):
+            raise approval.answer.refused()
 
     async def _found(self, response_id: str, owner: str) -> StoredResponse:
         row = await asyncio.wrap_future(self._services.responses.get(response_id, owner))

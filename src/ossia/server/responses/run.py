@@ -17,6 +17,7 @@ from ossia.chat.events import (
     PartBegan,
     PartEnded,
     Thought,
+    ToolAsked,
     ToolCalled,
     ToolRan,
 )
@@ -46,11 +47,15 @@ class Run:
     stream: EventStream
     turn: StoredTurn
     settings: ResponseSettings
+    session: str
+    """The conversation, as the tools know it."""
     fault: HttpError | None = None
     """Of ours, if it ended by one."""
     on_close: Callable[[str], object] = lambda response_id: None
     _wrote: list[Said] = field(default_factory=list)
     _call_id: str | None = None
+    _asks: bool = False
+    """Whether the last message is a call that waits for a yes."""
     _is_cancelled: bool = False
     _is_stopped: bool = False
     _is_kept: bool = False
@@ -140,6 +145,7 @@ class Run:
         kinds = self.settings.kinds
         if isinstance(event, ToolCalled) and not runs_here(event.name, kinds):
             self.services.metrics.tool_called(tool_kind(event.name, kinds), "asked")
+        self._asks = self._asks or isinstance(event, ToolAsked)
         is_hidden = isinstance(event, Thought) and not self.services.options.raw_reasoning
         told = [] if is_hidden else self.writer.push(event)
         if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
@@ -175,11 +181,14 @@ class Run:
         self._is_kept = True
         kept: list[Future[Any]] = []
         said = without_broken_off(self._wrote)
+        waiting = self._wrote[-1:] if self._asks and response["status"] == "completed" else []
+        asked = waiting[0].item_id if waiting else None
         if self.settings.store:
             turn = replace(
                 self.turn,
                 wrote=[message for one in said for message in one.messages],
                 calls={**self.turn.calls, **calls_of(said)},
+                asked=asked,
             )
             kept.append(
                 self.services.responses.finish(
@@ -189,12 +198,16 @@ class Run:
                     turn=turn.to_json(),
                 )
             )
-        response_id = self.writer.id if self.settings.store else None
-        kept.append(
-            self.services.memory.keep(
-                self.owner, said, durable=self.settings.store, response_id=response_id
+        memory, durable = self.services.memory, self.settings.store
+        response_id = self.writer.id if durable else None
+        said += waiting  # it is known by its item, and leads back to the thoughts before it
+        kept.append(memory.keep(self.owner, said, durable=durable, response_id=response_id))
+        if asked is not None:
+            kept.append(
+                memory.wait(
+                    self.owner, asked, self.session, durable=durable, response_id=response_id
+                )
             )
-        )
         return kept
 
 

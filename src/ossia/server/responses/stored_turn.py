@@ -29,6 +29,8 @@ class StoredTurn:
     wrote: Sequence[Message] = ()
     calls: Mapping[str, str] = field(default_factory=dict)
     """Whom each call went to, by call id: those of the input, and the one that was written."""
+    asked: str | None = None
+    """Id of the item with which it ended, if that asks for a yes."""
 
     def to_json(self) -> str:
         """As text."""
@@ -40,6 +42,7 @@ class StoredTurn:
                 "said": [_written(message) for message in self.said],
                 "wrote": [_written(message) for message in self.wrote],
                 "calls": dict(self.calls),
+                "asked": self.asked,
             },
             separators=(",", ":"),
         )
@@ -63,6 +66,8 @@ class Past:
     """The day the conversation began."""
     root: str | None = None
     """Id of its first response."""
+    asked: str | None = None
+    """Id of the item that still asks for a yes."""
 
     @classmethod
     def of(cls, turns: Sequence[str], model: str) -> "Past":
@@ -74,7 +79,7 @@ class Past:
             new = [*turn.said, *turn.wrote]
             messages += new if turn.model == model else map(_without_ids, new)
             recipients |= turn.calls
-        return cls(tuple(messages), recipients, found[0].date)
+        return cls(tuple(messages), recipients, found[0].date, asked=found[-1].asked)
 
 
 def _written(message: Message) -> list[Any]:

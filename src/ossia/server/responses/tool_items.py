@@ -8,7 +8,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from ossia.chat.events import PartEnded, TokenLogprob, ToolRan
+from ossia.chat.events import PartEnded, TokenLogprob, ToolAsked, ToolRan
+from ossia.server.responses.items import REQUEST_PREFIX
 from ossia.server.responses.objects import OUTPUTS, RESULTS, SOURCES, Json
 from ossia.server.responses.output_items import ItemStatus, OutputItem, Place
 from ossia.tools.tool import ToolResult
@@ -149,7 +150,7 @@ class CodeItem(ToolItem):
 
 
 class McpCallItem(ToolItem):
-    """A call of a tool of an MCP server."""
+    """A call of a tool of an MCP server; announced when it is whole, since it may need a yes."""
 
     prefix = "mcp"
 
@@ -162,10 +163,12 @@ class McpCallItem(ToolItem):
         if self._result is not None and self._result.is_error:
             content = [{"type": "text", "text": output}]
             output, error = None, {"type": "mcp_tool_execution_error", "content": content}
+        request = self._place.settings.approved.get(self._place.part.call_id)
         return {
             "id": self.id,
             "type": "mcp_call",
             "status": self.status,
+            **({"approval_request_id": request} if request else {}),
             "server_label": label,
             "name": name,
             "arguments": "".join(self._pieces),
@@ -175,23 +178,62 @@ class McpCallItem(ToolItem):
 
     def open(self) -> list[Json]:
         """See `OutputItem.open`."""
-        return [*super().open(), self._event("mcp_call.in_progress")]
+        self.is_told = False
+        return []
 
     def _called(self) -> list[Json]:
         return self._cut()
 
     def _cut(self) -> list[Json]:
-        return [self._event("mcp_call_arguments.done", arguments="".join(self._pieces))]
+        self.is_told = True
+        text = self.text
+        delta = [self._event("mcp_call_arguments.delta", delta=text)] if text else []
+        return [
+            self._added({**self.json(), "arguments": ""}),
+            self._event("mcp_call.in_progress"),
+            *delta,
+            self._event("mcp_call_arguments.done", arguments=text),
+        ]
 
     def _ended(self) -> list[Json]:
         word = "completed" if self.status == "completed" else "failed"
         return [self._event(f"mcp_call.{word}")]
 
     def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
-        if not text:
-            return []
         self._pieces.append(text)
-        return [self._event("mcp_call_arguments.delta", delta=text)]
+        return []
+
+
+class McpApprovalItem(OutputItem):
+    """A call that waits for a yes, with all that it would do."""
+
+    prefix = REQUEST_PREFIX
+
+    def json(self) -> Json:
+        """See `OutputItem.json`."""
+        label, _, name = self._place.part.name.partition(".")
+        return {
+            "id": self.id,
+            "type": "mcp_approval_request",
+            "server_label": label,
+            "name": name,
+            "arguments": self.text,
+        }
+
+    def push(self, event: object) -> list[Json]:
+        """See `OutputItem.push`."""
+        if isinstance(event, ToolAsked):
+            self._pieces.append(event.arguments)
+            return self.open()
+        return super().push(event)
+
+    def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
+        """See `OutputItem.close`."""
+        self.status = status
+        return [self._done()]
+
+    def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
+        raise AssertionError("a call is whole when it is asked for")  # pragma: no cover
 
 
 class McpListItem(OutputItem):

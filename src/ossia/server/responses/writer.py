@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded, TurnEnd, Usage
+from ossia.chat.events import (
+    Event,
+    Finished,
+    PartBegan,
+    PartEnded,
+    ToolAsked,
+    TurnEnd,
+    Usage,
+)
 from ossia.harmony.messages import Message
 from ossia.server.responses.citations import Resolve
 from ossia.server.responses.item_kinds import item_class
@@ -21,7 +29,7 @@ from ossia.server.responses.objects import (
     usage_object,
 )
 from ossia.server.responses.output_items import MessageItem, OutputItem, Place
-from ossia.server.responses.tool_items import McpCallItem, McpListItem
+from ossia.server.responses.tool_items import McpApprovalItem, McpCallItem, McpListItem
 
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
 """The events of which exactly one ends every stream."""
@@ -162,6 +170,8 @@ class ResponseWriter:
                 return self._close() + self._begin_item(event)
             case Finished(reason, usage):
                 return self._end(_ENDINGS[reason], usage)
+            case ToolAsked():
+                self._ask()
         item = self._open
         if item is None:
             return []
@@ -172,10 +182,17 @@ class ResponseWriter:
             self._open = None
         return events
 
+    def _ask(self) -> None:
+        """The call that is open, and not told yet, is not to be run: it becomes a question."""
+        untold = self._items.pop()
+        assert not untold.is_told, "what was told cannot be asked"
+        self._open = self._new_item(McpApprovalItem, untold.part)
+
     def _begin_item(self, part: PartBegan) -> list[Json]:
         kind = item_class(part, self._settings)
         label = part.name.partition(".")[0] if kind is McpCallItem else None
-        before = [event for each in self._unlisted(label) for event in self._list_tools(each)]
+        names = [] if part.call_id in self._settings.approved else self._unlisted(label)
+        before = [event for each in names for event in self._list_tools(each)]
         self._open = item = self._new_item(kind, part)
         return before + item.open()
 

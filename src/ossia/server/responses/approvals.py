@@ -1,0 +1,105 @@
+"""The yes or no that an input brings for a call that waits: `mcp_approval_response`.
+
+It knows the items; which calls wait, and for whom, is kept in the memory.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ossia.errors import RequestError
+from ossia.server.responses.items import Item, kind_of, requested, required
+
+RESPONSE = "mcp_approval_response"
+MAX_REASON = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a client says of one call."""
+
+    request_id: str
+    allows: bool
+    reason: str
+    path: str
+    """Of the id, in the request."""
+
+    def refused(self) -> RequestError:
+        """Nothing waits for it."""
+        return RequestError(
+            f"{self.path} is {self.request_id!r:.80}, for which no call waits: it was never asked "
+            "here, was answered already, or is too old; answer the request of the last response",
+            param=self.path,
+        )
+
+
+def answer_in(items: Sequence[Item], asked: str | None) -> Answer | None:
+    """The answer of an input; None where nothing was asked.
+
+    What the input tells to have been run already (an `mcp_call` with that approval) is history.
+
+    Args:
+        items: of the input.
+        asked: id of the request with which the response to go on from ended; None: with none.
+
+    Raises:
+        RequestError: a request has no answer, an answer no request, or there are several.
+    """
+    past = {item.get("approval_request_id") for item in items if _is_call(item)} - {asked}
+    waiting = {asked: "input"} if asked else {}
+    waiting |= {
+        request_id: f"input[{at}]"
+        for at, item in enumerate(items)
+        if (request_id := requested(item)) and request_id not in past
+    }
+    answers = _answers(items, past)
+    for answer in answers.values():
+        if answer.request_id not in waiting:
+            raise answer.refused()
+    for request_id, path in waiting.items():
+        if request_id not in answers:
+            raise RequestError(
+                f"the call of {request_id!r:.80} waits for a yes or a no; send an "
+                f"{RESPONSE} with its approval_request_id",
+                param=path,
+            )
+    if len(answers) > 1:
+        raise RequestError("several calls are decided on; one alone can wait", param="input")
+    return next(iter(answers.values()), None)
+
+
+def _answers(items: Sequence[Item], past: Collection[object]) -> dict[str, Answer]:
+    """Every answer that is no history, by what it answers."""
+    answers: dict[str, Answer] = {}
+    for at, item in enumerate(items):
+        if kind_of(item) != RESPONSE:
+            continue
+        path = f"input[{at}]"
+        answer = _read(item, path)
+        if answer.request_id in answers:
+            raise RequestError(f"{path} is a second answer to one request; send one", param=path)
+        if answer.request_id not in past:
+            answers[answer.request_id] = answer
+    return answers
+
+
+def _is_call(item: Item) -> bool:
+    return kind_of(item) == "mcp_call" and isinstance(item.get("approval_request_id"), str)
+
+
+def _read(item: Item, path: str) -> Answer:
+    allows, reason = item.get("approve"), item.get("reason")
+    if not isinstance(allows, bool):
+        raise RequestError(
+            f"{path}.approve is neither true nor false; write one of them", param=f"{path}.approve"
+        )
+    if not isinstance(reason, str | None) or len(reason or "") > MAX_REASON:
+        raise RequestError(
+            f"{path}.reason is no text of at most {MAX_REASON} characters; shorten it",
+            param=f"{path}.reason",
+        )
+    return Answer(
+        request_id=required(item, "approval_request_id", path),
+        allows=allows,
+        reason=reason or "",
+        path=f"{path}.approval_request_id",
+    )
