@@ -17,6 +17,7 @@ class Shelf:
     """A backend: HTML by URL; a search finds all whose HTML holds the query."""
 
     reads_private = False
+    reaches_out = False
 
     def __init__(self, pages):
         self.pages = dict(pages)

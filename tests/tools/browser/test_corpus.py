@@ -186,6 +186,7 @@ def test_a_url_goes_to_the_backend_that_serves_it(corpus):
     assert asyncio.run(both.fetch("http://a.example/1")).url == "http://a.example/1"
     assert asyncio.run(both.fetch("corpus://facts/hills.txt")).title == "hills.txt"
     assert (both.reads_private, both.serves("ftp://x")) == (False, True)
+    assert not both.reaches_out
     with pytest.raises(Failure, match="no page can be opened"):
         asyncio.run(Combined((corpus,)).fetch("http://a.example/1"))
 

@@ -8,7 +8,7 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.tools.browser.backend import Failure, Hit
-from ossia.tools.browser.providers import Exa, SearXNG, Tavily, You
+from ossia.tools.browser.providers import Exa, SearXNG, Tavily, You, configured
 from tests.tools.browser.web_server import page, redirect, serving
 
 FOUND = [
@@ -153,3 +153,28 @@ def test_what_is_no_key_is_refused(key):
 def test_what_is_no_address_is_refused():
     with pytest.raises(RequestError, match="no address of SearXNG"):
         SearXNG("localhost:8080")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({}, None),
+        ({"EXA_API_KEY": "  "}, None),
+        ({"YDC_API_KEY": "k"}, "You.com"),
+        ({"EXA_API_KEY": "k"}, "Exa"),
+        ({"TAVILY_API_KEY": "k"}, "Tavily"),
+        ({"SEARXNG_URL": "http://localhost:8080"}, "SearXNG"),
+        ({"SEARXNG_URL": "http://localhost:8080", "EXA_API_KEY": "k", "EXA": "k"}, "Exa"),
+    ],
+)
+def test_the_environment_chooses_a_service(environ, name):
+    service = configured(environ)
+    assert (service and service.name) == name
+
+
+def test_a_setting_that_cannot_be_right_is_named_but_a_key_never_shown():
+    with pytest.raises(RequestError, match="SEARXNG_URL: localhost is no address"):
+        configured({"SEARXNG_URL": "localhost"})
+    with pytest.raises(RequestError, match="EXA_API_KEY: ") as refused:
+        configured({"EXA_API_KEY": "sécret"})
+    assert "cret" not in str(refused.value)

@@ -272,6 +272,15 @@ def test_labels_say_what_pages_bring(private):
         assert spec.labels == {"reads_untrusted"} | ({"reads_private"} if private else set())
 
 
+def test_what_is_searched_and_opened_out_on_the_web_is_a_way_out():
+    shelf = Shelf(PAGES)
+    shelf.reaches_out = True
+    labels = {spec.name: spec.labels for spec in BrowserToolkit(shelf, count_tokens=words).specs}
+    assert labels["browser.search"] == labels["browser.open"]
+    assert labels["browser.search"] == {"reads_untrusted", "external_effect"}
+    assert labels["browser.find"] == {"reads_untrusted"}
+
+
 def asks(browsing, url):
     return browsing.session.needs_approval("browser.open", json.dumps({"id": url}))
 

@@ -32,6 +32,11 @@ class Backend(Protocol):
         """Whether what it gives is the operator's own."""
         ...
 
+    @property
+    def reaches_out(self) -> bool:
+        """Whether others learn what it is asked for."""
+        ...
+
     def serves(self, url: str) -> bool:
         """Whether `fetch` may be asked for such a URL."""
         ...
@@ -56,6 +61,11 @@ class Combined:
     def reads_private(self) -> bool:
         """See `Backend`."""
         return any(backend.reads_private for backend in self._backends)
+
+    @property
+    def reaches_out(self) -> bool:
+        """See `Backend`."""
+        return any(backend.reaches_out for backend in self._backends)
 
     def serves(self, url: str) -> bool:
         """See `Backend`."""

@@ -42,6 +42,8 @@ def match_expression(query: str) -> str:
 class Corpus:
     """A backend; safe to share between threads and conversations."""
 
+    reaches_out = False
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Take over a connection from `open_to_read`."""
         self._connection = connection

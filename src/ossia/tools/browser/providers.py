@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from ssl import SSLContext
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -22,6 +23,8 @@ _SUMMARY_CHARS = 500
 
 class Provider(Protocol):
     """A search service."""
+
+    name: str
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
         """At most `topn` hits, best first; raises Failure."""
@@ -161,6 +164,27 @@ class SearXNG(_Service):
         asked = urlencode({"q": query, "format": "json"}, errors="replace")
         found = await self._ask(f"{self._url}/search?{asked}", {}, None)
         return self._hits(_inside(found, "results"), topn, lambda each: each.get("content"))
+
+
+SERVICES: Mapping[str, Callable[[str], Provider]] = MappingProxyType(
+    {"YDC_API_KEY": You, "EXA_API_KEY": Exa, "TAVILY_API_KEY": Tavily, "SEARXNG_URL": SearXNG}
+)
+"""What each setting chooses; the first that is there counts."""
+
+
+def configured(environ: Mapping[str, str]) -> Provider | None:
+    """The service that the environment has a key or an address for; None if it has none.
+
+    Raises:
+        RequestError: what stands there can be no key, or no address.
+    """
+    for variable, service in SERVICES.items():
+        if value := environ.get(variable, "").strip():
+            try:
+                return service(value)
+            except RequestError as error:
+                raise RequestError(f"{variable}: {error}") from error
+    return None
 
 
 def _checked(key: str) -> str:

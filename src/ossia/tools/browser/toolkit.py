@@ -51,13 +51,14 @@ class BrowserToolkit:
         labels: set[Label] = {"reads_untrusted"}
         if self._backend.reads_private:
             labels.add("reads_private")
+        out: set[Label] = {"external_effect"} if self._backend.reaches_out else set()
         return tuple(
             ToolSpec(
                 name=f"{BROWSER.name}.{tool.name}",
                 description=tool.description,
                 parameters=tool.parameters,
                 channel="analysis",
-                labels=frozenset(labels),
+                labels=frozenset(labels if tool.name == "find" else labels | out),
                 approval="ask",
                 seconds=SECONDS,
             )

@@ -23,6 +23,7 @@ class Web:
     """A backend; safe to share between conversations."""
 
     reads_private = False
+    reaches_out = True
 
     def __init__(self, provider: Provider, fetcher: Fetcher) -> None:
         """Put both together."""
