@@ -43,6 +43,21 @@ def test_what_can_be_offered_is_and_the_rest_says_why():
     assert box.refusals == {"broken": "no sandbox here"}
 
 
+def test_what_is_demanded_cannot_be_left_out():
+    kit = Kit("a.x")
+    box = Toolbox({"kit": lazy(kit), "broken": Lazy(refused)}, demanded={"broken"})
+
+    async def whole():
+        try:
+            await box.open()
+        finally:
+            await box.close()
+
+    with pytest.raises(RequestError, match="no sandbox here"):
+        asyncio.run(whole())
+    assert kit.log == ["kit closed"]
+
+
 def test_a_conversation_finds_its_tools_again():
     kit = Kit("a.x")
 

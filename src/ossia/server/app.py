@@ -7,9 +7,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -39,6 +40,9 @@ from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory
 from ossia.tools.sessions import Lazy
 
+if TYPE_CHECKING:
+    from ossia.server.mcp_endpoint import McpEndpoint
+
 DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss model of your own."
 
 
@@ -54,6 +58,10 @@ class Serving:
     """Where the key lies that seals references to reasoning; None makes one for this run."""
     kits: Mapping[str, Lazy] = field(default_factory=dict)
     """Tools that callers may let the model use, by name."""
+    demanded: frozenset[str] = frozenset()
+    """Names of those without which the server must not start."""
+    mcp: "McpEndpoint | None" = None
+    """Offers the built-in tools to MCP clients as well."""
     max_waiting: int = 64
     """Turns that may wait beyond those that run."""
 
@@ -87,7 +95,8 @@ class Server:
             serving.opening, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
-        self._toolbox = Toolbox(serving.kits)
+        self._toolbox = Toolbox(serving.kits, demanded=serving.demanded)
+        self._mcp = serving.mcp
         self._drain = drain
         self._database = Database(serving.store)
         folder = serving.state_folder
@@ -119,23 +128,28 @@ class Server:
         for room in (responses, chat_completions, completions, models, discovery):
             app.include_router(room.routes(self._services))
         app.include_router(health.routes(self._services, self.supervisor, self._drain))
+        if self._mcp is not None:
+            app.include_router(self._mcp.routes())
         return app
 
     @asynccontextmanager
     async def _run(self, app: FastAPI) -> AsyncIterator[None]:
         await responses.settle_unfinished(self._services)
-        self.supervisor.open()
-        await self._toolbox.open()
-        tasks = [asyncio.create_task(one) for one in (self._announce(), self._hurry())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await self._toolbox.close()
-            await self.supervisor.close()
-            self._database.close()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._database.close)
+            self.supervisor.open()
+            stack.push_async_callback(self.supervisor.close)
+            stack.push_async_callback(self._toolbox.close)
+            await self._toolbox.open()
+            if self._mcp is not None:
+                await stack.enter_async_context(self._mcp.run(self._toolbox, self.metrics))
+            tasks = [asyncio.create_task(one) for one in (self._announce(), self._hurry())]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
     async def _announce(self) -> None:
         """Until the model is open, requests are answered with 503; without it, all ends."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,7 @@ class Toolbox:
         self,
         kits: Mapping[str, Lazy],
         *,
+        demanded: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         max_sessions: int = MAX_SESSIONS,
         idle_seconds: float = IDLE_SECONDS,
@@ -50,15 +51,18 @@ class Toolbox:
 
         Args:
             kits: by the name they are told by in logs.
+            demanded: names of kits that must not be left out.
             clock: seconds.
             max_sessions: conversations whose state is kept; the longest unused goes first.
             idle_seconds: state unused for so long goes.
         """
         self._given = kits
+        self._demanded = frozenset(demanded)
         self._clock = clock
         self._max_sessions = max_sessions
         self._idle_seconds = idle_seconds
-        self._kits: list[Toolkit] = []
+        self.kits: dict[str, Toolkit] = {}
+        """Those that were started, by name."""
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._told: dict[str, str] = {}
         self.available: Mapping[str, Namespace] = {}
@@ -69,16 +73,21 @@ class Toolbox:
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """Every tool that is offered."""
-        return tuple(spec for kit in self._kits for spec in kit.specs)
+        return tuple(spec for kit in self.kits.values() for spec in kit.specs)
 
     async def open(self) -> None:
-        """Start the kits; one that cannot be offered here is left out."""
+        """Start the kits; one that cannot be offered here is left out.
+
+        Raises:
+            OssiaError: it was demanded; those that were started are for `close`.
+        """
         for name, kit in self._given.items():
             try:
-                started = await kit.start()
-                self._kits.append(started)
+                started = self.kits[name] = await kit.start()
                 self._told |= described(started)
             except OssiaError as error:
+                if name in self._demanded:
+                    raise
                 self.refusals[name] = str(error)
                 logger.warning("%s is not offered: %s", name, error)
         self.available = available(self.specs, self._told)
@@ -88,23 +97,23 @@ class Toolbox:
         for held in self._held.values():
             await held.session.close()
         self._held.clear()
-        for kit in self._kits:
+        for kit in self.kits.values():
             await close_kit(kit)
-        self._kits.clear()
+        self.kits.clear()
 
     @asynccontextmanager
     async def lease(self, key: str | None) -> AsyncIterator[Held]:
         """A conversation's tools for one turn; without a key they are gone after it."""
         await self._tidy(makes_room=key is not None and key not in self._held)
         if key is None:
-            held = Held(await open_session(self._kits))
+            held = Held(await open_session(self.kits.values()))
             try:
                 yield held
             finally:
                 await held.session.close()
             return
         if key not in self._held:
-            self._held[key] = Held(await open_session(self._kits))
+            self._held[key] = Held(await open_session(self.kits.values()))
         held = self._held[key]
         self._held.move_to_end(key)
         held.used = self._clock()

@@ -4,6 +4,7 @@ Knows no turn and no wire: who may call it, and when, is decided upstairs.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -58,6 +59,21 @@ class ToolResult:
     """Host or file the text came from, if it is not to be trusted."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """For the wire: the action of a search, the outputs of a cell."""
+
+
+ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
+
+
+def adds_up(gathered: AbstractSet[Label], labels: AbstractSet[Label]) -> bool:
+    """Whether a call joins what must not meet without a yes: untrusted, private, and a way out.
+
+    Args:
+        gathered: what earlier calls brought into the conversation.
+        labels: of the tool that is called now.
+    """
+    if gathered | labels != ALL_LABELS:
+        return False
+    return "external_effect" in labels or not labels <= gathered
 
 
 @runtime_checkable

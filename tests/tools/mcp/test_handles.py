@@ -27,6 +27,17 @@ def run(work):
     return asyncio.run(all_of_it())
 
 
+def test_where_clients_share_a_name_each_call_without_a_handle_has_a_new_session():
+    async def work():
+        handles = Handles((CountingKit(),), has_own=False)
+        first, other = await handles.get(), await handles.get()
+        assert first is not other
+        assert await handles.get(first.handle) is first
+        await handles.close()
+
+    asyncio.run(work())
+
+
 def test_a_client_has_a_session_of_its_own_and_others_by_handle():
     async def work(handles, kit, clock):
         own, new, other = await handles.get(), await handles.get(NEW), await handles.get(NEW)

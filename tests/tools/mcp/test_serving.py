@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import os
 import sys
 
@@ -21,7 +22,7 @@ def served(work, *kits):
 
     async def all_of_it():
         handles = Handles(kits)
-        async with Client(tool_server(kits, handles)) as client:
+        async with Client(tool_server(kits, lambda context: handles)) as client:
             found = await work(client)
         await handles.close()
         return found
@@ -60,6 +61,26 @@ def test_state_is_kept_and_a_handle_has_its_own():
     *counted, lost = served(work, CountingKit())
     assert counted == ["1", "3", "1", "2", "4"]
     assert lost == "error: there is no such session any more; say 'new' for another one"
+
+
+def test_what_must_not_meet_without_a_yes_does_not():
+    class Private(CountingKit):
+        def __init__(self):
+            super().__init__()
+            (spec, python, never) = self.specs
+            labels = frozenset({"reads_untrusted", "reads_private"})
+            self.specs = (dataclasses.replace(spec, labels=labels), python, never)
+
+    async def work(client):
+        out = await said(client, "python", code="x", session="new")
+        handle, _, before = out.removeprefix("session: ").partition("\n")
+        read = await said(client, "count_up", session=handle)
+        return before, read, await said(client, "count_up"), await said(client, "python", code="x")
+
+    before, read, alone, after = served(work, Private())
+    assert (before, alone) == ("x", "1")
+    assert read.startswith("error: this call needs somebody's yes")
+    assert after.startswith("error: this call needs somebody's yes")
 
 
 def test_files_go_along():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ossia.tools.sessions import Session, open_session
-from ossia.tools.tool import Toolkit
+from ossia.tools.tool import Label, Toolkit
 
 NEW = "new"
 """What a client says instead of a handle to get one."""
@@ -26,6 +26,8 @@ class Held:
     """128 random bits; empty for the client's own session."""
     session: Session
     last_used: float
+    gathered: set[Label] = field(default_factory=set)
+    """What calls brought into it so far."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held during a call: a session's calls come one after the other."""
 
@@ -34,10 +36,21 @@ class Handles:
     """The sessions of one client. What others do is nothing to them: make one of these for each."""
 
     def __init__(
-        self, kits: Sequence[Toolkit], *, clock: Callable[[], float] = time.monotonic
+        self,
+        kits: Sequence[Toolkit],
+        *,
+        has_own: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Offer kits to one client; they are closed by whoever started them."""
+        """Offer kits to one client; they are closed by whoever started them.
+
+        Args:
+            kits: what to offer.
+            has_own: whether calls without a handle share a session; else each gets a new one.
+            clock: seconds.
+        """
         self._kits = tuple(kits)
+        self._has_own = has_own
         self._clock = clock
         self._held: dict[str, Held] = {}
         self._opening = asyncio.Lock()
@@ -53,7 +66,7 @@ class Handles:
         """
         async with self._opening:
             await self._forget_idle()
-            if handle == NEW:
+            if handle == NEW or not (handle or self._has_own):
                 handle = secrets.token_hex(16)
             elif handle and handle not in self._held:
                 return None

@@ -1,4 +1,4 @@
-"""Our tools for other programs: an MCP server over standard input and output.
+"""Our tools for other programs: an MCP server over standard input and output, or for HTTP.
 
 Knows how tools and results are told in MCP; what the tools do is theirs.
 """
@@ -7,13 +7,14 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ossia import __version__
 from ossia.errors import MissingExtra, OssiaError, RequestError
 from ossia.tools.mcp.handles import NEW, Handles, Held
-from ossia.tools.tool import MAX_RESULT_BYTES, Attachment, Toolkit, ToolResult, ToolSpec
+from ossia.tools.tool import MAX_RESULT_BYTES, Attachment, Toolkit, ToolResult, ToolSpec, adds_up
 
 try:
     import mcp_types
@@ -39,6 +40,13 @@ _SESSION_SCHEMA = {
     "description": f"Leave it out to go on where you were; {NEW!r} for a fresh state of its own, "
     "whose handle the result begins with; or such a handle.",
 }
+_HANDLE_SCHEMA = {
+    "type": "string",
+    "description": "The handle that an earlier result began with, to go on where that ended; "
+    "leave it out to begin afresh.",
+}
+Observe = Callable[[ToolSpec, str, ToolResult, float], None]
+"""Told of each call that was run: its tool, its arguments, what it gave, its seconds."""
 _NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
 
 
@@ -52,7 +60,7 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
         RequestError: two tools have one name for the client.
     """
     handles = Handles(kits)
-    server = tool_server(kits, handles)
+    server = tool_server(kits, lambda context: handles)
     try:
         async with stdio_server() as (heard, said):
             await server.run(heard, said, server.create_initialization_options())
@@ -60,12 +68,20 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
         await handles.close()
 
 
-def tool_server(kits: Sequence[Toolkit], handles: Handles) -> Server[Any]:
-    """A server of tools for one client, over whatever carries it.
+def tool_server(
+    kits: Sequence[Toolkit],
+    handles_of: Callable[[Any], Handles],
+    *,
+    has_own: bool = True,
+    observe: Observe = lambda spec, arguments, result, seconds: None,
+) -> Server[Any]:
+    """A server of tools, over whatever carries it.
 
     Args:
         kits: what to offer.
-        handles: the client's sessions of those kits.
+        handles_of: the sessions of the client who asks, by the context of his request.
+        has_own: whether a client has a session of his own, so that handles need not be told him.
+        observe: told of each call.
 
     Raises:
         RequestError: two tools have one name for the client.
@@ -75,7 +91,10 @@ def tool_server(kits: Sequence[Toolkit], handles: Handles) -> Server[Any]:
         if (name := wire_name(spec.name)) in specs:
             raise RequestError(f"two tools are called {name} over MCP; offer one of them")
         specs[name] = spec
-    listing = mcp_types.ListToolsResult(tools=[_told(name, spec) for name, spec in specs.items()])
+    session = _SESSION_SCHEMA if has_own else _HANDLE_SCHEMA
+    listing = mcp_types.ListToolsResult(
+        tools=[_told(name, spec, session) for name, spec in specs.items()]
+    )
 
     async def list_tools(context: Any, params: Any) -> mcp_types.ListToolsResult:
         return listing
@@ -85,7 +104,7 @@ def tool_server(kits: Sequence[Toolkit], handles: Handles) -> Server[Any]:
     ) -> mcp_types.CallToolResult:
         if (spec := specs.get(params.name)) is None:
             raise MCPError(mcp_types.INVALID_PARAMS, f"there is no tool {params.name!r:.80}")
-        return await _answer(handles, spec, dict(params.arguments or {}))
+        return await _answer(handles_of(context), spec, dict(params.arguments or {}), observe)
 
     return Server(
         "ossia",
@@ -100,7 +119,7 @@ def wire_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name.removeprefix("functions."))[:64]
 
 
-def _told(name: str, spec: ToolSpec) -> mcp_types.Tool:
+def _told(name: str, spec: ToolSpec, session: dict[str, str]) -> mcp_types.Tool:
     if spec.body == "text":
         schema: dict[str, Any] = {
             "type": "object",
@@ -109,7 +128,7 @@ def _told(name: str, spec: ToolSpec) -> mcp_types.Tool:
         }
     else:
         schema = dict(spec.parameters or {"type": "object"})
-    schema["properties"] = {**schema.get("properties", {}), SESSION: _SESSION_SCHEMA}
+    schema["properties"] = {**schema.get("properties", {}), SESSION: session}
     return mcp_types.Tool(
         name=name,
         description=_DESCRIPTIONS.get(spec.name, spec.description),
@@ -126,7 +145,7 @@ def _text_field(spec: ToolSpec) -> str:
 
 
 async def _answer(
-    handles: Handles, spec: ToolSpec, arguments: dict[str, Any]
+    handles: Handles, spec: ToolSpec, arguments: dict[str, Any], observe: Observe
 ) -> mcp_types.CallToolResult:
     """Carry a call out in the session it names."""
     handle = arguments.pop(SESSION, None)
@@ -145,14 +164,21 @@ async def _answer(
     if held is None:
         return _failed(f"error: there is no such session any more; say {NEW!r} for another one")
     async with held.turn:
+        began = time.monotonic()
         result = await _called(held, spec, text)
-    return _as_answer(result, held.handle if handle == NEW else "")
+    observe(spec, text, result, time.monotonic() - began)
+    return _as_answer(result, held.handle if held.handle != handle else "")
 
 
 async def _called(held: Held, spec: ToolSpec, text: str) -> ToolResult:
     tools = {tool.spec.name: tool for tool in held.session.tools}
-    if spec.approval == "always" or held.session.needs_approval(spec.name, text):
+    if (
+        spec.approval == "always"
+        or held.session.needs_approval(spec.name, text)
+        or adds_up(held.gathered, spec.labels)
+    ):
         return ToolResult(text=_NOBODY, is_error=True)
+    held.gathered |= spec.labels
     try:
         async with asyncio.timeout(spec.seconds + _SPARE_SECONDS):
             return await tools[spec.name].call(text)

@@ -1,0 +1,134 @@
+"""The built-in tools for MCP clients, at `/mcp`, by Streamable HTTP: one POST, one answer.
+
+The guard stands before it, as before every route. It knows no model and no conversation; what a
+tool remembers is found by a handle that is good for one key alone.
+"""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from ossia.errors import MissingExtra, RequestError
+from ossia.server.addresses import LOOPBACK, authority
+from ossia.server.errors import Forbidden
+from ossia.server.metrics import Metrics
+from ossia.server.toolbox import Toolbox
+from ossia.tools.mcp.handles import Handles
+from ossia.tools.mcp.serving import tool_server
+from ossia.tools.tool import ToolResult, ToolSpec
+
+try:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp.server.transport_security import TransportSecuritySettings
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "mcp":
+        raise
+    raise MissingExtra("--mcp-endpoint", "mcp", "mcp") from None
+
+PATH = "/mcp"
+OFFERED = ("python", "browser")
+"""Kits of our own; MCP servers of others are not passed on."""
+
+audit = logging.getLogger("ossia.audit")
+
+
+class McpEndpoint:
+    """One endpoint, before and while it serves."""
+
+    def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
+        """Say by which names it may be asked, beside those of loopback; see `GuardOptions`."""
+        self._security = TransportSecuritySettings()
+        for name in (*LOOPBACK, *allowed_hosts):
+            self._allow(name)
+        self._handles: dict[str, Handles] = {}
+        self._manager: StreamableHTTPSessionManager | None = None
+
+    def routes(self) -> APIRouter:
+        """POST alone: nothing is told to a client unasked, and no session has to be ended."""
+        router = APIRouter()
+
+        @router.post(PATH, include_in_schema=False)
+        async def speak(request: Request) -> Response:
+            if "tools" not in request.state.caller.scopes:
+                raise Forbidden(
+                    "this key lacks the scope tools; "
+                    "an operator makes one that has it: ossia keys add NAME --scope tools",
+                    "missing_scope",
+                )
+            assert self._manager is not None, "it runs as long as the server"
+            if reached := request.scope.get("server"):
+                self._allow(reached[0])  # an address of ours, since a connection came in by it
+            return _PassedOn(self._manager)
+
+        return router
+
+    @asynccontextmanager
+    async def run(self, toolbox: Toolbox, metrics: Metrics) -> AsyncIterator[None]:
+        """Serve the kits of a toolbox that is open.
+
+        Raises:
+            RequestError: none of them can be offered.
+        """
+        kits = [toolbox.kits[name] for name in OFFERED if name in toolbox.kits]
+        if not kits:
+            reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
+            raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")
+
+        def handles_of(context: Any) -> Handles:
+            owner = context.request.state.caller.owner
+            return self._handles.setdefault(owner, Handles(kits, has_own=False))
+
+        def note(spec: ToolSpec, arguments: str, result: ToolResult, seconds: float) -> None:
+            outcome = "failed" if result.is_error else "ran"
+            metrics.tool_called(spec.name.partition(".")[0], outcome)
+            digest = hashlib.sha256(arguments.encode(errors="replace")).hexdigest()
+            audit.info("mcp %s %s %.3f s arguments=sha256:%s origin=%s",
+                       spec.name, outcome, seconds, digest, ascii(result.origin))  # fmt: skip
+
+        self._manager = StreamableHTTPSessionManager(
+            tool_server(kits, handles_of, has_own=False, observe=note),
+            stateless=True,
+            security_settings=self._security,
+        )
+        try:
+            async with self._manager.run():
+                yield
+        finally:
+            for handles in self._handles.values():
+                await handles.close()
+
+    def _allow(self, name: str) -> None:
+        """Let the library pass what the guard passes: a name with any port, or with one."""
+        found = authority(f"[{name}]" if ":" in name and name.count(":") > 1 else name)
+        if found is None:
+            return
+        host = f"[{found.host}]" if ":" in found.host else found.host
+        for each in (host, f"{host}:*") if found.port is None else (f"{host}:{found.port}",):
+            if each not in self._security.allowed_hosts:
+                self._security.allowed_hosts.append(each)
+                self._security.allowed_origins += [f"http://{each}", f"https://{each}"]
+
+
+class _PassedOn(Response):
+    """An answer that the library writes."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
+        super().__init__()
+        self._manager = manager
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. Whether the connection stays is not the library's to say."""
+
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [each for each in message["headers"] if each[0].lower() != b"connection"]
+                message = {**message, "headers": kept}
+            await send(message)
+
+        await self._manager.handle_request(scope, receive, pass_on)
