@@ -10,6 +10,7 @@ from ossia import __version__
 from ossia.cli import doctor
 from ossia.ops.cpu import isas
 from ossia.ops.select import BACKENDS
+from ossia.tools.browser.providers import SERVICES
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,24 @@ def test_people_read_of_walls_in_a_line(monkeypatch, ossia):
     assert line in " ".join(ossia("doctor").out.split())
     told |= {"tier": None, "reason": "no wall holds here"}
     assert "not offered: no wall holds here" in " ".join(ossia("doctor").out.split())
+
+
+def test_what_can_be_searched_is_told_and_no_key_is_shown(ossia, monkeypatch, tmp_path):
+    for variable in SERVICES:
+        monkeypatch.delenv(variable, raising=False)
+    told = {"tier": None, "reason": "not tried"}
+    monkeypatch.setattr(doctor, "python_tool", lambda: told)
+    found = doctor.search()
+    assert (found["pages"], found["web"]) == (None, None)
+    assert "set one of YDC_API_KEY" in found["problem"]
+    assert "web not searched: web needs" in " ".join(ossia("doctor").out.split())
+    (tmp_path / "a.md").write_text("# Owls")
+    ossia("index", tmp_path)
+    monkeypatch.setenv("EXA_API_KEY", "canary")
+    ran = ossia("doctor", "--json")
+    assert "canary" not in ran.out + ran.err
+    assert json.loads(ran.out)["search"]["web"] == "Exa"
+    assert json.loads(ran.out)["search"]["pages"].endswith("corpus.sqlite3")
 
 
 def test_people_read_the_same(ossia):

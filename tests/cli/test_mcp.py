@@ -48,7 +48,7 @@ def test_a_tool_that_cannot_be_offered_is_refused_if_it_was_asked_for(ossia):
 def test_an_unknown_tool_is_wrong_usage(ossia):
     ran = ossia("mcp", "--tool", "patch=.")
     assert (ran.code, ran.out) == (2, "")
-    assert "'patch=.' is not offered; expected python or browser" in ran.err
+    assert "'patch=.' is not offered; expected python or browser or web" in ran.err
 
 
 def test_without_any_tool_there_is_nothing_to_serve(ossia, monkeypatch):

@@ -1,5 +1,7 @@
 """Tools named on the command line: opened, asked about, shown."""
 
+import asyncio
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,10 +11,13 @@ import pytest
 from ossia.chat.events import ToolCalled, ToolRan
 from ossia.chat.loop import PendingCall
 from ossia.cli import toolkits
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.tool_cards import card
-from ossia.cli.toolkits import ask, open_tools
+from ossia.cli.toolkits import ask, choose, open_tools, python_options
 from ossia.errors import RequestError
+from ossia.tools.browser.providers import SERVICES
 from ossia.tools.tool import Attachment, ToolResult, ToolSpec
+from tests.tools.browser.web_server import page, serving
 
 LETTERS = len
 
@@ -28,19 +33,24 @@ def pending(arguments):
 
 
 def test_a_card_says_what_was_called_what_came_and_how_long_it_took():
-    assert card(ran("2")) == "[python ran, 0.25 s]\n  > 1+1\n  2\n"
+    assert card(ran("2"), GivenFiles()) == "[python ran, 0.25 s]\n  > 1+1\n  2\n"
 
 
 def test_a_failure_and_files_are_told():
     shown = card(
-        ran("no", is_error=True, attachments=(Attachment(name="a", media_type="b", content=b"xy"),))
+        ran(
+            "no",
+            is_error=True,
+            attachments=(Attachment(name="a", media_type="b", content=b"xy"),),
+        ),
+        GivenFiles(),
     )
     assert shown.startswith("[python failed,")
     assert shown.endswith("  + a, 2 bytes\n")
 
 
 def test_the_middle_of_a_long_result_is_left_out_and_nothing_commands_the_terminal():
-    shown = card(ran("\n".join(map(str, range(100))) + "\n\x1b[2J"))
+    shown = card(ran("\n".join(map(str, range(100))) + "\n\x1b[2J"), GivenFiles())
     assert "... 90 lines ..." in shown
     assert "\x1b" not in shown
     assert shown.count("\n") < 20
@@ -50,10 +60,58 @@ def test_no_name_opens_nothing():
     assert open_tools([], LETTERS) is None
 
 
-@pytest.mark.parametrize("name", ["shell", "patch", "patch=", "mcp="])
+@pytest.fixture(autouse=True)
+def _no_search_service(monkeypatch):
+    for variable in SERVICES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["shell", "patch", "patch=", "mcp=", "python=", "browser=x", "web=x"]
+)
 def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
-    with pytest.raises(RequestError, match="python, browser, patch=FOLDER"):
+    with pytest.raises(RequestError, match="browser, web, patch=FOLDER") as refused:
         open_tools([name], LETTERS)
+    assert f"{name!r}" in str(refused.value)
+
+
+def test_what_is_missing_is_said_before_a_model_is_opened(ossia, tmp_path):
+    for name, said in [
+        ("web", "YDC_API_KEY, EXA_API_KEY, TAVILY_API_KEY, SEARXNG_URL"),
+        ("browser", "ossia index FOLDER, or search the web: web"),
+        ("patch=nowhere", "there is no such folder"),
+        (f"mcp={tmp_path / 'none.json'}", "none.json"),
+        ("python=paper", "choose of bubblewrap, landlock, seatbelt, container"),
+        ("python=unsandboxed", "choose of bubblewrap, landlock, seatbelt, container"),
+        ("python=container", "OSSIA_PYTHON_CONTAINER"),
+    ]:
+        ran = ossia("run", "x", "-m", tmp_path / "no model", "--tool", name)
+        assert (ran.code, ran.out) == (1, "")
+        assert said in ran.err
+        assert "no model" not in ran.err.replace("nano is a tiny", "")
+
+
+def test_python_can_be_walled_in_one_way_only():
+    with pytest.raises(RequestError, match="named twice"):
+        choose(["python", "python=landlock"])
+
+
+def test_the_container_command_of_the_environment_is_used(monkeypatch):
+    monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "podman run -i --name '{name}' 'my image'")
+    options = python_options("container")
+    assert options.tier == "container"
+    assert options.container == ("podman", "run", "-i", "--name", "{name}", "my image")
+    assert python_options() == dataclasses.replace(options, tier="auto")
+    monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "podman 'run")
+    with pytest.raises(RequestError, match="OSSIA_PYTHON_CONTAINER is no command"):
+        python_options()
+
+
+def test_a_wall_that_does_not_stand_here_is_refused_and_no_other_taken(monkeypatch):
+    monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "false")
+    with pytest.raises(RequestError, match="container: ") as refused:
+        open_tools(["python=container"], LETTERS)
+    assert "landlock: " not in str(refused.value)
 
 
 def test_a_browser_without_pages_says_how_to_get_some():
@@ -68,6 +126,47 @@ def test_tools_are_opened_by_name(tmp_path, ossia):
     with open_tools(["browser", f"patch={tmp_path}"], LETTERS) as tools:
         names = [spec.name for spec in tools.specs]
     assert names == ["browser.search", "browser.open", "browser.find", "functions.apply_patch"]
+
+
+FOUND = {"results": [{"url": "http://bees.example/", "title": "Bees", "content": "honey"}]}
+
+
+async def searched(names, monkeypatch):
+    """Labels and a search of the browser of these names, the web played by a server here."""
+    async with serving(lambda path: page(json.dumps(FOUND))) as site:
+        monkeypatch.setenv("SEARXNG_URL", f"http://127.0.0.1:{site.port}")
+        (start,) = choose(names).values()
+        kit = await start(LETTERS)
+        session = await kit.open()
+        search = next(tool for tool in session.tools if tool.spec.name == "browser.search")
+        found = await search.call('{"query": "night"}')
+        return search.spec.labels, found, site.paths
+
+
+def test_the_web_is_searched_with_the_service_of_the_environment(monkeypatch):
+    labels, found, asked = asyncio.run(searched(["web"], monkeypatch))
+    assert labels == {"reads_untrusted", "external_effect"}
+    assert "【0†Bees†bees.example】 honey" in found.text
+    assert asked == ["/search?q=night&format=json"]
+
+
+def test_web_and_own_pages_are_one_browser(monkeypatch, tmp_path, ossia, capsys):
+    (tmp_path / "a.md").write_text("# Owls\n\nOwls hunt at night.\n")
+    assert ossia("index", tmp_path, "--private").code == 0
+    labels, found, _ = asyncio.run(searched(["web", "browser"], monkeypatch))
+    assert labels == {"reads_untrusted", "external_effect", "reads_private"}
+    assert "Owls" in found.text
+    assert "bees.example" in found.text
+    assert "needs a yes" in capsys.readouterr().err
+
+
+def test_own_pages_alone_reach_nobody(monkeypatch, tmp_path, ossia):
+    (tmp_path / "a.md").write_text("# Owls\n\nOwls hunt at night.\n")
+    assert ossia("index", tmp_path).code == 0
+    labels, found, asked = asyncio.run(searched(["browser"], monkeypatch))
+    assert labels == {"reads_untrusted"}
+    assert "Owls" in found.text
+    assert asked == []
 
 
 def test_mcp_servers_of_a_file_are_opened_and_what_does_not_work_is_said(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from typing import TextIO
 
 from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.terminal import Writer
 from ossia.cli.tool_cards import card
 
@@ -12,7 +13,15 @@ WAITING = "thinking ..."
 class PlainAnswer:
     """Writes events; keeps no text."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, shows_thinking: bool) -> None:
+    def __init__(
+        self,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        shows_thinking: bool,
+        files: GivenFiles | None = None,
+    ) -> None:
+        self._files = files or GivenFiles()
         self._out, self._err = Writer(stdout), Writer(stderr)
         self._shows_thinking = shows_thinking
         self._is_thinking = False
@@ -28,7 +37,7 @@ class PlainAnswer:
                 self._out.write(text)
             case ToolRan():
                 self._settle()
-                self._err.write(card(event), dim=True)
+                self._err.write(card(event, self._files), dim=True)
             case _:  # the end is `close`
                 pass
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ossia.cli.folders import private_file, state_folder
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.notices import introduce
 from ossia.cli.options import (
     AskingOptions,
@@ -49,17 +50,20 @@ def chat(
     told = asking.told()
     if not model.quiet:
         introduce(model.model)
-    with open_llm(model, machine) as llm, ExitStack() as stack:
+    files = GivenFiles(tools.files)
+    with ExitStack() as stack:
+        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if held is not None:  # before the model: what is missing is said at once
+            stack.enter_context(held)
+        llm = stack.enter_context(open_llm(model, machine))
         llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
         fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}
-        held = open_tools(tools.tool or [], llm.count_tokens)
         if held is not None:
-            stack.enter_context(held)
             fixed["tools"] = held
         if is_terminal(sys.stdin) and is_terminal(sys.stdout):
-            _at_terminal(llm, session, params, fixed)
+            _at_terminal(llm, session, params, fixed, files)
             return
-        screen = PlainScreen(sys.stdout, sys.stderr, quiet=model.quiet)
+        screen = PlainScreen(sys.stdout, sys.stderr, quiet=model.quiet, files=files)
         talk = Talk(llm, session, screen, params, fixed)
         _from_pipe(talk)
         if talk.has_failed:
@@ -77,13 +81,17 @@ def _from_pipe(talk: Talk) -> None:
 
 
 def _at_terminal(
-    llm: "LLM", session: Session, params: "SamplingParams", fixed: dict[str, object]
+    llm: "LLM",
+    session: Session,
+    params: "SamplingParams",
+    fixed: dict[str, object],
+    files: GivenFiles,
 ) -> None:
     from rich.console import Console
 
     from ossia.cli.screen import TerminalScreen, line_editor
 
-    screen = TerminalScreen(Console(highlight=False))
+    screen = TerminalScreen(Console(highlight=False), files)
     talk = Talk(llm, session, screen, params, fixed)
     editor = line_editor(_history(screen), lambda: _toolbar(talk))
     screen.say("/help lists what can be typed, Ctrl-D leaves")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ossia.cli.notices import say
-from ossia.cli.toolkits import kit
+from ossia.cli.toolkits import choose
 from ossia.errors import OssiaError, RequestError
 
 if TYPE_CHECKING:
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 EXAMPLES = """
 ossia mcp
 ossia mcp --tool python
-ossia mcp --tool browser
+ossia mcp --tool browser --tool web
 """
 NAMES = ("python", "browser")
+"""What is offered unless told."""
+OFFERED = ("python", "browser", "web")
 
 
 def mcp(
@@ -27,7 +29,9 @@ def mcp(
     tool: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="python or browser (see: ossia index); both unless told."
+            metavar="NAME",
+            help="python, or python=WALL to demand one (see: ossia doctor); browser: your pages "
+            "(see: ossia index); web: the open web. python and browser unless told.",
         ),
     ] = None,
 ) -> None:
@@ -36,8 +40,10 @@ def mcp(
     Nobody can be asked that way: a call that needs a yes is refused.
     """
     for name in tool or ():
-        if name not in NAMES:
-            raise typer.BadParameter(f"{name!r:.60} is not offered; expected {' or '.join(NAMES)}")
+        if name.partition("=")[0] not in OFFERED:
+            raise typer.BadParameter(
+                f"{name!r:.60} is not offered; expected {' or '.join(OFFERED)}"
+            )
     import asyncio
 
     from ossia.tools.mcp.serving import serve_stdio
@@ -55,14 +61,16 @@ def mcp(
 async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
     """The kits of these names; one that nobody asked for may be missing, but not all."""
     kits: list[Toolkit] = []
+    wanted = [names] if is_choice else [[name] for name in names]
     try:
-        for name in dict.fromkeys(names):
+        for together in wanted:
             try:
-                kits.append(await kit(name, _count_tokens).start())
+                for start in choose(together).values():
+                    kits.append(await start(_count_tokens))
             except OssiaError as error:
                 if is_choice:
                     raise
-                say(f"{name} is not offered: {error}")
+                say(f"{together[0]} is not offered: {error}")
         if not kits:
             raise RequestError("no tool can be offered here; see the reasons above")
     except BaseException:

@@ -1,6 +1,7 @@
 """The options that several commands share, each defined once, and the settings they are read from.
 
-The environment is read here and in folders.py, and for folders of models in `checkpoint.find`.
+The environment is read here, in folders.py and, for tools, in toolkits.py; for folders of models
+in `checkpoint.find`.
 Nothing heavy is imported at the top.
 """
 
@@ -8,6 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -19,8 +21,10 @@ from ossia.cli.progress import loading
 if TYPE_CHECKING:
     from ossia import LLM, OpsOptions, SamplingParams
 
-MODEL, MACHINE, ASKING, SAMPLING = "Model", "Machine", "Asking", "Sampling"
+MODEL, MACHINE, ASKING, SAMPLING, TOOLS = "Model", "Machine", "Asking", "Sampling", "Tools"
 """Headings in the help."""
+CONTAINER = "OSSIA_PYTHON_CONTAINER"
+"""Environment variable: the command that starts a container for python."""
 
 
 def tokens(text: str) -> int:
@@ -223,10 +227,25 @@ class ToolOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, browser (see: ossia index), patch=FOLDER, or mcp=FILE; may be repeated.",
-            rich_help_panel=ASKING,
+            help="python, or python=WALL to demand one (see: ossia doctor); browser: your pages "
+            "(see: ossia index); web: the open web, by the search service you have a key for; "
+            "patch=FOLDER; mcp=FILE. May be repeated.",
+            rich_help_panel=TOOLS,
         ),
     ] = None
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep files that tools give, such as plots; else they are only named.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+
+    def told(self) -> dict[str, Any]:
+        """What was given, by the names of the options."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in given.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +363,7 @@ def settings(environment: Mapping[str, str]) -> list[Setting]:
                 value = given or ("" if each.default is None else str(each.default))
                 origin = "environment" if given else "default"
                 found.append(Setting(each.name, option.envvar, value, origin))
-    home = environment.get(HOME)
-    found.append(Setting("home", HOME, home or "", "environment" if home else "default"))
+    for name, variable in (("home", HOME), ("python_container", CONTAINER)):
+        given = environment.get(variable, "")
+        found.append(Setting(name, variable, given, "environment" if given else "default"))
     return found

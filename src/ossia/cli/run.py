@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ossia.chat.events import Event, Reply, Timing, Usage, collect
 from ossia.cli.answer import PlainAnswer
-from ossia.cli.notices import cut_short, introduce, timings
+from ossia.cli.given_files import GivenFiles
+from ossia.cli.notices import cut_short, introduce, say, timings
 from ossia.cli.options import (
     AsJson,
     AskingOptions,
@@ -28,6 +29,7 @@ from ossia.cli.toolkits import open_tools
 
 if TYPE_CHECKING:
     from ossia import ChatStream
+    from ossia.tools.tool import Attachment
 
 EXAMPLES = """
 ossia run "What is 37 + 48?"
@@ -70,7 +72,7 @@ def run(
     output: OutputOptions,
 ) -> None:
     """Answer one question: the answer on stdout, the thinking on stderr."""
-    if output.raw and (given := asking.told() | ({"tool": tools.tool} if tools.tool else {})):
+    if output.raw and (given := asking.told() | tools.told()):
         raise typer.BadParameter(
             f"it sends the text alone, so {', '.join(given)} would be lost; leave one of them out",
             param_hint="--raw",
@@ -80,29 +82,31 @@ def run(
     quiet = model.quiet or output.as_json
     if not quiet:
         introduce(model.model)
-    began = time.monotonic()
-    with open_llm(model, machine, quiet=quiet) as llm:
+    files = GivenFiles(tools.files)
+    with ExitStack() as stack:
+        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if held is not None:  # before the model: what is missing is said at once
+            stack.enter_context(held)
+        began = time.monotonic()
+        llm = stack.enter_context(open_llm(model, machine, quiet=quiet))
         load_seconds = time.monotonic() - began
         stream: ChatStream[Event]
-        with ExitStack() as stack:
-            if output.raw:
-                stream = llm.generate_stream(question, params)
-            else:
-                held = open_tools(tools.tool or [], llm.count_tokens)
-                if held is not None:
-                    stack.enter_context(held)
-                stream = llm.stream(question, params=params, tools=held or (), **asking.told())
-            if output.as_json:
-                print(as_json(model.model, _whole(stream)))
-                return
-            reply = _stream_out(stream, shows_thinking=not (output.hide_thinking or model.quiet))
+        if output.raw:
+            stream = llm.generate_stream(question, params)
+        else:
+            stream = llm.stream(question, params=params, tools=held or (), **asking.told())
+        if output.as_json:
+            print(as_json(model.model, _whole(stream), files))
+            return
+        hides = output.hide_thinking or model.quiet
+        reply = _stream_out(stream, files, shows_thinking=not hides)
     if not model.quiet:
         cut_short(reply, sampling.max_tokens)
     if output.verbose:
         timings(reply, load_seconds)
 
 
-def as_json(model: str, reply: Reply) -> str:
+def as_json(model: str, reply: Reply, files: GivenFiles) -> str:
     """The whole turn as one object on one line; escaped, so that no terminal obeys it."""
     return json.dumps(
         {
@@ -116,6 +120,7 @@ def as_json(model: str, reply: Reply) -> str:
                     "result": ran.result.text,
                     "is_error": ran.result.is_error,
                     "seconds": ran.seconds,
+                    "files": [_file(each, files) for each in ran.result.attachments],
                 }
                 for ran in reply.tool_runs
             ],
@@ -126,6 +131,20 @@ def as_json(model: str, reply: Reply) -> str:
     )
 
 
+def _file(file: "Attachment", files: GivenFiles) -> dict[str, Any]:
+    try:
+        kept = files.keep(file)
+    except OSError as error:
+        say(f"{file.name} is not kept: {error.strerror}")
+        kept = None
+    return {
+        "name": file.name,
+        "media_type": file.media_type,
+        "bytes": len(file.content),
+        "path": str(kept) if kept else None,
+    }
+
+
 def _whole(stream: "ChatStream[Event]") -> Reply:
     try:
         return collect(stream)
@@ -133,8 +152,8 @@ def _whole(stream: "ChatStream[Event]") -> Reply:
         stream.close()
 
 
-def _stream_out(stream: "ChatStream[Event]", *, shows_thinking: bool) -> Reply:
-    answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking)
+def _stream_out(stream: "ChatStream[Event]", files: GivenFiles, *, shows_thinking: bool) -> Reply:
+    answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking, files=files)
 
     def shown() -> Iterable[Event]:
         for event in stream:

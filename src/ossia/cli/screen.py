@@ -21,6 +21,7 @@ from rich.status import Status
 from rich.text import Text as Styled
 
 from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.markdown import Blocks
 from ossia.cli.session import COMMANDS, is_open
 from ossia.cli.talk import Answer
@@ -34,12 +35,13 @@ ROWS_KEPT_FREE = 3
 class TerminalScreen:
     """A terminal that shows colours."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, files: GivenFiles | None = None) -> None:
         self._console = console
+        self._files = files
 
     def answer(self, *, shows_thinking: bool) -> Answer:
         """See `Screen.answer`."""
-        return LiveAnswer(self._console, shows_thinking=shows_thinking)
+        return LiveAnswer(self._console, shows_thinking=shows_thinking, files=self._files)
 
     def say(self, text: str) -> None:
         """See `Screen.say`."""
@@ -53,8 +55,11 @@ class TerminalScreen:
 class LiveAnswer:
     """One answer: finished blocks stay, the open tail is drawn again as it grows."""
 
-    def __init__(self, console: Console, *, shows_thinking: bool) -> None:
+    def __init__(
+        self, console: Console, *, shows_thinking: bool, files: GivenFiles | None = None
+    ) -> None:
         self._console = console
+        self._files = files or GivenFiles()
         self._shows_thinking = shows_thinking
         self._blocks = Blocks()
         self._num_drawn = 0
@@ -72,7 +77,7 @@ class LiveAnswer:
             case ToolRan():
                 self._end_thinking()
                 self._end_writing()
-                self._console.print(Styled(card(event), style="dim"), end="")
+                self._console.print(Styled(card(event, self._files), style="dim"), end="")
             case _:
                 pass
 

@@ -11,10 +11,11 @@ import typer
 
 from ossia.cli.folders import state_folder
 from ossia.cli.notices import introduce, say
+from ossia.cli.offered import ToolChoices
 from ossia.cli.options import MachineOptions, ModelOptions, ops_options, spread, tokens
 from ossia.cli.progress import loading
 from ossia.cli.servers import Running, registered
-from ossia.cli.toolkits import CountTokens, has_corpus, kit
+from ossia.cli.toolkits import CountTokens
 from ossia.errors import RequestError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ossia.server.engine import Supervisor
     from ossia.server.keys import KeyRing
     from ossia.server.listening import Listening
-    from ossia.tools.sessions import Lazy
+    from ossia.server.mcp_endpoint import McpEndpoint
 
 EXAMPLES = """
 ossia serve
@@ -117,21 +118,6 @@ class ServingChoices:
             rich_help_panel=ENGINE,
         ),
     ] = None  # fmt: skip
-    tools: Annotated[
-        bool,
-        typer.Option(
-            help="Let callers use the browser (see: ossia index) and Python, where it is safe.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = True
-    mcp: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="MCP servers whose tools callers may use: an mcpServers file.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None
     store: Annotated[
         bool,
         typer.Option(
@@ -161,6 +147,7 @@ def serve(
     listening: ListeningChoices,
     model: ModelOptions,
     serving: ServingChoices,
+    tools: ToolChoices,
     machine: MachineOptions,
 ) -> None:
     """Serve a model over OpenAI's Responses and Chat Completions API."""
@@ -181,7 +168,13 @@ def serve(
         raise typer.BadParameter(str(error)) from None
     socket = Listening(options, keyed=keys.required)
     try:
-        _run(socket, listening, model, _served(model, serving, machine, socket), keys)
+        _run(
+            socket,
+            listening,
+            model,
+            _served(model, serving, tools, machine, listening, socket.port),
+            keys,
+        )
     finally:
         socket.close()
 
@@ -206,6 +199,8 @@ def _run(
             progress("ready", 1.0)
             if not model.quiet:
                 _announce(socket, supervisor, keyed=keys.required)
+                if serving.mcp is not None:
+                    say(f"MCP clients find its tools at {socket.addresses[0]}/mcp")
 
         server = Server(serving, drain, progress=progress, opened=opened)
         guard = Guard(
@@ -249,7 +244,12 @@ def _announce(socket: "Listening", supervisor: "Supervisor", *, keyed: bool) -> 
 
 
 def _served(
-    model: ModelOptions, serving: ServingChoices, machine: MachineOptions, socket: "Listening"
+    model: ModelOptions,
+    serving: ServingChoices,
+    tools: ToolChoices,
+    machine: MachineOptions,
+    listening: ListeningChoices,
+    port: int | None,
 ) -> "Serving":
     from ossia import EngineOptions
     from ossia.server.app import Serving
@@ -268,7 +268,7 @@ def _served(
         prepared=model.prepared_folder if model.prepare else None,
     )
     folder = state_folder()
-    kept = f"responses-{socket.port or 'unix'}.db"
+    kept = f"responses-{port or 'unix'}.db"
     return Serving(
         opening=opening,
         api=ServeOptions(
@@ -276,17 +276,17 @@ def _served(
         ),
         store=folder / kept if serving.store else None,
         state_folder=folder if serving.store else None,
-        kits=_kits(model, serving),
+        kits=tools.kits(_counter(model)),
+        demanded=tools.demanded,
+        mcp=_mcp_endpoint(listening) if tools.mcp_endpoint else None,
         max_waiting=serving.max_waiting,
     )
 
 
-def _kits(model: ModelOptions, serving: ServingChoices) -> "dict[str, Lazy]":
-    """Python, the browser where there is something to search, and the operator's MCP servers."""
-    names = ["python", *(["browser"] if has_corpus() else [])] if serving.tools else []
-    if serving.mcp is not None:
-        names.append(f"mcp={serving.mcp}")
-    return {name.partition("=")[0]: kit(name, _counter(model)) for name in names}
+def _mcp_endpoint(listening: ListeningChoices) -> "McpEndpoint":
+    from ossia.server.mcp_endpoint import McpEndpoint
+
+    return McpEndpoint(listening.allowed_host or ())
 
 
 def _counter(model: ModelOptions) -> CountTokens:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from ossia.chat.events import Event, collect
 from ossia.cli import kept
 from ossia.cli.answer import PlainAnswer
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.session import Ask, Effect, Leave, Load, Save, Say, Session, ShowStats
 from ossia.errors import OssiaError
 
@@ -40,13 +41,16 @@ class Screen(Protocol):
 class PlainScreen:
     """No terminal: answers on stdout, everything else on stderr."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, quiet: bool) -> None:
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, quiet: bool, files: GivenFiles | None = None
+    ) -> None:
         self._stdout, self._stderr, self._quiet = stdout, stderr, quiet
+        self._files = files
 
     def answer(self, *, shows_thinking: bool) -> Answer:
         """See `Screen.answer`."""
         shows = shows_thinking and not self._quiet
-        return PlainAnswer(self._stdout, self._stderr, shows_thinking=shows)
+        return PlainAnswer(self._stdout, self._stderr, shows_thinking=shows, files=self._files)
 
     def say(self, text: str) -> None:
         """See `Screen.say`."""

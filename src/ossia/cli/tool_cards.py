@@ -1,19 +1,25 @@
 """A tool that was run, as a few lines: its name, what it was called with, what it gave."""
 
 from ossia.chat.events import ToolRan
+from ossia.cli.given_files import GivenFiles
 from ossia.cli.terminal import harmless
 
 MAX_LINES = 12
 MAX_COLUMNS = 200
 
 
-def card(ran: ToolRan) -> str:
-    """Lines for a terminal, each ended; long texts are cut in the middle."""
+def card(ran: ToolRan, files: GivenFiles) -> str:
+    """Lines for a terminal, each ended; long texts are cut in the middle.
+
+    Args:
+        ran: the call.
+        files: takes what it gave; so ask for a card once.
+    """
     outcome = "failed" if ran.result.is_error else "ran"
     lines = [f"[{ran.name} {outcome}, {ran.seconds:.2f} s]"]
     lines += [f"  > {line}" for line in _cut(ran.arguments)]
     lines += [f"  {line}" for line in _cut(ran.result.text)]
-    lines += [f"  + {each.name}, {len(each.content)} bytes" for each in ran.result.attachments]
+    lines += [f"  + {harmless(files.told(each))}" for each in ran.result.attachments]
     return "".join(f"{line}\n" for line in lines)
 
 

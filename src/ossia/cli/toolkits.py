@@ -1,100 +1,222 @@
 """The tools that a command line names, and who is asked about calls.
 
-Every kit is imported when it is named; nothing is started here.
+What a name needs is looked for when it is read; nothing is started here, and every kit is
+imported when it is named.
 """
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
 from ossia.cli.folders import index_path, state_folder
 from ossia.cli.notices import say
+from ossia.cli.options import CONTAINER
 from ossia.cli.terminal import harmless, is_terminal
 from ossia.errors import OssiaError, RequestError
 
 if TYPE_CHECKING:
     from ossia.chat.loop import PendingCall
     from ossia.chat.tooling import Tools
+    from ossia.tools.browser.backend import Backend
+    from ossia.tools.browser.providers import Provider
+    from ossia.tools.python.kit import PythonOptions
     from ossia.tools.sessions import Lazy
     from ossia.tools.tool import Toolkit
 
-NAMES = "python, browser, patch=FOLDER, mcp=FILE"
+NAMES = "python, python=WALL, browser, web, patch=FOLDER, mcp=FILE"
+PAGES = ("browser", "web")
+"""What the one browser of the model can search: the pages of `ossia index`, the open web."""
 MAX_SHOWN_CHARS = 4000
 CountTokens = Callable[[str], int]
+Start = Callable[[CountTokens], Awaitable["Toolkit"]]
+"""Starts a kit; it counts tokens as the model that will read its pages."""
 
 
-def open_tools(names: list[str], count_tokens: CountTokens) -> "Tools | None":
+def choose(names: Sequence[str]) -> dict[str, Start]:
+    """What was named, and how to start it; `browser` and `web` are one browser over both.
+
+    Args:
+        names: as typed.
+
+    Raises:
+        RequestError: an unknown name, or one that lacks something here, with the remedy.
+    """
+    pages = [name for name in PAGES if name in names]
+    chosen: dict[str, Start] = {}
+    for name in dict.fromkeys(names):
+        kind, _, rest = name.partition("=")
+        key = "browser" if name in PAGES else "python" if kind == "python" else name
+        if key == "python" and key in chosen:
+            raise RequestError("python is named twice; it can be walled in one way only")
+        if key not in chosen:
+            chosen[key] = _start(kind, rest if "=" in name else None, pages)
+    return chosen
+
+
+def open_tools(names: Sequence[str], count_tokens: CountTokens) -> "Tools | None":
     """Open what was named; None if nothing was.
 
     Args:
         names: as typed.
-        count_tokens: of the model that will read pages.
+        count_tokens: of the model that will read pages; not called before there is one.
 
     Raises:
-        RequestError: an unknown name, or a tool that cannot be offered here, with the remedy.
+        RequestError: as `choose`; or a tool that cannot be offered here, with the remedy.
     """
     if not names:
         return None
     from ossia.chat.tooling import Tools
 
-    return Tools(*(kit(name, count_tokens) for name in names), approve=ask)
+    return Tools(*lazy_kits(choose(names), count_tokens).values(), approve=ask)
 
 
-def kit(name: str, count_tokens: CountTokens) -> "Lazy":
-    """The kit of one name."""
+def lazy_kits(chosen: Mapping[str, Start], count_tokens: CountTokens) -> "dict[str, Lazy]":
+    """The kits that were chosen, to be started where they will be used."""
     from ossia.tools.sessions import Lazy
 
-    if name == "python":
-        return Lazy(_python)
-    if name == "browser":
-        return Lazy(lambda: _browser(count_tokens))
-    if name.startswith("patch=") and (folder := name.removeprefix("patch=")):
-        return Lazy(lambda: _patch(Path(folder)))
-    if name.startswith("mcp=") and (file := name.removeprefix("mcp=")):
-        return Lazy(lambda: _mcp(Path(file)))
-    raise RequestError(f"no tool is called {name!r:.60}; choose of {NAMES}")
+    def lazy(start: Start) -> Lazy:
+        return Lazy(lambda: start(count_tokens))
+
+    return {name: lazy(start) for name, start in chosen.items()}
 
 
 def has_corpus() -> bool:
-    """Whether there is anything to search."""
+    """Whether there are pages of the user's own to search."""
     return index_path().is_file()
 
 
-async def _python() -> "Toolkit":
-    from ossia.tools.python.kit import PythonToolkit
+def python_options(wall: str | None = None) -> "PythonOptions":
+    """How cells are to be walled in: the best way that holds here, or the one that is named.
 
-    return await PythonToolkit.start()
+    Raises:
+        RequestError: no wall has that name, or it needs a command that is not set.
+    """
+    from ossia.tools.python.kit import PythonOptions
+    from ossia.tools.python.tiers import TIERS, Tier
+
+    try:
+        container = tuple(shlex.split(os.environ.get(CONTAINER, "")))
+    except ValueError as error:
+        raise RequestError(f"{CONTAINER} is no command: {error}") from None
+    if wall is None:
+        return PythonOptions(container=container)
+    tier = next((each for each in get_args(Tier) if each == wall and each in TIERS), None)
+    if tier is None:
+        raise RequestError(f"python has no wall {wall!r:.60}; choose of {', '.join(TIERS)}")
+    if tier == "container" and not container:
+        raise RequestError(
+            f"python=container needs {CONTAINER}, the command that starts one: python3 and its "
+            "arguments are put behind it"
+        )
+    return PythonOptions(tier=tier, container=container)
 
 
-async def _browser(count_tokens: CountTokens) -> "Toolkit":
+def search_service() -> "Provider":
+    """The web search that the environment has a key for.
+
+    Raises:
+        RequestError: it has none; or what it has cannot be right.
+    """
+    from ossia.tools.browser.providers import SERVICES, configured
+
+    service = configured(os.environ)
+    if service is None:
+        raise RequestError(
+            f"web needs a search service; set one of {', '.join(SERVICES)}. "
+            "Your own pages need none: ossia index FOLDER, then browser"
+        )
+    return service
+
+
+def _start(kind: str, value: str | None, pages: Sequence[str]) -> Start:
+    if kind == "python" and value != "":
+        return _python(python_options(value))
+    if kind in PAGES and value is None:
+        return _browser(pages)
+    if kind == "patch" and value:
+        return _patch(Path(value))
+    if kind == "mcp" and value:
+        return _mcp(Path(value))
+    name = kind if value is None else f"{kind}={value}"
+    raise RequestError(f"no tool is called {name!r:.60}; choose of {NAMES}")
+
+
+def _python(options: "PythonOptions") -> Start:
+    async def start(count_tokens: CountTokens) -> "Toolkit":
+        from ossia.tools.python.kit import PythonToolkit
+
+        return await PythonToolkit.start(options)
+
+    return start
+
+
+def _browser(pages: Sequence[str]) -> Start:
+    if "browser" in pages and not has_corpus():
+        other = "" if "web" in pages else ", or search the web: web"
+        raise RequestError(
+            f"the browser has nothing to search; give it pages: ossia index FOLDER{other}"
+        )
+    service = search_service() if "web" in pages else None
+
+    async def start(count_tokens: CountTokens) -> "Toolkit":
+        from ossia.tools.browser.backend import Combined
+        from ossia.tools.browser.toolkit import BrowserToolkit
+
+        backends = [_corpus()] if "browser" in pages else []
+        if service is not None:
+            if any(backend.reads_private for backend in backends):
+                say("some of your pages are private, so each search, web or not, needs a yes")
+            backends.append(_web(service))
+        return BrowserToolkit(Combined(backends), count_tokens=count_tokens)
+
+    return start
+
+
+def _corpus() -> "Backend":
     from ossia.tools.browser.corpus import Corpus
-    from ossia.tools.browser.toolkit import BrowserToolkit
 
-    if not has_corpus():
-        raise RequestError("the browser has nothing to search; give it pages: ossia index FOLDER")
-    return BrowserToolkit(Corpus.open(index_path()), count_tokens=count_tokens)
+    return Corpus.open(index_path())
 
 
-async def _patch(folder: Path) -> "Toolkit":
-    from ossia.tools.apply_patch import ApplyPatch
+def _web(service: "Provider") -> "Backend":
+    from ossia.tools.browser.fetcher import Fetcher
+    from ossia.tools.browser.web import Web
 
-    return ApplyPatch(folder)
+    return Web(service, Fetcher())
 
 
-async def _mcp(file: Path) -> "Toolkit":
+def _patch(folder: Path) -> Start:
+    if not folder.is_dir():
+        raise RequestError(f"patch={folder}: there is no such folder; make it first")
+
+    async def start(count_tokens: CountTokens) -> "Toolkit":
+        from ossia.tools.apply_patch import ApplyPatch
+
+        return ApplyPatch(folder)
+
+    return start
+
+
+def _mcp(file: Path) -> Start:
     from ossia.tools.mcp.known import KnownTools
     from ossia.tools.mcp.settings import read_server_file
     from ossia.tools.mcp.toolkit import McpToolkit
 
-    known = KnownTools(state_folder() / "mcp_tools.json")
-    kit = await McpToolkit.start(read_server_file(file), environ=os.environ, known=known)
-    for server, problem in kit.problems.items():
-        say(f"the MCP server {server} is not offered: {problem}")
-    return kit
+    servers = read_server_file(file)
+
+    async def start(count_tokens: CountTokens) -> "Toolkit":
+        known = KnownTools(state_folder() / "mcp_tools.json")
+        kit = await McpToolkit.start(servers, environ=os.environ, known=known)
+        for server, problem in kit.problems.items():
+            say(f"the MCP server {server} is not offered: {problem}")
+        return kit
+
+    return start
 
 
 def ask(pending: "PendingCall") -> bool:

@@ -1,0 +1,79 @@
+"""Which tools `ossia serve` lets its callers use: the operator's choice, never a request's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ossia.cli.options import TOOLS
+from ossia.cli.toolkits import CountTokens, choose, has_corpus, lazy_kits
+from ossia.errors import RequestError
+
+if TYPE_CHECKING:
+    from ossia.tools.sessions import Lazy
+
+OFFERED = ("python", "browser", "web")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolChoices:
+    """What the model may be given to call here."""
+
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="python, or python=WALL to demand one (see: ossia doctor); browser: your pages "
+            "(see: ossia index); web: the open web, by the search service you have a key for. "
+            "May be repeated; python and browser, where they can be offered, unless told.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+    no_tools: Annotated[
+        bool,
+        typer.Option("--no-tools", help="None but those of --mcp.", rich_help_panel=TOOLS),
+    ] = False
+    mcp: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="MCP servers whose tools callers may use: an mcpServers file.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+    mcp_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--mcp-endpoint",
+            help="Offer python and browser to MCP clients as well, at /mcp.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = False
+
+    def kits(self, count_tokens: CountTokens) -> "dict[str, Lazy]":
+        """The kits, to be started with the server.
+
+        Raises:
+            RequestError: what was named is no tool for callers, or lacks something here.
+        """
+        return lazy_kits(choose(self._names()), count_tokens)
+
+    @property
+    def demanded(self) -> frozenset[str]:
+        """Kits without which the server must not start: those that were named."""
+        return frozenset(("python", "browser")) if self.tool else frozenset()
+
+    def _names(self) -> list[str]:
+        names = list(self.tool or ())
+        if names and self.no_tools:
+            raise RequestError("--tool names tools, and --no-tools forbids them; leave one out")
+        for name in names:
+            if name.partition("=")[0] not in OFFERED:
+                expected = ", ".join(OFFERED)
+                raise RequestError(f"callers get no tool {name!r:.60}; choose of {expected}")
+        if not names and not self.no_tools:
+            names = ["python", *(["browser"] if has_corpus() else [])]
+        if self.mcp is not None:
+            names.append(f"mcp={self.mcp}")
+        return names
