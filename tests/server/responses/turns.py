@@ -14,6 +14,7 @@ from ossia.chat.events import (
     Thought,
     Timing,
     TokenLogprob,
+    ToolAsked,
     ToolCalled,
     ToolRan,
     Usage,
@@ -167,9 +168,11 @@ def parts(draw, *, whole=True):
     pieces = SCORED_TEXTS if kind == "final" else st.builds(piece, TEXTS)
     inside = draw(st.lists(pieces | st.just(Later()), max_size=4))
     results = []
-    if whole and name and runs_here(name, SETTINGS.kinds):  # one that broke off has no result
+    if whole and name == "post.send" and draw(st.booleans()):
+        ended = (ToolAsked(began.call_id, name, draw(TEXTS)), ended)
+    elif whole and name and runs_here(name, SETTINGS.kinds):  # one that broke off has no result
         results = draw(st.lists(RAN[name], max_size=1))
-    return [began, *inside, ended, *results]
+    return [began, *inside, *(ended if isinstance(ended, tuple) else (ended,)), *results]
 
 
 @st.composite

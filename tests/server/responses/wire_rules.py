@@ -43,8 +43,10 @@ LISTED = (
     "output_item.added mcp_list_tools.in_progress mcp_list_tools.(completed|failed) "
     "output_item.done "
 )
+ASKED = "output_item.added output_item.done "
 ITEMS = "|".join(
-    f"({item})" for item in (MESSAGE, REASONING, FUNCTION, CUSTOM, SEARCH, PYTHON, MCP, LISTED)
+    f"({item})"
+    for item in (MESSAGE, REASONING, FUNCTION, CUSTOM, SEARCH, PYTHON, MCP, LISTED, ASKED)
 )
 ORDER = re.compile(
     f"created (in_progress |queued (in_progress )?)({ITEMS})*(completed |incomplete |failed )"
@@ -58,7 +60,10 @@ BODIES = {
     "code_interpreter_call": "code",
     "mcp_call": "arguments",
     "mcp_list_tools": "",
+    "mcp_approval_request": "",
 }
+AT_ONCE = ("mcp_list_tools", "mcp_approval_request")
+"""These have no status."""
 RUN_HERE = ("web_search_call", "code_interpreter_call", "mcp_call")
 TYPES = {kind.model_fields["type"].annotation.__args__[0]: kind
          for kind in get_args(get_args(ResponseStreamEvent)[0])}  # fmt: skip
@@ -165,7 +170,9 @@ def _check_done(item, first, pieces, notes, logprobs):
     kept = ("id", "type", "role", "phase", "call_id", "name", "namespace", "summary")
     assert item.get("server_label") == first.get("server_label")
     assert all(item.get(name) == first.get(name) for name in kept)
-    if item["type"] != "mcp_list_tools":
+    if item["type"] in AT_ONCE:
+        assert item == first or item["type"] == "mcp_list_tools"
+    else:
         failed = ("failed",) if item["type"] in RUN_HERE else ()
         assert item["status"] in ("completed", "incomplete", *failed)
     if "content" not in item:
@@ -191,11 +198,16 @@ def _check_ended(item, word):
 
 
 def _check_servers(done):
-    """A server's tools are listed once, before the first call of one of them."""
+    """A server's tools are listed once, before the first call of one of them.
+
+    A call that was decided on comes first of all: an earlier response listed the tools.
+    """
     listed = []
     for item in done:
         if item["type"] == "mcp_list_tools":
             listed.append(item["server_label"])
-        if item["type"] == "mcp_call":
+        if item.get("approval_request_id"):
+            assert item is done[0]
+        elif item["type"] in ("mcp_call", "mcp_approval_request"):
             assert item["server_label"] in listed
     assert len(set(listed)) == len(listed)

@@ -21,6 +21,8 @@ _PREFIXES: Mapping[str, str] = {
     "web_search_call": "ws",
     "code_interpreter_call": "ci",
     "mcp_call": "mcp",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
 }
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "reasoning": ("encrypted_content",),
@@ -28,12 +30,14 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "custom_tool_call": ("call_id", "name", "input", "namespace"),
     "function_call_output": ("call_id", "output"),
     "custom_tool_call_output": ("call_id", "output"),
+    "mcp_approval_response": ("approval_request_id", "approve", "reason"),
 }
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "code_interpreter_call": ("code", "container_id"),
     "mcp_call": ("server_label", "name", "arguments", "output"),
+    "mcp_approval_request": ("server_label", "name", "arguments"),
 }
-"""Of calls that ran here: fields that are kept where they are texts."""
+"""Of calls that ran here, or were to: fields that are kept where they are texts."""
 
 
 def listed(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
@@ -86,7 +90,11 @@ def _listed(item: Item, kind: str, new_id: Callable[[str], str]) -> Json:
         content = item.get("content")
         text = [{"text": content}] if isinstance(content, str) else content
         told |= {"summary": []} if content is None else {"summary": [], "content": text}
-    else:
+    elif kind == "mcp_approval_request":
+        return told | {
+            key: value if isinstance(value := item.get(key), str) else "" for key in _TEXTS[kind]
+        }
+    elif kind != "mcp_approval_response":
         told["status"] = "completed"
     if kind in REPLAYED:
         return told | _ran(item, kind)
