@@ -2,16 +2,22 @@
 
 import asyncio
 import dataclasses
+import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from ossia.chat.events import ToolCalled, ToolRan
+from ossia.chat.events import Reply, ToolCalled, ToolRan
 from ossia.chat.loop import PendingCall
 from ossia.cli import toolkits
 from ossia.cli.given_files import GivenFiles
+from ossia.cli.run import as_json
+from ossia.cli.screen import TerminalScreen
+from ossia.cli.talk import PlainScreen
 from ossia.cli.tool_cards import card
 from ossia.cli.toolkits import ask, choose, open_tools, python_options
 from ossia.errors import RequestError
@@ -75,20 +81,29 @@ def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
     assert f"{name!r}" in str(refused.value)
 
 
-def test_what_is_missing_is_said_before_a_model_is_opened(ossia, tmp_path):
-    for name, said in [
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
         ("web", "YDC_API_KEY, EXA_API_KEY, TAVILY_API_KEY, SEARXNG_URL"),
-        ("browser", "ossia index FOLDER, or search the web: web"),
+        ("browser", "ossia index FOLDER, or search the web: --tool web"),
         ("patch=nowhere", "there is no such folder"),
-        (f"mcp={tmp_path / 'none.json'}", "none.json"),
+        ("mcp=nowhere.json", "nowhere.json"),
         ("python=paper", "choose of bubblewrap, landlock, seatbelt, container"),
         ("python=unsandboxed", "choose of bubblewrap, landlock, seatbelt, container"),
         ("python=container", "OSSIA_PYTHON_CONTAINER"),
-    ]:
-        ran = ossia("run", "x", "-m", tmp_path / "no model", "--tool", name)
-        assert (ran.code, ran.out) == (1, "")
-        assert said in ran.err
-        assert "no model" not in ran.err.replace("nano is a tiny", "")
+    ],
+)
+def test_what_is_missing_is_said_with_the_remedy(name, said):
+    with pytest.raises(RequestError) as refused:
+        choose([name])
+    assert said in str(refused.value)
+
+
+def test_what_is_missing_is_said_before_a_model_is_opened(ossia, tmp_path):
+    ran = ossia("run", "x", "-m", tmp_path / "no model", "--tool", "web")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("ossia: web needs a search service")
+    assert ran.err.count("\n") == 1
 
 
 def test_python_can_be_walled_in_one_way_only():
@@ -212,6 +227,37 @@ def test_leaving_the_question_is_a_no(terminal, monkeypatch):
 
     monkeypatch.setattr(toolkits.typer, "confirm", leave)
     assert not ask(pending("x"))
+
+
+PLOT = Attachment(name="plot.png", media_type="image/png", content=b"png")
+
+
+def test_a_file_of_a_tool_is_kept_and_named_wherever_an_answer_is_shown(tmp_path):
+    event = ran("done", attachments=(PLOT,))
+    out, err, console = io.StringIO(), io.StringIO(), Console(file=io.StringIO(), width=300)
+    files = GivenFiles(tmp_path)
+    PlainScreen(out, err, quiet=False, files=files).answer(shows_thinking=True).show(event)
+    TerminalScreen(console, files).answer(shows_thinking=True).show(event)
+    assert f"  + {tmp_path / 'plot.png'}, 3 bytes\n" in err.getvalue()
+    assert f"+ {tmp_path / 'plot-2.png'}, 3 bytes" in console.file.getvalue()
+    assert (tmp_path / "plot-2.png").read_bytes() == b"png"
+
+
+def test_json_says_where_a_file_is(tmp_path, capsys):
+    reply = Reply(tool_runs=[ran("done", attachments=(PLOT,))])
+
+    def told(files):
+        (one,) = json.loads(as_json("nano", reply, files))["tool_runs"]
+        return one["files"]
+
+    path = str(tmp_path / "out" / "plot.png")
+    file = {"name": "plot.png", "media_type": "image/png", "bytes": 3}
+    assert told(GivenFiles()) == [{**file, "path": None}]
+    files = GivenFiles(tmp_path / "out")
+    assert told(files) == [{**file, "path": path}]
+    shutil.rmtree(tmp_path / "out")
+    assert told(files) == [{**file, "path": None}]
+    assert "plot.png is not kept: No such file" in capsys.readouterr().err
 
 
 def test_run_shows_a_card_and_json_lists_the_runs(ossia, tmp_path):

@@ -48,13 +48,13 @@ def chat(
     params = sampling.params()
     session = Session(effort=asking.effort, instructions=asking.system)
     told = asking.told()
-    if not model.quiet:
-        introduce(model.model)
     files = GivenFiles(tools.files)
     with ExitStack() as stack:
         held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
         if held is not None:  # before the model: what is missing is said at once
             stack.enter_context(held)
+        if not model.quiet:
+            introduce(model.model)
         llm = stack.enter_context(open_llm(model, machine))
         llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
         fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}

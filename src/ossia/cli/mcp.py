@@ -30,8 +30,9 @@ def mcp(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=WALL to demand one (see: ossia doctor); browser: your pages "
-            "(see: ossia index); web: the open web. python and browser unless told.",
+            help="python, or python=bubblewrap to demand that wall (see: ossia doctor); browser: "
+            "your pages (see: ossia index); web: the open web, by the search service you have a "
+            "key for. May be repeated; python and browser unless told.",
         ),
     ] = None,
 ) -> None:

@@ -24,15 +24,15 @@ class ToolChoices:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=WALL to demand one (see: ossia doctor); browser: your pages "
-            "(see: ossia index); web: the open web, by the search service you have a key for. "
-            "May be repeated; python and browser, where they can be offered, unless told.",
+            help="python, or python=bubblewrap to demand that wall (see: ossia doctor); browser: "
+            "your pages (see: ossia index); web: the open web, by the search service you have a "
+            "key for. May be repeated; python and browser, where they can be had, unless told.",
             rich_help_panel=TOOLS,
         ),
     ] = None
     no_tools: Annotated[
         bool,
-        typer.Option("--no-tools", help="None but those of --mcp.", rich_help_panel=TOOLS),
+        typer.Option("--no-tools", help="Offer none but those of --mcp.", rich_help_panel=TOOLS),
     ] = False
     mcp: Annotated[
         Path | None,
@@ -46,7 +46,7 @@ class ToolChoices:
         bool,
         typer.Option(
             "--mcp-endpoint",
-            help="Offer python and browser to MCP clients as well, at /mcp.",
+            help="Offer python and the browser to MCP clients as well, at /mcp.",
             rich_help_panel=TOOLS,
         ),
     ] = False

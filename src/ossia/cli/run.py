@@ -80,13 +80,13 @@ def run(
     question = read_prompt(prompt, sys.stdin)
     params = sampling.params()
     quiet = model.quiet or output.as_json
-    if not quiet:
-        introduce(model.model)
     files = GivenFiles(tools.files)
     with ExitStack() as stack:
         held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
         if held is not None:  # before the model: what is missing is said at once
             stack.enter_context(held)
+        if not quiet:
+            introduce(model.model)
         began = time.monotonic()
         llm = stack.enter_context(open_llm(model, machine, quiet=quiet))
         load_seconds = time.monotonic() - began

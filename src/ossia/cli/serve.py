@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 ossia serve
 ossia serve -m openai/gpt-oss-20b --context-length 32k
+ossia serve --tool python=bubblewrap --tool web
 ossia serve --host 0.0.0.0
 """
 LISTENING, ENGINE = "Listening", "Engine"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ossia.tools.sessions import Lazy
     from ossia.tools.tool import Toolkit
 
-NAMES = "python, python=WALL, browser, web, patch=FOLDER, mcp=FILE"
+NAMES = "python, browser, web, patch=FOLDER, mcp=FILE"
 PAGES = ("browser", "web")
 """What the one browser of the model can search: the pages of `ossia index`, the open web."""
 MAX_SHOWN_CHARS = 4000
@@ -128,7 +128,7 @@ def search_service() -> "Provider":
     if service is None:
         raise RequestError(
             f"web needs a search service; set one of {', '.join(SERVICES)}. "
-            "Your own pages need none: ossia index FOLDER, then browser"
+            "Your own pages need none: ossia index FOLDER, then --tool browser"
         )
     return service
 
@@ -157,7 +157,7 @@ def _python(options: "PythonOptions") -> Start:
 
 def _browser(pages: Sequence[str]) -> Start:
     if "browser" in pages and not has_corpus():
-        other = "" if "web" in pages else ", or search the web: web"
+        other = "" if "web" in pages else ", or search the web: --tool web"
         raise RequestError(
             f"the browser has nothing to search; give it pages: ossia index FOLDER{other}"
         )
