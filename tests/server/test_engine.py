@@ -323,7 +323,9 @@ lines.read()
 
 def test_the_engine_is_given_no_secret(monkeypatch):
     monkeypatch.setenv("OSSIA_API_KEY", "sk-local-secret")
+    monkeypatch.setenv("EXA_API_KEY", "secret")
     monkeypatch.setenv("OSSIA_THREADS", "1")
     given = engine._environment()
+    assert "EXA_API_KEY" not in given
     assert "OSSIA_API_KEY" not in given
     assert given["OSSIA_THREADS"] == "1"

@@ -344,4 +344,8 @@ class Supervisor:
 
 def _environment() -> dict[str, str]:
     """The engine needs no secret."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OSSIA_API_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("OSSIA_API_") and not name.endswith("_API_KEY")
+    }
