@@ -3,9 +3,11 @@
 import base64
 
 import pytest
+from openai.types.responses.response_code_interpreter_tool_call import Output
+from pydantic import TypeAdapter
 
 from ossia.tools.python.limits import Limits
-from ossia.tools.python.outcome import result
+from ossia.tools.python.outcome import MAX_IMAGE_BYTES, MAX_IMAGES, result
 
 ANSWER = {
     "ended": "finished", "text": "", "files": [], "left": 0, "status": None, "is_alive": True,
@@ -101,3 +103,29 @@ def test_a_file_whose_content_is_garbled_is_only_named():
 def test_many_files_are_counted():
     given = told(files=[{"name": str(number), "size": 1} for number in range(30)])
     assert "/mnt/data/19 (1 bytes); 10 more]" in given.text
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+def test_small_pictures_stand_among_the_outputs_as_clients_show_them():
+    files = [file_of("a.png", PNG), file_of("b.png", b"no picture"), file_of("c", b"\xff\xd8\xff")]
+    logs, png, jpeg = told(text="x", files=files).details["outputs"]
+    assert logs == {"type": "logs", "logs": "x"}
+    assert png["type"] == "image"
+    head, _, encoded = png["url"].partition(",")
+    assert (head, base64.b64decode(encoded)) == ("data:image/png;base64", PNG)
+    assert jpeg["url"].startswith("data:image/jpeg;base64,")
+    adapter = TypeAdapter(list[Output])
+    assert [each.type for each in adapter.validate_python([logs, png, jpeg])] == [
+        "logs", "image", "image",
+    ]  # fmt: skip
+
+
+def test_large_pictures_and_what_could_run_stay_out():
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"
+    large = PNG + bytes(MAX_IMAGE_BYTES)
+    outputs = told(files=[file_of("a.svg", svg), file_of("b.png", large)]).details["outputs"]
+    assert [each["type"] for each in outputs] == ["logs"]
+    many = [file_of(f"{number}.png", PNG) for number in range(8)]
+    assert len(told(files=many).details["outputs"]) == 1 + MAX_IMAGES

@@ -14,6 +14,13 @@ from ossia.tools.tool import Attachment, ToolResult
 LOST = "The interpreter was restarted; variables are lost."
 MAX_NAMED = 20
 """Files that are named in a result."""
+MAX_IMAGE_BYTES = 256 << 10
+"""Of one picture that stands among the outputs themselves; every answer that is kept holds it."""
+MAX_IMAGES = 4
+_PICTURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"
+}  # fmt: skip
+"""By how they begin: what a file is called proves nothing, and SVG can hold a program."""
 
 
 def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: bool) -> ToolResult:
@@ -46,8 +53,23 @@ def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: b
         text="\n".join(told),
         is_error=ended != "finished",
         attachments=attachments,
-        details={"outputs": [{"type": "logs", "logs": printed}], "code": ended},
+        details={
+            "outputs": [{"type": "logs", "logs": printed}, *_images(attachments)],
+            "code": ended,
+        },
     )
+
+
+def _images(attachments: Sequence[Attachment]) -> list[dict[str, str]]:
+    """Small pictures, as OpenAI's clients show them."""
+    found = []
+    for file in attachments:
+        kinds = (kind for mark, kind in _PICTURES.items() if file.content.startswith(mark))
+        kind = next(kinds, None)
+        if kind is not None and len(file.content) <= MAX_IMAGE_BYTES:
+            encoded = base64.b64encode(file.content).decode()
+            found.append({"type": "image", "url": f"data:{kind};base64,{encoded}"})
+    return found[:MAX_IMAGES]
 
 
 def _why(ended: str, limits: Limits, seconds: float, status: int | None) -> str:
