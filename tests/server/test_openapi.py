@@ -55,7 +55,7 @@ OTHERS = (
 POSTS = tuple(("post", path) for path in BODIES)
 TYPED = tuple(each for each in OTHERS if each[1].endswith("_items") or each in STREAMS)
 """Of the others, those with a parameter that not every text fits."""
-PROBES = ("/health", "/health/live", "/health/ready", "/version", "/metrics")
+PROBES = ("/health", "/health/live", "/health/ready", "/version", "/metrics", "/debug/tools")
 
 
 @pytest.fixture(scope="module")

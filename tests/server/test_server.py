@@ -1,6 +1,7 @@
 """The server put together in this process: what starts and stops with it."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import httpx2
 import pytest
 
 from benchmarks.server_storms import NUMBERS
+from ossia.errors import RequestError
 from ossia.server.app import Server, Serving
 from ossia.server.drain import Drain
 from ossia.server.frames import Opening
 from ossia.server.guard import Guard, GuardOptions
 from ossia.server.keys import open_keys
 from ossia.server.listening import Listening, ListeningOptions
+from ossia.tools.python.self_test import SandboxReport
 from ossia.tools.sessions import Lazy
 from tests.server.test_toolbox import lazy, refused
 from tests.tools.test_sessions import Kit
@@ -103,13 +106,33 @@ def test_when_the_grace_is_over_streams_end_with_an_event_of_their_own():
 
 def test_tools_are_started_with_the_server_and_ended_with_it():
     kit = Kit("python")
+    kit.report = SandboxReport(tier="landlock", passed_over=("bubblewrap: not installed",))
 
     async def test(client, server, drain):
         await ready(client)
-        return (await client.get("/health")).json()["tools"]
+        told = (await client.get("/health")).json()
+        return told["tools"], told["walls"], (await client.get("/debug/tools")).json()
 
-    tools, _, _ = run(test, kits={"python": lazy(kit), "browser": Lazy(refused)})
-    assert tools == ["python"]
+    (tools, walls, details), _, _ = run(test, kits={"python": lazy(kit), "browser": Lazy(refused)})
+    assert tools == details["offered"] == ["python"]
+    assert walls == {"python": "reduced"}
+    assert details["walls"]["python"] == json.loads(json.dumps(kit.report.to_dict()))
+    assert details["refused"] == {"browser": "no sandbox here"}
+    assert kit.log == ["kit closed"]
+
+
+def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
+    kit = Kit("python")
+    kits = {"python": lazy(kit), "browser": Lazy(refused)}
+    serving = Serving(opening=Opening(model="nano"), kits=kits, demanded=frozenset({"browser"}))
+    app = Server(serving, Drain(5.0)).app
+
+    async def start():
+        async with app.router.lifespan_context(app):
+            raise AssertionError("it must not come so far")
+
+    with pytest.raises(RequestError, match="no sandbox here"):
+        asyncio.run(start())
     assert kit.log == ["kit closed"]
 
 

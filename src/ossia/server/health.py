@@ -15,7 +15,7 @@ from ossia.server.toolbox import Toolbox
 
 
 def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:
-    """Probes answer without a key; `/metrics` does not."""
+    """Probes answer without a key; `/metrics` and `/debug` want one of an administrator."""
     router = APIRouter(tags=["health"])
     answered = answers("It is ready.", ("status",))
     not_ready: Answers = {503: {**answered[200], "description": "It is not ready, or no longer."}}
@@ -47,6 +47,16 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
         """Which ossia."""
         return {"version": __version__}
 
+    @router.get("/debug/tools", responses=answers("What is offered.", ("offered", "refused")))
+    async def tools() -> dict[str, Any]:
+        """Which tools are offered, why others are not, and what the tests of walls found."""
+        toolbox = services.toolbox
+        return {
+            "offered": sorted(spec.name for spec in toolbox.specs),
+            "refused": toolbox.refusals,
+            "walls": toolbox.reports,
+        }
+
     @router.get("/metrics", response_class=Response, responses=counted)
     async def metrics(request: Request) -> Response:
         """Everything that is counted, as Prometheus reads it."""
@@ -77,6 +87,7 @@ def _told(status: str, supervisor: Supervisor, toolbox: Toolbox) -> dict[str, An
             "num_requests_waiting": load.waiting,
             "kv_cache_usage_ratio": round(load.pages_used, 4),
             "tools": sorted(spec.name for spec in toolbox.specs),
+            "walls": {name: report["label"] for name, report in toolbox.reports.items()},
         }
     elif supervisor.state == "loading":
         told |= {"phase": supervisor.phase, "share": round(supervisor.share, 3)}

@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from ossia.errors import OssiaError
 from ossia.harmony.messages import Namespace
 from ossia.server.builtin_tools import available
 from ossia.tools.sessions import Lazy, Session, close_kit, described, open_session
-from ossia.tools.tool import Label, Toolkit, ToolSpec
+from ossia.tools.tool import Label, Tested, Toolkit, ToolSpec
 
 MAX_SESSIONS = 64
 IDLE_SECONDS = 600.0
@@ -74,6 +75,12 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         """Every tool that is offered."""
         return tuple(spec for kit in self.kits.values() for spec in kit.specs)
+
+    @property
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """What tests of walls found, by the name of the kit."""
+        tested = {name: kit for name, kit in self.kits.items() if isinstance(kit, Tested)}
+        return {name: kit.report.to_dict() for name, kit in tested.items()}
 
     async def open(self) -> None:
         """Start the kits; one that cannot be offered here is left out.

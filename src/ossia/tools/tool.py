@@ -156,6 +156,24 @@ class Closable(Protocol):
         ...
 
 
+class Report(Protocol):
+    """What was found when a tool's walls were tested."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, with `tier` and `label`."""
+        ...
+
+
+@runtime_checkable
+class Tested(Protocol):
+    """A kit whose walls were tested before it was offered."""
+
+    @property
+    def report(self) -> Report:
+        """What the test found."""
+        ...
+
+
 @runtime_checkable
 class Described(Protocol):
     """A kit that has words about its groups of tools."""
