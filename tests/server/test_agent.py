@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ossia.chat.events import Finished, Text, ToolRan, collect
-from ossia.chat.request import RawRequest, TurnRequest
+from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, Message
 from ossia.server.agent import AgentClient
@@ -117,6 +117,46 @@ def test_a_call_is_run_and_the_turn_goes_on():
     assert engine.asked[1].conversation.messages[-1].role == "tool"
     assert "heard see http://a.example" in kit.log
     assert 'ossia_tool_calls_total{outcome="ran",tool="python"} 1.0' in metrics.text().decode()
+
+
+CALL = Message(role="assistant", channel="analysis", recipient="python", content="1+1")
+DECIDED = CallRules(decision=Decision(call=CALL, call_id="c1", allows=True))
+
+
+def test_a_call_that_waits_for_a_yes_ends_the_turn_and_is_counted():
+    kit, engine = Kit("python"), Engine(called("rm"))
+    rules = CallRules(waits=("python",))
+
+    async def test(client):
+        return collect(await read(await client.start(ask("python", calls=rules))))
+
+    reply, metrics = run(test, engine, kit)
+    assert (reply.asked.arguments, reply.tool_runs) == ("rm", [])
+    assert 'ossia_tool_calls_total{outcome="waits",tool="python"} 1.0' in metrics.text().decode()
+
+
+def test_a_call_that_was_decided_on_runs_before_anything_is_written():
+    engine = Engine([], answered("2"))
+
+    async def test(client):
+        stream = await client.start(ask("python", calls=DECIDED))
+        assert engine.streams[0].closed  # it was begun to be looked at and counted
+        return stream.prompt_tokens, collect(await read(stream))
+
+    (prompt, reply), _ = run(test, engine, Kit("python"))
+    assert (prompt, reply.text, reply.tool_runs[0].result.text) == (10, "2", "1+1")
+    assert engine.asked[1].conversation.messages[-2] == CALL
+
+
+def test_a_call_that_was_decided_on_is_not_run_for_nobody():
+    engine = Engine([])
+
+    async def test(client):
+        stream = await client.start(ask("python", calls=DECIDED))
+        stream.close()
+        return await read(stream)
+
+    assert run(test, engine, Kit("python"))[0] == []
 
 
 def test_what_is_refused_is_refused_before_the_stream():

@@ -30,8 +30,10 @@ def asked(document: dict[str, Any], known: dict[str, Said] | None = None, **more
 
 def test_what_runs_here_is_offered_where_it_is_available() -> None:
     offer = available([ToolSpec(name="browser.search"), ToolSpec(name="post.send")])
-    tools = [{"type": "mcp", "server_label": "post"}, {"type": "code_interpreter"}]
+    mail = {"type": "mcp", "server_label": "post", "require_approval": "always"}
+    tools = [mail, {"type": "code_interpreter"}]
     found = asked({"tools": tools, "web_search_options": {}}, available=offer)
+    assert (found.turn.calls.asks, found.turn.calls.waits) == (("post.send",), ())
     assert found.turn.conversation.builtins == ("browser",)
     assert [space.name for space in found.turn.conversation.namespaces] == ["post"]
     assert found.ignored == ("tools[1]",)

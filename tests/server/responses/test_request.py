@@ -66,6 +66,8 @@ def test_an_input_may_be_empty(fields):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": True}, "max_output_tokens"),
         ({"max_output_tokens": 1.5}, "max_output_tokens"),
+        ({"max_tool_calls": 0}, "max_tool_calls"),
+        ({"max_tool_calls": True}, "max_tool_calls"),
         ({"store": "no"}, "store"),
         ({"include": ["junk"]}, "include[0]"),
         ({"include": [ENCRYPTED] * 33}, "include"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ossia.chat.events import ToolAsked
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
 from ossia.server.history import Said
@@ -101,6 +102,27 @@ class TestARun:
         text, (found,) = asyncio.run(go())
         assert text == "See  ([a.b](https://a.b/x)) ."
         assert (found.text, found.sampled_ids) == ("See 【1†L3】.", (4, 5))
+
+    @pytest.mark.parametrize("is_whole", [True, False])
+    def test_that_asks_for_a_yes_waits_for_it_once_it_is_completed(self, services, is_whole):
+        *begun, ended = call("post.send", "{}")
+        end = finished("tool_calls") if is_whole else [RuntimeError("oh")]
+        script = [*thought("hm"), *begun, ToolAsked("call_1", "post.send", "{}"), ended, *end]
+
+        async def go():
+            run = a_run(services, script)
+            *_, last = await written(run)
+            item = last["response"]["output"][-1]
+            return run, item["id"], await services.memory.waiting("anna", item["id"])
+
+        run, item_id, waiting = asyncio.run(go())
+        turn = StoredTurn.from_json(row_of(services, run).turn)
+        assert [message.sampled_ids for message in turn.wrote] == [(1, 2)]
+        assert turn.asked == (item_id if is_whole else None)
+        assert (waiting is not None) == is_whole
+        if waiting:
+            said, session = waiting
+            assert (said.message.text, said.call_id, session) == ("{}", "call_1", "anna")
 
     def test_counts_the_calls_of_its_caller_alone(self, services):
         script = [*ran("python", "2"), *call("f", "{}"), *finished("tool_calls")]

@@ -106,7 +106,7 @@ def test_only_the_fields_we_know_of_are_new_to_openai(stream):
 @given(settings())
 def test_a_response_says_back_everything_that_was_asked_for(asked):
     response = told([finished()], asked=asked)[1].response
-    hidden = "own kinds namespaces include_logprobs includes servers container_id"
+    hidden = "own kinds namespaces include_logprobs includes servers container_id approved"
     assert not response.keys() & set(hidden.split())
     for name, value in response.items():
         if hasattr(asked, name):

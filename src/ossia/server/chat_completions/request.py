@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ossia.chat.conversation import to_conversation, to_shape
-from ossia.chat.request import TurnRequest
+from ossia.chat.request import CallRules, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
 from ossia.server.chat_completions.messages import ChatMessage, Dialogue
@@ -168,6 +168,7 @@ def understand(
         allow_analysis=may_reason,
         max_analysis_tokens=reasoning.max_tokens,
         schema_paths={**offered.schema_paths, "": SCHEMA_PATH},
+        calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
     )
     return Asked(
         turn=turn,
