@@ -1,0 +1,68 @@
+"""openai-agents before a call that needs a yes: its own answer to our question runs the call."""
+
+import asyncio
+
+import pytest
+from agents import Agent, HostedMCPTool, OpenAIResponsesModel, RunConfig, Runner
+from openai import AsyncOpenAI
+
+from ossia.server import responses
+from ossia.server.agent import AgentClient
+from ossia.server.metrics import Metrics
+from ossia.server.toolbox import Toolbox
+from ossia.tools.sessions import Lazy
+from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender
+from tests.server.serving import app_of, listening, services_with
+
+
+@pytest.fixture
+def kit():
+    return Post()
+
+
+@pytest.fixture
+def address(kit):
+    toolbox = Toolbox({"post": Lazy(kit.start)})
+    asyncio.run(toolbox.open())
+    agent = AgentClient(Sender(), toolbox, Metrics())
+    with (
+        services_with(agent, toolbox) as services,
+        listening(app_of(services, responses.routes)) as address,
+    ):
+        yield address
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("allows", [True, False])
+def test_its_answer_is_understood(kit, address, streamed, allows):
+    asked = []
+
+    def decide(request):
+        asked.append((request.data.name, request.data.arguments))
+        return {"approve": True} if allows else {"approve": False, "reason": "Not him."}
+
+    async def main():
+        async with AsyncOpenAI(
+            api_key="none",
+            base_url=f"{address}/v1",
+            max_retries=0,
+            _strict_response_validation=True,
+        ) as client:
+            agent = Agent(
+                name="Ann",
+                model=OpenAIResponsesModel("nano", client),
+                tools=[HostedMCPTool(tool_config=MAIL[0], on_approval_request=decide)],
+            )
+            config = RunConfig(tracing_disabled=True)
+            if not streamed:
+                return await Runner.run(agent, "Write to Anna.", run_config=config)
+            result = Runner.run_streamed(agent, "Write to Anna.", run_config=config)
+            async for _ in result.stream_events():
+                pass
+            return result
+
+    result = asyncio.run(main())
+    assert result.final_output == "Sent."
+    assert asked == [("send", TO_ANNA)]
+    assert kit.sent == ([("post.send", TO_ANNA)] if allows else [])
