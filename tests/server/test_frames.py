@@ -13,7 +13,7 @@ from ossia.chat.events import (
     ToolCalled,
     Usage,
 )
-from ossia.chat.request import AnswerShape, RawRequest, TurnRequest
+from ossia.chat.request import AnswerShape, CallRules, Decision, RawRequest, TurnRequest
 from ossia.engine.engine import Load
 from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
@@ -86,11 +86,15 @@ def test_a_whole_request_comes_back_with_every_part():
         answer=AnswerShape(schema=schema),
         max_analysis_tokens=3,
         schema_paths={"f": "tools[0].parameters"},
+        calls=CallRules(
+            most=2, asks=("a.b",), decision=Decision(call=SPOKEN, call_id="c", allows=True)
+        ),
     )
     found = decode(encode(Start(1, request)))
     assert isinstance(found, Start)
     assert found.request.conversation == request.conversation
     assert found.request.rules == request.rules
+    assert found.request.calls == request.calls
     assert list(found.request.params.stop) == ["x"]
     assert (found.request.answer, found.request.schema_paths) == (
         request.answer,
