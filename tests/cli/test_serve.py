@@ -1,5 +1,6 @@
 """`ossia serve` and `ossia ps`, as they are typed; what is served is tested in tests/server."""
 
+import asyncio
 import json
 import os
 import socket
@@ -8,10 +9,12 @@ import sys
 import time
 
 import pytest
+from mcp import Client
 
 from benchmarks.serving import Served
 from ossia.cli import servers
 from ossia.cli.servers import Running, registered, running
+from ossia.tools.mcp.http import http_transport
 
 
 def test_a_server_says_where_it_listens_and_is_listed_until_it_ends(ossia, tmp_path, monkeypatch):
@@ -78,6 +81,24 @@ def test_a_folder_that_cannot_be_written_lists_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path / "file"))
     with registered(Running(1, "nano", ("a",), 0.0)):
         assert running() == []
+
+
+@pytest.mark.slow
+def test_mcp_clients_find_the_tools_where_the_server_says(ossia, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
+    (tmp_path / "bees.md").write_text("# Bees\n\nBees make honey in spring.\n")
+    assert ossia("index", tmp_path).code == 0
+
+    async def searched(url):
+        async with Client(http_transport(url, headers={})) as client:
+            return (await client.call_tool("browser_search", {"query": "honey"})).content[0].text
+
+    with Served("--mcp-endpoint", "--tool", "browser", home=tmp_path) as server:
+        assert "Bees" in asyncio.run(searched(f"{server.address}/mcp"))
+        assert server.stop() == 0
+    assert [line.split()[-1] for line in server.lines if "/mcp" in line] == [
+        f"{server.address}/mcp"
+    ]
 
 
 @pytest.mark.slow
