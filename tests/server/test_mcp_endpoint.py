@@ -1,8 +1,10 @@
 """The built-in tools at /mcp: for MCP clients with a key, behind the guard."""
 
 import asyncio
+import importlib
 import json
 import logging
+import socket
 import sys
 from contextlib import asynccontextmanager, contextmanager
 
@@ -14,11 +16,12 @@ from ossia.errors import RequestError
 from ossia.server import errors
 from ossia.server.guard import GuardOptions
 from ossia.server.keys import KeyFile, open_keys
+from ossia.server.listening import ListeningOptions
 from ossia.server.mcp_endpoint import McpEndpoint
 from ossia.server.metrics import Metrics
 from ossia.server.toolbox import Toolbox
 from ossia.tools.mcp.http import http_transport
-from tests.server.live import live
+from tests.server.live import live, read_answer
 from tests.server.test_toolbox import lazy
 from tests.tools.mcp.counting import CountingKit
 
@@ -36,10 +39,10 @@ TAKES = "accept: application/json, text/event-stream"
 
 
 @contextmanager
-def offered(*, keys=None, allowed=(), kit=None, metrics=None, name="browser"):
+def offered(*, keys=None, allowed=(), kit=None, metrics=None, options=None):
     """A guarded server whose only route is the endpoint."""
     endpoint = McpEndpoint(allowed)
-    toolbox = Toolbox({name: lazy(kit or CountingKit())})
+    toolbox = Toolbox({"browser": lazy(kit or CountingKit())})
 
     @asynccontextmanager
     async def run(app):
@@ -52,7 +55,7 @@ def offered(*, keys=None, allowed=(), kit=None, metrics=None, name="browser"):
     errors.install(app)
     app.include_router(endpoint.routes())
     guard = GuardOptions(allowed_hosts=allowed, requests_per_minute=None)
-    with live(app, keys=keys, guard=guard) as server:
+    with live(app, keys=keys, guard=guard, options=options) as server:
         yield server
 
 
@@ -199,5 +202,30 @@ def test_serve_offers_it_where_the_library_is(monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("mcp", "mcp_types")]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtra, match="pip install 'ossia\\[mcp\\]'"):
+    with pytest.raises(
+        MissingExtra, match="--mcp-endpoint needs mcp.*pip install 'ossia\\[mcp\\]'"
+    ):
         _mcp_endpoint(ListeningChoices())
+
+
+def test_a_unix_socket_is_asked_by_the_names_of_loopback(tmp_path):
+    path = tmp_path / "s"
+    body = json.dumps(HELLO).encode()
+    head = ["POST /mcp HTTP/1.1", "host: localhost", TAKES, "connection: close",
+            "content-type: application/json", f"content-length: {len(body)}"]  # fmt: skip
+    with (
+        offered(options=ListeningOptions(unix_socket=path)),
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall("\r\n".join((*head, "", "")).encode() + body)
+        assert read_answer(connection).status == 200
+
+
+def test_a_library_that_is_there_but_broken_says_so_itself(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ossia.server.mcp_endpoint")
+    monkeypatch.delitem(sys.modules, "mcp.server.streamable_http_manager", raising=False)
+    monkeypatch.setitem(sys.modules, "anyio", None)
+    with pytest.raises(ModuleNotFoundError, match="anyio"):
+        importlib.import_module("ossia.server.mcp_endpoint")

@@ -20,12 +20,13 @@ from ossia.server.errors import Forbidden
 from ossia.server.metrics import Metrics
 from ossia.server.toolbox import Toolbox
 from ossia.tools.mcp.handles import Handles
-from ossia.tools.mcp.serving import tool_server
 from ossia.tools.tool import ToolResult, ToolSpec
 
 try:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.server.transport_security import TransportSecuritySettings
+
+    from ossia.tools.mcp.serving import tool_server
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "mcp":
         raise
@@ -62,8 +63,8 @@ class McpEndpoint:
                     "missing_scope",
                 )
             assert self._manager is not None, "it runs as long as the server"
-            if reached := request.scope.get("server"):
-                self._allow(reached[0])  # an address of ours, since a connection came in by it
+            # An address of ours, since a connection came in by it.
+            self._allow((request.scope.get("server") or ("",))[0])
             return _PassedOn(self._manager)
 
         return router
@@ -105,8 +106,9 @@ class McpEndpoint:
 
     def _allow(self, name: str) -> None:
         """Let the library pass what the guard passes: a name with any port, or with one."""
-        found = authority(f"[{name}]" if ":" in name and name.count(":") > 1 else name)
-        if found is None:
+        is_ipv6 = name.count(":") > 1 and not name.startswith("[")
+        found = authority(f"[{name.partition('%')[0]}]" if is_ipv6 else name)
+        if found is None:  # the path of a unix socket; there a client says localhost
             return
         host = f"[{found.host}]" if ":" in found.host else found.host
         for each in (host, f"{host}:*") if found.port is None else (f"{host}:{found.port}",):
