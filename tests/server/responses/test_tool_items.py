@@ -247,6 +247,12 @@ def test_pieces_after_a_call_are_nobodys():
     assert writer.push(Arguments("3")) == []
 
 
+@pytest.mark.parametrize("name", ["browser.search", "python", "post.send"])
+def test_pieces_between_a_call_and_its_result_are_nobodys(name):
+    begun, ended = call(name, "{}"), [ran(name)]
+    assert said([*begun, Arguments("!"), *ended]) == said([*begun, *ended])
+
+
 def test_a_calls_kind_is_told_by_its_name():
     kinds = {name: tool_kind(name, SETTINGS.kinds) for name in ("look_up", "apply_patch", "x")}
     assert kinds == {"look_up": "function", "apply_patch": "custom", "x": "function"}

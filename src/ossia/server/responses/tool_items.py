@@ -34,8 +34,8 @@ class ToolItem(OutputItem):
             case ToolRan(result=result):
                 self._result = result
                 return self.close("failed" if result.is_error else "completed")
-            case _:
-                return super().push(event)
+            case _:  # nothing is added to a call that is whole
+                return [] if self._is_called else super().push(event)
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
         """See `OutputItem.close`."""
