@@ -175,6 +175,19 @@ def test_web_and_own_pages_are_one_browser(monkeypatch, tmp_path, ossia, capsys)
     assert "needs a yes" in capsys.readouterr().err
 
 
+def test_private_pages_and_the_web_are_not_offered_where_nobody_can_be_asked(
+    monkeypatch, tmp_path, ossia
+):
+    (tmp_path / "a.md").write_text("# Owls")
+    assert ossia("index", tmp_path, "--private").code == 0
+    monkeypatch.setenv("EXA_API_KEY", "k")
+    (start,) = choose(["web", "browser"], can_ask=False).values()
+    with pytest.raises(RequestError, match="nobody can be asked; leave out browser or web"):
+        asyncio.run(start(LETTERS))
+    (start,) = choose(["browser"], can_ask=False).values()
+    assert len(asyncio.run(start(LETTERS)).specs) == 3
+
+
 def test_own_pages_alone_reach_nobody(monkeypatch, tmp_path, ossia):
     (tmp_path / "a.md").write_text("# Owls\n\nOwls hunt at night.\n")
     assert ossia("index", tmp_path).code == 0

@@ -66,7 +66,7 @@ async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
     try:
         for together in wanted:
             try:
-                for start in choose(together).values():
+                for start in choose(together, can_ask=False).values():
                     kits.append(await start(_count_tokens))
             except OssiaError as error:
                 if is_choice:

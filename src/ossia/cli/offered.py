@@ -57,7 +57,7 @@ class ToolChoices:
         Raises:
             RequestError: what was named is no tool for callers, or lacks something here.
         """
-        return lazy_kits(choose(self._names()), count_tokens)
+        return lazy_kits(choose(self._names(), can_ask=False), count_tokens)
 
     @property
     def demanded(self) -> frozenset[str]:

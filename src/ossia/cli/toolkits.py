@@ -37,11 +37,12 @@ Start = Callable[[CountTokens], Awaitable["Toolkit"]]
 """Starts a kit; it counts tokens as the model that will read its pages."""
 
 
-def choose(names: Sequence[str]) -> dict[str, Start]:
+def choose(names: Sequence[str], *, can_ask: bool = True) -> dict[str, Start]:
     """What was named, and how to start it; `browser` and `web` are one browser over both.
 
     Args:
         names: as typed.
+        can_ask: whether somebody can be asked for a yes; else what always needs one is refused.
 
     Raises:
         RequestError: an unknown name, or one that lacks something here, with the remedy.
@@ -54,7 +55,7 @@ def choose(names: Sequence[str]) -> dict[str, Start]:
         if key == "python" and key in chosen:
             raise RequestError("python is named twice; it can be walled in one way only")
         if key not in chosen:
-            chosen[key] = _start(kind, rest if "=" in name else None, pages)
+            chosen[key] = _start(kind, rest if "=" in name else None, pages, can_ask=can_ask)
     return chosen
 
 
@@ -133,11 +134,11 @@ def search_service() -> "Provider":
     return service
 
 
-def _start(kind: str, value: str | None, pages: Sequence[str]) -> Start:
+def _start(kind: str, value: str | None, pages: Sequence[str], *, can_ask: bool) -> Start:
     if kind == "python" and value != "":
         return _python(python_options(value))
     if kind in PAGES and value is None:
-        return _browser(pages)
+        return _browser(pages, can_ask=can_ask)
     if kind == "patch" and value:
         return _patch(Path(value))
     if kind == "mcp" and value:
@@ -155,7 +156,7 @@ def _python(options: "PythonOptions") -> Start:
     return start
 
 
-def _browser(pages: Sequence[str]) -> Start:
+def _browser(pages: Sequence[str], *, can_ask: bool) -> Start:
     if "browser" in pages and not has_corpus():
         other = "" if "web" in pages else ", or search the web: --tool web"
         raise RequestError(
@@ -170,11 +171,19 @@ def _browser(pages: Sequence[str]) -> Start:
         backends = [_corpus()] if "browser" in pages else []
         if service is not None:
             if any(backend.reads_private for backend in backends):
-                say("some of your pages are private, so each search, web or not, needs a yes")
+                _warn_of_both(can_ask=can_ask)
             backends.append(_web(service))
         return BrowserToolkit(Combined(backends), count_tokens=count_tokens)
 
     return start
+
+
+def _warn_of_both(*, can_ask: bool) -> None:
+    """Private pages and the web in one browser: what it reads could leave by what it searches."""
+    told = "some of your pages are private, and the web is a way out, so each search needs a yes"
+    if not can_ask:
+        raise RequestError(f"{told}, and here nobody can be asked; leave out browser or web")
+    say(told)
 
 
 def _corpus() -> "Backend":
