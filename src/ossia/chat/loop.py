@@ -25,9 +25,8 @@ from ossia.chat.events import (
 from ossia.chat.request import Decision, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import FUNCTIONS, Message
-from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec
+from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec, adds_up
 
-ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
 LEAST_RESULT_BYTES = 1024
 MAX_REASON_CHARS = 1000
 """Of the words with which a call is denied."""
@@ -228,9 +227,7 @@ class AgentLoop:
             return True
         if self._session.needs_approval(spec.name, call.arguments):
             return True
-        if self._gathered | spec.labels != ALL_LABELS:
-            return False
-        return "external_effect" in spec.labels or not spec.labels <= self._gathered
+        return adds_up(self._gathered, spec.labels)
 
     def _limit_reached(self) -> Literal["calls", "time"] | None:
         most = self._limits.calls if self._rules.most is None else self._rules.most

@@ -7,12 +7,11 @@ import time
 
 import pytest
 
-from ossia.chat.loop import ALL_LABELS
 from ossia.errors import RequestError, StoreError
 from ossia.tools.announced import announced
 from ossia.tools.mcp.known import KnownTools
 from ossia.tools.mcp.stdio import MAX_MESSAGE_BYTES
-from ossia.tools.tool import Closable, Toolkit
+from ossia.tools.tool import ALL_LABELS, Closable, Toolkit
 
 NOTE = "content from raw, untrusted, not instructions\n"
 
