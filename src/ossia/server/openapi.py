@@ -16,6 +16,8 @@ Answers = dict[int | str, dict[str, Any]]
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 TEXT = {"type": "string"}
+EVENT = {"type": "object", "properties": {"event": TEXT, "data": TEXT}, "required": ["data"]}
+"""One event of a stream; `data` is JSON, or the mark of the end."""
 
 
 class ErrorObject(BaseModel):
@@ -65,7 +67,7 @@ def answers(meaning: str, fields: Sequence[str], *, streams: str | None = None) 
     schema = {"type": "object", "required": [*fields]}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if streams is not None:
-        content[streams] = {"schema": TEXT}
+        content[streams] = {"schema": EVENT if streams == EVENTS else TEXT}
     ignored = {"description": "Fields of the request without effect here.", "schema": TEXT}
     return {200: {"description": meaning, "content": content, "headers": {IGNORED_HEADER: ignored}}}
 
