@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ossia.checkpoint import open_checkpoint
+from ossia.evals.nano import NUM_TRANSCRIPTS
+from ossia.evals.nano_items import COLUMNS, DRAWS, EFFORTS
 from ossia.evals.wilson import wilson
 
 Json = dict[str, Any]
@@ -59,12 +61,14 @@ def main() -> None:
     """Print the card."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nano_card", description=__doc__)
     parser.add_argument("folder", type=Path)
-    for name in ("log", "table", "agent", "public"):
+    for name in ("log", "agent", "public"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True, action="append", help="parts of it")
     parser.add_argument("--commit", required=True, help="of the trainer")
     asked = parser.parse_args()
     log = [json.loads(line) for line in asked.log.read_text().splitlines()]
-    table, agent = (json.loads(each.read_text()) for each in (asked.table, asked.agent))
+    table = joined([json.loads(part.read_text()) for part in asked.table])
+    agent = json.loads(asked.agent.read_text())
     public = [json.loads(line) for line in asked.public.read_text().splitlines()]
     parts = [
         HEAD,
@@ -78,6 +82,25 @@ def main() -> None:
         provenance(asked.folder, log, asked.commit),
     ]
     print("\n".join(parts), end="")
+
+
+def joined(parts: list[Json]) -> Json:
+    """One table of several, with as many transcripts of each as make ten."""
+    order = (list(DRAWS), COLUMNS, EFFORTS)
+
+    def place(row: Json) -> tuple[int, ...]:
+        names = (row["task"], row["column"], row["effort"])
+        return tuple(known.index(name) for known, name in zip(order, names, strict=True))
+
+    share = -(-NUM_TRANSCRIPTS // len(parts))
+    drawn = [each for part in parts for each in part["transcripts"][:share]]
+    return {
+        "rows": sorted((row for part in parts for row in part["rows"]), key=place),
+        "efforts": {
+            name: sum(part["efforts"][name] for part in parts) for name in ("pairs", "rising")
+        },
+        "transcripts": drawn[:NUM_TRANSCRIPTS],
+    }
 
 
 def described(folder: Path) -> str:
@@ -134,8 +157,8 @@ def evaluated(table: Json) -> str:
     """The table, and how efforts compare."""
     lines = [
         "## What it gets right\n",
-        "Greedy, these files, through the product's engine: `ossia eval nano --n 500 --json`. An "
-        "answer is right when it is the expected text or JSON exactly, after the expected calls "
+        "Greedy, these files, through the product's engine: `ossia eval nano --json` with "
+        "`--n 500` and, where the table says so, 100. An answer is right when it is the expected text or JSON exactly, after the expected calls "
         "with exact arguments. Intervals: Wilson, 95 %.\n",
         "| task | column | effort | n | right | 95 % interval | reasoning tokens (median) | "
         "notes |",

@@ -27,7 +27,16 @@ from ossia.tools.sessions import Lazy
 from ossia.tools.tool import ToolResult, ToolSpec
 from ossia.train.tasks import functions, python_tool, search
 from ossia.train.tasks.pages import HELD_OUT, Fact, Page, draw_page
-from ossia.train.tasks.task import Draw, Random, Setting, draw_of_split, pick, seeded, split_of
+from ossia.train.tasks.task import (
+    Draw,
+    Random,
+    Setting,
+    Undrawable,
+    draw_of_split,
+    pick,
+    seeded,
+    split_of,
+)
 
 SEED = 11
 GREEDY = SamplingParams(temperature=0, max_tokens=400)
@@ -271,7 +280,10 @@ def _plain(arguments: str) -> str:
 def _single(random: Random, setting: Setting, draw: Draw) -> tuple[str, str, Conversation]:
     """A question of one turn that needs a tool, its answer, and the dialogue."""
     while True:
-        conversation = draw(random, setting)
+        try:
+            conversation = draw(random, setting)
+        except Undrawable:
+            continue
         asked = [each for each in conversation.messages if each.role == "user"]
         needs_tool = any(each.role == "tool" for each in conversation.messages)
         if len(asked) == 1 and needs_tool:

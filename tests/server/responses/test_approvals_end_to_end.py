@@ -46,7 +46,9 @@ def test_what_one_server_asks_the_next_one_runs_once(tmp_path):
         await ready(client)
         choice = {"type": "mcp", "server_label": "raw", "name": "echo"}
         async with opened(client) as openai:
-            return await openai.responses.create(input="Say hello.", tool_choice=choice, **ASKED)
+            return await openai.responses.create(
+                input="Please echo the text Rome.", tool_choice=choice, **ASKED
+            )
 
     async def allow(client, server, drain):
         await ready(client)
