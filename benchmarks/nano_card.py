@@ -158,8 +158,9 @@ def evaluated(table: Json) -> str:
     lines = [
         "## What it gets right\n",
         "Greedy, these files, through the product's engine: `ossia eval nano --json` with "
-        "`--n 500` and, where the table says so, 100. An answer is right when it is the expected text or JSON exactly, after the expected calls "
-        "with exact arguments. Intervals: Wilson, 95 %.\n",
+        "`--n 500` and, where the table says so, 100. An answer is right when it is the expected "
+        "text or JSON exactly, after the expected calls with exact arguments. Intervals: Wilson, "
+        "95 %.\n",
         "| task | column | effort | n | right | 95 % interval | reasoning tokens (median) | "
         "notes |",
         "|---|---|---|---|---|---|---|---|",
