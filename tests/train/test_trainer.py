@@ -17,7 +17,7 @@ from ossia.train.trainer import COOL_DOWN, WARM_UP, Plan, Trainer, learning_rate
 
 SHAPE = nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=32)
 LOSS_BAND = (2.3, 2.85)
-"""After 60 steps from seed 0, where 6.5 is where every model begins; found 2.565 on x86-64."""
+"""After 60 steps from seed 0, where 6.5 is where every model begins; found 2.587 on x86-64."""
 
 
 @pytest.fixture(autouse=True)
