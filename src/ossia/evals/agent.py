@@ -213,11 +213,11 @@ def _python_task(random: Random, setting: Setting, python: Tools) -> Task:
     """Something to compute."""
     asked, answer, _ = _single(random, setting, python_tool.draw)
 
-    def is_right(reply: Reply, tools: Tools) -> bool:
-        return bool(reply.tool_runs) and reply.text.strip() == answer
-
     return Task(
-        kind="compute", asked=asked, tools=lambda llm: nullcontext(python), is_right=is_right
+        kind="compute",
+        asked=asked,
+        tools=lambda llm: nullcontext(python),
+        is_right=partial(_says, answer),
     )
 
 
@@ -242,15 +242,17 @@ def _function_task(random: Random, setting: Setting) -> Task:
         for each in conversation.functions
     ]
 
-    def is_right(reply: Reply, tools: Tools) -> bool:
-        return bool(reply.tool_runs) and reply.text.strip() == answer
-
     return Task(
         kind="call a function",
         asked=asked,
         tools=lambda llm: Tools(*offered),
-        is_right=is_right,
+        is_right=partial(_says, answer),
     )
+
+
+def _says(answer: str, reply: Reply, tools: Tools) -> bool:
+    """Whether a tool was run, and the answer is that one."""
+    return bool(reply.tool_runs) and reply.text.strip() == answer
 
 
 @dataclass(frozen=True, slots=True)

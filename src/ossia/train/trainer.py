@@ -113,7 +113,8 @@ class Trainer:
         """Step until the budget is spent or `stopping` is set; then write the last leg."""
         began = self.clock() - self.progress.seconds
         saved = self.progress.seconds
-        while (share := self.plan.spent(self.progress)) < 1 and not self.stopping:
+        ends = False  # as the team agreed; a signal that comes meanwhile counts in the next step
+        while (share := self.plan.spent(self.progress)) < 1 and not ends:
             step = self.progress.step
             batch = self._batch(self.team.mine(self.source.lessons(step)))
             rate = learning_rate(share, 1.0, hold=self.plan.hold)
@@ -123,7 +124,7 @@ class Trainer:
                 tokens=self.progress.tokens + round(facts.tokens),
                 seconds=facts.seconds,
             )
-            self.stopping = facts.stop > 0
+            ends = facts.stop > 0
             if self.team.leads:
                 saved = self._record(losses, facts, rate, saved)
         if self.team.leads:
