@@ -146,11 +146,14 @@ def parameters(config: Any) -> tuple[int, int]:
 
 def shares() -> str:
     """What part of the dialogues each task has."""
-    from ossia.train.tasks import TASKS
+    from ossia.train.tasks import LATE, TASKS
 
-    whole = sum(share for share, _ in TASKS.values())
-    rows = [f"| {name} | {100 * share / whole:.0f} % |" for name, (share, _) in TASKS.items()]
-    return "\n".join(["| task | share of the dialogues |", "|---|---|", *rows])
+    rows = [
+        f"| {name} | {100 * task.share:.0f} % | {100 * task.late_share:.0f} % |"
+        for name, task in TASKS.items()
+    ]
+    head = f"| task | share of the dialogues | from batch {LATE:,} on |"
+    return "\n".join([head, "|---|---|---|", *rows])
 
 
 def evaluated(table: Json) -> str:

@@ -1,9 +1,10 @@
 from datetime import date
 
 import numpy as np
+import pytest
 
 from ossia.train.dialogues import draw_conversation, draw_date, draw_task, turns
-from ossia.train.tasks import TASKS, TOOL_TASKS
+from ossia.train.tasks import LATE, TASKS, TOOL_TASKS
 from ossia.train.tasks.task import Setting
 
 MEDIUM = Setting(effort="medium", date="2026-11-21")
@@ -14,11 +15,13 @@ def many(task, count=300):
     return [draw_conversation(random, MEDIUM, task) for _ in range(count)]
 
 
-def test_tasks_come_by_their_shares():
+@pytest.mark.parametrize("batch", [0, LATE - 1, LATE])
+def test_tasks_come_by_their_shares(batch):
     random = np.random.default_rng(0)
-    names = [draw_task(random) for _ in range(4000)]
-    for task, (share, _) in TASKS.items():
-        assert abs(names.count(task) / len(names) - share) < 0.025
+    names = [draw_task(random, batch) for _ in range(4000)]
+    for name, task in TASKS.items():
+        share = task.late_share if batch == LATE else task.share
+        assert abs(names.count(name) / len(names) - share) < 0.025
 
 
 def test_some_dialogues_have_more_than_one_turn():

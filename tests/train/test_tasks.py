@@ -20,8 +20,9 @@ def drawn(task, setting, count=40, seed=0):
 
 
 def test_the_shares_are_those_of_the_plan():
-    shares = {task: share for task, (share, _) in TASKS.items()}
+    shares = {name: task.share for name, task in TASKS.items()}
     assert sum(shares.values()) == pytest.approx(1)
+    assert sum(task.late_share for task in TASKS.values()) == pytest.approx(1)
     calculating = ("arithmetic", "products", "comparisons", "chains")
     assert sum(shares[task] for task in calculating) == pytest.approx(0.32)
 

@@ -46,7 +46,7 @@ DRAWS: Mapping[str, Draw] = MappingProxyType(
         "+ and -, 1 to 3 digits": Sums(1, 3),
         "+ and -, 4 digits": Sums(4, 4),
         "products, 2 by 2 digits": two_by_two,
-        **{name: draw for name, (_, draw) in TASKS.items() if name != "arithmetic"},
+        **{name: task.draw for name, task in TASKS.items() if name != "arithmetic"},
     }
 )
 """Every line of the table by its name."""

@@ -98,7 +98,7 @@ def draw_lessons(
         settings["python"] = settings["search"]
     found: list[Lesson] = []
     while len(found) < lessons:
-        task = draw_task(random)
+        task = draw_task(random, number)
         setting = settings.get(task) or _setting(random, date, split)
         conversation = draw_conversation(random, setting, task)
         if both and conversation.builtins:

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from ossia.harmony.messages import Conversation
-from ossia.train.tasks import TASKS, TOOL_TASKS, draw
+from ossia.train.tasks import LATE, TASKS, TOOL_TASKS, draw
 from ossia.train.tasks.task import Setting, pick
 
 LONG_SHARE = 0.15
@@ -43,9 +43,10 @@ def draw_date(random: np.random.Generator) -> str:
     return (FIRST_DAY + timedelta(days=int(random.integers(NUM_DAYS)))).isoformat()
 
 
-def draw_task(random: np.random.Generator) -> str:
-    """The name of a task, by the tasks' shares."""
-    bounds = np.cumsum([share for share, _ in TASKS.values()])
+def draw_task(random: np.random.Generator, batch: int) -> str:
+    """The name of a task, by the tasks' shares of the dialogues of a batch."""
+    is_late = batch >= LATE
+    bounds = np.cumsum([each.late_share if is_late else each.share for each in TASKS.values()])
     place = np.searchsorted(bounds, random.random() * bounds[-1], side="right")
     return tuple(TASKS)[int(place)]
 

@@ -53,7 +53,7 @@ def texts(seed: int) -> Iterator[str]:
         for effort in get_args(Effort):
             date = draw_date(random) if random.random() < 0.5 else None
             setting = Setting(effort=effort, date=date)
-            conversation = draw_conversation(random, setting, draw_task(random))
+            conversation = draw_conversation(random, setting, draw_task(random, 0))
             yield system_text(conversation)
             yield developer_text(conversation)
             yield from (message.text for message in conversation.messages)

@@ -30,7 +30,7 @@ DECAY = 0.1
 CLIP = 1.0
 PEAK_RATE, MUON_RATE = 3e-3, 0.03
 WARM_UP = 0.02
-COOL_DOWN = 0.4
+COOL_DOWN = 0.7
 """Shares of the budget: the rate rises, stays, and falls in a line to 0."""
 LOG_EVERY = 20
 VALIDATE_EVERY = 200
