@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ossia.checkpoint import open_checkpoint
-from ossia.evals.nano import NUM_TRANSCRIPTS
+from ossia.evals.nano import NUM_TRANSCRIPTS, notes
 from ossia.evals.nano_items import COLUMNS, DRAWS, EFFORTS
 from ossia.evals.wilson import wilson
 
@@ -169,14 +169,9 @@ def evaluated(table: Json) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in table["rows"]:
-        notes = []
-        if row["calls_due"]:
-            notes.append(f"{row['calls_made']} of {row['calls_due']} calls made")
-        if row["valid"] is not None:
-            notes.append(f"fits its schema: {row['valid']}; not held to it: {row['valid_free']}")
         lines.append(
             f"| {row['task']} | {row['column']} | {row['effort']} | {row['n']} | {percent(row)} | "
-            f"{row['reasoning_tokens_median']:g} | {'; '.join(notes)} |"
+            f"{row['reasoning_tokens_median']:g} | {notes(row)} |"
         )
     efforts = table["efforts"]
     lines.append(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,8 @@ def test_a_model_that_does_what_is_expected_is_right(task):
         assert played.right
         assert played.reasoning_tokens == 2 * len(due)
         assert played.num_calls == played.num_called == len(due) - 1
+        assert played.num_exact == played.num_whole == played.num_called
+        assert played.found in ((True,) if "【" in due[-1].expected.text else (None,))
         assert played.valid in ((True,) if conversation.response_formats else (None,))
 
 
@@ -69,13 +72,33 @@ def test_another_tool_or_other_arguments_end_the_play():
         role="assistant", channel="commentary", recipient=call.recipient,
         content=json.dumps(arguments),
     )  # fmt: skip
-    assert not play(Scripted((wrong, "")), conversation).right
-    assert not play(Scripted((answer, "")), conversation).right
+    played = play(Scripted((wrong, "")), conversation)
+    assert not played.right
+    assert (played.num_calls, played.num_called, played.num_whole, played.num_exact) == (1, 1, 1, 0)
+    played = play(Scripted((replace(call, content=call.text[:-1]), "")), conversation)
+    assert (played.num_calls, played.num_called, played.num_whole, played.num_exact) == (1, 1, 0, 0)
+    played = play(Scripted((answer, "")), conversation)
+    assert not played.right
+    assert (played.num_calls, played.num_called) == (1, 0)
     spaced = Message(
         role="assistant", channel="commentary", recipient=call.recipient,
         content=json.dumps(json.loads(call.text), indent=1),
     )  # fmt: skip
     assert play(Scripted((spaced, ""), (answer, "")), conversation).right
+
+
+def test_a_value_counts_also_where_the_wrong_line_is_cited():
+    conversation = next(
+        each
+        for each in items(Cell(task="search", **MEDIUM), 20)
+        if "【" in each.messages[-1].text and len(list(steps(each))) == 2
+    )
+    call, answer = (step.expected for step in steps(conversation))
+    elsewhere = answer.text.replace("†L", "†L9")
+    for text, found in ((elsewhere, True), ("Nobody knows. 【0†L1】", False)):
+        played = play(Scripted((call, ""), (replace(answer, content=text), "")), conversation)
+        assert not played.right
+        assert played.found is found
 
 
 def test_a_call_where_an_answer_was_due_is_wrong():

@@ -4,7 +4,7 @@ Knows cells and counts; asks through `play` and never looks at weights.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,11 @@ class Row:
     """The median."""
     calls: int
     called: int
+    whole: int
+    exact: int
+    values: int
+    """Answers that a page gives."""
+    found: int
     valid: int | None
     """Answers that fit their response format."""
     valid_free: int | None
@@ -52,6 +57,10 @@ class Row:
             "reasoning_tokens_median": self.reasoning_tokens,
             "calls_due": self.calls,
             "calls_made": self.called,
+            "calls_whole": self.whole,
+            "calls_exact": self.exact,
+            "values_due": self.values,
+            "values_found": self.found,
             "valid": self.valid,
             "valid_free": self.valid_free,
         }
@@ -114,6 +123,10 @@ def _row(cell: Cell, played: list[Played], free: int | None) -> Row:
         else 0.0,
         calls=sum(each.num_calls for each in played),
         called=sum(each.num_called for each in played),
+        whole=sum(each.num_whole for each in played),
+        exact=sum(each.num_exact for each in played),
+        values=sum(each.found is not None for each in played),
+        found=sum(bool(each.found) for each in played),
         valid=None if free is None else sum(bool(each.valid) for each in played),
         valid_free=free,
     )
@@ -177,14 +190,22 @@ def as_markdown(table: Table) -> str:
 def line(row: Row) -> str:
     """One line of the table."""
     low, high = wilson(row.right, row.n)
-    notes = []
-    if row.calls:
-        notes.append(f"{row.called} of {row.calls} calls made")
-    if row.valid is not None:
-        notes.append(f"fits its schema: {row.valid}, not held to it: {row.valid_free}")
     cell = row.cell
     return (
         f"| {cell.task} | {cell.column} | {cell.effort} | {row.n} | "
         f"{100 * row.right / max(1, row.n):.1f} % | {100 * low:.1f} to {100 * high:.1f} % | "
-        f"{row.reasoning_tokens:g} | {'; '.join(notes)} |"
+        f"{row.reasoning_tokens:g} | {notes(row.as_dict())} |"
     )
+
+
+def notes(row: Mapping[str, Any]) -> str:
+    """What is to be said beside a line, as `Row.as_dict` gives it."""
+    said = []
+    if row["calls_due"]:
+        made, whole, exact = (row[f"calls_{each}"] for each in ("made", "whole", "exact"))
+        said.append(f"{row['calls_due']} calls due: {made} made, {whole} whole, {exact} exact")
+    if row["values_due"]:
+        said.append(f"the page's value: {row['values_found']} of {row['values_due']}")
+    if row["valid"] is not None:
+        said.append(f"fits its schema: {row['valid']}; not held to it: {row['valid_free']}")
+    return "; ".join(said)

@@ -4,6 +4,7 @@ Knows what was expected; not how it was made up.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from ossia.harmony.messages import FUNCTIONS, Conversation, Message
 
 STORY = "In a "
 """How every story of training begins, and no other answer."""
+CITES = "【"
 GREEDY = SamplingParams(temperature=0, max_tokens=400)
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list,
@@ -40,6 +42,12 @@ class Played:
     """Of those expected, how many were due before it went wrong."""
     num_called: int = 0
     """How many of them were made, of whatever tool with whatever arguments."""
+    num_whole: int = 0
+    """How many of those have whole arguments: an object, where one is due."""
+    num_exact: int = 0
+    """How many of those are of the right tool with exactly the right arguments."""
+    found: bool | None = None
+    """Whether an answer says what the page says, cited rightly or not, where a page does."""
     valid: bool | None = None
     """Whether the answer fits the response format, where there is one."""
     said: tuple[Message, ...]
@@ -70,15 +78,15 @@ def play(llm: LLM, conversation: Conversation, *, held: bool = True) -> Played:
     said: tuple[Message, ...] = ()
     formats = conversation.response_formats
     shape = AnswerShape(schema=formats[0].schema) if formats and held else None
-    reasoning = num_calls = num_called = 0
-    right, valid = False, None
+    reasoning, right, valid = 0, False, None
+    calls = Counter[str]()
     for expected, result in steps(conversation):
         now = replace(conversation, messages=(*told, *said))
         reply = collect(llm.write(TurnRequest(conversation=now, params=GREEDY, answer=shape)))
         said += tuple(reply.messages)
         reasoning += reply.usage.reasoning_tokens
-        num_calls += result is not None
-        num_called += result is not None and bool(reply.tool_calls)
+        if result is not None:
+            calls.update(_judged(expected, reply))
         if formats:
             valid = fits(_read(reply.text), formats[0].schema)
         if not is_right(expected, reply, told=told):
@@ -89,8 +97,11 @@ def play(llm: LLM, conversation: Conversation, *, held: bool = True) -> Played:
     return Played(
         right=right,
         reasoning_tokens=reasoning,
-        num_calls=num_calls,
-        num_called=num_called,
+        num_calls=calls["due"],
+        num_called=calls["made"],
+        num_whole=calls["whole"],
+        num_exact=calls["exact"],
+        found=_found(conversation, said),
         valid=valid,
         said=said,
     )
@@ -103,11 +114,7 @@ def is_right(expected: Message, reply: Reply, *, told: tuple[Message, ...]) -> b
     JSON; of a story it is only asked that it is one, has an end, and is about whom it should.
     """
     if expected.recipient is not None:
-        if len(reply.tool_calls) != 1:
-            return False
-        call = reply.tool_calls[0]
-        same_tool = call.name == expected.recipient.removeprefix(f"{FUNCTIONS}.")
-        return same_tool and _same(call.arguments, expected.text)
+        return "exact" in _judged(expected, reply)
     if reply.tool_calls or reply.finish_reason != "stop":
         return False
     if expected.text.startswith(STORY):
@@ -115,6 +122,28 @@ def is_right(expected: Message, reply: Reply, *, told: tuple[Message, ...]) -> b
         is_about = f" {hero}" in reply.text and hero in told[-1].text.lower()
         return reply.text.startswith(STORY) and is_about and reply.text.endswith((".", "!"))
     return _same(reply.text.strip(), expected.text)
+
+
+def _judged(expected: Message, reply: Reply) -> Iterator[str]:
+    """What is to be counted where a call is due."""
+    yield "due"
+    if not reply.tool_calls:
+        return
+    yield "made"
+    call = reply.tool_calls[0]
+    if expected.text.startswith("{") and not isinstance(_read(call.arguments), dict):
+        return
+    yield "whole"
+    same_tool = call.name == (expected.recipient or "").removeprefix(f"{FUNCTIONS}.")
+    if same_tool and _same(call.arguments, expected.text) and len(reply.tool_calls) == 1:
+        yield "exact"
+
+
+def _found(conversation: Conversation, said: tuple[Message, ...]) -> bool | None:
+    """Whether an answer begins as the expected one does, up to where that cites a page."""
+    told, cites, _ = conversation.messages[-1].text.partition(CITES)
+    finals = [each.text for each in said if each.role == "assistant" and each.channel == "final"]
+    return any(text.startswith(told.strip()) for text in finals) if cites else None
 
 
 def fits(value: object, schema: Mapping[str, Any]) -> bool:

@@ -118,7 +118,7 @@ class Trainer:
             step = self.progress.step
             batch = self._batch(self.team.mine(self.source.lessons(step)))
             rate = learning_rate(share, 1.0, hold=self.plan.hold)
-            losses, facts = self._step(batch, rate, self.clock() - began)
+            losses, facts = self._step(batch, rate, began)
             self.progress = Progress(
                 step=step + 1,
                 tokens=self.progress.tokens + round(facts.tokens),
@@ -176,7 +176,7 @@ class Trainer:
     def _batch(self, lessons: list[Lesson]) -> Batch:
         return collate(lessons, window=self.config.sliding_window)
 
-    def _step(self, batch: Batch, rate: float, seconds: float) -> tuple[Losses, "Facts"]:
+    def _step(self, batch: Batch, rate: float, began: float) -> tuple[Losses, "Facts"]:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["peak"]
@@ -191,7 +191,7 @@ class Trainer:
             learned=learned,
             tokens=len(batch.step.id_T),
             answer=losses.answer.item() * learned,
-            seconds=seconds if lead else 0.0,
+            seconds=self.clock() - began if lead else 0.0,
             stop=float(self.stopping and lead),
         )
         facts = Facts(*self.team.add_up(gradients, facts))
