@@ -59,7 +59,9 @@ def test_the_next_turn_goes_on_from_the_messages_of_the_last(llm):
 
 
 def test_described_functions_end_the_turn_beside_those_that_are_run(llm):
-    reply = llm.chat("Go", tools=[add, FunctionTool(name="go")], tool_choice="go", params=PARAMS)
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    go = FunctionTool(name="go", parameters=nothing)
+    reply = llm.chat("Go", tools=[add, go], tool_choice="go", params=PARAMS)
     assert [call.name for call in reply.tool_calls] == ["go"]
     assert reply.finish_reason == "tool_calls"
 
