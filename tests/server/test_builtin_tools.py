@@ -99,6 +99,7 @@ def test_a_server_that_cannot_be_asked_is_offered_to_be_told_of_but_not_to_the_m
         (post(server_url="https://evil.example/mcp"), "tools[0].server_url"),
         (post(allowed_tools="send"), "tools[0].allowed_tools"),
         (post(allowed_tools={"tool_names": [3]}), "tools[0].allowed_tools.tool_names"),
+        (post(allowed_tools={"read_only": True}), "tools[0].allowed_tools.read_only"),
     ],
 )
 def test_what_a_request_may_not_say_of_a_server_is_refused(tool, param):

@@ -106,7 +106,14 @@ def names_in(
 def _allowed(value: object, path: str) -> frozenset[str] | None:
     """Names in `allowed_tools`; None allows all."""
     if isinstance(value, dict):
-        value, path = value.get("tool_names"), f"{path}.tool_names"
+        names = value.get("tool_names")
+        if names is None and value.get("read_only") is not None:
+            raise RequestError(
+                f"{path} asks for tools by read_only, which is not known here; name them in "
+                f"{path}.tool_names",
+                param=f"{path}.read_only",
+            )
+        value, path = names, f"{path}.tool_names"
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
