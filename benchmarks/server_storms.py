@@ -273,6 +273,9 @@ def engine_kills(count: int, draw: random.Random) -> dict[str, Any]:
 
 
 async def _streams_over_a_death(server: Served, draw: random.Random) -> tuple[list[str], float]:
+    # a request that comes after the death is refused with 503, which is no stream
+    count = 8
+    all_begun = asyncio.Barrier(count + 1)
     async with httpx2.AsyncClient(base_url=server.api, timeout=60) as client:
 
         async def one() -> str:
@@ -282,12 +285,14 @@ async def _streams_over_a_death(server: Served, draw: random.Random) -> tuple[li
             }  # fmt: skip
             kind = ""
             async with client.stream("POST", "/responses", json=body) as response:
+                await all_begun.wait()
                 async for line in response.aiter_lines():
                     if line.startswith("event: "):
                         kind = line.removeprefix("event: ")
             return kind
 
-        running = [asyncio.create_task(one()) for _ in range(8)]
+        running = [asyncio.create_task(one()) for _ in range(count)]
+        await asyncio.wait_for(all_begun.wait(), 60)
         await asyncio.sleep(draw.uniform(0.05, 0.4))
         os.kill(server.engine_pid, signal.SIGKILL)
         killed = time.perf_counter()
