@@ -555,5 +555,5 @@ def test_unless_told_otherwise_cells_stand_back_behind_the_engine(tier):
 
     niceness, told = asyncio.run(look())
     assert gone(word)
-    assert niceness == 10
+    assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
     assert told in (["1000", "10"], ["1000"])
