@@ -37,6 +37,10 @@ def perfect(conversation, thought="one two"):
     return Scripted(*((step.expected, thought) for step in steps(conversation)))
 
 
+def counted(played):
+    return (played.num_due, played.num_begun, played.num_whole, played.num_exact)
+
+
 @pytest.mark.parametrize("task", ["functions", "python", "search", "records", "stories"])
 def test_a_model_that_does_what_is_expected_is_right(task):
     for conversation in items(Cell(task=task, **MEDIUM), 12):
@@ -45,8 +49,8 @@ def test_a_model_that_does_what_is_expected_is_right(task):
         due = list(steps(conversation))
         assert played.right
         assert played.reasoning_tokens == 2 * len(due)
-        assert played.num_calls == played.num_called == len(due) - 1
-        assert played.num_exact == played.num_whole == played.num_called
+        assert played.num_due == played.num_begun == len(due) - 1
+        assert played.num_exact == played.num_whole == played.num_begun
         assert played.found in ((True,) if "【" in due[-1].expected.text else (None,))
         assert played.valid in ((True,) if conversation.response_formats else (None,))
 
@@ -74,17 +78,33 @@ def test_another_tool_or_other_arguments_end_the_play():
     )  # fmt: skip
     played = play(Scripted((wrong, "")), conversation)
     assert not played.right
-    assert (played.num_calls, played.num_called, played.num_whole, played.num_exact) == (1, 1, 1, 0)
+    assert counted(played) == (1, 1, 1, 0)
     played = play(Scripted((replace(call, content=call.text[:-1]), "")), conversation)
-    assert (played.num_calls, played.num_called, played.num_whole, played.num_exact) == (1, 1, 0, 0)
+    assert counted(played) == (1, 1, 0, 0)
     played = play(Scripted((answer, "")), conversation)
     assert not played.right
-    assert (played.num_calls, played.num_called) == (1, 0)
+    assert counted(played) == (1, 0, 0, 0)
     spaced = Message(
         role="assistant", channel="commentary", recipient=call.recipient,
         content=json.dumps(json.loads(call.text), indent=1),
     )  # fmt: skip
     assert play(Scripted((spaced, ""), (answer, "")), conversation).right
+
+
+def test_a_call_that_was_cut_is_begun_and_not_whole():
+    conversation = next(
+        each for each in items(Cell(task="functions", **MEDIUM), 20) if len(list(steps(each))) == 2
+    )
+    call = next(steps(conversation)).expected
+
+    class Cutting:
+        def write(self, request):
+            yield PartEnded(replace(call, content=call.text[:-2]), False)
+            yield Finished("length", Usage(), Timing())
+
+    played = play(Cutting(), conversation)
+    assert not played.right
+    assert counted(played) == (1, 1, 0, 0)
 
 
 def test_a_value_counts_also_where_the_wrong_line_is_cited():
@@ -104,7 +124,9 @@ def test_a_value_counts_also_where_the_wrong_line_is_cited():
 def test_a_call_where_an_answer_was_due_is_wrong():
     conversation = items(Cell(task="small talk", **MEDIUM), 1)[0]
     call = Message(role="assistant", channel="analysis", recipient="python", content="1")
-    assert not play(Scripted((call, "")), conversation).right
+    played = play(Scripted((call, "")), conversation)
+    assert not played.right
+    assert counted(played) == (0, 1, 1, 0)
 
 
 def test_an_answer_is_held_to_its_format_unless_told_otherwise():

@@ -31,8 +31,9 @@ class Row:
     right: int
     reasoning_tokens: float
     """The median."""
-    calls: int
-    called: int
+    due: int
+    """Calls, as the next three."""
+    begun: int
     whole: int
     exact: int
     values: int
@@ -55,8 +56,8 @@ class Row:
             "share": self.right / max(1, self.n),
             "interval": [low, high],
             "reasoning_tokens_median": self.reasoning_tokens,
-            "calls_due": self.calls,
-            "calls_made": self.called,
+            "calls_due": self.due,
+            "calls_begun": self.begun,
             "calls_whole": self.whole,
             "calls_exact": self.exact,
             "values_due": self.values,
@@ -121,8 +122,8 @@ def _row(cell: Cell, played: list[Played], free: int | None) -> Row:
         reasoning_tokens=statistics.median(each.reasoning_tokens for each in played)
         if played
         else 0.0,
-        calls=sum(each.num_calls for each in played),
-        called=sum(each.num_called for each in played),
+        due=sum(each.num_due for each in played),
+        begun=sum(each.num_begun for each in played),
         whole=sum(each.num_whole for each in played),
         exact=sum(each.num_exact for each in played),
         values=sum(each.found is not None for each in played),
@@ -202,8 +203,8 @@ def notes(row: Mapping[str, Any]) -> str:
     """What is to be said beside a line, as `Row.as_dict` gives it."""
     said = []
     if row["calls_due"]:
-        made, whole, exact = (row[f"calls_{each}"] for each in ("made", "whole", "exact"))
-        said.append(f"{row['calls_due']} calls due: {made} made, {whole} whole, {exact} exact")
+        begun, whole, exact = (row[f"calls_{each}"] for each in ("begun", "whole", "exact"))
+        said.append(f"{row['calls_due']} calls due: {begun} begun, {whole} whole, {exact} exact")
     if row["values_due"]:
         said.append(f"the page's value: {row['values_found']} of {row['values_due']}")
     if row["valid"] is not None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ossia.chat.assistant import LLM
-from ossia.chat.events import Reply, collect
+from ossia.chat.events import Reply, ToolCalled, collect
 from ossia.chat.request import AnswerShape, TurnRequest
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import FUNCTIONS, Conversation, Message
+from ossia.harmony.tool_text import PYTHON
 
 STORY = "In a "
 """How every story of training begins, and no other answer."""
@@ -38,14 +39,14 @@ class Played:
 
     right: bool
     reasoning_tokens: int
-    num_calls: int = 0
-    """Of those expected, how many were due before it went wrong."""
-    num_called: int = 0
-    """How many of them were made, of whatever tool with whatever arguments."""
+    num_due: int = 0
+    """Calls that were due before it went wrong."""
+    num_begun: int = 0
+    """Calls that were begun, due or not, of whatever tool."""
     num_whole: int = 0
-    """How many of those have whole arguments: an object, where one is due."""
+    """Of those begun: those that ended and have whole arguments, an object where one is due."""
     num_exact: int = 0
-    """How many of those are of the right tool with exactly the right arguments."""
+    """Of those due: those of the right tool with exactly the right arguments."""
     found: bool | None = None
     """Whether an answer says what the page says, cited rightly or not, where a page does."""
     valid: bool | None = None
@@ -85,8 +86,10 @@ def play(llm: LLM, conversation: Conversation, *, held: bool = True) -> Played:
         reply = collect(llm.write(TurnRequest(conversation=now, params=GREEDY, answer=shape)))
         said += tuple(reply.messages)
         reasoning += reply.usage.reasoning_tokens
-        if result is not None:
-            calls.update(_judged(expected, reply))
+        calls["due"] += result is not None
+        calls["begun"] += sum(each.recipient is not None for each in reply.messages)
+        calls["whole"] += sum(map(_is_whole, reply.tool_calls))
+        calls["exact"] += result is not None and _is_exact(expected, reply)
         if formats:
             valid = fits(_read(reply.text), formats[0].schema)
         if not is_right(expected, reply, told=told):
@@ -97,8 +100,8 @@ def play(llm: LLM, conversation: Conversation, *, held: bool = True) -> Played:
     return Played(
         right=right,
         reasoning_tokens=reasoning,
-        num_calls=calls["due"],
-        num_called=calls["made"],
+        num_due=calls["due"],
+        num_begun=calls["begun"],
         num_whole=calls["whole"],
         num_exact=calls["exact"],
         found=_found(conversation, said),
@@ -114,7 +117,7 @@ def is_right(expected: Message, reply: Reply, *, told: tuple[Message, ...]) -> b
     JSON; of a story it is only asked that it is one, has an end, and is about whom it should.
     """
     if expected.recipient is not None:
-        return "exact" in _judged(expected, reply)
+        return _is_exact(expected, reply)
     if reply.tool_calls or reply.finish_reason != "stop":
         return False
     if expected.text.startswith(STORY):
@@ -124,19 +127,18 @@ def is_right(expected: Message, reply: Reply, *, told: tuple[Message, ...]) -> b
     return _same(reply.text.strip(), expected.text)
 
 
-def _judged(expected: Message, reply: Reply) -> Iterator[str]:
-    """What is to be counted where a call is due."""
-    yield "due"
-    if not reply.tool_calls:
-        return
-    yield "made"
+def _is_whole(call: ToolCalled) -> bool:
+    """Code is whole as it is; arguments are an object."""
+    return call.name == PYTHON.name or isinstance(_read(call.arguments), dict)
+
+
+def _is_exact(expected: Message, reply: Reply) -> bool:
+    """Whether it is one call, of the tool that was expected, with the same arguments."""
+    if len(reply.tool_calls) != 1:
+        return False
     call = reply.tool_calls[0]
-    if expected.text.startswith("{") and not isinstance(_read(call.arguments), dict):
-        return
-    yield "whole"
-    same_tool = call.name == (expected.recipient or "").removeprefix(f"{FUNCTIONS}.")
-    if same_tool and _same(call.arguments, expected.text) and len(reply.tool_calls) == 1:
-        yield "exact"
+    tool = (expected.recipient or "").removeprefix(f"{FUNCTIONS}.")
+    return call.name == tool and _same(call.arguments, expected.text)
 
 
 def _found(conversation: Conversation, said: tuple[Message, ...]) -> bool | None:
