@@ -64,7 +64,9 @@ def main() -> None:
     for name in ("log", "agent", "public"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True, action="append", help="parts of it")
-    parser.add_argument("--commit", required=True, help="of the trainer")
+    parser.add_argument(
+        "--commit", required=True, action="append", help="of the trainer; STEP:ID from a step on"
+    )
     asked = parser.parse_args()
     log = [json.loads(line) for line in asked.log.read_text().splitlines()]
     table = joined([json.loads(part.read_text()) for part in asked.table])
@@ -247,7 +249,13 @@ def inline(text: str) -> str:
     return flat.replace("|", "\\|").replace("<", "&lt;")
 
 
-def provenance(folder: Path, log: list[Json], commit: str) -> str:
+def committed(commit: str) -> str:
+    """In words: `ID`, or `STEP:ID`."""
+    step, _, name = commit.rpartition(":")
+    return f"`{name}` from step {int(step):,} on" if step else f"`{name}`"
+
+
+def provenance(folder: Path, log: list[Json], commits: list[str]) -> str:
     """How it was made, and the files' hashes."""
     legs = [line["leg"] | {"step": line["step"]} for line in log if "leg" in line]
     steps = [line for line in log if "tokens_per_second" in line]
@@ -263,7 +271,8 @@ def provenance(folder: Path, log: list[Json], commit: str) -> str:
         )
     lines = [
         "## Where it comes from\n",
-        f"Commit `{commit}`, torch {legs[-1]['torch']}, on {legs[-1]['machine']}, with AVX2:\n",
+        f"Commit {', '.join(map(committed, commits))}; torch {legs[-1]['torch']}, on "
+        f"{legs[-1]['machine']}, with AVX2:\n",
         *(f"- {command}" for command in commands),
         "",
         f"About {last['step']:,} steps and {last['tokens']:,} tokens in {last['seconds']:,.0f} "

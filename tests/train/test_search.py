@@ -48,6 +48,29 @@ def test_links_that_are_opened_bear_the_name_that_was_asked_for():
                 assert entity in json.loads(search.content)["query"].lower()
 
 
+def test_the_links_are_thought_of_as_they_are_shown_before_one_is_chosen():
+    chosen = 0
+    for conversation in many():
+        view = ""
+        for message in conversation.messages:
+            if message.role == "tool" and message.name == "browser.search":
+                view = re.sub(r"\s+", " ", re.sub(r"\nL\d+: ", "", message.text))
+            elif message.channel == "analysis" and message.text.startswith("Links: "):
+                listed, _, rest = message.text.removeprefix("Links: ").partition(". ")
+                links = dict(each.split("=") for each in listed.split(", "))
+                assert len(links) == view.count("【")
+                for name, number in links.items():
+                    assert name in view[view.index(f"【{number}†") :].split("【")[1]
+                if found := re.match(r"(.+)=(\d)", rest):
+                    assert links[found[1]] == found[2]
+                    chosen += 1
+                else:
+                    assert rest.removeprefix("No ").rstrip(".") not in links
+            elif message.recipient == "browser.open":
+                assert json.loads(message.text)["id"] == int(found[2])
+    assert chosen > 200
+
+
 def test_what_is_not_found_is_not_answered():
     for conversation in many():
         last = calls(conversation)[-1][1].text

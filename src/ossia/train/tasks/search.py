@@ -114,24 +114,44 @@ def _ask(
     messages = (
         user(question), *thought(reasoning), call, result(call, _noted(random, origin, view))
     )  # fmt: skip
+    links = _links([hit for hit, _ in hits])
     if not known:
-        seen = _seen(setting, f"no page about {page.entity}")
-        return (*messages, *seen, final(f"I found nothing about {page.entity}.")), cursor + 1
+        chosen = setting.think(f"{links}No {page.entity}.", f"So there is no {fact.relation}.")
+        nothing = final(f"I found nothing about {page.entity}.")
+        return (*messages, *thought(chosen), nothing), cursor + 1
     at = [hit for hit, _ in hits].index(shown)
+    links += f"{page.entity}={at}"
     if (line := line_of(view, places[at], fact)) is not None:
-        seen = _seen(setting, f"{fact.relation} {fact.value}, line {line}")
-        return (*messages, *seen, final(_answer(page, fact, cursor, line))), cursor + 1
+        chosen = setting.think(
+            f"{links}, it says the {fact.relation}.", f"{fact.relation} {fact.value}, line {line}"
+        )
+        answer = final(_answer(page, fact, cursor, line))
+        return (*messages, *thought(chosen), answer), cursor + 1
+    chosen = setting.think(f"{links}, I open it.", f"Its page may say the {fact.relation}.")
     opened = call_builtin("browser.open", json_text({"id": at}))
-    opening = _seen(setting, f"link {at} is {page.entity}")
-    view, lines = open_view(shown, cursor + 1)
-    messages += (*opening, opened, result(opened, _noted(random, host, view)))
-    if silent:
-        answer = f"The page about {page.entity} does not say the {fact.relation}."
-        seen = _seen(setting, f"no {fact.relation} there")
+    reading = _read(random, setting, opened, shown, fact, cursor + 1)
+    return (*messages, *thought(chosen), opened, *reading), cursor + 2
+
+
+def _read(
+    random: np.random.Generator,
+    setting: Setting,
+    opened: Message,
+    page: Page,
+    fact: Fact,
+    cursor: int,
+) -> tuple[Message, ...]:
+    """The page that a call opened, and the answer: what it says, or that it does not say it."""
+    view, lines = open_view(page, cursor)
+    if fact in page.facts:
+        line = lines[fact.relation]
+        seen = f"{fact.relation} {fact.value}, line {line}"
+        answer = _answer(page, fact, cursor, line)
     else:
-        answer = _answer(page, fact, cursor + 1, lines[fact.relation])
-        seen = _seen(setting, f"{fact.relation} {fact.value}, line {lines[fact.relation]}")
-    return (*messages, *seen, final(answer)), cursor + 2
+        seen = f"no {fact.relation} there"
+        answer = f"The page about {page.entity} does not say the {fact.relation}."
+    shown = result(opened, _noted(random, page.host, view))
+    return (shown, *_seen(setting, seen), final(answer))
 
 
 def _subject(random: np.random.Generator, setting: Setting, host: str) -> tuple[Page, Fact]:
@@ -160,6 +180,13 @@ def _summary(random: np.random.Generator, page: Page) -> str:
     if random.random() < WHOLE_SHARE:
         return page.summary
     return pick(random, SUMMARIES).format(entity=page.entity, kind=page.kind)
+
+
+def _links(hits: list[Page]) -> str:
+    """The links a search shows, each name before its number: both are copied, looking back once."""
+    if not hits:
+        return ""
+    return f"Links: {', '.join(f'{hit.entity}={nth}' for nth, hit in enumerate(hits))}. "
 
 
 def _seen(setting: Setting, text: str) -> tuple[Message, ...]:
