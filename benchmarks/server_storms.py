@@ -273,8 +273,8 @@ def engine_kills(count: int, draw: random.Random) -> dict[str, Any]:
 
 
 async def _streams_over_a_death(server: Served, draw: random.Random) -> tuple[list[str], float]:
-    # a request that comes after the death is refused with 503, which is no stream
     count = 8
+    # a request that comes after the death is refused with 503, which is no stream
     all_begun = asyncio.Barrier(count + 1)
     async with httpx2.AsyncClient(base_url=server.api, timeout=60) as client:
 

@@ -114,12 +114,13 @@ def _ask(
     messages = (
         user(question), *thought(reasoning), call, result(call, _noted(random, origin, view))
     )  # fmt: skip
-    links = _links([hit for hit, _ in hits])
+    pages = [hit for hit, _ in hits]
+    links = _links(pages)
     if not known:
         chosen = setting.think(f"{links}No {page.entity}.", f"So there is no {fact.relation}.")
         nothing = final(f"I found nothing about {page.entity}.")
         return (*messages, *thought(chosen), nothing), cursor + 1
-    at = [hit for hit, _ in hits].index(shown)
+    at = pages.index(shown)
     links += f"{page.entity}={at}"
     if (line := line_of(view, places[at], fact)) is not None:
         chosen = setting.think(
