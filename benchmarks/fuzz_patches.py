@@ -10,8 +10,8 @@ import random
 import sys
 import time
 
-from ossia.tools.patch_match import patched
-from ossia.tools.patch_text import PatchRefused, UpdateFile, read_patch
+from ossia.tools.patch.match import patched
+from ossia.tools.patch.parse import PatchRefused, UpdateFile, read_patch
 
 PIECES = (
     *("*** Begin Patch", "*** End Patch", "*** Add File: a", "*** Delete File: b/c"),

@@ -24,10 +24,10 @@ from pathlib import Path
 
 from starlette.types import Message, Receive, Scope, Send
 
-from ossia.server.drain import Drain
-from ossia.server.guard import Guard, GuardOptions
-from ossia.server.keys import SCOPES, Key, KeyRing
-from ossia.server.listening import Listening, ListeningOptions
+from ossia.server.http.drain import Drain
+from ossia.server.http.guard import Guard, GuardOptions
+from ossia.server.http.listen import Listening, ListeningOptions
+from ossia.store.api_keys import SCOPES, Key, KeyRing
 
 CLIENT_SECONDS = 10.0
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.harmony_conversations import conversation
-from ossia.harmony.frame import Frame, FrameRules
+from ossia.harmony.output_grammar import Frame, FrameRules
 from ossia.harmony.render import render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ossia.checkpoint import open_checkpoint
 from ossia.evals.nano import NUM_TRANSCRIPTS, notes
-from ossia.evals.nano_items import COLUMNS, DRAWS, EFFORTS
+from ossia.evals.nano_cells import COLUMNS, DRAWS, EFFORTS
 from ossia.evals.wilson import wilson
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ message of the chat format (which names ChatGPT) is part of the format, not of t
 """
 LEARNED = """## What it learned
 
-Only dialogues from the project's own seeded generators (`ossia.train.tasks`), rendered by its own
+Only dialogues from the project's own seeded generators (`ossia.tasks.nano`), rendered by its own
 harmony renderer; no outside text, no other model's output; licence Apache-2.0, as the project.
 English only.
 
@@ -148,7 +148,7 @@ def parameters(config: Any) -> tuple[int, int]:
 
 def shares() -> str:
     """What part of the dialogues each task has."""
-    from ossia.train.tasks import LATE, TASKS
+    from ossia.tasks.nano import LATE, TASKS
 
     rows = [
         f"| {name} | {100 * task.share:.0f} % | {100 * task.late_share:.0f} % |"
@@ -265,8 +265,8 @@ def provenance(folder: Path, log: list[Json], commits: list[str]) -> str:
     for leg in legs:
         hold = " --hold" if leg["hold"] else ""
         commands.append(
-            f"from step {leg['step']:,}: `python -m ossia.train.nano --shape {leg['shape']} --seed "
-            f"{leg['seed']} --tokens {leg['tokens']:g} --rate {leg['rate']:g} --muon "
+            f"from step {leg['step']:,}: `python -m ossia.train.pretrain --shape {leg['shape']} "
+            f"--seed {leg['seed']} --tokens {leg['tokens']:g} --rate {leg['rate']:g} --muon "
             f"{leg['muon']:g} --workers {leg['workers']}{hold}`"
         )
     lines = [

@@ -24,7 +24,7 @@ from ossia import LLM, SamplingParams
 from ossia.chat.events import Reply
 from ossia.errors import ContextOverflow
 from ossia.evals.wilson import wilson
-from ossia.tools.python.kit import PythonToolkit
+from ossia.tools.python.toolkit import PythonToolkit
 
 GREEDY = SamplingParams(temperature=0, max_tokens=400)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")

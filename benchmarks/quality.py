@@ -35,8 +35,8 @@ from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
 from ossia.ops.reference import ReferenceOps
-from ossia.train.dialogues import draw_conversation
-from ossia.train.tasks.task import Setting, pick
+from ossia.tasks.nano.dialogues import draw_conversation
+from ossia.tasks.task import Setting, pick
 
 Float32: TypeAlias = NDArray[np.float32]
 SEED = 20_261_121

@@ -21,12 +21,12 @@ from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
 
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
-from ossia.chat.guide import FrameGuide
+from ossia.chat.constraint import FrameGuide
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
-from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
+from ossia.harmony.output_grammar import Frame
 from ossia.harmony.reader import read
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS

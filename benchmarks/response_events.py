@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from ossia.chat.events import Event, PartBegan, Text, Thought, TokenLogprob
+from ossia.server.api.sse import sse_frame
 from ossia.server.responses.objects import Json, ResponseSettings
 from ossia.server.responses.writer import ResponseWriter
-from ossia.server.sse import sse_frame
 
 SCORED = TokenLogprob(" word", 1, -0.5, (TokenLogprob(" word", 1, -0.5),) * 5)
 PIECES: dict[str, tuple[PartBegan, Event]] = {

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from ossia.tools.python.installed_python import InstalledPython
-from ossia.tools.python.kit import PythonOptions, PythonToolkit, examine
 from ossia.tools.python.launching import Launching
 from ossia.tools.python.limits import Limits
-from ossia.tools.python.tiers import TIERS, Tier
+from ossia.tools.python.sandboxes import TIERS, Tier
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit, examine
 
 ESCAPES = "tests/tools/python/test_escapes.py"
 ATTACKS = (

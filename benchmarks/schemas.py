@@ -26,14 +26,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from benchmarks.schema_maker import Schema, SchemaMaker
-from ossia.chat.guide import FrameGuide
+from ossia.chat.constraint import FrameGuide
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
 from ossia.errors import RequestError
 from ossia.grammar.body import BodyGrammar, Grammars
-from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import BodyPiece, FrameRules, Opened
+from ossia.harmony.output_grammar import Frame
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ossia import LLM, EngineOptions, SamplingParams
-from ossia.engine.shortlist import choose_from, shortlisted
+from ossia.engine.approximate_sampler import choose_from, shortlisted
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
-from ossia.model.scores import RowScores, Scores
+from ossia.model.logits import RowScores, Scores
 from ossia.model.step import Slice, Step
 
 TEXT_TOKENS, CHUNK = 512, 64

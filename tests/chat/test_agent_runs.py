@@ -3,11 +3,11 @@
 import pytest
 
 from ossia import LLM, SamplingParams
-from ossia.chat.tooling import Tools
+from ossia.chat.sync_tools import Tools
 from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
-from ossia.tools.python.kit import PythonToolkit
+from ossia.tools.python.toolkit import PythonToolkit
 from ossia.tools.sessions import Lazy
 from tests.agent_runs import CALLED, COMPUTED, FOUND, get_weather, needs_sandbox, write_pages
 

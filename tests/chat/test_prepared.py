@@ -9,7 +9,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, OpsOptions
 from ossia.checkpoint import write_checkpoint
 from ossia.checkpoint.prepared import prepared_files
-from ossia.model import repacking
+from ossia.model import loading
 
 IDS = [1, 2, 3, 500, 7]
 TILED = OpsOptions(weights="int8")
@@ -18,7 +18,7 @@ TILED = OpsOptions(weights="int8")
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A model that is worth a file."""
-    monkeypatch.setattr(repacking, "SMALLEST_FILE", 0)
+    monkeypatch.setattr(loading, "SMALLEST_FILE", 0)
     write_checkpoint(tmp_path / "p", SHAPES["tiny"], random_tensors(SHAPES["tiny"], 0), "original")
     return tmp_path / "p"
 

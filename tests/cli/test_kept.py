@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ossia.cli import kept
-from ossia.cli.session import Session, Turn
+from ossia.cli.terminal.session import Session, Turn
 from ossia.errors import RequestError
 
 TURN = Turn(question="Wie geht's?\n", answer="gut \ud83d", reasoning="\x1b[1m", is_whole=True)

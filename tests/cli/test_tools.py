@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ossia.chat.agent_loop import PendingCall
 from ossia.chat.events import Reply, ToolCalled, ToolRan
-from ossia.chat.loop import PendingCall
 from ossia.cli import toolkits
+from ossia.cli.commands.run import as_json
 from ossia.cli.given_files import GivenFiles
-from ossia.cli.run import as_json
-from ossia.cli.screen import TerminalScreen
-from ossia.cli.talk import PlainScreen
+from ossia.cli.terminal.conversation import PlainScreen
+from ossia.cli.terminal.screen import TerminalScreen
 from ossia.cli.tool_cards import card
 from ossia.cli.toolkits import ask, choose, open_tools, python_options
 from ossia.errors import RequestError

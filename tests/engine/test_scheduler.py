@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ossia.engine.pages import PageOwner
+from ossia.engine.block_manager import PageOwner
 from ossia.engine.scheduler import SHARED, Copy, Scheduler
 
 PAGE = 4

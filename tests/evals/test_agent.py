@@ -2,11 +2,11 @@ import pytest
 
 from ossia import LLM
 from ossia.chat.events import Reply, ToolRan
-from ossia.chat.tooling import Tools
+from ossia.chat.sync_tools import Tools
 from ossia.errors import RequestError
 from ossia.evals import agent
 from ossia.evals.agent import Outcome, Table, as_markdown, draw_tasks
-from ossia.tools.python.kit import PythonToolkit
+from ossia.tools.python.toolkit import PythonToolkit
 from ossia.tools.sessions import Lazy
 from ossia.tools.tool import ToolResult
 

@@ -2,7 +2,7 @@ import pytest
 
 from ossia import LLM
 from ossia.evals.nano import as_markdown, measure
-from ossia.evals.nano_items import EFFORTS, Cell
+from ossia.evals.nano_cells import EFFORTS, Cell
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from ossia import LLM
 from ossia.evals.nano import measure
-from ossia.evals.nano_items import DRAWS, Cell
+from ossia.evals.nano_cells import DRAWS, Cell
 
 FIGURES = json.loads((Path(__file__).parent / "nano_figures.json").read_text())
 ROWS = {row["task"]: row for row in FIGURES["rows"]}

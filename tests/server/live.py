@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ossia.server.connection import Connection
-from ossia.server.drain import Drain
-from ossia.server.guard import Finished, Guard, GuardOptions
-from ossia.server.keys import KeyRing
-from ossia.server.listening import Listening, ListeningOptions
+from ossia.server.http.connection import Connection
+from ossia.server.http.drain import Drain
+from ossia.server.http.guard import Finished, Guard, GuardOptions
+from ossia.server.http.listen import Listening, ListeningOptions
+from ossia.store.api_keys import KeyRing
 
 SECONDS = 10.0
 """The longest any test waits for what should happen at once."""

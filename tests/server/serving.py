@@ -11,10 +11,10 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from openai import OpenAI
 
-from ossia.server import errors
-from ossia.server.exact_tokens import ExactTokens
-from ossia.server.guard import LOCAL, Caller
-from ossia.server.metrics import Metrics
+from ossia.server.api import errors
+from ossia.server.api.exact_tokens import ExactTokens
+from ossia.server.api.metrics import Metrics
+from ossia.server.http.guard import LOCAL, Caller
 from ossia.server.sealing import Seal
 from ossia.server.services import ServeOptions, Services
 from ossia.server.toolbox import Toolbox

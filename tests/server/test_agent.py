@@ -1,16 +1,16 @@
 import asyncio
 
 import pytest
+from tests.chat.test_loop import answered, called
 
 from ossia.chat.events import Finished, Text, ToolRan, collect
 from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, Message
 from ossia.server.agent import AgentClient
-from ossia.server.metrics import Metrics
+from ossia.server.api.metrics import Metrics
 from ossia.server.streams import TurnFailed
 from ossia.server.toolbox import Toolbox
-from tests.chat.test_loop import answered, called
 from tests.server.test_frames import MODEL
 from tests.server.test_toolbox import lazy
 from tests.tools.test_sessions import Kit

@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
-from ossia.tools.python.kit import PythonToolkit
+from ossia.tools.python.toolkit import PythonToolkit
 from ossia.tools.sessions import Lazy
 from tests.agent_runs import CALLED, COMPUTED, FOUND, get_weather, needs_sandbox, write_pages
 from tests.server.test_server import ready, run

@@ -12,9 +12,9 @@ from ossia.engine.request import SamplingParams
 from ossia.errors import OssiaError, RequestError
 from ossia.harmony.messages import Conversation, Message
 from ossia.server import engine
+from ossia.server.api.metrics import Metrics
 from ossia.server.engine import Supervisor
 from ossia.server.frames import Accepted, Opening
-from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineBusy, EngineDown, TurnFailed
 
 QUESTION = Conversation(messages=(Message(role="user", content="What is 3 + 4?"),), effort="low")

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from mcp import Client
 
 from ossia.errors import RequestError
-from ossia.server import errors
-from ossia.server.guard import GuardOptions
-from ossia.server.keys import KeyFile, open_keys
-from ossia.server.listening import ListeningOptions
+from ossia.server.api import errors
+from ossia.server.api.metrics import Metrics
+from ossia.server.http.guard import GuardOptions
+from ossia.server.http.listen import ListeningOptions
 from ossia.server.mcp_endpoint import McpEndpoint
-from ossia.server.metrics import Metrics
 from ossia.server.toolbox import Toolbox
+from ossia.store.api_keys import KeyFile, open_keys
 from ossia.tools.mcp.http import http_transport
 from tests.server.live import live, read_answer
 from tests.server.test_toolbox import lazy
@@ -192,8 +192,8 @@ def test_tools_of_other_servers_are_not_passed_on():
 
 
 def test_serve_offers_it_where_the_library_is(monkeypatch, tmp_path):
+    from ossia.cli.commands.serve import ListeningChoices, _mcp_endpoint
     from ossia.cli.offered import ToolChoices
-    from ossia.cli.serve import ListeningChoices, _mcp_endpoint
     from ossia.errors import MissingExtra
 
     assert not ToolChoices().mcp_endpoint

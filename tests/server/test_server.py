@@ -11,11 +11,11 @@ import pytest
 from benchmarks.server_storms import NUMBERS
 from ossia.errors import RequestError
 from ossia.server.app import Server, Serving
-from ossia.server.drain import Drain
 from ossia.server.frames import Opening
-from ossia.server.guard import Guard, GuardOptions
-from ossia.server.keys import open_keys
-from ossia.server.listening import Listening, ListeningOptions
+from ossia.server.http.drain import Drain
+from ossia.server.http.guard import Guard, GuardOptions
+from ossia.server.http.listen import Listening, ListeningOptions
+from ossia.store.api_keys import open_keys
 from ossia.tools.python.self_test import SandboxReport
 from ossia.tools.sessions import Lazy
 from tests.server.test_toolbox import lazy, refused

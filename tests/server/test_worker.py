@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ossia import LLM
-from ossia.chat import turn as chat_turn
+from ossia.chat import output_parser as chat_turn
 from ossia.chat.events import Finished, Text, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.checkpoint.find import find_model

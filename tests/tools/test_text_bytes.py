@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.tools.patch_text import PatchRefused
+from ossia.tools.patch.parse import PatchRefused
 from ossia.tools.text_bytes import TextBytes, new_file
 
 

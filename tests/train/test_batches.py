@@ -2,11 +2,11 @@ import numpy as np
 import torch
 
 from ossia.harmony.messages import Conversation
+from ossia.tasks.nano import TOOL_TASKS, draw
+from ossia.tasks.nano.arithmetic import exchange
+from ossia.tasks.nano.columns import Problem
+from ossia.tasks.task import Setting
 from ossia.train.batches import MAX_TOKENS, SAID_WEIGHT, collate, draw_lessons, lesson
-from ossia.train.tasks import TOOL_TASKS, draw
-from ossia.train.tasks.arithmetic import exchange
-from ossia.train.tasks.columns import Problem
-from ossia.train.tasks.task import Setting
 
 WINDOW = 64
 

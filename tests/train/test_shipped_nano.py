@@ -18,8 +18,8 @@ from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
 from ossia.ops.reference import ReferenceOps
 from ossia.ops.torch import TorchOps
-from ossia.train.nano import SHAPES
-from ossia.train.tasks.arithmetic import draw_problem
+from ossia.tasks.nano.arithmetic import draw_problem
+from ossia.train.pretrain import SHAPES
 
 FOLDER = Path(ossia.__file__).parent / "models" / "nano"
 SHAPE = SHAPES["t1c"]

@@ -10,10 +10,10 @@ from ossia.errors import CheckpointError
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.train import shards
 from ossia.train import trainer as training
-from ossia.train.legs import NAME, Progress
+from ossia.train.data_parallel import gathered
 from ossia.train.network import nano_config
-from ossia.train.team import gathered
 from ossia.train.trainer import COOL_DOWN, WARM_UP, Plan, Trainer, learning_rate
+from ossia.train.training_state import NAME, Progress
 
 SHAPE = nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=32)
 LOSS_BAND = (2.3, 2.85)

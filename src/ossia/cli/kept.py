@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
-from ossia.cli.session import Effort, Session, Turn
+from ossia.cli.terminal.session import Effort, Session, Turn
 from ossia.errors import RequestError
 
 FORMAT, VERSION = "ossia-conversation", 1

@@ -3,7 +3,7 @@
 import sys
 
 from ossia.chat.events import Reply
-from ossia.cli.terminal import harmless
+from ossia.cli.terminal.terminal import harmless
 
 EMBEDDED = "nano"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from ossia.cli.folders import HOME
 from ossia.cli.notices import say
-from ossia.cli.progress import loading
+from ossia.cli.terminal.progress import loading
+from ossia.files import HOME
 
 if TYPE_CHECKING:
     from ossia import LLM, OpsOptions, SamplingParams

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ossia.cli.folders import private_file, state_folder
+from ossia.files import private_file, state_folder
 
 FOLDER = "servers"
 

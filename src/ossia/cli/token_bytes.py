@@ -21,7 +21,7 @@ def token_bytes(llm: "LLM") -> int:
     The layers, of the experts those in use, and the head. Keys and values are not among them, nor
     is the one row of the embedding.
     """
-    from ossia.model.repacking import IN_EVERY_LAYER
+    from ossia.model.loading import IN_EVERY_LAYER
 
     config, tensors = llm.config, llm.checkpoint.tensors
     in_use = config.num_experts_per_tok / config.num_local_experts
@@ -42,7 +42,7 @@ def _head_bytes(llm: "LLM") -> int:
     """The head as published; or its scan, and the rows that are then scored exactly."""
     import numpy as np
 
-    from ossia.engine.shortlist import AIM
+    from ossia.engine.approximate_sampler import AIM
 
     head, ops = llm.checkpoint.tensors["head"], llm.ops
     hidden_TD = ops.from_numpy(np.zeros((1, head.shape[1]), np.float32))

@@ -2,7 +2,7 @@
 
 from ossia.chat.events import ToolRan
 from ossia.cli.given_files import GivenFiles
-from ossia.cli.terminal import harmless
+from ossia.cli.terminal.terminal import harmless
 
 MAX_LINES = 12
 MAX_COLUMNS = 200

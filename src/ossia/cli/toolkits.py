@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, get_args
 
 import typer
 
-from ossia.cli.folders import index_path, state_folder
 from ossia.cli.notices import say
 from ossia.cli.options import CONTAINER
-from ossia.cli.terminal import harmless, is_terminal
+from ossia.cli.terminal.terminal import harmless, is_terminal
 from ossia.errors import OssiaError, RequestError
+from ossia.files import index_path, state_folder
 
 if TYPE_CHECKING:
-    from ossia.chat.loop import PendingCall
-    from ossia.chat.tooling import Tools
+    from ossia.chat.agent_loop import PendingCall
+    from ossia.chat.sync_tools import Tools
     from ossia.tools.browser.backend import Backend
     from ossia.tools.browser.providers import Provider
-    from ossia.tools.python.kit import PythonOptions
+    from ossia.tools.python.toolkit import PythonOptions
     from ossia.tools.sessions import Lazy
     from ossia.tools.tool import Toolkit
 
@@ -71,7 +71,7 @@ def open_tools(names: Sequence[str], count_tokens: CountTokens) -> "Tools | None
     """
     if not names:
         return None
-    from ossia.chat.tooling import Tools
+    from ossia.chat.sync_tools import Tools
 
     return Tools(*lazy_kits(choose(names), count_tokens).values(), approve=ask)
 
@@ -97,8 +97,8 @@ def python_options(wall: str | None = None) -> "PythonOptions":
     Raises:
         RequestError: no wall has that name, or it needs a command that is not set.
     """
-    from ossia.tools.python.kit import PythonOptions
-    from ossia.tools.python.tiers import TIERS, Tier
+    from ossia.tools.python.sandboxes import TIERS, Tier
+    from ossia.tools.python.toolkit import PythonOptions
 
     try:
         container = tuple(shlex.split(os.environ.get(CONTAINER, "")))
@@ -149,7 +149,7 @@ def _start(kind: str, value: str | None, pages: Sequence[str], *, can_ask: bool)
 
 def _python(options: "PythonOptions") -> Start:
     async def start(count_tokens: CountTokens) -> "Toolkit":
-        from ossia.tools.python.kit import PythonToolkit
+        from ossia.tools.python.toolkit import PythonToolkit
 
         return await PythonToolkit.start(options)
 
@@ -204,7 +204,7 @@ def _patch(folder: Path) -> Start:
         raise RequestError(f"patch={folder}: there is no such folder; make it first")
 
     async def start(count_tokens: CountTokens) -> "Toolkit":
-        from ossia.tools.apply_patch import ApplyPatch
+        from ossia.tools.patch.apply_patch import ApplyPatch
 
         return ApplyPatch(folder)
 

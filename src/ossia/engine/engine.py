@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ossia.engine.approximate_sampler import choose_from
 from ossia.engine.batch import build_step
+from ossia.engine.block_manager import PageOwner
+from ossia.engine.ngram_draft import MOST, Guesser, Pace
 from ossia.engine.options import EnginePlan
-from ossia.engine.pages import PageOwner
 from ossia.engine.request import (
     Choice,
     FinishReason,
@@ -21,11 +23,9 @@ from ossia.engine.request import (
     may_come,
 )
 from ossia.engine.scheduler import Copy, Scheduler, Turn
-from ossia.engine.shortlist import choose_from
-from ossia.engine.speculation import MOST, Guesser, Pace
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.kv_cache import KvCache
-from ossia.model.scores import RowScores, Scores
+from ossia.model.logits import RowScores, Scores
 from ossia.model.transformer import Transformer
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ossia.engine.pages import PageOwner
-from ossia.engine.prefix import Prefix, PrefixCache, common
+from ossia.engine.block_manager import PageOwner
+from ossia.engine.prefix_cache import Prefix, PrefixCache, common
 
 SHARED = 8
 """While others write, prompts get this part of a step: nobody waits longer than for that."""

@@ -13,21 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ossia.chat.assistant import LLM
 from ossia.chat.events import Reply
-from ossia.chat.tooling import Tools
+from ossia.chat.llm import LLM
+from ossia.chat.sync_tools import Tools
 from ossia.engine.request import SamplingParams
 from ossia.evals.wilson import wilson
 from ossia.harmony.messages import FUNCTIONS, Conversation, Effort
-from ossia.tools.browser.corpus import Corpus
-from ossia.tools.browser.indexing import Index
-from ossia.tools.browser.toolkit import BrowserToolkit
-from ossia.tools.python.kit import PythonToolkit
-from ossia.tools.sessions import Lazy
-from ossia.tools.tool import ToolResult, ToolSpec
-from ossia.train.tasks import functions, python_tool, search
-from ossia.train.tasks.pages import HELD_OUT, Fact, Page, draw_page
-from ossia.train.tasks.task import (
+from ossia.tasks.nano import functions, python_tool, search
+from ossia.tasks.nano.pages import HELD_OUT, Fact, Page, draw_page
+from ossia.tasks.task import (
     Draw,
     Random,
     Setting,
@@ -37,6 +31,12 @@ from ossia.train.tasks.task import (
     seeded,
     split_of,
 )
+from ossia.tools.browser.corpus import Corpus
+from ossia.tools.browser.indexing import Index
+from ossia.tools.browser.toolkit import BrowserToolkit
+from ossia.tools.python.toolkit import PythonToolkit
+from ossia.tools.sessions import Lazy
+from ossia.tools.tool import ToolResult, ToolSpec
 
 SEED = 11
 GREEDY = SamplingParams(temperature=0, max_tokens=400)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ossia.chat.assistant import LLM
-from ossia.evals.nano_items import EFFORTS, SEED, Cell, items
-from ossia.evals.play import Played, play
+from ossia.chat.llm import LLM
+from ossia.evals.nano_cells import EFFORTS, SEED, Cell, items
+from ossia.evals.replay import Played, play
 from ossia.evals.wilson import wilson
 from ossia.harmony.messages import Conversation, Message
-from ossia.train.tasks.task import seeded
+from ossia.tasks.task import seeded
 
 SIDE_BY_SIDE = 8
 """Dialogues played at a time: the engine runs them in one batch."""

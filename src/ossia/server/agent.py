@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
+from ossia.chat.agent_loop import AgentLoop, LoopLimits, run_turn
 from ossia.chat.events import Event, Finished, ToolAsked, ToolRan
-from ossia.chat.loop import AgentLoop, LoopLimits, run_turn
 from ossia.chat.request import RawRequest, TurnRequest
+from ossia.server.api.metrics import Metrics
 from ossia.server.frames import ServedModel
-from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineClient, EventStream
 from ossia.server.toolbox import Held, Toolbox
 

@@ -16,22 +16,15 @@ from fastapi import FastAPI
 
 from ossia import __version__
 from ossia.errors import OssiaError
-from ossia.server import (
-    chat_completions,
-    completions,
-    discovery,
-    errors,
-    health,
-    models,
-    responses,
-)
+from ossia.server import chat_completions, completions, discovery, health, responses
 from ossia.server.agent import AgentClient
-from ossia.server.drain import Drain
+from ossia.server.api import errors, models
+from ossia.server.api.exact_tokens import ExactTokens
+from ossia.server.api.metrics import Metrics
+from ossia.server.api.openapi import DocumentedApp
 from ossia.server.engine import Supervisor
-from ossia.server.exact_tokens import ExactTokens
 from ossia.server.frames import Opening
-from ossia.server.metrics import Metrics
-from ossia.server.openapi import DocumentedApp
+from ossia.server.http.drain import Drain
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.server.services import ServeOptions, Services
 from ossia.server.toolbox import Toolbox

@@ -3,10 +3,10 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ossia.server.body import Json
-from ossia.server.errors import as_http, log_failure
-from ossia.server.sse import DONE, sse_frame
-from ossia.server.turns import Turns
+from ossia.server.api.choices import Turns
+from ossia.server.api.errors import as_http, log_failure
+from ossia.server.api.json_body import Json
+from ossia.server.api.sse import DONE, sse_frame
 
 
 async def framed(

@@ -18,6 +18,7 @@ from ossia.chat.events import Event, Finished, PartBegan, PartEnded
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import Load
 from ossia.errors import OssiaError, RequestError
+from ossia.server.api.metrics import Metrics
 from ossia.server.frames import (
     Accepted,
     Beat,
@@ -38,7 +39,6 @@ from ossia.server.frames import (
     decode,
     encode,
 )
-from ossia.server.metrics import Metrics
 from ossia.server.streams import EngineBusy, EngineDown, EventStream, Turn, TurnFailed
 
 MAX_UNREAD = 4096

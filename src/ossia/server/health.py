@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ossia import __version__
-from ossia.server.drain import Drain
+from ossia.server.api.metrics import CONTENT_TYPE
+from ossia.server.api.openapi import TEXT, Answers, answers
 from ossia.server.engine import Supervisor
-from ossia.server.metrics import CONTENT_TYPE
-from ossia.server.openapi import TEXT, Answers, answers
+from ossia.server.http.drain import Drain
 from ossia.server.services import Services
 from ossia.server.toolbox import Toolbox
 

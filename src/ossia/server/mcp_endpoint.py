@@ -16,10 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ossia.errors import MissingExtra, RequestError
 from ossia.server.addresses import LOOPBACK, authority
-from ossia.server.errors import Forbidden
-from ossia.server.metrics import Metrics
+from ossia.server.api.errors import Forbidden
+from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
-from ossia.tools.mcp.handles import Handles
+from ossia.tools.mcp.sessions import Handles
 from ossia.tools.tool import ToolResult, ToolSpec
 
 try:

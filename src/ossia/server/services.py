@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ossia.server.drain import Drain
-from ossia.server.metrics import Metrics
+from ossia.server.api.metrics import Metrics
+from ossia.server.http.drain import Drain
 from ossia.server.streams import EngineClient
 from ossia.server.toolbox import Toolbox
 from ossia.store.responses import Responses
 
 if TYPE_CHECKING:
-    from ossia.server.exact_tokens import ExactTokens
+    from ossia.server.api.exact_tokens import ExactTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

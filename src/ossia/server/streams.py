@@ -12,7 +12,7 @@ from typing import Protocol
 from ossia.chat.events import Event, Finished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.errors import OssiaError
-from ossia.server.errors import TooMany, Unavailable
+from ossia.server.api.errors import TooMany, Unavailable
 from ossia.server.frames import ServedModel
 
 

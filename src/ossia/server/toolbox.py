@@ -14,7 +14,7 @@ from typing import Any
 
 from ossia.errors import OssiaError
 from ossia.harmony.messages import Namespace
-from ossia.server.builtin_tools import available
+from ossia.server.api.builtin_tools import available
 from ossia.tools.sessions import Lazy, Session, close_kit, described, open_session
 from ossia.tools.tool import Label, Tested, Toolkit, ToolSpec
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ossia import __version__
-from ossia.chat.assistant import LLM, Opened
-from ossia.chat.guide import FrameGuide
+from ossia.chat.constraint import FrameGuide
+from ossia.chat.llm import LLM, Opened
 from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
 from ossia.engine.service import Ticket
 from ossia.errors import OssiaError, RequestError
-from ossia.server.errors import log_failure
+from ossia.server.api.errors import log_failure
 from ossia.server.frames import (
     Accepted,
     Beat,

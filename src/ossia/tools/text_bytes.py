@@ -7,8 +7,8 @@ import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ossia.tools.patch_match import Patched
-from ossia.tools.patch_text import PatchRefused
+from ossia.tools.patch.match import Patched
+from ossia.tools.patch.parse import PatchRefused
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -15,10 +15,10 @@ from ossia.harmony.messages import Builtin, Conversation, Effort
 from ossia.harmony.render import render_example
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.step import Step
-from ossia.train.dialogues import draw_conversation, draw_date, draw_task, turns
+from ossia.tasks.nano import TOOL_TASKS
+from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
+from ossia.tasks.task import Setting, Split, pick
 from ossia.train.shared_prefix import Family, family_step
-from ossia.train.tasks import TOOL_TASKS
-from ossia.train.tasks.task import Setting, Split, pick
 
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
 DATED_SHARE = 0.5

@@ -15,7 +15,7 @@ from ossia.checkpoint.layouts import our_shapes
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.train.batches import Batch
-from ossia.train.fake_quantise import fake_quantise
+from ossia.train.fake_quant import fake_quantise
 from ossia.train.shared_prefix import TrainingOps
 
 INIT_STD = 0.02

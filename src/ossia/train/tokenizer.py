@@ -14,8 +14,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from ossia.harmony.byte_bpe import CHAR_OF_BYTE, unspell, write_tokenizer_json
 from ossia.harmony.messages import Effort
 from ossia.harmony.prompt_text import developer_text, system_text
-from ossia.train.dialogues import draw_conversation, draw_date, draw_task
-from ossia.train.tasks.task import Setting
+from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task
+from ossia.tasks.task import Setting
 
 PATTERN = (
     r"\p{N}"

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ossia.checkpoint.config import ModelConfig
 from ossia.harmony.vocabulary import Vocabulary
-from ossia.train import legs
+from ossia.train import training_state
 from ossia.train.batches import EFFORT_SHARES, Batch, Lesson, collate, draw_lessons
-from ossia.train.legs import Progress
+from ossia.train.data_parallel import Team
 from ossia.train.muon import Muon
 from ossia.train.network import Losses, is_inner_matrix, is_matrix, new_parameters, run
 from ossia.train.shards import LESSONS, Source
-from ossia.train.team import Team
+from ossia.train.training_state import Progress
 
 Clock = Callable[[], float]
 
@@ -105,8 +105,10 @@ class Trainer:
         trainer = cls(
             config, vocabulary, source, plan, out, clock, parameters, optimisers, team or Team()
         )
-        if (out / legs.NAME).exists():
-            trainer.progress = legs.read(out / legs.NAME, parameters, optimisers)
+        if (out / training_state.NAME).exists():
+            trainer.progress = training_state.read(
+                out / training_state.NAME, parameters, optimisers
+            )
         return trainer
 
     def train(self) -> None:
@@ -225,7 +227,9 @@ class Trainer:
             file.write(json.dumps(figures) + "\n")
 
     def _save(self) -> None:
-        legs.write(self.out / legs.NAME, self.progress, self.parameters, self.optimisers)
+        training_state.write(
+            self.out / training_state.NAME, self.progress, self.parameters, self.optimisers
+        )
 
 
 class Facts(NamedTuple):

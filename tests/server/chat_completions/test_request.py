@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.body import parse_body
-from ossia.server.builtin_tools import available
+from ossia.server.api.builtin_tools import available
+from ossia.server.api.history import Said
+from ossia.server.api.json_body import parse_body
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
-from ossia.server.history import Said
 from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
 

@@ -21,7 +21,7 @@ from ossia.chat.events import TokenLogprob
 from ossia.chat.request import TurnRequest
 from ossia.errors import OssiaError, RequestError
 from ossia.server import chat_completions
-from ossia.server.guard import LOCAL
+from ossia.server.http.guard import LOCAL
 from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,

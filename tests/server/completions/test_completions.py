@@ -15,7 +15,7 @@ from ossia.chat.events import Event, PartBegan, Text, TokenLogprob, Usage
 from ossia.chat.request import RawRequest
 from ossia.errors import ContextOverflow, RequestError
 from ossia.server import completions
-from ossia.server.body import parse_body
+from ossia.server.api.json_body import parse_body
 from ossia.server.completions.request import Asked, CompletionRequest, understand
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
 from ossia.server.streams import EngineDown

@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 
 from ossia.server import responses
 from ossia.server.agent import AgentClient
-from ossia.server.metrics import Metrics
+from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
 from ossia.tools.sessions import Lazy
 from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender

@@ -8,7 +8,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 
 from ossia.server import responses
 from ossia.server.agent import AgentClient
-from ossia.server.metrics import Metrics
+from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
 from ossia.tools.sessions import Lazy
 from ossia.tools.tool import ToolResult, ToolSpec

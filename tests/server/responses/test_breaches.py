@@ -6,8 +6,8 @@ import httpx2
 import pytest
 from openai import APIError, OpenAI
 
+from ossia.server.api.sse import sse_frame
 from ossia.server.responses.writer import ResponseWriter
-from ossia.server.sse import sse_frame
 from tests.server.responses.turns import SETTINGS, Counter, finished, part, ran
 from tests.server.responses.wire_rules import accumulated, check, typed
 

@@ -7,8 +7,8 @@ from openai.types.responses import ResponseInputItemParam
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
-from ossia.server.errors import NotFound
-from ossia.server.history import Said
+from ossia.server.api.errors import NotFound
+from ossia.server.api.history import Said
 from ossia.server.responses.items import (
     KNOWN,
     SKIPPED,

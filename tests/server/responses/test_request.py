@@ -5,7 +5,7 @@ import pytest
 from openai.types.responses import ResponseCreateParams, ResponseIncludable
 
 from ossia.errors import RequestError
-from ossia.server.body import parse_body
+from ossia.server.api.json_body import parse_body
 from ossia.server.responses.request import (
     ENCRYPTED,
     CreateRequest,

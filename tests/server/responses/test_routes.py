@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from ossia.errors import RequestError
 from ossia.server import responses
-from ossia.server.responses.asked import Asked
+from ossia.server.responses.to_turn import Asked
 from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ossia.chat.events import ToolAsked
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
-from ossia.server.history import Said
+from ossia.server.api.history import Said
 from ossia.server.responses.background import Running, settle_unfinished
 from ossia.server.responses.citations import Page
 from ossia.server.responses.objects import ResponseSettings

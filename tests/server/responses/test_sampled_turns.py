@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.byte_vocabulary import write_byte_vocabulary
+from ossia.chat.output_parser import Meter, Turn, read_turn
 from ossia.chat.stops import StopFinder
-from ossia.chat.turn import Meter, Turn, read_turn
 from ossia.engine.request import Choice, TokenEvent
-from ossia.harmony.frame import Frame
 from ossia.harmony.frame_rules import FrameRules
+from ossia.harmony.output_grammar import Frame
 from ossia.server.responses.writer import ResponseWriter
 from tests.server.responses.turns import SETTINGS
 from tests.server.responses.wire_rules import BODIES, accumulated, check, typed

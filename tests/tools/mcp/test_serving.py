@@ -11,8 +11,8 @@ from mcp import Client, MCPError
 
 from ossia.errors import RequestError
 from ossia.tools.mcp import serving
-from ossia.tools.mcp.handles import Handles
 from ossia.tools.mcp.serving import tool_server, wire_name
+from ossia.tools.mcp.sessions import Handles
 from ossia.tools.tool import MAX_RESULT_BYTES
 from tests.tools.mcp.counting import CountingKit
 

@@ -7,10 +7,10 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.tools.python.installed_python import InstalledPython
-from ossia.tools.python.kit import PythonOptions, PythonToolkit
 from ossia.tools.python.launching import LauncherGone, Launching
 from ossia.tools.python.limits import MIB, Limits
-from ossia.tools.python.tiers import why_not
+from ossia.tools.python.sandboxes import why_not
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 
 SMALL = Limits(
     wall_seconds=20,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ossia.tools.python.installed_python import InstalledPython
-from ossia.tools.python.kit import PythonOptions, PythonToolkit
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 from tests.tools.python.conftest import SMALL
 
 MIB = 1 << 20
@@ -314,7 +314,7 @@ def test_x16_nothing_outlives_its_cell(run):
 
 SERVER = """
 import asyncio, sys
-from ossia.tools.python.kit import PythonOptions, PythonToolkit
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 async def main():
     kit = await PythonToolkit.start(PythonOptions(tier={tier!r}))
     session = await kit.open()

@@ -8,8 +8,8 @@ import platform
 import pytest
 
 from ossia.errors import RequestError
-from ossia.tools.python.kit import PythonOptions, PythonToolkit, examine
 from ossia.tools.python.seccomp import filter_for
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit, examine
 from tests.tools.python.conftest import OPERATORS, SMALL
 
 

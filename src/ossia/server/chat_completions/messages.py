@@ -13,8 +13,16 @@ from pydantic import Field
 from ossia.chat.conversation import REASONING_FIELDS
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
-from ossia.server.fields import MAX_PARTS, MAX_TOOLS, Form, FunctionName, Identifier, Label, Text
-from ossia.server.history import Said
+from ossia.server.api.fields import (
+    MAX_PARTS,
+    MAX_TOOLS,
+    Form,
+    FunctionName,
+    Identifier,
+    Label,
+    Text,
+)
+from ossia.server.api.history import Said
 
 
 class Part(Form):

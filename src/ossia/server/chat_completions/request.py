@@ -10,8 +10,7 @@ from ossia.chat.conversation import to_conversation, to_shape
 from ossia.chat.request import CallRules, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
-from ossia.server.chat_completions.messages import ChatMessage, Dialogue
-from ossia.server.fields import (
+from ossia.server.api.fields import (
     MAX_MESSAGES,
     Choices,
     Effort,
@@ -32,13 +31,14 @@ from ossia.server.fields import (
     ignored,
     sampling,
 )
-from ossia.server.frames import ServedModel
-from ossia.server.tool_choice import parse_tool_choice
-from ossia.server.tools import (
+from ossia.server.api.tool_choice import parse_tool_choice
+from ossia.server.api.tools import (
     NOTHING,
     Offered,
     parse_tools,
 )
+from ossia.server.chat_completions.messages import ChatMessage, Dialogue
+from ossia.server.frames import ServedModel
 
 SCHEMA_PATH = "response_format.json_schema.schema"
 

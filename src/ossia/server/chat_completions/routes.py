@@ -11,19 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolRan
-from ossia.server.body import LARGE, Json, beside, documented, json_response, read_form
+from ossia.server.api.choices import Turns, begin, seeded
+from ossia.server.api.fields import day, ignored_header
+from ossia.server.api.history import Said, with_result, without_broken_off
+from ossia.server.api.json_body import LARGE, Json, beside, documented, json_response, read_form
+from ossia.server.api.models import named
+from ossia.server.api.openapi import EVENTS, answers
+from ossia.server.api.sse import EventStreamResponse, unless_gone
+from ossia.server.api.tools import require_scope
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
 from ossia.server.chunks import framed
-from ossia.server.fields import day, ignored_header
-from ossia.server.history import Said, with_result, without_broken_off
-from ossia.server.models import named
-from ossia.server.openapi import EVENTS, answers
 from ossia.server.services import Services
-from ossia.server.sse import EventStreamResponse, unless_gone
-from ossia.server.tools import require_scope
-from ossia.server.turns import Turns, begin, seeded
 
 
 def routes(services: Services) -> APIRouter:

@@ -9,7 +9,8 @@ from pydantic import Field, WithJsonSchema
 from ossia.chat.request import RawRequest
 from ossia.engine.request import SamplingParams
 from ossia.errors import ContextOverflow, RequestError
-from ossia.server.fields import (
+from ossia.server.api.choices import seeded
+from ossia.server.api.fields import (
     Choices,
     Identifier,
     Label,
@@ -22,7 +23,6 @@ from ossia.server.fields import (
     sampling,
 )
 from ossia.server.frames import ServedModel
-from ossia.server.turns import seeded
 
 MAX_PROMPTS = 8
 MAX_TURNS = 32

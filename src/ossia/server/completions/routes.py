@@ -8,16 +8,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ossia.server.body import Json, documented, json_response, read_form
+from ossia.server.api.choices import Turns, begin
+from ossia.server.api.fields import ignored_header
+from ossia.server.api.json_body import Json, documented, json_response, read_form
+from ossia.server.api.models import named
+from ossia.server.api.openapi import EVENTS, answers
+from ossia.server.api.sse import EventStreamResponse, unless_gone
 from ossia.server.chunks import framed
 from ossia.server.completions.request import Asked, CompletionRequest, understand
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
-from ossia.server.fields import ignored_header
-from ossia.server.models import named
-from ossia.server.openapi import EVENTS, answers
 from ossia.server.services import Services
-from ossia.server.sse import EventStreamResponse, unless_gone
-from ossia.server.turns import Turns, begin
 
 
 def routes(services: Services) -> APIRouter:

@@ -10,11 +10,11 @@ from typing import Any
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Channel, Message, Role
-from ossia.server.errors import NotFound
-from ossia.server.fields import MAX_PARTS
-from ossia.server.history import Said
+from ossia.server.api.errors import NotFound
+from ossia.server.api.fields import MAX_PARTS
+from ossia.server.api.history import Said
+from ossia.server.api.tools import joined
 from ossia.server.responses.replayed import REPLAYED, replayed
-from ossia.server.tools import joined
 
 Item = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Channel, Message
-from ossia.server.history import Said
+from ossia.server.api.history import Said
 from ossia.server.responses.objects import Json
 
 LOST = "(what this call gave is no longer at hand)"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from ossia.errors import RequestError
-from ossia.server.fields import (
+from ossia.server.api.fields import (
     MAX_MESSAGES,
     Effort,
     Form,

@@ -16,23 +16,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.errors import RequestError
-from ossia.server.body import LARGE, beside, documented, json_response, read_form
-from ossia.server.errors import NotFound
-from ossia.server.fields import ignored_header
-from ossia.server.openapi import EVENTS, answers
-from ossia.server.responses.asked import Asked
+from ossia.server.api.errors import NotFound
+from ossia.server.api.fields import ignored_header
+from ossia.server.api.json_body import LARGE, beside, documented, json_response, read_form
+from ossia.server.api.openapi import EVENTS, answers
+from ossia.server.api.sse import EventStreamResponse, sse_frame, unless_gone
 from ossia.server.responses.background import Running
 from ossia.server.responses.citations import resolver
-from ossia.server.responses.dialogue import Approval, Dialogue, gathered
 from ossia.server.responses.fitting import begun
+from ossia.server.responses.input_history import Approval, Dialogue, gathered
 from ossia.server.responses.listing import page
 from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import ENCRYPTED, CreateRequest, refuse_what_is_missing
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
+from ossia.server.responses.to_turn import Asked
 from ossia.server.responses.writer import ResponseWriter, fold
 from ossia.server.services import Services
-from ossia.server.sse import EventStreamResponse, sse_frame, unless_gone
 from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 

@@ -22,9 +22,9 @@ from ossia.chat.events import (
     ToolRan,
 )
 from ossia.errors import StoreError
-from ossia.server.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
-from ossia.server.history import Said, with_result, without_broken_off
-from ossia.server.responses.dialogue import calls_of
+from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
+from ossia.server.api.history import Said, with_result, without_broken_off
+from ossia.server.responses.input_history import calls_of
 from ossia.server.responses.objects import Json, ResponseSettings, runs_here, tool_kind
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter

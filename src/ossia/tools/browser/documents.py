@@ -10,7 +10,7 @@ from typing import Literal
 
 from ossia.errors import MissingExtra
 from ossia.tools.browser.cleaning import cleaned, one_line
-from ossia.tools.browser.html_text import read_html
+from ossia.tools.browser.html import read_html
 from ossia.tools.browser.links import Links
 from ossia.tools.browser.text import ReadText
 

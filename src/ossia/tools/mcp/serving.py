@@ -13,7 +13,7 @@ from typing import Any
 
 from ossia import __version__
 from ossia.errors import MissingExtra, OssiaError, RequestError
-from ossia.tools.mcp.handles import NEW, Handles, Held
+from ossia.tools.mcp.sessions import NEW, Handles, Held
 from ossia.tools.tool import MAX_RESULT_BYTES, Attachment, Toolkit, ToolResult, ToolSpec, adds_up
 
 try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ossia.tools.python.capture import Capture
-from ossia.tools.python.tiers import Place, Start, Tier, start
+from ossia.tools.python.sandboxes import Place, Start, Tier, start
 from ossia.tools.python.watch import children, disk_usage, memory_bytes, tasks_of, usage
 from ossia.tools.python.wire import Breach, Frames, frame
 

@@ -14,7 +14,7 @@ from typing import Any
 import ossia
 from ossia.tools.python.installed_python import InstalledPython
 from ossia.tools.python.limits import Limits
-from ossia.tools.python.tiers import Tier
+from ossia.tools.python.sandboxes import Tier
 from ossia.tools.python.wire import Breach, Frames, frame
 
 _START = (

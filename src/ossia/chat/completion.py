@@ -1,0 +1,107 @@
+"""Raw continuation: tokens -> text without the harmony frame, control tokens spelt by name."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.chat.events import Finished, Text, Timing, TokenLogprob, TurnEnd, Usage
+from ossia.chat.output_parser import Meter, named
+from ossia.chat.stops import StopFinder
+from ossia.engine.request import Choice, FinishReason, TokenEvent
+from ossia.harmony.text_decoder import TextDecoder
+from ossia.harmony.vocabulary import Vocabulary
+
+RawEvent = Text | Finished
+
+
+@dataclass(slots=True)
+class Completion:
+    """What came of a raw prompt."""
+
+    text: str = ""
+    """Empty when the model has no vocabulary."""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finish_reason: TurnEnd = "cancelled"
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+
+
+class RawTurn:
+    """Spells tokens; remembers their ids."""
+
+    def __init__(self, vocabulary: Vocabulary | None, stop: StopFinder, meter: Meter) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = None if vocabulary is None else TextDecoder(vocabulary)
+        self._stop = stop
+        self._meter = meter
+        self.token_ids: list[int] = []
+        self.ended = False
+
+    def push(self, token: TokenEvent) -> Iterator[RawEvent]:
+        """Take in one event of the engine; the last one gives `Finished`."""
+        if token.choice is not None:
+            self._meter.count(forced=token.forced)
+            self._meter.cached = token.cached_tokens
+            if shown := self._show(token.choice):
+                yield shown
+        if self._stop.found:
+            yield from self.close("stop")
+        elif token.finish_reason is not None:
+            yield from self.close(token.finish_reason)
+
+    def close(self, reason: FinishReason) -> Iterator[RawEvent]:
+        """No token follows: give what was held back."""
+        if self.ended:
+            return
+        self.ended = True
+        last = self._decoder.close() if self._decoder else ""
+        if rest := self._stop.push(last) + self._stop.close():
+            yield Text(rest)
+        assert reason != "error", "a failed request raises instead"
+        yield self._meter.finished(reason)
+
+    def _show(self, choice: Choice) -> Text | None:
+        self.token_ids.append(choice.token_id)
+        if self._vocabulary is None or self._decoder is None:
+            return None
+        if self._vocabulary.is_text(choice.token_id):
+            text = self._decoder.push(choice.token_id)
+        else:
+            text = self._decoder.close() + self._vocabulary.decode([choice.token_id])
+        logprobs = (named(choice, self._vocabulary),) if choice.is_scored else ()
+        shown = self._stop.push(text)
+        return Text(shown, logprobs) if shown or logprobs else None
+
+
+def complete(events: Iterator[RawEvent], turn: RawTurn) -> Completion:
+    """Fold a raw stream into one completion."""
+    whole = Completion(token_ids=turn.token_ids)
+    for event in events:
+        if isinstance(event, Text):
+            whole.text += event.text
+            whole.logprobs.extend(event.logprobs)
+        else:
+            whole.finish_reason, whole.usage, whole.timing = event.reason, event.usage, event.timing
+    return whole
+
+
+def meaningful_ids(vocabulary: Vocabulary | None, vocab_size: int) -> NDArray[np.bool_] | None:
+    """Mark the ids that stand for something: tables are padded, and a padding id says nothing."""
+    if vocabulary is None:
+        return None
+    mask_V = vocabulary.text_mask(vocab_size).copy()
+    for name, token_id in vocabulary.control.items():
+        if token_id < vocab_size and not name.startswith("<|reserved_"):
+            mask_V[token_id] = True
+    return mask_V
+
+
+def raw_stops(vocabulary: Vocabulary | None) -> frozenset[int]:
+    """Ids that end a raw continuation."""
+    if vocabulary is None:
+        return frozenset()
+    ids = vocabulary.ids
+    return frozenset((ids.endoftext, ids.return_, ids.call))

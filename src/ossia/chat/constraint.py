@@ -1,0 +1,146 @@
+"""Holds a request to the harmony frame, its bodies to their grammars, its reasoning to a budget.
+
+Knows ids and counts only; what the words mean is read in turn.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.chat.loops import LoopDetector
+from ossia.errors import RequestError
+from ossia.grammar.body import Body, BodyGrammar
+from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
+from ossia.harmony.output_grammar import Frame
+
+MAX_RESERVE = 1024
+"""Most tokens kept back for the answer when a length limit comes near; else a quarter of it."""
+
+
+class FrameGuide:
+    """See `ossia.engine.request.Guide`."""
+
+    closed_because: Literal["budget", "loop", "length"] | None
+    """Why reasoning was closed by force; None while it was not."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        max_analysis: int | None,
+        max_tokens: int,
+        bodies: Mapping[str | None, BodyGrammar] | None = None,
+    ) -> None:
+        """Start at the frame's beginning.
+
+        Args:
+            frame: the automaton for this request.
+            max_analysis: tokens of reasoning; 0: none at all. None: as many as fit.
+            max_tokens: of the whole answer.
+            bodies: what bodies are held to, by their full recipient; None is the final answer.
+                A body without an entry is free text.
+
+        Raises:
+            RequestError: the frame's opener has begun a body that is held to a grammar.
+        """
+        self._frame = frame
+        self._state = frame.start
+        self._bodies = bodies or {}
+        self._body: Body | None = None
+        self._left = max_analysis
+        self._reserve = min(MAX_RESERVE, max_tokens // 4)
+        self._loops = LoopDetector()
+        self._is_looping = False
+        self.closed_because = None
+        if max_analysis == 0:
+            self._state = frame.without_analysis(self._state)
+        self._follow(frame.opening)
+        if self._body is not None and any(isinstance(one, BodyPiece) for one in frame.opening):
+            raise RequestError(
+                "the answer is held to a schema and has been begun already; "
+                "leave out its beginning, or the schema"
+            )
+
+    def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
+        """See `Guide.allowed`."""
+        legal = self._frame.legal(self._state)
+        if self._body is None:
+            return legal.mask() if legal.is_body else legal.ids
+        mask_V = self._body.mask() & legal.mask()
+        if self._body.may_end:
+            mask_V[list(legal.ids)] = True
+        return mask_V
+
+    def accept(self, token_id: int) -> None:
+        """See `Guide.accept`.
+
+        Raises:
+            ValueError: the id is not legal here, which `allowed` should have prevented.
+        """
+        state, events = self._frame.step(self._state, token_id)
+        if self._frame.in_analysis(self._state):
+            self._count(token_id)
+        if self._body is not None:
+            self._write(self._body, token_id)
+        self._state = state
+        self._follow(events)
+
+    def forced(self, tokens_left: int) -> Sequence[int]:
+        """See `Guide.forced`. Spent reasoning is closed with the whole opener of the answer.
+
+        END alone is not enough: the model would open the next analysis message.
+        """
+        if self._body is not None:
+            return self._frame.legal(self._state).ids if self._body.must_end else ()
+        closing = self._frame.close_analysis(self._state)
+        if why := self._why_close(closing, tokens_left):
+            self._state = self._frame.without_analysis(self._state)
+            if closing:
+                self.closed_because = why
+                return closing
+        return self._frame.forced(self._state)
+
+    @property
+    def finished(self) -> bool:
+        """See `Guide.finished`."""
+        return self._frame.is_done(self._state)
+
+    def _why_close(
+        self, closing: Sequence[int], tokens_left: int
+    ) -> Literal["budget", "loop", "length"] | None:
+        """Why no more reasoning may follow, if so."""
+        if self._left is not None and self._left <= 0:
+            return "budget"
+        if self._is_looping:
+            return "loop"
+        if closing and tokens_left <= self._reserve + len(closing):
+            return "length"
+        return None
+
+    def _count(self, token_id: int) -> None:
+        """One more id while a thought is open."""
+        if self._left is not None:
+            self._left -= 1
+        self._is_looping = self._is_looping or self._loops.loops(token_id)
+
+    def _write(self, body: Body, token_id: int) -> None:
+        if token_id not in self._frame.legal(self._state).ids:
+            body.accept(token_id)
+        elif not body.may_end:
+            raise ValueError(f"id {token_id} ends a body that is not whole")
+
+    def _follow(self, events: Sequence[FrameEvent]) -> None:
+        """Begin a grammar with its body, and leave it there."""
+        for event in events:
+            if isinstance(event, Opened):
+                grammar = self._grammar(event)
+                self._body = grammar.start() if grammar is not None else None
+            elif not isinstance(event, BodyPiece):  # Closed
+                self._body = None
+
+    def _grammar(self, opened: Opened) -> BodyGrammar | None:
+        if opened.recipient is not None or opened.channel == "final":
+            return self._bodies.get(opened.recipient)
+        return None

@@ -1,0 +1,381 @@
+"""`LLM`: the one place that assembles checkpoint, backend, model, engine and language."""
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ossia.chat.completion import Completion, RawEvent, RawTurn, complete, meaningful_ids, raw_stops
+from ossia.chat.constraint import FrameGuide
+from ossia.chat.conversation import ChatMessage, to_conversation, to_shape
+from ossia.chat.events import Event, Reply, collect
+from ossia.chat.language import token_bytes, vocabulary_of
+from ossia.chat.output_parser import Meter, Reading, Turn, read_turn
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.chat.shapes import held_bodies
+from ossia.chat.stops import StopFinder
+from ossia.chat.sync_tools import Offer, Offered, Tools, ToolTurn
+from ossia.checkpoint import open_checkpoint
+from ossia.checkpoint.find import find_model, prepared_folder
+from ossia.engine.engine import Engine, Load
+from ossia.engine.options import EngineOptions, resolve
+from ossia.engine.request import Guide, SamplingParams, Unguided
+from ossia.engine.service import EngineService, Sink, Ticket
+from ossia.errors import ContextOverflow, RequestError
+from ossia.grammar.body import Grammars
+from ossia.harmony.messages import Conversation, Effort, FunctionTool
+from ossia.harmony.output_grammar import Frame
+from ossia.harmony.render import num_told, render_prompt
+from ossia.harmony.vocabulary import Vocabulary
+from ossia.model.kv_cache import PAGE_TOKENS
+from ossia.model.loading import Progress, repacked
+from ossia.model.score import score
+from ossia.model.transformer import Transformer
+from ossia.model.weights import prepare
+from ossia.ops.select import OpsOptions, select_ops
+
+AnyEvent = TypeVar("AnyEvent", covariant=True)
+
+
+class ChatStream(Iterator[AnyEvent]):
+    """The events of one turn. Closing or dropping it early cancels what is left."""
+
+    def __init__(self, events: Iterator[AnyEvent], stop: Callable[[], None], llm: "LLM") -> None:
+        self._events = events
+        self._stop = stop
+        self._llm = llm  # stays open while it is being read
+
+    def __next__(self) -> AnyEvent:
+        """Wait for the next event; the last one is `Finished`."""
+        try:
+            return next(self._events)
+        except BaseException:  # also the end: a stop string leaves tokens behind
+            self._stop()
+            raise
+
+    def close(self) -> None:
+        """Stop writing; what was not written yet is not written."""
+        self._stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[AnyEvent]):
+    """A request made ready for the engine, and what will read its tokens."""
+
+    prompt: list[int]
+    params: SamplingParams
+    guide: Guide
+    reading: Reading[AnyEvent]
+    boundaries: tuple[int, ...] = ()
+
+
+class LLM:
+    """A gpt-oss model, opened: it thinks, speaks, asks for tools, and shows its logits."""
+
+    def __init__(
+        self,
+        model: str = "nano",
+        *,
+        backend: str = "auto",
+        ops: OpsOptions | None = None,
+        engine: EngineOptions | None = None,
+        prepared: str | Path | None = "auto",
+        progress: Progress = lambda phase, share: None,
+    ) -> None:
+        """Open a model.
+
+        Args:
+            model: `nano`, a folder, or a hub name that was downloaded before.
+            backend: one of `ops.select.BACKENDS`; auto: the fastest that runs here.
+            ops: threads, instruction set and type of the kept keys.
+            engine: context length, and how many requests run together.
+            prepared: folder for the weights as the backend reads them, written at the first
+                opening of a large model. auto: the user's cache; None: made in memory each time.
+            progress: called while the model is being opened.
+
+        Raises:
+            CheckpointError: the files are not what they should be.
+            MissingExtra: the backend's libraries are not installed.
+            UnsupportedDevice: the backend cannot run here.
+            RequestError: the context length is not one the model can have.
+        """
+        progress("open", 0.0)
+        self.name = model
+        self.checkpoint = open_checkpoint(find_model(model))
+        self.config = self.checkpoint.config
+        self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
+        self.ops = select_ops(backend, ops or OpsOptions())
+        self.vocabulary = vocabulary_of(self.checkpoint)
+        notices: list[str] = []
+        tensors = repacked(
+            self.checkpoint,
+            self.ops,
+            folder=None if prepared is None else prepared_folder(prepared),
+            progress=progress,
+            notice=notices.append,
+        )
+        self.notices = tuple(notices)
+        """What was not as it should be when the model was opened, and what was done about it."""
+        weights = prepare(
+            self.config,
+            self.ops,
+            tensors,
+            lambda done, total: progress("prepare", done / total),
+        )
+        self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
+        self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
+        self._grammars = Grammars(
+            partial(token_bytes, self.vocabulary), vocab_size=self.config.vocab_size
+        )
+        # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
+        self._close = weakref.finalize(self, _close, self._service, self._grammars)
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one request, prompt and answer."""
+        return self.plan.context_length
+
+    @property
+    def load(self) -> Load:
+        """How busy the engine is."""
+        return self._service.load
+
+    def chat(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        params: SamplingParams | None = None,
+        **turn: Any,
+    ) -> Reply:
+        """Answer a conversation: the sum of `stream`, which see."""
+        return collect(self.stream(messages, params=params, **turn))
+
+    def stream(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        params: SamplingParams | None = None,
+        max_analysis_tokens: int | None = None,
+        tools: Tools | Sequence[Offered] = (),
+        tool_choice: str = "auto",
+        response_format: Mapping[str, Any] | None = None,
+        **conversation: Any,
+    ) -> ChatStream[Event]:
+        """Answer a conversation, event by event.
+
+        Args:
+            messages: one user message, or a list of dicts as OpenAI spells them.
+            params: how to sample.
+            max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
+            tools: what the model may call. Python functions, tools and kits are run here, and the
+                turn goes on with what they gave; functions that are only described (as
+                `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
+                `Tools` keeps its state from turn to turn.
+            tool_choice: auto, none, required, or the name of the tool to call.
+            response_format: JSON that the answer must be; see `chat.conversation.to_shape`.
+            conversation: `effort`, `instructions`, `date`; see `conversation`.
+
+        Raises:
+            ContextOverflow: the conversation leaves no room for an answer.
+            RequestError: something in the request has no meaning here.
+        """
+        offer = Offer.of(tools)
+        spoken = self.conversation(
+            messages, response_format=response_format, tools=offer.described, **conversation
+        )
+        held = offer.open()
+        try:
+            request = TurnRequest(
+                conversation=spoken if held is None else held.announce(spoken),
+                params=params or SamplingParams(),
+                tool_choice=tool_choice,
+                answer=to_shape(response_format),
+                max_analysis_tokens=max_analysis_tokens,
+            )
+            if held is None:
+                return self.write(request)
+            turn = ToolTurn(held, request, self.write, self.context_length, close=offer.is_ours)
+        except BaseException:
+            if held is not None and offer.is_ours:
+                held.close()
+            raise
+        return ChatStream(turn, turn.close, self)
+
+    def write(self, request: TurnRequest) -> ChatStream[Event]:
+        """Write a turn, event by event; see `stream`."""
+        return self._stream(self.open(request))
+
+    def open(self, request: TurnRequest) -> Opened[Event]:
+        """Make a turn ready: render its prompt, compile its shapes; may take a while.
+
+        Raises:
+            ContextOverflow: the conversation leaves no room for an answer.
+            RequestError: something in the request has no meaning here.
+        """
+        vocabulary = self._language()
+        frame = Frame(vocabulary, request.rules, vocab_size=self.config.vocab_size)
+        prompt = render_prompt(vocabulary, request.conversation)
+        self._service.engine.check(prompt, request.params)
+        left = self.context_length - len(prompt)
+        analysis = request.max_analysis_tokens
+        guide = FrameGuide(
+            frame,
+            max_analysis=analysis if request.allow_analysis else 0,
+            max_tokens=min(request.params.max_tokens or left, left),
+            bodies=held_bodies(request, self._grammars),
+        )
+        stop, meter = StopFinder(request.params.stop), Meter(time.monotonic, len(prompt))
+        turn = Turn(frame, vocabulary, stop, meter)
+        # beside the whole prompt, with which the next turn begins
+        boundaries = (num_told(vocabulary, request.conversation),)
+        return Opened(prompt, request.params, guide, turn, boundaries)
+
+    def open_raw(self, request: RawRequest) -> Opened[RawEvent]:
+        """Make a raw prompt ready.
+
+        Raises:
+            ContextOverflow: the prompt leaves no room for an answer.
+            RequestError: the prompt is text and the model has no vocabulary, or an id is unknown.
+        """
+        prompt, params = request.prompt, request.params
+        ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        self._service.engine.check(ids, params)
+        guide = Unguided(
+            stop_ids=raw_stops(self.vocabulary),
+            mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
+        )
+        meter = Meter(time.monotonic, len(ids))
+        return Opened(ids, params, guide, RawTurn(self.vocabulary, StopFinder(params.stop), meter))
+
+    def warm(self) -> None:
+        """Do now what the first tool call or JSON answer would wait for."""
+        if self.vocabulary is not None:
+            self._grammars.warm()
+
+    def submit(self, opened: Opened[AnyEvent], sink: Sink) -> Ticket:
+        """Let the engine's thread hand each token to `sink`; for servers of many requests."""
+        ticket = Ticket(opened.prompt, opened.params, opened.guide, opened.boundaries, sink)
+        self._service.submit(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Stop what was submitted; a request that has ended may be cancelled."""
+        self._service.cancel(ticket)
+
+    def _stream(self, opened: Opened[AnyEvent]) -> ChatStream[AnyEvent]:
+        tokens = self._service.stream(opened.prompt, opened.params, opened.guide, opened.boundaries)
+        return ChatStream(read_turn(tokens, opened.reading), tokens.close, self)
+
+    def conversation(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        effort: Effort = "medium",
+        instructions: str | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
+        date: str | None = None,
+        response_format: Mapping[str, Any] | None = None,
+    ) -> Conversation:
+        """What the model would be told; `render` gives its exact ids.
+
+        Args:
+            messages: one user message, or a list of dicts as OpenAI spells them.
+            effort: how long the model should think: low, medium or high.
+            instructions: what the developer wants of it.
+            tools: functions it may ask for, as `FunctionTool` or as OpenAI spells them.
+            date: the day the conversation began, YYYY-MM-DD.
+            response_format: JSON that the answer must be, as OpenAI spells it.
+        """
+        return to_conversation(
+            messages,
+            effort=effort,
+            instructions=instructions,
+            tools=tools,
+            date=date,
+            response_format=response_format,
+        )
+
+    def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
+        """The exact token ids of the prompt that `stream` would send."""
+        return render_prompt(self._language(), self.conversation(messages, **conversation))
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has, for this model."""
+        return len(self._language().encode(text))
+
+    def generate(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None
+    ) -> Completion:
+        """Continue raw text or ids, without the harmony frame: the sum of `generate_stream`."""
+        opened = self._raw(prompt, params)
+        assert isinstance(opened.reading, RawTurn)
+        return complete(self._stream(opened), opened.reading)
+
+    def generate_stream(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None
+    ) -> ChatStream[RawEvent]:
+        """Continue raw text or ids, event by event: `Text`, then `Finished`.
+
+        Raises:
+            ContextOverflow: the prompt leaves no room.
+            RequestError: the prompt is empty, or text and the model has no vocabulary.
+        """
+        return self._stream(self._raw(prompt, params))
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Score the next token after each of these, for research and checks.
+
+        Returns:
+            float32 [tokens, vocabulary].
+
+        Raises:
+            ContextOverflow: more tokens than the context holds.
+            RequestError: an id is not one of the model's.
+        """
+        if len(ids) > self.context_length:
+            raise ContextOverflow(len(ids), self.context_length)
+        size = self.config.vocab_size
+        if wrong := [each for each in ids if not 0 <= each < size]:
+            raise RequestError(f"token id {wrong[0]} is not one of this model's {size}")
+        return score(self.model, ids)
+
+    def close(self) -> None:
+        """Stop the engine; answers that run end as cancelled. Closing twice does no harm."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _raw(self, prompt: str | Sequence[int], params: SamplingParams | None) -> Opened[RawEvent]:
+        given = prompt if isinstance(prompt, str) else tuple(prompt)
+        return self.open_raw(RawRequest(prompt=given, params=params or SamplingParams()))
+
+    def _language(self) -> Vocabulary:
+        if self.vocabulary is None:
+            raise RequestError(
+                f"{self.checkpoint.folder} has no tokenizer.json; add one, or work in token ids: "
+                "LLM.generate and LLM.logits take lists of ids"
+            )
+        return self.vocabulary
+
+
+def _close(service: EngineService, grammars: Grammars) -> None:
+    service.close()
+    grammars.close()

@@ -1,0 +1,238 @@
+"""One turn of the model: tokens -> what a caller sees. The only reader of the frame's events.
+
+Knows no model, no thread and no wire: a clock is given to it, and each token when it comes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, cast
+from uuid import uuid4
+
+from ossia.chat.events import (
+    Arguments,
+    Event,
+    Finished,
+    PartBegan,
+    PartEnded,
+    PartKind,
+    Preamble,
+    Text,
+    Thought,
+    Timing,
+    TokenLogprob,
+    ToolCalled,
+    TurnEnd,
+    Usage,
+)
+from ossia.chat.stops import StopFinder
+from ossia.engine.request import Choice, FinishReason, TokenEvent
+from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
+from ossia.harmony.messages import FUNCTIONS, Channel, Message
+from ossia.harmony.output_grammar import Frame, Phase
+from ossia.harmony.vocabulary import Vocabulary
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts tokens and times them."""
+
+    clock: Callable[[], float]
+    num_prompt: int
+    started: float = field(init=False)
+    first: float | None = None
+    last: float = 0.0
+    tokens: int = 0
+    tokens_at_first: int = 0
+    reasoning: int = 0
+    cached: int = 0
+
+    def __post_init__(self) -> None:
+        """The request begins now."""
+        self.started = self.clock()
+
+    def count(self, *, forced: bool) -> None:
+        """One more token; those forced before any was sampled cost no time of their own."""
+        self.tokens += 1
+        self.last = self.clock()
+        if self.first is None:
+            self.tokens_at_first = self.tokens
+            if not forced:
+                self.first = self.last
+
+    def finished(self, reason: TurnEnd) -> Finished:
+        """Sum up."""
+        usage = Usage(self.num_prompt, self.tokens, self.reasoning, self.cached)
+        if self.first is None:
+            return Finished(reason, usage, Timing())
+        later, seconds = self.tokens - self.tokens_at_first, self.last - self.first
+        rate = later / seconds if later and seconds > 0 else 0.0
+        return Finished(reason, usage, Timing(self.first - self.started, rate))
+
+
+class Turn:
+    """Follows the frame and says what each token adds."""
+
+    def __init__(
+        self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder, meter: Meter
+    ) -> None:
+        self._frame = frame
+        self._vocabulary = vocabulary
+        self._stop = stop
+        self._meter = meter
+        self._state = frame.start
+        self._part: _Part | None = None
+        self._ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._called = False
+        self.ended = False
+
+    def push(self, token: TokenEvent) -> Iterator[Event]:
+        """Take in one event of the engine; the last one gives `Finished`."""
+        if token.choice is not None:
+            self._meter.count(forced=token.forced)
+            self._meter.cached = token.cached_tokens
+            self._meter.reasoning += self._frame.in_analysis(self._state)
+            yield from self._follow(token.choice)
+        if self._stop.found:
+            yield from self.close("stop")
+        elif token.finish_reason is not None:
+            yield from self.close(token.finish_reason)
+
+    def close(self, reason: FinishReason) -> Iterator[Event]:
+        """No token follows: give what is certain of an open message; a header is dropped."""
+        if self.ended:
+            return
+        self.ended = True
+        for one in self._frame.cut(self._state):
+            yield from self._say(one)
+        assert reason != "error", "a failed request raises instead"
+        yield self._meter.finished("tool_calls" if self._called else reason)
+
+    def _follow(self, choice: Choice) -> Iterator[Event]:
+        if self._part is not None and self._part.kind == "final" and choice.is_scored:
+            self._logprobs.append(named(choice, self._vocabulary))
+        if self._state.phase not in (Phase.START, Phase.ROLE):
+            self._ids.append(choice.token_id)
+        self._state, seen = self._frame.step(self._state, choice.token_id)
+        for one in seen:
+            yield from self._say(one)
+
+    def _say(self, seen: FrameEvent) -> Iterator[Event]:
+        match seen:
+            case Opened(channel, recipient):
+                self._part = part = _Part.opened(cast(Channel, channel), recipient)
+                self._logprobs = []
+                yield PartBegan(part.kind, part.call_id, part.name)
+            case BodyPiece(text):
+                yield from self._body(text)
+            case _:  # Closed
+                yield from self._end(is_whole=seen.kind != "cut" or self._stop.found)
+
+    def _body(self, text: str) -> Iterator[Event]:
+        part = self._part
+        assert part is not None
+        if part.kind == "final":
+            text = self._stop.push(text)
+            if text:
+                yield self._text(text)
+            part.texts.append(text)
+            return
+        part.texts.append(text)
+        if part.kind == "call":
+            yield Arguments(text)
+        else:
+            yield Thought(text) if part.kind == "analysis" else Preamble(text)
+
+    def _end(self, *, is_whole: bool) -> Iterator[Event]:
+        part = self._part
+        assert part is not None
+        if part.kind == "final" and (rest := self._stop.close()):
+            part.texts.append(rest)
+            yield self._text(rest)
+        if part.kind == "call" and is_whole:
+            self._called = True
+            yield ToolCalled(part.call_id, part.name, "".join(part.texts))
+        ids = None if self._stop.found else tuple(self._ids)
+        yield PartEnded(part.message(ids), is_whole)
+        self._part, self._ids = None, []
+
+    def _text(self, text: str) -> Text:
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        return Text(text, logprobs)
+
+
+@dataclass(slots=True)
+class _Part:
+    """The message that is being written."""
+
+    kind: PartKind
+    channel: Channel
+    recipient: str | None
+    call_id: str = ""
+    name: str = ""
+    texts: list[str] = field(default_factory=list)
+
+    @classmethod
+    def opened(cls, channel: Channel, recipient: str | None) -> "_Part":
+        if recipient is not None:
+            name = recipient.removeprefix(f"{FUNCTIONS}.")
+            return cls("call", channel, recipient, f"call_{uuid4().hex[:24]}", name)
+        kind: PartKind = "preamble" if channel == "commentary" else channel
+        return cls(kind, channel, None)
+
+    def message(self, ids: tuple[int, ...] | None) -> Message:
+        is_function = self.recipient is not None and self.recipient.startswith(f"{FUNCTIONS}.")
+        content_type = None if self.recipient is None else "json" if is_function else "code"
+        return Message(
+            role="assistant",
+            channel=self.channel,
+            recipient=self.recipient,
+            content="".join(self.texts),
+            content_type=content_type,
+            sampled_ids=ids,
+        )
+
+
+def named(choice: Choice, vocabulary: Vocabulary) -> TokenLogprob:
+    """A choice with its tokens spelt out."""
+    top = tuple(_scored(vocabulary, each, logprob) for each, logprob in choice.top)
+    return replace(_scored(vocabulary, choice.token_id, choice.logprob), top=top)
+
+
+def _scored(vocabulary: Vocabulary, token_id: int, logprob: float) -> TokenLogprob:
+    token = vocabulary.decode([token_id])
+    spelt = vocabulary.bytes_of(token_id) if vocabulary.is_text(token_id) else token.encode()
+    raw = None if spelt == token.encode() else tuple(spelt)
+    return TokenLogprob(token, token_id, logprob, raw=raw)
+
+
+Said = TypeVar("Said", covariant=True)
+
+
+class Reading(Protocol[Said]):
+    """What makes events of tokens: a `Turn`, or a `RawTurn`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether `Finished` was given."""
+        ...
+
+    def push(self, token: TokenEvent) -> Iterator[Said]:
+        """Take in one event of the engine."""
+        ...
+
+    def close(self, reason: FinishReason) -> Iterator[Said]:
+        """No token follows; gives `Finished` unless it was given."""
+        ...
+
+
+def read_turn(tokens: Iterator[TokenEvent], turn: Reading[Said]) -> Iterator[Said]:
+    """Turn a stream of tokens into a stream of events, ending with exactly one `Finished`.
+
+    The source is left early when a stop string is found; closing it is the caller's part.
+    """
+    for token in tokens:
+        yield from turn.push(token)
+        if turn.ended:
+            return
+    yield from turn.close("cancelled")

@@ -1,0 +1,126 @@
+"""`ossia chat`: a conversation, at a terminal or line by line from a pipe."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ossia.cli.given_files import GivenFiles
+from ossia.cli.notices import introduce
+from ossia.cli.options import (
+    AskingOptions,
+    MachineOptions,
+    ModelOptions,
+    SamplingOptions,
+    ToolOptions,
+    open_llm,
+    spread,
+)
+from ossia.cli.terminal.conversation import PlainScreen, Talk
+from ossia.cli.terminal.prompt import read_lines
+from ossia.cli.terminal.session import Lines, Session
+from ossia.cli.terminal.terminal import harmless, is_terminal
+from ossia.cli.toolkits import open_tools
+from ossia.files import private_file, state_folder
+
+if TYPE_CHECKING:
+    from ossia import LLM, SamplingParams
+    from ossia.cli.terminal.screen import TerminalScreen
+
+EXAMPLES = """
+ossia chat
+ossia chat -m FOLDER --effort high --system "Answer in German."
+"""
+
+
+@spread
+def chat(
+    *,
+    model: ModelOptions,
+    machine: MachineOptions,
+    asking: AskingOptions,
+    sampling: SamplingOptions,
+    tools: ToolOptions,
+) -> None:
+    """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
+    params = sampling.params()
+    session = Session(effort=asking.effort, instructions=asking.system)
+    told = asking.told()
+    files = GivenFiles(tools.files)
+    with ExitStack() as stack:
+        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if held is not None:  # before the model: what is missing is said at once
+            stack.enter_context(held)
+        if not model.quiet:
+            introduce(model.model)
+        llm = stack.enter_context(open_llm(model, machine))
+        llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
+        fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}
+        if held is not None:
+            fixed["tools"] = held
+        if is_terminal(sys.stdin) and is_terminal(sys.stdout):
+            _at_terminal(llm, session, params, fixed, files)
+            return
+        screen = PlainScreen(sys.stdout, sys.stderr, quiet=model.quiet, files=files)
+        talk = Talk(llm, session, screen, params, fixed)
+        _from_pipe(talk)
+        if talk.has_failed:
+            raise typer.Exit(1)
+
+
+def _from_pipe(talk: Talk) -> None:
+    lines = Lines()
+    for line in read_lines(sys.stdin.buffer):
+        message = lines.push(line)
+        if message is not None and not talk.enter(message):
+            return
+    if rest := lines.close():
+        talk.enter(rest)
+
+
+def _at_terminal(
+    llm: "LLM",
+    session: Session,
+    params: "SamplingParams",
+    fixed: dict[str, object],
+    files: GivenFiles,
+) -> None:
+    from rich.console import Console
+
+    from ossia.cli.terminal.screen import TerminalScreen, line_editor
+
+    screen = TerminalScreen(Console(highlight=False), files)
+    talk = Talk(llm, session, screen, params, fixed)
+    editor = line_editor(_history(screen), lambda: _toolbar(talk))
+    screen.say("/help lists what can be typed, Ctrl-D leaves")
+    while True:
+        try:
+            if not talk.enter(editor.prompt()):
+                return
+        except KeyboardInterrupt:
+            screen.say("(Ctrl-D leaves)")
+        except EOFError:
+            return
+
+
+def _history(screen: "TerminalScreen") -> Path | None:
+    try:
+        return private_file(state_folder(), "chat-history")
+    except OSError as error:
+        screen.complain(f"what you type is not kept: {error}")
+        return None
+
+
+def _toolbar(talk: Talk) -> str:
+    """Model, effort, how full the context is, and how fast the last answer came."""
+    used, longest = talk.context_tokens, talk.llm.context_length
+    parts = [
+        talk.llm.name,
+        f"effort {talk.session.effort or 'medium'}",
+        f"context {used:,} of {longest:,} ({used / longest:.0%})",
+    ]
+    if rate := talk.session.timing.tokens_per_second:
+        parts.append(f"{rate:.0f} tokens/s")
+    return harmless(" | ".join(parts))

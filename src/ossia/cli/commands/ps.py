@@ -1,0 +1,74 @@
+"""`ossia ps`: the servers that run on this computer."""
+
+import json
+import time
+from typing import Any
+
+import typer
+
+from ossia.cli.options import AsJson
+from ossia.cli.servers import Running, running
+from ossia.cli.terminal.terminal import harmless
+
+EXAMPLES = """
+ossia ps
+ossia ps --json
+"""
+PATIENCE_SECONDS = 2.0
+
+
+def ps(*, as_json: AsJson = False) -> None:
+    """List your servers: model, address, how busy."""
+    servers = [_told(server) for server in running()]
+    if as_json:
+        typer.echo(json.dumps({"servers": servers}))
+        return
+    if not servers:
+        typer.echo("no server runs; start one: ossia serve", err=True)
+        return
+    rows = [("PID", "MODEL", "STATUS", "RUNNING", "WAITING", "UPTIME", "ADDRESS")]
+    rows += [
+        (
+            str(each["pid"]), each["model"], each["status"], _number(each["running"]),
+            _number(each["waiting"]), f"{each['uptime_s'] / 60:.0f} min", each["addresses"][0],
+        )
+        for each in servers
+    ]  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        typer.echo(harmless(line.rstrip()))
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _told(server: Running) -> dict[str, Any]:
+    health = _health(server.addresses[0])
+    return {
+        "pid": server.pid,
+        "model": server.model,
+        "addresses": list(server.addresses),
+        "status": health.get("status", "silent"),
+        "running": health.get("num_requests_running"),
+        "waiting": health.get("num_requests_waiting"),
+        "uptime_s": round(max(0.0, time.time() - server.started)),
+    }
+
+
+def _health(address: str) -> dict[str, Any]:
+    """What the server says of itself; nothing if it does not answer in time."""
+    import httpx2
+
+    path, _, base = address.rpartition("unix:")
+    transport = None if path == address or not base.startswith("/") else base
+    try:
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=transport), timeout=PATIENCE_SECONDS, trust_env=False
+        ) as client:
+            root = "http://localhost" if transport else address
+            found = client.get(f"{root}/health").json()
+    except (httpx2.HTTPError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

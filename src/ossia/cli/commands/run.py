@@ -1,0 +1,167 @@
+"""`ossia run`: one question, one answer."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ossia.chat.events import Event, Reply, Timing, Usage, collect
+from ossia.cli.given_files import GivenFiles
+from ossia.cli.notices import cut_short, introduce, say, timings
+from ossia.cli.options import (
+    AsJson,
+    AskingOptions,
+    MachineOptions,
+    ModelOptions,
+    SamplingOptions,
+    ToolOptions,
+    open_llm,
+    spread,
+)
+from ossia.cli.terminal.answer import PlainAnswer
+from ossia.cli.terminal.prompt import read_prompt
+from ossia.cli.toolkits import open_tools
+
+if TYPE_CHECKING:
+    from ossia import ChatStream
+    from ossia.tools.tool import Attachment
+
+EXAMPLES = """
+ossia run "What is 37 + 48?"
+ossia run --tool python "Use python: 12345 * 6789"
+ossia run -m FOLDER --effort high "Summarise this" < notes.txt
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What is shown, and how."""
+
+    as_json: AsJson = False
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text as it is, without a conversation.")
+    ] = False
+    hide_thinking: Annotated[
+        bool, typer.Option("--hide-thinking", help="Show the answer only.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say how long everything took.")
+    ] = False
+
+
+@spread
+def run(
+    *,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROMPT",
+            help="The question; piped text goes below it. -: only what is piped.",
+        ),
+    ] = None,
+    model: ModelOptions,
+    machine: MachineOptions,
+    asking: AskingOptions,
+    sampling: SamplingOptions,
+    tools: ToolOptions,
+    output: OutputOptions,
+) -> None:
+    """Answer one question: the answer on stdout, the thinking on stderr."""
+    if output.raw and (given := asking.told() | tools.told()):
+        raise typer.BadParameter(
+            f"it sends the text alone, so {', '.join(given)} would be lost; leave one of them out",
+            param_hint="--raw",
+        )
+    question = read_prompt(prompt, sys.stdin)
+    params = sampling.params()
+    quiet = model.quiet or output.as_json
+    files = GivenFiles(tools.files)
+    with ExitStack() as stack:
+        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if held is not None:  # before the model: what is missing is said at once
+            stack.enter_context(held)
+        if not quiet:
+            introduce(model.model)
+        began = time.monotonic()
+        llm = stack.enter_context(open_llm(model, machine, quiet=quiet))
+        load_seconds = time.monotonic() - began
+        stream: ChatStream[Event]
+        if output.raw:
+            stream = llm.generate_stream(question, params)
+        else:
+            stream = llm.stream(question, params=params, tools=held or (), **asking.told())
+        if output.as_json:
+            print(as_json(model.model, _whole(stream), files))
+            return
+        hides = output.hide_thinking or model.quiet
+        reply = _stream_out(stream, files, shows_thinking=not hides)
+    if not model.quiet:
+        cut_short(reply, sampling.max_tokens)
+    if output.verbose:
+        timings(reply, load_seconds)
+
+
+def as_json(model: str, reply: Reply, files: GivenFiles) -> str:
+    """The whole turn as one object on one line; escaped, so that no terminal obeys it."""
+    return json.dumps(
+        {
+            "model": model,
+            "text": reply.text,
+            "analysis": reply.analysis,
+            "tool_runs": [
+                {
+                    "name": ran.name,
+                    "arguments": ran.arguments,
+                    "result": ran.result.text,
+                    "is_error": ran.result.is_error,
+                    "seconds": ran.seconds,
+                    "files": [_file(each, files) for each in ran.result.attachments],
+                }
+                for ran in reply.tool_runs
+            ],
+            "finish_reason": reply.finish_reason,
+            "usage": {name: getattr(reply.usage, name) for name in Usage.__slots__},
+            "timing": {name: getattr(reply.timing, name) for name in Timing.__slots__},
+        }
+    )
+
+
+def _file(file: "Attachment", files: GivenFiles) -> dict[str, Any]:
+    try:
+        kept = files.keep(file)
+    except OSError as error:
+        say(f"{file.name} is not kept: {error.strerror}")
+        kept = None
+    return {
+        "name": file.name,
+        "media_type": file.media_type,
+        "bytes": len(file.content),
+        "path": str(kept) if kept else None,
+    }
+
+
+def _whole(stream: "ChatStream[Event]") -> Reply:
+    try:
+        return collect(stream)
+    finally:
+        stream.close()
+
+
+def _stream_out(stream: "ChatStream[Event]", files: GivenFiles, *, shows_thinking: bool) -> Reply:
+    answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking, files=files)
+
+    def shown() -> Iterable[Event]:
+        for event in stream:
+            answer.show(event)
+            yield event
+
+    try:
+        return collect(shown())
+    finally:
+        stream.close()
+        answer.close()

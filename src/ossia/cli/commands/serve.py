@@ -1,0 +1,316 @@
+"""`ossia serve`: OpenAI's API on this computer, spoken by a model of your own."""
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ossia.cli.notices import introduce, say
+from ossia.cli.offered import ToolChoices
+from ossia.cli.options import MachineOptions, ModelOptions, ops_options, spread, tokens
+from ossia.cli.servers import Running, registered
+from ossia.cli.terminal.progress import loading
+from ossia.cli.toolkits import CountTokens
+from ossia.errors import RequestError
+from ossia.files import state_folder
+
+if TYPE_CHECKING:
+    from ossia.harmony.vocabulary import Vocabulary
+    from ossia.server.app import Serving
+    from ossia.server.engine import Supervisor
+    from ossia.server.http.listen import Listening
+    from ossia.server.mcp_endpoint import McpEndpoint
+    from ossia.store.api_keys import KeyRing
+
+EXAMPLES = """
+ossia serve
+ossia serve -m openai/gpt-oss-20b --context-length 32k
+ossia serve --tool python=bubblewrap --tool web
+ossia serve --host 0.0.0.0
+"""
+LISTENING, ENGINE = "Listening", "Engine"
+LEAST_POOL = 32768
+"""Tokens of keys for all requests together, unless told: as many as they could need, up to this
+or one whole context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningChoices:
+    """Where, and to whom."""
+
+    host: Annotated[
+        str | None,
+        typer.Option(
+            envvar="OSSIA_HOST",
+            metavar="ADDRESS",
+            help="127.0.0.1 and ::1 unless told; any other needs a key: ossia keys add NAME.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = None
+    port: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSIA_PORT", min=0, max=65535, metavar="N", help="0: any that is free.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = 8000  # fmt: skip
+    unix_socket: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Listen here instead, for this user alone.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = None  # fmt: skip
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Another name this server is called by; may be repeated.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = None  # fmt: skip
+    require_key: Annotated[
+        bool,
+        typer.Option("--require-key", help="Also on loopback.", rich_help_panel=LISTENING),
+    ] = False
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log",
+            help="A line on stderr for each answer and each call of a tool; never what was said.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = False
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0, max=3600, metavar="SECONDS",
+            help="For running answers when the server is asked to stop.",
+            rich_help_panel=LISTENING,
+        ),
+    ] = 30.0  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingChoices:
+    """How many at once, and what is kept."""
+
+    max_running: Annotated[
+        int,
+        typer.Option(
+            envvar="OSSIA_MAX_RUNNING", min=1, max=512, metavar="N",
+            help="Answers written at once; others wait.", rich_help_panel=ENGINE,
+        ),
+    ] = 8  # fmt: skip
+    max_waiting: Annotated[
+        int,
+        typer.Option(
+            min=0, max=100_000, metavar="N", help="More than so many are sent away with 429.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = 64  # fmt: skip
+    pool_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=tokens, metavar="TOKENS", help="Keys kept for all answers together.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None  # fmt: skip
+    store: Annotated[
+        bool,
+        typer.Option(
+            help="Keep responses on disk; without, they are forgotten with the server.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = True
+    allow_control_ids: Annotated[
+        bool,
+        typer.Option(
+            "--allow-control-ids",
+            help="Let raw completions hold control tokens, as prompts of ids.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = False
+    raw_reasoning: Annotated[
+        bool,
+        typer.Option(
+            help="Let callers see the reasoning, as the model wrote it.", rich_help_panel=ENGINE
+        ),
+    ] = True
+
+
+@spread
+def serve(
+    *,
+    listening: ListeningChoices,
+    model: ModelOptions,
+    serving: ServingChoices,
+    tools: ToolChoices,
+    machine: MachineOptions,
+) -> None:
+    """Serve a model over OpenAI's Responses and Chat Completions API."""
+    from ossia.cli.commands.keys import key_file
+    from ossia.server.http.listen import Listening, ListeningOptions
+    from ossia.server.sockets import refuse_keyless
+    from ossia.store.api_keys import open_keys
+
+    keys = open_keys(os.environ, key_file(), required=listening.require_key)
+    options = ListeningOptions(
+        host=listening.host,
+        port=listening.port,
+        unix_socket=listening.unix_socket,
+    )
+    try:
+        refuse_keyless(options.place, keyed=keys.required)
+    except RequestError as error:
+        raise typer.BadParameter(str(error)) from None
+    socket = Listening(options, keyed=keys.required)
+    try:
+        _run(
+            socket,
+            listening,
+            model,
+            _served(model, serving, tools, machine, listening, socket.port),
+            keys,
+        )
+    finally:
+        socket.close()
+
+
+def _run(
+    socket: "Listening",
+    listening: ListeningChoices,
+    model: ModelOptions,
+    serving: "Serving",
+    keys: "KeyRing",
+) -> None:
+    from ossia.server.app import Server
+    from ossia.server.http.drain import Drain
+    from ossia.server.http.guard import Guard, GuardOptions
+
+    if listening.access_log:
+        _show_accesses()
+    drain = Drain(listening.grace)
+    with loading(quiet=model.quiet) as progress:
+
+        def opened(supervisor: "Supervisor") -> None:
+            progress("ready", 1.0)
+            if not model.quiet:
+                _announce(socket, supervisor, keyed=keys.required)
+                if serving.mcp is not None:
+                    say(f"MCP clients find its tools at {socket.addresses[0]}/mcp")
+
+        server = Server(serving, drain, progress=progress, opened=opened)
+        guard = Guard(
+            server.app,
+            options=GuardOptions(allowed_hosts=tuple(listening.allowed_host or ())),
+            keys=keys,
+            drain=drain,
+            observe=lambda answer: server.metrics.answered(
+                answer.endpoint, answer.status, answer.seconds
+            ),
+        )
+        listed = Running(os.getpid(), model.model, socket.addresses, time.time())
+        with registered(listed):
+            socket.run(guard, drain)
+    if server.failure is not None:
+        raise server.failure
+
+
+def _show_accesses() -> None:
+    import logging
+
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name in ("ossia.access", "ossia.audit"):
+        told = logging.getLogger(name)
+        told.addHandler(shown)
+        told.setLevel(logging.INFO)
+
+
+def _announce(socket: "Listening", supervisor: "Supervisor", *, keyed: bool) -> None:
+    served = supervisor.model
+    introduce(served.name)
+    for notice in supervisor.notices:
+        say(notice)
+    say(f"{served.name} is ready: {served.context_length} tokens of context, {served.backend}")
+    for address in socket.addresses:
+        say(f"listening on {address}")
+    where = socket.addresses[0]
+    if not where.startswith("unix:"):
+        say(f"use it as OPENAI_BASE_URL={where}/v1" + ("" if keyed else ", with any key"))
+
+
+def _served(
+    model: ModelOptions,
+    serving: ServingChoices,
+    tools: ToolChoices,
+    machine: MachineOptions,
+    listening: ListeningChoices,
+    port: int | None,
+) -> "Serving":
+    from ossia import EngineOptions
+    from ossia.server.app import Serving
+    from ossia.server.frames import Opening
+    from ossia.server.services import ServeOptions
+
+    opening = Opening(
+        model=model.model,
+        backend=machine.backend,
+        ops=ops_options(model, machine),
+        engine=EngineOptions(
+            context_length=model.context_length,
+            max_running=serving.max_running,
+            pool_tokens=serving.pool_tokens or _pool(model, serving.max_running),
+        ),
+        prepared=model.prepared_folder if model.prepare else None,
+    )
+    folder = state_folder()
+    kept = f"responses-{port or 'unix'}.db"
+    return Serving(
+        opening=opening,
+        api=ServeOptions(
+            raw_reasoning=serving.raw_reasoning, allow_control_ids=serving.allow_control_ids
+        ),
+        store=folder / kept if serving.store else None,
+        state_folder=folder if serving.store else None,
+        kits=tools.kits(_counter(model)),
+        demanded=tools.demanded,
+        mcp=_mcp_endpoint(listening) if tools.mcp_endpoint else None,
+        max_waiting=serving.max_waiting,
+    )
+
+
+def _mcp_endpoint(listening: ListeningChoices) -> "McpEndpoint":
+    from ossia.server.mcp_endpoint import McpEndpoint
+
+    return McpEndpoint(listening.allowed_host or ())
+
+
+def _counter(model: ModelOptions) -> CountTokens:
+    """Counts tokens as the model will; its vocabulary is read when the first page is shown."""
+
+    @cache
+    def vocabulary() -> "Vocabulary":
+        from ossia.chat.language import vocabulary_of
+        from ossia.checkpoint import open_checkpoint
+        from ossia.checkpoint.find import find_model
+
+        found = vocabulary_of(open_checkpoint(find_model(model.model)))
+        assert found is not None, "the engine refuses a model without a vocabulary"
+        return found
+
+    return lambda text: len(vocabulary().encode(text))
+
+
+def _pool(model: ModelOptions, max_running: int) -> int:
+    """Room for all, as far as that costs little; at least for one whole context."""
+    from ossia.checkpoint import open_checkpoint
+    from ossia.checkpoint.find import find_model
+
+    config = open_checkpoint(find_model(model.model)).config
+    longest = model.context_length or config.max_position_embeddings
+    return max(longest, min(max_running * longest, LEAST_POOL))

@@ -1,0 +1,179 @@
+"""Carries out what a session wants, with a model and a screen of any kind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from ossia.chat.events import Event, collect
+from ossia.cli import kept
+from ossia.cli.given_files import GivenFiles
+from ossia.cli.terminal.answer import PlainAnswer
+from ossia.cli.terminal.session import Ask, Effect, Leave, Load, Save, Say, Session, ShowStats
+from ossia.errors import OssiaError
+
+if TYPE_CHECKING:
+    from ossia import LLM, SamplingParams
+
+
+class Answer(Protocol):
+    """Shows one answer while it comes."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """Leave the screen in order; also after an interruption."""
+
+
+class Screen(Protocol):
+    """Where a conversation is seen."""
+
+    def answer(self, *, shows_thinking: bool) -> Answer:
+        """Begin to show an answer."""
+
+    def say(self, text: str) -> None:
+        """Show a remark of the program's own."""
+
+    def complain(self, text: str) -> None:
+        """Show why something could not be done."""
+
+
+class PlainScreen:
+    """No terminal: answers on stdout, everything else on stderr."""
+
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, quiet: bool, files: GivenFiles | None = None
+    ) -> None:
+        self._stdout, self._stderr, self._quiet = stdout, stderr, quiet
+        self._files = files
+
+    def answer(self, *, shows_thinking: bool) -> Answer:
+        """See `Screen.answer`."""
+        shows = shows_thinking and not self._quiet
+        return PlainAnswer(self._stdout, self._stderr, shows_thinking=shows, files=self._files)
+
+    def say(self, text: str) -> None:
+        """See `Screen.say`."""
+        if not self._quiet:
+            print(text, file=self._stderr, flush=True)
+
+    def complain(self, text: str) -> None:
+        """See `Screen.complain`."""
+        print(f"ossia: {text}", file=self._stderr, flush=True)
+
+
+class Talk:
+    """One conversation with one model."""
+
+    def __init__(
+        self,
+        llm: "LLM",
+        session: Session,
+        screen: Screen,
+        params: "SamplingParams",
+        told: dict[str, Any],
+    ) -> None:
+        """Begin.
+
+        Args:
+            llm: open.
+            session: told of everything that happens.
+            screen: shows it.
+            params: of every answer; with a seed, each answer gets the next one.
+            told: further arguments of `LLM.stream`, the same for every answer.
+        """
+        self.llm = llm
+        self.session = session
+        self.has_failed = False
+        self._screen = screen
+        self._params = params
+        self._told = told
+
+    def enter(self, line: str) -> bool:
+        """Take in one message or command; False: the person wants to leave."""
+        try:
+            return self._carry_out(self.session.enter(line))
+        except OssiaError as error:
+            self.has_failed = True
+            self._screen.complain(str(error))
+            return True
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that the next prompt would have, without the next question."""
+        messages = self.session.messages()
+        return len(self.llm.render(messages, **self._prompt())) if messages else 0
+
+    def _carry_out(self, effect: Effect) -> bool:
+        match effect:
+            case Say(text):
+                if text:
+                    self._screen.say(text)
+            case Ask():
+                self._answer()
+            case Save(path):
+                self._screen.say(f"kept in {kept.save(self.session, path, self.llm.name)}")
+            case Load(path):
+                self._load(path)
+            case ShowStats():
+                self._screen.say("\n".join(self._stats()))
+            case Leave():
+                return False
+        return True
+
+    def _answer(self) -> None:
+        session, params = self.session, self._params
+        if params.seed is not None:
+            params = replace(params, seed=params.seed + session.num_answers)
+        told = self._told | self._prompt()
+        try:
+            stream = self.llm.stream(session.messages(), params=params, **told)
+        except OssiaError:
+            session.refused()
+            raise
+        shown = self._screen.answer(shows_thinking=session.shows_thinking)
+        stopped = False
+
+        def until_stopped() -> Iterator[Event]:
+            nonlocal stopped
+            try:
+                for event in stream:
+                    yield event
+                    shown.show(event)
+            except KeyboardInterrupt:
+                stopped = True
+
+        try:
+            reply = collect(until_stopped())
+        finally:
+            stream.close()
+            shown.close()
+        session.answered(reply, stopped=stopped)
+        if stopped:
+            self._screen.say("(stopped; /retry answers again)")
+        elif reply.finish_reason == "length":
+            self._screen.say(f"(cut off after {reply.usage.completion_tokens} tokens)")
+
+    def _prompt(self) -> dict[str, Any]:
+        """What the session itself says about the prompt."""
+        given = {"effort": self.session.effort, "instructions": self.session.instructions}
+        date = {"date": self._told["date"]} if "date" in self._told else {}
+        return date | {name: value for name, value in given.items() if value is not None}
+
+    def _load(self, path: str) -> None:
+        loaded = kept.load(path)
+        session = self.session
+        session.effort, session.instructions = loaded.effort, loaded.instructions
+        session.turns = loaded.turns
+        self._screen.say(f"{len(loaded.turns)} questions and answers loaded from {path}")
+
+    def _stats(self) -> list[str]:
+        session, longest = self.session, self.llm.context_length
+        used = self.context_tokens
+        return [
+            f"context  {used:,} of {longest:,} tokens ({used / longest:.0%})",
+            f"answers  {session.num_answers}; {session.usage.completion_tokens:,} tokens written, "
+            f"{session.usage.reasoning_tokens:,} of them thinking",
+            f"last     first token after {session.timing.time_to_first_token:.2f} s, then "
+            f"{session.timing.tokens_per_second:.1f} tokens/s",
+        ]

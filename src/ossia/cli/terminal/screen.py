@@ -1,0 +1,193 @@
+"""The terminal of `ossia chat`: markdown that grows, dimmed thinking, a line editor with history.
+
+Imported only when there is a terminal, since rich and prompt_toolkit are.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text as Styled
+
+from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
+from ossia.cli.given_files import GivenFiles
+from ossia.cli.terminal.conversation import Answer
+from ossia.cli.terminal.markdown import Blocks
+from ossia.cli.terminal.session import COMMANDS, is_open
+from ossia.cli.terminal.terminal import harmless
+from ossia.cli.tool_cards import card
+
+ROWS_KEPT_FREE = 3
+"""Of the terminal, while the tail of an answer is drawn."""
+
+
+class TerminalScreen:
+    """A terminal that shows colours."""
+
+    def __init__(self, console: Console, files: GivenFiles | None = None) -> None:
+        self._console = console
+        self._files = files
+
+    def answer(self, *, shows_thinking: bool) -> Answer:
+        """See `Screen.answer`."""
+        return LiveAnswer(self._console, shows_thinking=shows_thinking, files=self._files)
+
+    def say(self, text: str) -> None:
+        """See `Screen.say`."""
+        self._console.print(Styled(harmless(text), style="dim"))
+
+    def complain(self, text: str) -> None:
+        """See `Screen.complain`."""
+        self._console.print(Styled(f"ossia: {harmless(text)}", style="red"))
+
+
+class LiveAnswer:
+    """One answer: finished blocks stay, the open tail is drawn again as it grows."""
+
+    def __init__(
+        self, console: Console, *, shows_thinking: bool, files: GivenFiles | None = None
+    ) -> None:
+        self._console = console
+        self._files = files or GivenFiles()
+        self._shows_thinking = shows_thinking
+        self._blocks = Blocks()
+        self._num_drawn = 0
+        self._live: Live | None = None
+        self._status: Status | None = None
+        self._thinking_since: float | None = None
+
+    def show(self, event: Event) -> None:
+        """See `Answer.show`."""
+        match event:
+            case Thought(text) | Preamble(text):
+                self._think(harmless(text))
+            case Text(text):
+                self._write(harmless(text))
+            case ToolRan():
+                self._end_thinking()
+                self._end_writing()
+                self._console.print(Styled(card(event, self._files), style="dim"), end="")
+            case _:
+                pass
+
+    def close(self) -> None:
+        """See `Answer.close`."""
+        self._end_thinking()
+        self._end_writing()
+        if self._num_drawn:
+            self._console.print()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the last lines of the tail: what is taller than the terminal cannot be redrawn."""
+        lines = console.render_lines(_markdown(self._blocks.tail), options, pad=False)
+        for line in lines[-max(1, console.height - ROWS_KEPT_FREE) :]:
+            yield from line
+            yield Segment.line()
+
+    def _think(self, text: str) -> None:
+        self._end_writing()
+        if self._thinking_since is None:
+            self._thinking_since = time.monotonic()
+        if self._shows_thinking:
+            self._console.print(Styled(text, style="dim"), end="", soft_wrap=True)
+            return
+        if self._status is None:
+            self._status = Status("", console=self._console)
+            self._status.start()
+        self._status.update(f"thinking, {time.monotonic() - self._thinking_since:.0f} s")
+
+    def _end_thinking(self) -> None:
+        if self._thinking_since is None:
+            return
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+            seconds = time.monotonic() - self._thinking_since
+            self._console.print(Styled(f"thought for {seconds:.0f} s (/think: see it)", "dim"))
+        else:
+            self._console.print("\n")
+        self._thinking_since = None
+
+    def _write(self, text: str) -> None:
+        self._end_thinking()
+        if self._live is None:
+            self._live = Live(self, console=self._console, transient=True, refresh_per_second=10)
+            self._live.start()
+        for block in self._blocks.push(text):
+            self._draw(block)
+
+    def _end_writing(self) -> None:
+        if self._live is None:
+            return
+        rest, self._blocks = self._blocks.tail.strip("\n"), Blocks()
+        self._live.stop()
+        self._live = None
+        if rest:
+            self._draw(rest)
+
+    def _draw(self, block: str) -> None:
+        if self._num_drawn:
+            self._console.print()
+        self._console.print(_markdown(block))
+        self._num_drawn += 1
+
+
+def _markdown(text: str) -> Markdown:
+    """Model text as markdown: addresses are shown, not hidden behind links."""
+    return Markdown(text, hyperlinks=False, code_theme="ansi_dark")
+
+
+class CommandCompleter(Completer):
+    """Completes the words that begin with a slash."""
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """See prompt_toolkit's `Completer`."""
+        typed = document.text
+        if typed.startswith("/") and " " not in typed:
+            for name, command in COMMANDS.items():
+                if name.startswith(typed):
+                    about = command.about
+                    yield Completion(name, start_position=-len(typed), display_meta=about)
+
+
+def line_editor(history_file: Path | None, toolbar: Callable[[], str]) -> PromptSession[str]:
+    """A prompt that knows history, completion, several lines, and an editor.
+
+    Args:
+        history_file: private and writable; None: nothing outlives this run.
+        toolbar: the line at the bottom.
+    """
+    keys = KeyBindings()
+
+    @keys.add("c-g")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.open_in_editor()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    history: History = InMemoryHistory() if history_file is None else FileHistory(str(history_file))
+    session: PromptSession[str] = PromptSession(
+        ">>> ",
+        history=history,
+        enable_history_search=True,
+        completer=CommandCompleter(),
+        complete_while_typing=False,
+        key_bindings=keys,
+        bottom_toolbar=toolbar,
+        prompt_continuation="... ",
+        multiline=Condition(lambda: is_open(session.default_buffer.text)),
+    )
+    return session

@@ -1,0 +1,90 @@
+"""What nano is asked: dialogues of every task that were never trained, the same at every effort.
+
+Knows the generators, not the model.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ossia.harmony.messages import Conversation, Effort
+from ossia.tasks.nano import HELD_OUT_KINDS, TASKS, arithmetic, products
+from ossia.tasks.nano.messages import converse
+from ossia.tasks.task import Column, Draw, Random, Setting, Undrawable, seeded
+
+SEED = 7
+DATE = "2026-11-21"
+MAX_TRIES = 20
+"""Draws for an item asked for: some tasks have few that differ."""
+EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
+COLUMNS: tuple[Column, ...] = ("trained", "reworded", "held-out")
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Draws sums and differences of numbers of so many digits."""
+
+    least: int
+    most: int
+
+    def __call__(self, random: Random, setting: Setting) -> Conversation:
+        """Draw one."""
+        while True:
+            problem = arithmetic.draw_problem(random, setting.split, self.most)
+            if min(len(str(problem.a)), len(str(problem.b))) >= self.least:
+                return converse(arithmetic.exchange(random, problem, setting), setting)
+
+
+def two_by_two(random: Random, setting: Setting) -> Conversation:
+    """A product of two numbers of two digits."""
+    problem = products.draw_problem(random, setting.split, ((2, 2),))
+    return products.ask(random, problem, setting)
+
+
+DRAWS: Mapping[str, Draw] = MappingProxyType(
+    {
+        "+ and -, 1 to 3 digits": Sums(1, 3),
+        "+ and -, 4 digits": Sums(4, 4),
+        "products, 2 by 2 digits": two_by_two,
+        **{name: task.draw for name, task in TASKS.items() if name != "arithmetic"},
+    }
+)
+"""Every line of the table by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One place of the table."""
+
+    task: str
+    column: Column
+    effort: Effort
+
+
+def cells(
+    tasks: tuple[str, ...], columns: tuple[Column, ...], efforts: tuple[Effort, ...]
+) -> Iterator[Cell]:
+    """Every place of the table; tasks without a kind kept out have no such column."""
+    for task in tasks:
+        for column in columns:
+            if column != "held-out" or task in HELD_OUT_KINDS:
+                yield from (Cell(task=task, column=column, effort=each) for each in efforts)
+
+
+def items(cell: Cell, n: int) -> list[Conversation]:
+    """Up to n different dialogues; the n-th poses the same problem at every effort."""
+    random = seeded(SEED, list(DRAWS).index(cell.task), COLUMNS.index(cell.column))
+    setting = Setting(effort=cell.effort, date=DATE, split="test", column=cell.column)
+    if cell.task == "small talk" and cell.column == "trained":
+        setting = Setting(effort=cell.effort, date=DATE)  # there is nothing to find out
+    found: dict[tuple[str | None, ...], Conversation] = {}
+    for _ in range(MAX_TRIES * n):
+        try:
+            conversation = DRAWS[cell.task](random, setting)
+        except Undrawable:
+            continue
+        said = (each.text for each in conversation.messages if each.role == "user")
+        found.setdefault((conversation.instructions, *said), conversation)
+        if len(found) == n:
+            break
+    return list(found.values())

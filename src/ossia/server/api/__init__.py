@@ -1,0 +1,1 @@
+"""What the routes of OpenAI's API share."""

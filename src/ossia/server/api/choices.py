@@ -1,0 +1,111 @@
+"""Several turns of one request, run at once: begun together, heard together, ended together.
+
+It knows no wire format; each answer of n choices is n turns.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+from ossia.chat.events import Event, Finished
+from ossia.chat.request import RawRequest, TurnRequest
+from ossia.engine.request import SamplingParams
+from ossia.server.api.errors import Unavailable
+from ossia.server.streams import EngineClient, EventStream
+
+
+def seeded(params: SamplingParams, choice: int) -> SamplingParams:
+    """What one choice of several draws from: its own seed, the same however many there are."""
+    if params.seed is None or choice == 0:
+        return params
+    digest = hashlib.sha256(f"{params.seed} {choice}".encode()).digest()
+    return replace(params, seed=int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Turns:
+    """Turns that were begun; leaving them, in whatever way, cancels what is left of them."""
+
+    def __init__(self, streams: Sequence[EventStream]) -> None:
+        self._streams = streams
+
+    async def __aenter__(self) -> "Turns":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is left; closing twice does no harm."""
+        for stream in self._streams:
+            stream.close()
+
+    async def events(self) -> AsyncGenerator[tuple[int, Event], None]:
+        """Each turn's number and its events, as they come, until all have finished.
+
+        Raises:
+            OssiaError: one of them went wrong, or was cancelled by the server.
+        """
+        if len(self._streams) == 1:
+            async for event in self._streams[0]:
+                yield 0, _not_cancelled(event)
+            return
+        heard: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(len(self._streams))
+        ears = [
+            asyncio.create_task(_hear(number, stream, heard))
+            for number, stream in enumerate(self._streams)
+        ]
+        try:
+            left = len(ears)
+            while left:
+                number, one = await heard.get()
+                if isinstance(one, Exception):
+                    raise one
+                yield number, _not_cancelled(one)
+                left -= isinstance(one, Finished)
+        finally:
+            for ear in ears:
+                ear.cancel()
+            await asyncio.wait(ears)
+
+
+async def begin(engine: EngineClient, requests: Sequence[TurnRequest | RawRequest]) -> Turns:
+    """Begin turns at once: all of them or, where one is refused, none.
+
+    Raises:
+        RequestError: one has no meaning.
+        EngineBusy: too many wait already.
+        EngineDown: there is no engine now.
+    """
+    starts = [asyncio.ensure_future(engine.start(request)) for request in requests]
+    try:
+        return Turns(await asyncio.gather(*starts))
+    except BaseException:
+        for start in starts:
+            start.cancel()
+        for stream in await asyncio.gather(*starts, return_exceptions=True):
+            if not isinstance(stream, BaseException):
+                stream.close()
+        raise
+
+
+async def _hear(
+    number: int, stream: EventStream, heard: "asyncio.Queue[tuple[int, Event | Exception]]"
+) -> None:
+    try:
+        async for event in stream:
+            await heard.put((number, event))
+    except Exception as error:  # it is raised again by the one who listens
+        await heard.put((number, error))
+
+
+def _not_cancelled(event: Event) -> Event:
+    if isinstance(event, Finished) and event.reason == "cancelled":
+        raise Unavailable("the server is being stopped; try again")
+    return event

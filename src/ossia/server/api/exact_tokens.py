@@ -1,0 +1,214 @@
+"""The memory of what was sampled: a client's history gets back its exact ids, and lost reasoning.
+
+A miss is never an error: what is not known, or was edited, is rendered afresh.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from secrets import token_hex
+
+from ossia.errors import StoreError
+from ossia.harmony.messages import Message
+from ossia.server.api.history import Said, paired
+from ossia.server.api.match_history import Generation, Slot, joined_text, restored, squeezed
+from ossia.server.sealing import Seal
+from ossia.store.token_memory import TokenMemory
+
+
+class ExactTokens:
+    """Remembers generations, and recognises them in what clients send back."""
+
+    def __init__(
+        self,
+        memory: TokenMemory,
+        seal: Seal,
+        *,
+        model: Callable[[], str],
+        on_hits: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Remember in `memory`.
+
+        Args:
+            memory: where generations are kept.
+            seal: for `encrypted_content`.
+            model: what the ids mean now; those of another model are never used.
+            on_hits: told how many messages of a history were recognised.
+        """
+        self._memory = memory
+        self._seal = seal
+        self._model = model
+        self._on_hits = on_hits
+
+    def seal(self, item_id: str, owner: str) -> str:
+        """What goes into the `encrypted_content` of a reasoning item."""
+        return self._seal.seal(item_id, owner)
+
+    async def remember(
+        self, owner: str, said: Sequence[Said], *, durable: bool, response_id: str | None = None
+    ) -> None:
+        """Keep one generation; a store that cannot is a miss later on.
+
+        Args:
+            owner: who alone gets it back.
+            said: the messages as they ended, in order, with their ids.
+            durable: on disk; else in memory for a while.
+            response_id: the stored response with which it is removed.
+        """
+        try:
+            kept = self.keep(owner, said, durable=durable, response_id=response_id)
+            await asyncio.wrap_future(kept)
+        except StoreError:
+            return
+
+    def keep(
+        self, owner: str, said: Sequence[Said], *, durable: bool, response_id: str | None = None
+    ) -> "Future[None]":
+        """The same as `remember`, not waited for; the future may hold a StoreError."""
+        generation = Generation(self._model(), tuple(said))
+        name = token_hex(16)
+        values = {f"generation:{name}": generation.to_json()} if said else {}
+        for key, slot in _keys(generation).items():
+            values[key] = f"{name}:{slot}"
+        return self._memory.remember(owner, values, durable=durable, response_id=response_id)
+
+    async def restored(self, owner: str, said: Sequence[Said]) -> tuple[Message, ...]:
+        """A client's history with the exact ids of all that is ours.
+
+        Reasoning that a client left out before a call is put back (harmony drops that of finished
+        turns). Reasoning that is neither readable nor known is left out.
+        """
+        ordered = paired(said)
+        names = {at: self._names(owner, one) for at, one in enumerate(ordered)}
+        known = await self._recall(owner, {name for some in names.values() for name in some})
+        slots = [
+            next((known[name] for name in names[at] if name in known), None)
+            for at in range(len(ordered))
+        ]
+        ordered = [self._as_known(owner, *pair) for pair in zip(ordered, slots, strict=True)]
+        messages: list[Message] = []
+        begin = 0
+        for at, one in enumerate(ordered):
+            is_last = at + 1 == len(ordered) or ordered[at + 1].message.role != "assistant"
+            if is_last or _ends_generation(one):
+                messages += restored(ordered[begin : at + 1], slots[begin : at + 1])
+                begin = at + 1
+        self._on_hits(sum(message.sampled_ids is not None for message in messages))
+        return tuple(messages)
+
+    async def calls(self, owner: str, call_ids: Iterable[str]) -> dict[str, Said]:
+        """Calls made here, by their ids; what is not known is absent."""
+        names = {f"call:{call_id}": call_id for call_id in call_ids}
+        known = await self._recall(owner, names)
+        return {names[name]: slot.said for name, slot in known.items()}
+
+    async def items(self, owner: str, item_ids: Iterable[str]) -> dict[str, Said]:
+        """Items written here, by their ids; what is not known is absent."""
+        names = {f"item:{item_id}": item_id for item_id in item_ids}
+        known = await self._recall(owner, names)
+        return {names[name]: slot.said for name, slot in known.items()}
+
+    def wait(
+        self,
+        owner: str,
+        item_id: str,
+        session: str,
+        *,
+        durable: bool,
+        response_id: str | None = None,
+    ) -> "Future[None]":
+        """Keep that a call waits for a yes, of which the item is known.
+
+        Args:
+            owner: who alone may answer.
+            item_id: of the item that asks.
+            session: the conversation whose tools the call goes to.
+            durable: on disk; else in memory for a while.
+            response_id: the stored response with which it is removed.
+        """
+        values = {f"waits:{item_id}": session}
+        return self._memory.remember(owner, values, durable=durable, response_id=response_id)
+
+    async def waiting(self, owner: str, item_id: str) -> tuple[Said, str] | None:
+        """A call that waits for a yes, and its session; None if there is none, or no more.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        key = f"waits:{item_id}"
+        found = await asyncio.wrap_future(self._memory.recall(owner, [key]))
+        known = await self.items(owner, [item_id])
+        return (known[item_id], found[key]) if key in found and item_id in known else None
+
+    async def take(self, owner: str, item_id: str) -> bool:
+        """Let a call wait no longer; False: it does not, so that an answer counts once.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        return await asyncio.wrap_future(self._memory.take(owner, f"waits:{item_id}")) is not None
+
+    def _names(self, owner: str, one: Said) -> list[str]:
+        """What a message may be known by, the surest first."""
+        if one.message.role != "assistant":
+            return []
+        unsealed = self._seal.unseal(one.sealed, owner) if one.sealed else None
+        names = [f"item:{item_id}" for item_id in (unsealed, one.item_id) if item_id]
+        if one.is_call:
+            return [*names, f"call:{one.call_id}"] if one.call_id else names
+        if one.message.channel == "final":
+            names.append(_text_key("".join(one.message.parts)))
+        return names
+
+    def _as_known(self, owner: str, one: Said, slot: Slot | None) -> Said:
+        """Sealed reasoning counts as ours, whatever text came with it."""
+        if one.sealed is None or slot is None or self._seal.unseal(one.sealed, owner) is None:
+            return one
+        return slot.said
+
+    async def _recall(self, owner: str, names: Iterable[str]) -> dict[str, Slot]:
+        """The messages behind these names, each in its generation."""
+        try:
+            places = await asyncio.wrap_future(self._memory.recall(owner, names))
+            wanted = {f"generation:{place.partition(':')[0]}" for place in places.values()}
+            texts = await asyncio.wrap_future(self._memory.recall(owner, wanted))
+        except StoreError:
+            return {}
+        return _slots(places, texts, self._model())
+
+
+def _slots(places: Mapping[str, str], texts: Mapping[str, str], model: str) -> dict[str, Slot]:
+    generations = {name: Generation.from_json(text) for name, text in texts.items()}
+    found = {}
+    for key, place in places.items():
+        name, _, slot = place.partition(":")
+        generation = generations.get(f"generation:{name}")
+        if generation is not None and generation.model == model:
+            found[key] = Slot(generation, int(slot))
+    return found
+
+
+def _keys(generation: Generation) -> dict[str, int]:
+    """What each message of a generation will be known by, and its place in it."""
+    keys: dict[str, int] = {}
+    for at, one in enumerate(generation.said):
+        if one.item_id:
+            keys[f"item:{one.item_id}"] = at
+        if one.call_id:
+            keys[f"call:{one.call_id}"] = at
+        if one.message.channel == "final":
+            keys[_text_key(joined_text(generation))] = at
+            keys[_text_key("".join(one.message.parts))] = at
+            if one.told is not None:
+                keys[_text_key(one.told)] = at
+    return keys
+
+
+def _text_key(text: str) -> str:
+    return f"text:{hashlib.sha256(squeezed(text).encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _ends_generation(one: Said) -> bool:
+    is_theirs = one.is_call and one.result is None
+    return is_theirs or one.message.role != "assistant" or one.message.channel == "final"

@@ -1,0 +1,252 @@
+"""What was sampled for one turn, and how a client's copy of it is recognised. No store, no wire.
+
+A generation is thoughts, preambles, calls that were run here, and then, if it was not cut, one
+call of the client's or one answer: its end. The end is what a client always sends back; the rest
+may come edited, renamed, or not at all.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ossia.harmony.messages import Message
+from ossia.server.api.history import Said
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The messages of one generation, in order."""
+
+    model: str
+    """What their ids mean."""
+    said: tuple[Said, ...]
+
+    def to_json(self) -> str:
+        """As text, to be stored."""
+        messages = [_row(one) for one in self.said]
+        return json.dumps([self.model, messages], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Generation":
+        """What `to_json` wrote."""
+        model, messages = json.loads(text)
+        return cls(model, tuple(_said(*each) for each in messages))
+
+    def end_like(self, theirs: Message) -> int | None:
+        """Where this generation ends as `theirs` does; None where it does not."""
+        for at, ours in enumerate(self.said):
+            if same(theirs, ours) or (at and self.is_joined(theirs, at)):
+                return at
+        return None
+
+    def is_joined(self, theirs: Message, at: int) -> bool:
+        """Whether `theirs` is the answer at this place, with the preambles put before it."""
+        if theirs.channel != "final" or self.said[at].message.channel != "final":
+            return False
+        told = [one for one in self.said[:at] if one.message.channel == "commentary"]
+        return bool(told) and squeezed(joined_text(self)) == squeezed("".join(theirs.parts))
+
+
+class Slot(NamedTuple):
+    """One message in its generation."""
+
+    generation: Generation
+    at: int
+
+    @property
+    def said(self) -> Said:
+        """The message itself."""
+        return self.generation.said[self.at]
+
+
+def joined_text(generation: Generation) -> str:
+    """All that a user sees of it, as Chat Completions joins it."""
+    seen = [one for one in generation.said if one.message.channel != "analysis" and not one.is_call]
+    return "\n\n".join(_text(one) for one in seen)
+
+
+def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Message]:
+    """A client's copy of one generation with all that is ours put back.
+
+    Args:
+        stretch: assistant messages up to a call, an answer, or somebody else's turn.
+        slots: what each was recognised as, before its text was compared.
+    """
+    end = slots[-1]
+    if end and end.said.is_call and same(stretch[-1].message, end.said):  # of several alike, this
+        return _merged(stretch, end.generation, end.at)
+    for slot in slots:
+        if slot and (at := slot.generation.end_like(stretch[-1].message)) is not None:
+            return _merged(stretch, slot.generation, at)
+    return _each(stretch, [slot.said for slot in slots if slot])
+
+
+def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Message]:
+    """Their messages before the end and ours, where the end is the same."""
+    before, ours, end = stretch[:-1], generation.said[:at], generation.said[at]
+    if _are_in_one(before, ours):
+        return _spelt([*ours, end])
+    has_calls = any(one.is_call for one in before)
+    if not end.is_call:  # what led to an answer is not missed
+        told = generation.is_joined(stretch[-1].message, at)
+        kept = [one for one in ours if _is_kept(one, told=told, called=not has_calls)]
+        return [*_each(before, ours), *_spelt(kept), *end.messages]
+    thoughts = _intact(before, ours, "analysis")
+    if thoughts and _intact(before, ours, "commentary") and _are_calls_intact(before, ours):
+        return _spelt([*ours, end])
+    are_lost = thoughts and not any(_is_thought(one) for one in before)
+    lost = [
+        one for one in ours if (are_lost and _is_thought(one)) or (one.is_call and not has_calls)
+    ]
+    return [*_spelt(lost), *_each(before, ours), *end.messages]
+
+
+def _are_in_one(theirs: Sequence[Said], ours: Sequence[Said]) -> bool:
+    """Whether thoughts and preambles come back as one thought, as Chat shows them beside JSON."""
+    spoken = [one for one in ours if not one.is_call]
+    if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
+        return False
+    return squeezed(_text(theirs[0])) == squeezed(*map(_text, spoken))
+
+
+def _is_kept(one: Said, *, told: bool, called: bool) -> bool:
+    """Whether a message before an answer outlives it, though the client does not send it."""
+    if one.message.channel != "commentary":
+        return False
+    return called if one.is_call else told
+
+
+def _spelt(said: Iterable[Said]) -> list[Message]:
+    return [message for one in said for message in one.messages]
+
+
+def _is_thought(one: Said) -> bool:
+    return one.message.channel == "analysis" and not one.is_call
+
+
+def _are_calls_intact(theirs: Iterable[Said], ours: Iterable[Said]) -> bool:
+    """Whether every call they sent is ours."""
+    return all(any(same(one.message, each) for each in ours) for one in theirs if one.is_call)
+
+
+def _intact(theirs: Iterable[Said], ours: Iterable[Said], channel: str) -> bool:
+    """Whether what they sent on this channel is ours: all of it, some of it, or joined to one."""
+    sent = [one for one in theirs if one.message.channel == channel and not one.is_call]
+    mine = [one for one in ours if one.message.channel == channel and not one.is_call]
+    if all(any(same(one.message, other) for other in mine) for one in sent):
+        return True
+    return squeezed(*map(_text, sent)) == squeezed(*map(_text, mine))
+
+
+def _each(theirs: Iterable[Said], ours: Iterable[Said]) -> list[Message]:
+    """Each of their messages as ours if it is the same, as theirs if not, unless it is empty."""
+    messages: list[Message] = []
+    left = list(ours)
+    for one in theirs:
+        if (at := _place(one, left)) is not None:
+            messages += left.pop(at).messages
+        elif _text(one) or one.message.role != "assistant":
+            messages += one.messages
+    return messages
+
+
+def _place(theirs: Said, ours: Sequence[Said]) -> int | None:
+    """Where among ours theirs is; of two that say the same, the one with its name."""
+    alike = [at for at, one in enumerate(ours) if same(theirs.message, one)]
+    named = [at for at in alike if theirs.item_id and ours[at].item_id == theirs.item_id]
+    return next(iter(named or alike), None)
+
+
+def same(theirs: Message, ours: Said) -> bool:
+    """Whether a client's message says what ours says; white space around it does not matter."""
+    mine = ours.message
+    if theirs.role != mine.role or theirs.recipient != mine.recipient:
+        return False
+    if mine.recipient is not None:  # on which channel it was called, a client cannot tell
+        return _same_call(theirs, mine)
+    if theirs.channel != mine.channel:
+        return False
+    texts = {_plain(mine), _plain(mine) if ours.told is None else ours.told}
+    if mine.channel == "final":
+        return _plain(theirs).strip() in {text.strip() for text in texts}
+    return squeezed(_plain(theirs)) in {squeezed(text) for text in texts}
+
+
+def _same_call(theirs: Message, ours: Message) -> bool:
+    if _plain(theirs) == _plain(ours) or _same_json(_plain(theirs), _plain(ours)):
+        return True
+    group, _, name = (ours.recipient or "").partition(".")
+    if group != "browser":
+        return False
+    return name == "open" or _is_told_of(_plain(theirs), _plain(ours))
+
+
+def _is_told_of(theirs: str, ours: str) -> bool:
+    """Whether what an item told of a call of the browser, which is not all, is in the call."""
+    try:
+        told, asked = json.loads(theirs), json.loads(ours)
+        return bool(told.items() <= asked.items())
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        return False
+
+
+def squeezed(*texts: str) -> str:
+    """Texts without white space, in which clients are careless."""
+    return "".join("".join(text.split()) for text in texts)
+
+
+def _same_json(one: str, other: str) -> bool:
+    """Whether two texts are the same JSON value: keys in any order, numbers in any spelling."""
+    try:
+        return _canonical(one) == _canonical(other)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _canonical(text: str) -> str:
+    return json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
+
+
+def _number(digits: str) -> float | int:
+    value = float(digits)
+    return int(value) if value.is_integer() else value
+
+
+def _plain(message: Message) -> str:
+    return "".join(message.parts)
+
+
+def _text(one: Said) -> str:
+    return _plain(one.message)
+
+
+def _row(one: Said) -> list[Any]:
+    """A message as `_said` takes it."""
+    message = one.message
+    told = (message.channel, message.recipient, message.content_type, _text(one))
+    result = None if one.result is None else one.result.text
+    return [*told, message.sampled_ids, one.item_id, one.call_id, one.told, result]
+
+
+def _said(
+    channel: Any,
+    recipient: str | None,
+    content_type: str | None,
+    content: str,
+    ids: list[int] | None,
+    *names: str | None,
+) -> Said:
+    item_id, call_id, told, output = (*names, None, None)[:4]  # older rows have two names
+    message = Message(
+        role="assistant",
+        channel=channel,
+        recipient=recipient,
+        content_type=content_type,
+        content=content,
+        sampled_ids=None if ids is None else tuple(ids),
+    )
+    if output is None:
+        return Said(message=message, item_id=item_id, call_id=call_id, told=told)
+    result = Message(role="tool", name=recipient, channel=channel, content=output)
+    return Said(message=message, item_id=item_id, call_id=call_id, told=told, result=result)

@@ -1,0 +1,122 @@
+"""Server-sent events: frames out as they come, and an eye on whether anybody still reads them.
+
+Knows bytes and connections; does not know what an event means.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from ossia.server.api.errors import INVALID, HttpError
+
+HEARTBEAT_SECONDS = 15.0
+HEARTBEAT = b": still here\n\n"
+DONE = b"data: [DONE]\n\n"
+
+Result = TypeVar("Result")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+class ClientGone(HttpError):
+    """Nobody waits for this answer any more: the status is for the log alone."""
+
+    def __init__(self) -> None:
+        super().__init__(499, INVALID, "client_closed", "the client closed the connection")
+
+
+def sse_frame(content: Mapping[str, Any], event: str | None = None) -> bytes:
+    """One event as it goes over the wire."""
+    text = _ENCODER.encode(content)
+    head = f"event: {event}\n" if event else ""
+    return f"{head}data: {text}\n\n".encode()
+
+
+class EventStreamResponse(Response):
+    """Sends frames as they come, and a comment where none comes for a while.
+
+    When the client goes away, the frames' generator is closed at once: what it holds in `finally`
+    is the place to cancel work. Nothing is read ahead: a slow reader slows the generator down.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Take over the frames; they are closed here in any case."""
+        super().__init__(
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
+        )
+        del self.headers["content-length"]
+        self._frames = frames
+        self._num_sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the stream to its end or to the client's."""
+        tasks = [
+            asyncio.create_task(one)
+            for one in (self._write(send), _gone(receive), self._keep_alive(send))
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks[1:]:
+                task.cancel()
+            if not tasks[0].done():
+                tasks[0].cancel()
+            await asyncio.wait(tasks)
+            await self._frames.aclose()
+        if not tasks[0].cancelled() and (error := tasks[0].exception()):
+            raise error
+
+    async def _write(self, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        async for frame in self._frames:
+            self._num_sent += 1
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _keep_alive(self, send: Send) -> None:
+        while True:
+            before = self._num_sent
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if self._num_sent == before:
+                beat: Message = {
+                    "type": "http.response.body", "body": HEARTBEAT, "more_body": True,
+                }  # fmt: skip
+                await send(beat)
+
+
+async def unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
+    """Wait for an answer as long as somebody else does.
+
+    Raises:
+        ClientGone: the client went away; the answer was cancelled.
+    """
+    task = asyncio.ensure_future(answer)
+    gone = asyncio.create_task(_gone(request.receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

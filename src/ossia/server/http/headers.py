@@ -1,0 +1,142 @@
+"""The head of a request, checked for what HTTP and browsers allow before anyone acts on it.
+
+It knows no keys and no routes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from ossia.server.addresses import OurNames, authority, origin
+from ossia.server.api.errors import Forbidden, WrongForm
+
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Method, path and header fields of a request."""
+
+    method: str
+    path: str
+    url_bytes: int
+    fields: Mapping[str, tuple[str, ...]]
+    """By name in lower case."""
+    num_fields: int
+    fields_bytes: int
+    reached: str
+    """The address of ours at which the connection arrived; the path of a unix socket."""
+    client: str
+    """The address it came from; empty for a unix socket."""
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Head":
+        """Read an ASGI scope."""
+        fields: dict[str, tuple[str, ...]] = {}
+        for name, value in scope["headers"]:
+            key = name.decode("latin-1").lower()
+            fields[key] = (*fields.get(key, ()), value.decode("latin-1"))
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        return cls(
+            method=scope["method"],
+            path=scope["path"],
+            url_bytes=len(raw_path) + len(scope["query_string"]) + 1,
+            fields=fields,
+            num_fields=len(scope["headers"]),
+            fields_bytes=sum(len(name) + len(value) + 4 for name, value in scope["headers"]),
+            reached=(scope.get("server") or ("",))[0],
+            client=(scope.get("client") or ("",))[0],
+        )
+
+    def one(self, name: str) -> str | None:
+        """The value of a field that may stand once at most.
+
+        Raises:
+            WrongForm: it stands twice.
+        """
+        values = self.fields.get(name, ())
+        if len(values) > 1:
+            raise WrongForm(400, "repeated_header", f"the header {name} stands twice; send it once")
+        return values[0] if values else None
+
+
+def check_size(head: Head, *, max_url_bytes: int, max_bytes: int, max_fields: int) -> None:
+    """Refuse a head larger than any honest client's."""
+    if head.url_bytes > max_url_bytes:
+        raise WrongForm(
+            414, "url_too_long", f"the URL has {head.url_bytes} bytes; at most {max_url_bytes}"
+        )
+    if head.num_fields > max_fields or head.fields_bytes > max_bytes:
+        raise WrongForm(
+            431,
+            "headers_too_large",
+            f"there are {head.num_fields} headers of {head.fields_bytes} bytes; "
+            f"at most {max_fields} of {max_bytes}",
+        )
+
+
+def check_names(head: Head, ours: OurNames) -> None:
+    """Refuse what was meant for another host, and what another site's page sends.
+
+    A page in the user's browser can reach loopback, under a name of its own too: the Host header
+    gives that away, and Origin and Sec-Fetch-Site say whose page it is.
+    """
+    text = head.one("host")
+    host = authority(text) if text is not None else None
+    if host is None:
+        raise WrongForm(400, "invalid_host", "the Host header is missing or not a host and a port")
+    if not ours.is_ours(host, head.reached):
+        raise WrongForm(
+            421,
+            "wrong_host",
+            "this server is not known by the name in the Host header; use its address, "
+            "or start it with: --allowed-host NAME",
+        )
+    for text in head.fields.get("origin", ()):
+        page = origin(text)
+        if page is None or not ours.is_own_page(page, host):
+            raise Forbidden("pages of other sites may not use this server", "foreign_origin")
+    if not set(head.fields.get("sec-fetch-site", ())) <= {"same-origin", "none"}:
+        raise Forbidden("pages of other sites may not use this server", "cross_site")
+    if "websocket" in ",".join(head.fields.get("upgrade", ())).lower():
+        raise WrongForm(400, "upgrade_refused", "there is no WebSocket here; use HTTP")
+
+
+def body_length(head: Head) -> int | None:
+    """How long the body claims to be; None: it does not say, and comes in chunks.
+
+    Raises:
+        WrongForm: the length is no number, or there is more than one way to find the body's end.
+    """
+    length, coding = head.one("content-length"), head.one("transfer-encoding")
+    if coding is not None:
+        if length is not None or coding.strip().lower() != "chunked":
+            raise WrongForm(
+                400, "invalid_framing", "the body's end is unclear; send content-length alone"
+            )
+        return None
+    if length is None:
+        return 0
+    if not (length.isascii() and length.isdigit() and len(length) <= 18):
+        raise WrongForm(400, "invalid_framing", "content-length must be one whole number")
+    return int(length)
+
+
+def check_content(head: Head, length: int | None) -> None:
+    """Refuse a body that is not plain JSON; a form that any site's page may send is none.
+
+    Args:
+        head: of the request.
+        length: of its body; None: not known.
+    """
+    coding = head.one("content-encoding")
+    if coding is not None and coding.strip().lower() != "identity":
+        raise WrongForm(415, "content_encoding", "compressed bodies are not read; send plain JSON")
+    media = head.one("content-type")
+    if length == 0 and (media is None or head.method in _WITHOUT_BODY):
+        return
+    if media is None or media.partition(";")[0].strip().lower() != "application/json":
+        raise WrongForm(
+            415, "content_type", "the body must be JSON: content-type: application/json"
+        )

@@ -1,0 +1,298 @@
+"""A request of the Responses API -> a turn, and what the response says back of it.
+
+It knows the form of the request; it knows no item, no store and no HTTP.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from ossia.chat.request import AnswerShape, CallRules, Decision, TurnRequest
+from ossia.errors import RequestError
+from ossia.harmony.messages import Conversation, Message, Namespace, ResponseFormat
+from ossia.server.api.builtin_tools import BUILTIN_TYPES
+from ossia.server.api.fields import effort_of, ignored, sampling
+from ossia.server.api.models import named
+from ossia.server.api.tool_choice import parse_tool_choice
+from ossia.server.api.tools import (
+    NOTHING,
+    Offered,
+    parse_tools,
+    require_scope,
+)
+from ossia.server.frames import ServedModel
+from ossia.server.responses.objects import (
+    OUTPUTS,
+    RESULTS,
+    SOURCES,
+    Json,
+    ResponseSettings,
+    ServerTools,
+)
+from ossia.server.responses.request import (
+    ENCRYPTED,
+    LOGPROBS,
+    CreateRequest,
+    Reasoning,
+    TextConfig,
+    TextFormat,
+)
+
+_OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
+SCHEMA_PATH = "text.format.schema"
+_OWN = ("seed", "stop", "top_k", "min_p", "logit_bias", "frequency_penalty", "presence_penalty")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose fields are understood; what is said in it comes later."""
+
+    form: CreateRequest
+    offered: Offered
+    model: ServedModel
+    model_name: str
+    """What clients know it by."""
+
+    @classmethod
+    def of(
+        cls,
+        form: CreateRequest,
+        model: ServedModel,
+        available: Mapping[str, Namespace] = NOTHING,
+        scopes: Collection[str] = (),
+    ) -> "Asked":
+        """Understand a request.
+
+        Args:
+            form: its fields.
+            model: what is served.
+            available: the tools that run here: see `builtin_tools.available`.
+            scopes: of the caller.
+
+        Raises:
+            NotFound: it asks for another model.
+            RequestError: it offers tools that have no meaning.
+            Forbidden: it offers tools that this caller may not have run.
+        """
+        name = named(form.model, model)
+        offered = parse_tools(form.tools, form="responses", available=available)
+        require_scope(offered, scopes)
+        return cls(form, offered, model, name)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Paths of what has no effect."""
+        known = (ENCRYPTED, LOGPROBS, *_OF_TOOLS)
+        included = enumerate(self.form.include or ())
+        idle = [f"include[{at}]" for at, name in included if name not in known]
+        return (*self.offered.ignored, *idle, *ignored(self.form))
+
+    def turn(
+        self, messages: Sequence[Message], date: str, decision: Decision | None = None
+    ) -> TurnRequest:
+        """The turn to be written.
+
+        Leading developer messages join the instructions, which the model reads beside the tools.
+
+        Args:
+            messages: all that was said, earlier responses included.
+            date: the day the conversation began, YYYY-MM-DD.
+            decision: of the call that waited, if the turn begins with one.
+
+        Raises:
+            RequestError: fields that contradict each other, or have no meaning for this model; or
+                a call is allowed whose tool is not offered.
+        """
+        form = self.form
+        choice, allowed = parse_tool_choice(form.tool_choice, self.offered)
+        effort, may_reason = effort_of(form.reasoning.effort if form.reasoning else None)
+        shape = form.text.format if form.text else None
+        leading = list(takewhile(lambda message: message.role == "developer", messages))
+        told = [form.instructions or "", *("".join(message.parts) for message in leading)]
+        return TurnRequest(
+            conversation=Conversation(
+                messages=tuple(messages[len(leading) :]),
+                effort=effort,
+                date=date,
+                instructions="\n\n".join(text for text in told if text) or None,
+                functions=self.offered.functions,
+                builtins=self.offered.builtins,
+                namespaces=self.offered.namespaces_told,
+                response_formats=_formats(shape),
+            ),
+            params=sampling(
+                form,
+                max_tokens=form.max_output_tokens,
+                logprobs=self._num_logprobs(),
+                model=self.model,
+            ),
+            tool_choice=choice,
+            allowed_tools=allowed,
+            answer=_answer(shape),
+            allow_analysis=may_reason,
+            max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
+            schema_paths={**self.offered.schema_paths, "": SCHEMA_PATH},
+            calls=self._rules(decision),
+        )
+
+    def _rules(self, decision: Decision | None) -> CallRules:
+        """What holds for calls that are run here."""
+        theirs = tuple(
+            f"{server.name}.{tool.name}" for server in self.offered.servers for tool in server.tools
+        )
+        if decision and decision.allows and decision.call.recipient not in theirs:
+            raise RequestError(
+                f"the call of {decision.call.recipient} is approved, but its server is not among "
+                "the tools; offer it again, they are not taken from the earlier response",
+                param="tools",
+                code="tool_unavailable",
+            )
+        return CallRules(
+            most=self.form.max_tool_calls, asks=self.offered.asks, waits=theirs, decision=decision
+        )
+
+    def settings(self) -> ResponseSettings:
+        """What the response says back, every setting as it is used."""
+        form = self.form
+        return ResponseSettings(
+            model=self.model_name,
+            instructions=form.instructions,
+            previous_response_id=form.previous_response_id,
+            temperature=1.0 if form.temperature is None else form.temperature,
+            top_p=1.0 if form.top_p is None else form.top_p,
+            top_logprobs=form.top_logprobs or 0,
+            max_output_tokens=form.max_output_tokens,
+            max_tool_calls=form.max_tool_calls,
+            tools=[told for tool in form.tools or () for told in _told(tool, self.offered)],
+            tool_choice=_told_choice(form.tool_choice),
+            parallel_tool_calls=form.parallel_tool_calls is not False,
+            text=_told_text(form.text or TextConfig()),
+            reasoning=_told_reasoning(form.reasoning or Reasoning()),
+            truncation=form.truncation or "disabled",
+            store=form.stores,
+            background=bool(form.background),
+            metadata=form.metadata or {},
+            user=form.user,
+            safety_identifier=form.safety_identifier,
+            prompt_cache_key=form.prompt_cache_key,
+            own={name: getattr(form, name) for name in _OWN if getattr(form, name) is not None},
+            kinds=self.offered.kinds,
+            namespaces=self.offered.namespaces,
+            include_logprobs=self._num_logprobs() is not None,
+            includes=frozenset(name for name in _OF_TOOLS if form.includes(name)),
+            servers={server.name: _listed(server) for server in self.offered.servers},
+        )
+
+    def _num_logprobs(self) -> int | None:
+        asked = self.form.includes(LOGPROBS) or self.form.top_logprobs
+        return self.form.top_logprobs or 0 if asked else None
+
+
+def _answer(shape: TextFormat | None) -> AnswerShape | None:
+    if shape is None or shape.type == "text":
+        return None
+    if shape.type == "json_object":
+        return AnswerShape()
+    return AnswerShape(schema=_schema(shape), strict=shape.strict is not False)
+
+
+def _formats(shape: TextFormat | None) -> tuple[ResponseFormat, ...]:
+    if shape is None or shape.type != "json_schema":
+        return ()
+    schema = _schema(shape)
+    try:
+        told = ResponseFormat(
+            name=shape.name or "answer", schema=schema, description=shape.description or ""
+        )
+    except RequestError as error:  # name and description were looked at: it is the schema
+        raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
+    return (told,)
+
+
+def _schema(shape: TextFormat) -> Mapping[str, Any]:
+    if shape.schema_ is None:
+        raise RequestError(
+            f"{SCHEMA_PATH} is missing; a json_schema format needs it",
+            param=SCHEMA_PATH,
+            code="missing_field",
+        )
+    return shape.schema_
+
+
+_SAID = {
+    "function": ("type", "name", "description", "parameters", "strict"),
+    "custom": ("type", "name", "description", "format"),
+    "namespace": ("type", "name", "description", "tools"),
+}
+"""What is told of each type of tool; tools that are not used are not told."""
+
+
+def _told(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
+    """A tool as the API spells it; nothing for one that is not used."""
+    if BUILTIN_TYPES.get(tool["type"]) in offered.builtins:
+        return [_told_builtin(tool)]
+    if tool["type"] == "mcp":
+        is_used = tool.get("server_label") in [server.name for server in offered.servers]
+        keys = ("type", "server_label", "allowed_tools", "require_approval")
+        return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
+    if tool["type"] not in _SAID:
+        return []
+    told = {key: tool[key] for key in _SAID[tool["type"]] if tool.get(key) is not None}
+    if tool["type"] == "function":
+        told = {**told, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
+    if tool["type"] == "namespace":
+        inner = [each for one in tool["tools"] for each in _told(one, Offered())]
+        told = {"description": "", **told, "tools": inner}
+    return [told]
+
+
+def _told_builtin(tool: Mapping[str, Any]) -> Json:
+    """As OpenAI's types have it: the container is ours, the search has no settings."""
+    if tool["type"] == "code_interpreter":
+        return {"type": "code_interpreter", "container": {"type": "auto"}}
+    return {"type": "web_search" if tool["type"] == "browser_search" else tool["type"]}
+
+
+def _listed(server: Namespace) -> ServerTools:
+    """What an MCP server offers, as it is told to the caller."""
+    if not server.tools:
+        return ServerTools(error=f"the server {server.name} cannot be reached")
+    tools = (
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": tool.parameters or {"type": "object"},
+        }
+        for tool in server.tools
+    )
+    return ServerTools(tuple(tools))
+
+
+def _told_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+    """The choice in this API's form, also if it came in Chat Completions'."""
+    if isinstance(choice, dict) and isinstance(inner := choice.get(choice["type"]), dict):
+        return {"type": choice["type"], **inner}
+    if isinstance(choice, dict) and BUILTIN_TYPES.get(choice["type"]) == "browser":
+        return {"type": "web_search_preview"}  # the one name of it that a choice may have
+    return choice or "auto"
+
+
+def _told_text(text: TextConfig) -> Json:
+    shape = text.format
+    told: Json = {"format": {"type": shape.type if shape else "text"}}
+    if shape and shape.type == "json_schema":
+        told["format"] |= {
+            "name": shape.name or "answer",
+            "schema": shape.schema_,
+            "strict": shape.strict is not False,
+        }
+        if shape.description is not None:
+            told["format"]["description"] = shape.description
+    return told if text.verbosity is None else {**told, "verbosity": text.verbosity}
+
+
+def _told_reasoning(reasoning: Reasoning) -> Json:
+    effort, may_reason = effort_of(reasoning.effort)
+    told: Json = {"effort": effort if may_reason else "none", "summary": reasoning.summary}
+    return told if reasoning.max_tokens is None else {**told, "max_tokens": reasoning.max_tokens}

@@ -1,0 +1,120 @@
+"""Sums and differences of numbers of one to four digits, worked out in columns from the right.
+
+Low effort answers at once; medium writes the columns; high also checks by the inverse operation.
+"""
+
+import numpy as np
+
+from ossia.harmony.messages import Conversation, Message
+from ossia.tasks.nano.columns import Problem, columns
+from ossia.tasks.nano.messages import converse
+from ossia.tasks.nano.messages import exchange as say
+from ossia.tasks.nano.words import digits
+from ossia.tasks.task import Setting, Split, draw_of_split, pick, vary, wordings
+
+MAX_DIGITS = 4
+SAME_LENGTH_SHARE = 0.5
+"""Problems of two numbers of one length; the others' lengths are drawn one by one."""
+
+SUM_WORDINGS = (
+    "What is {a} + {b}?",
+    "{a}+{b}",
+    "{a} + {b}",
+    "{a} + {b} = ?",
+    "{a}+{b}=",
+    "What is {a}+{b}?",
+    "what is {a} + {b}",
+    "Compute {a} plus {b}.",
+    "compute {a} + {b}",
+    "Add {a} and {b}.",
+    "add {a} and {b}",
+    "How much is {a} + {b}?",
+    "how much is {a} plus {b}?",
+    "Calculate {a} + {b}.",
+    "What is the sum of {a} and {b}?",
+    "what's {a} plus {b}?",
+    "Please add {a} and {b}.",
+    "Can you tell me what {a} + {b} is?",
+    "what does {a} + {b} make?",
+    "The sum of {a} and {b}",
+    "{a} and {b} together are",
+    "Find {a} + {b}.",
+    "Solve {a} + {b}",
+    "I want to know {a} + {b}.",
+    "Could you work out {a} + {b} for me?",
+    "{a} plus {b} equals what?",
+)
+DIFFERENCE_WORDINGS = (
+    "What is {a} - {b}?",
+    "{a}-{b}",
+    "{a} - {b}",
+    "{a} - {b} = ?",
+    "{a}-{b}=",
+    "What is {a}-{b}?",
+    "what is {a} - {b}",
+    "Compute {a} minus {b}.",
+    "compute {a} - {b}",
+    "Subtract {b} from {a}.",
+    "subtract {b} from {a}",
+    "How much is {a} - {b}?",
+    "how much is {a} minus {b}?",
+    "Calculate {a} - {b}.",
+    "Take {b} away from {a}.",
+    "what's {a} minus {b}?",
+    "Please subtract {b} from {a}.",
+    "Can you tell me what {a} - {b} is?",
+    "what does {a} - {b} make?",
+    "{a} less {b}",
+    "From {a} take {b}.",
+    "Find {a} - {b}.",
+    "Solve {a} - {b}",
+    "I want to know {a} - {b}.",
+    "Could you work out {a} - {b} for me?",
+    "{a} minus {b} equals what?",
+)
+
+
+def draw_problem(
+    random: np.random.Generator, split: Split, max_digits: int = MAX_DIGITS
+) -> Problem:
+    """A problem of one side of the split, every length equally likely."""
+
+    def draw_one(random: np.random.Generator) -> Problem:
+        lengths = random.integers(1, max_digits + 1, 2)
+        if random.random() < SAME_LENGTH_SHARE:
+            lengths[1] = lengths[0]
+        a, b = (digits(random, int(length)) for length in lengths)
+        return Problem(a, "+" if random.random() < 0.5 else "-", b)
+
+    return draw_of_split(random, split, draw_one, lambda problem: problem.split)
+
+
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+    """A question in one of its wordings, with the reasoning that the effort asks for."""
+    problem = draw_problem(random, setting.split)
+    return converse(exchange(random, problem, setting), setting)
+
+
+def exchange(
+    random: np.random.Generator, problem: Problem, setting: Setting
+) -> tuple[Message, ...]:
+    """Ask one given problem."""
+    every = SUM_WORDINGS if problem.sign == "+" else DIFFERENCE_WORDINGS
+    wording = pick(random, wordings(every, setting))
+    question = wording.format(a=problem.a, b=problem.b)
+    return say(
+        question if setting.reworded else vary(random, question),
+        reasoning(problem, setting),
+        str(problem.result),
+    )
+
+
+def reasoning(problem: Problem, setting: Setting) -> str | None:
+    """Nothing, the columns, or the columns and the inverse operation."""
+    small, large = sorted((problem.a, problem.b))
+    inverse = (
+        Problem(problem.result, "-", problem.b)
+        if problem.sign == "+"
+        else Problem(large - small, "+", small)
+    )
+    return setting.think(columns(problem), f"check {columns(inverse)}\nok")

@@ -1,0 +1,74 @@
+"""Sums and differences of three or four numbers, one pair after the other.
+
+Kept out of training: subtracting twice in a row.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ossia.harmony.messages import Conversation
+from ossia.tasks.nano.columns import Problem, columns
+from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.words import digits
+from ossia.tasks.task import Setting, draw_of_split, pick, split_of, vary, wordings
+
+SIGNS = ("++", "+-", "-+", "+++", "+-+")
+HELD_OUT = ("--",)
+WORDINGS = (
+    "What is {chain}?", "{chain}", "{chain} = ?", "{chain}=", "Compute {chain}.",
+    "compute {chain}", "How much is {chain}?", "Calculate {chain}.", "what's {chain}?",
+    "Find {chain}.", "Solve {chain}", "Please work out {chain}.", "what does {chain} make?",
+    "Could you work out {chain} for me?", "{chain} equals what?",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A first number, and what is added to or taken from it in turn; never below 0."""
+
+    first: int
+    steps: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        """As it is written down."""
+        return " ".join([str(self.first), *(f"{sign} {number}" for sign, number in self.steps)])
+
+    @property
+    def pairs(self) -> list[Problem]:
+        """The problems of two numbers that lead to the result."""
+        found, pairs = self.first, []
+        for sign, number in self.steps:
+            pairs.append(Problem(found, "+" if sign == "+" else "-", number))
+            found = pairs[-1].result
+        return pairs
+
+
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+    """A chain that stays above zero."""
+
+    def draw_chain(random: np.random.Generator) -> Chain:
+        while True:
+            signs = pick(random, HELD_OUT if setting.held_out else SIGNS)
+            first, *rest = (
+                digits(random, int(random.integers(1, 3))) for _ in range(len(signs) + 1)
+            )
+            chain = Chain(first, tuple(zip(signs, rest, strict=True)))
+            if min(pair.result for pair in chain.pairs) >= 0:
+                return chain
+
+    chain = draw_of_split(random, setting.split, draw_chain, lambda one: split_of(str(one)))
+    written = str(chain) if random.random() < 0.7 else str(chain).replace(" ", "")
+    question = pick(random, wordings(WORDINGS, setting)).format(chain=written)
+    pairs = chain.pairs
+    work = "\n".join(columns(pair) for pair in pairs)
+    last = pairs[-1]
+    back = Problem(last.result, "-" if last.sign == "+" else "+", last.b)
+    return converse(
+        exchange(
+            question if setting.reworded else vary(random, question),
+            setting.think(work, f"check {columns(back)}\nok"),
+            str(last.result),
+        ),
+        setting,
+    )

@@ -1,0 +1,53 @@
+"""Products of numbers of one to three digits by their parts.
+
+High effort also checks the last digit.
+"""
+
+import numpy as np
+
+from ossia.harmony.messages import Conversation
+from ossia.tasks.nano.columns import Problem, parts
+from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.words import digits
+from ossia.tasks.task import Setting, Split, draw_of_split, pick, vary, wordings
+
+LENGTHS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 2), (3, 1), (1, 3))
+WORDINGS = (
+    "What is {a} * {b}?", "{a}*{b}", "{a} * {b}", "{a} x {b}", "{a} * {b} = ?", "{a}*{b}=",
+    "What is {a} times {b}?", "what is {a} times {b}", "Multiply {a} by {b}.",
+    "multiply {a} and {b}", "How much is {a} times {b}?", "Compute {a} * {b}.",
+    "Calculate {a} times {b}.", "What is the product of {a} and {b}?", "what's {a} x {b}?",
+    "Find {a} * {b}.", "Please multiply {a} by {b}.", "Can you tell me what {a} * {b} is?",
+    "Could you work out {a} times {b} for me?", "{a} times {b} equals what?",
+)  # fmt: skip
+
+
+def draw_problem(
+    random: np.random.Generator, split: Split, lengths: tuple[tuple[int, int], ...] = LENGTHS
+) -> Problem:
+    """A product of one side of the split."""
+
+    def draw_one(random: np.random.Generator) -> Problem:
+        first, second = pick(random, lengths)
+        return Problem(digits(random, first), "*", digits(random, second))
+
+    return draw_of_split(random, split, draw_one, lambda problem: problem.split)
+
+
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+    """A question in one of its wordings."""
+    return ask(random, draw_problem(random, setting.split), setting)
+
+
+def ask(random: np.random.Generator, problem: Problem, setting: Setting) -> Conversation:
+    """Ask one given problem."""
+    question = pick(random, wordings(WORDINGS, setting)).format(a=problem.a, b=problem.b)
+    asked = question if setting.reworded else vary(random, question)
+    return converse(exchange(asked, reasoning(problem, setting), str(problem.result)), setting)
+
+
+def reasoning(problem: Problem, setting: Setting) -> str | None:
+    """Nothing, the parts, or the parts and the last digit."""
+    last, other = problem.a % 10, problem.b % 10
+    check = f"check the last digit: {last} * {other} = {last * other}, {last * other % 10} ok"
+    return setting.think(parts(problem), check)

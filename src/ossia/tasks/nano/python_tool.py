@@ -1,0 +1,309 @@
+"""Python for what is too long or too fiddly to do in the head: one expression, then its value.
+
+Without the tool long numbers are refused; with it, small ones are still worked out by hand. Kept
+out of training: a product less a number.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ossia.harmony.messages import Conversation, Message
+from ossia.tasks.nano.messages import call_builtin, converse, exchange, final, result, thought, user
+from ossia.tasks.nano.words import NAMES, THINGS, digits, invented
+from ossia.tasks.task import (
+    Setting,
+    draw_of_split,
+    pick,
+    split_of,
+    vary,
+    wordings,
+)
+
+WITHOUT_SHARE = 0.07
+"""Of long numbers, that come where no tool is offered."""
+TOO_LONG = "These numbers are too long for me without the python tool."
+
+
+class Asked(NamedTuple):
+    """An expression, its value, and what the wordings put in for it."""
+
+    expression: str
+    value: int | str | list[int]
+    words: dict[str, Any]
+
+
+def _two(random: np.random.Generator) -> tuple[int, int]:
+    a, b = (digits(random, int(random.integers(5, 10))) for _ in range(2))
+    return max(a, b), min(a, b)
+
+
+def _sum(random: np.random.Generator) -> Asked:
+    a, b = _two(random)
+    return Asked(f"{a} + {b}", a + b, {"a": a, "b": b, "sign": "+", "name": "plus"})
+
+
+def _difference(random: np.random.Generator) -> Asked:
+    a, b = _two(random)
+    return Asked(f"{a} - {b}", a - b, {"a": a, "b": b, "sign": "-", "name": "minus"})
+
+
+def _product(random: np.random.Generator) -> Asked:
+    a, b = (digits(random, int(random.integers(3, 7))) for _ in range(2))
+    return Asked(f"{a} * {b}", a * b, {"a": a, "b": b, "sign": "*", "name": "times"})
+
+
+def _product_and(random: np.random.Generator) -> Asked:
+    a, b, c = (digits(random, int(random.integers(3, 6))) for _ in range(3))
+    return Asked(f"{a} * {b} + {c}", a * b + c, {"chain": f"{a} * {b} + {c}"})
+
+
+def _product_less(random: np.random.Generator) -> Asked:
+    a, b, c = (digits(random, int(random.integers(3, 6))) for _ in range(3))
+    return Asked(f"{a} * {b} - {c}", a * b - c, {"chain": f"{a} * {b} - {c}"})
+
+
+def _remainder(random: np.random.Generator) -> Asked:
+    a, b = (
+        digits(random, int(random.integers(4, 8))),
+        digits(random, int(random.integers(1, 4))) + 1,
+    )
+    return Asked(f"{a} % {b}", a % b, {"a": a, "b": b})
+
+
+def _power(random: np.random.Generator) -> Asked:
+    a, b = digits(random, 2), int(random.integers(3, 9))
+    return Asked(f"{a} ** {b}", a**b, {"a": a, "b": b})
+
+
+def _numbers(random: np.random.Generator) -> list[int]:
+    return [digits(random, int(random.integers(1, 4))) for _ in range(int(random.integers(4, 8)))]
+
+
+def _total(random: np.random.Generator) -> Asked:
+    numbers = _numbers(random)
+    return Asked(f"sum({numbers})", sum(numbers), {"list": ", ".join(map(str, numbers))})
+
+
+def _largest(random: np.random.Generator) -> Asked:
+    numbers = _numbers(random)
+    return Asked(f"max({numbers})", max(numbers), {"list": ", ".join(map(str, numbers))})
+
+
+def _sorted(random: np.random.Generator) -> Asked:
+    numbers = _numbers(random)
+    return Asked(f"sorted({numbers})", sorted(numbers), {"list": ", ".join(map(str, numbers))})
+
+
+def _word(random: np.random.Generator) -> str:
+    word = invented(random) if random.random() < 0.7 else pick(random, (*NAMES, *THINGS))
+    return word.lower()
+
+
+def _reversed(random: np.random.Generator) -> Asked:
+    word = _word(random)
+    return Asked(f"'{word}'[::-1]", word[::-1], {"word": word})
+
+
+def _length(random: np.random.Generator) -> Asked:
+    word = _word(random)
+    return Asked(f"len('{word}')", len(word), {"word": word})
+
+
+def _letters(random: np.random.Generator) -> Asked:
+    word, letter = _word(random), pick(random, "aeiourstln")
+    return Asked(
+        f"'{word}'.count('{letter}')", word.count(letter), {"word": word, "letter": letter}
+    )
+
+
+_PAIR = (
+    "What is {a} {sign} {b}?",
+    "{a} {sign} {b}",
+    "Compute {a} {sign} {b}.",
+    "How much is {a} {name} {b}?",
+    "Calculate {a} {name} {b}.",
+    "what is {a} {name} {b}",
+    "{a}{sign}{b}",
+    "Use python: {a} {sign} {b}",
+    "Work out {a} {sign} {b} with python.",
+    "Find {a} {name} {b}.",
+    "Solve {a} {sign} {b}",
+    "Could you work out {a} {name} {b} for me?",
+)
+_CHAIN = (
+    "What is {chain}?", "{chain}", "Compute {chain}.", "How much is {chain}?", "Calculate {chain}.",
+    "Use python: {chain}", "Work out {chain} with python.", "Find {chain}.", "Solve {chain}",
+    "what does {chain} make?", "Could you work out {chain} for me?", "{chain} equals what?",
+)  # fmt: skip
+KINDS: Mapping[str, tuple[Callable[[np.random.Generator], Asked], tuple[str, ...]]] = (
+    MappingProxyType(
+        {
+            "sum": (_sum, _PAIR),
+            "difference": (_difference, _PAIR),
+            "product": (_product, _PAIR),
+            "product and": (_product_and, _CHAIN),
+            "remainder": (
+                _remainder,
+                (
+                    "What is the remainder of {a} divided by {b}?",
+                    "{a} mod {b}",
+                    "What is {a} modulo {b}?",
+                    "Divide {a} by {b}. What is left?",
+                    "Compute {a} mod {b}.",
+                    "the remainder of {a} by {b}",
+                    "What remains when {a} is divided by {b}?",
+                    "Use python: {a} modulo {b}",
+                    "Which remainder does {a} leave when divided by {b}?",
+                    "Find the rest of {a} over {b}.",
+                ),
+            ),
+            "power": (
+                _power,
+                (
+                    "What is {a} to the power of {b}?",
+                    "{a}^{b}",
+                    "Compute {a} to the power {b}.",
+                    "{a} ** {b}",
+                    "How much is {a} to the power of {b}?",
+                    "Raise {a} to the power {b}.",
+                    "Use python: {a} to the power {b}",
+                    "Calculate {a}^{b}.",
+                    "What does {a}^{b} make?",
+                    "Take {a} to the power of {b}.",
+                ),
+            ),
+            "total": (
+                _total,
+                (
+                    "What is the sum of {list}?",
+                    "Add these numbers: {list}",
+                    "Sum up {list}.",
+                    "What do {list} add up to?",
+                    "the total of {list}",
+                    "Add {list}.",
+                    "Use python to add {list}.",
+                    "Compute the sum of {list}.",
+                    "How much is {list} in total?",
+                    "Find the total of these: {list}",
+                ),
+            ),
+            "largest": (
+                _largest,
+                (
+                    "What is the largest of {list}?",
+                    "Which is the largest number: {list}?",
+                    "Find the largest of {list}.",
+                    "the maximum of {list}",
+                    "Which of {list} is the largest?",
+                    "Give me the maximum of {list}.",
+                    "What is the biggest number in {list}?",
+                    "Use python: largest of {list}",
+                    "Pick the largest from {list}.",
+                    "Among {list}, which is the maximum?",
+                ),
+            ),
+            "sorted": (
+                _sorted,
+                (
+                    "Sort {list}.",
+                    "Sort these numbers: {list}",
+                    "Put {list} in order.",
+                    "sort the list {list}",
+                    "Order these from small to large: {list}",
+                    "Can you sort {list}?",
+                    "Use python to sort {list}.",
+                    "Please sort {list}.",
+                    "Arrange {list} in order.",
+                    "What is {list} in sorted order?",
+                ),
+            ),
+            "reversed": (
+                _reversed,
+                (
+                    "Reverse the word {word}.",
+                    "What is {word} backwards?",
+                    "Write {word} backwards.",
+                    "reverse {word}",
+                    "Spell {word} in reverse.",
+                    "Turn the word {word} around.",
+                    "Use python to reverse {word}.",
+                    "How is {word} written backwards?",
+                    "Say {word} from back to front.",
+                    "Give me {word} in reverse.",
+                ),
+            ),
+            "length": (
+                _length,
+                (
+                    "How many letters has {word}?",
+                    "How long is the word {word}?",
+                    "Count the letters of {word}.",
+                    "number of letters in {word}",
+                    "How many letters are in {word}?",
+                    "What is the length of {word}?",
+                    "Use python: length of {word}",
+                    "Tell me the length of the word {word}.",
+                    "The word {word} has how many letters?",
+                    "Count how many letters {word} has.",
+                ),
+            ),
+            "letters": (
+                _letters,
+                (
+                    "How many {letter} are in {word}?",
+                    "Count the letter {letter} in {word}.",
+                    "How often is {letter} in {word}?",
+                    "How often does {letter} stand in {word}?",
+                    "count {letter} in {word}",
+                    "How many times is the letter {letter} in {word}?",
+                    "Use python: how many {letter} are in {word}?",
+                    "In {word}, how many {letter} are there?",
+                    "The letter {letter}: how often is it in {word}?",
+                    "Tell me how many {letter} {word} has.",
+                ),
+            ),
+        }
+    )
+)
+HELD_OUT = (_product_less, _CHAIN)
+LONG = ("sum", "difference", "product")
+
+
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+    """A question for the tool, or one that would need it where there is none."""
+    if not setting.held_out and random.random() < WITHOUT_SHARE:
+        make, wording = KINDS[pick(random, LONG)]
+        asked = _draw(random, setting, make)
+        question = pick(random, wordings(wording[:7] + wording[-2:], setting)).format(**asked.words)
+        reasoning = setting.think("Too long, and no python.", "I say so.")
+        return converse(exchange(question, reasoning, TOO_LONG), setting)
+    make, wording = HELD_OUT if setting.held_out else KINDS[pick(random, tuple(KINDS))]
+    asked = _draw(random, setting, make)
+    question = pick(random, wordings(wording, setting)).format(**asked.words)
+    if not setting.reworded and random.random() < 0.3:
+        question = vary(random, question)
+    return converse(_steps(question, asked, setting), setting, builtins=("python",))
+
+
+def _draw(
+    random: np.random.Generator, setting: Setting, make: Callable[[np.random.Generator], Asked]
+) -> Asked:
+    return draw_of_split(random, setting.split, make, lambda one: split_of(one.expression))
+
+
+def _steps(question: str, asked: Asked, setting: Setting) -> tuple[Message, ...]:
+    """Question, call, value, answer."""
+    call = call_builtin("python", asked.expression)
+    said = str(asked.value).strip("[]")
+    seen = thought(f"python says {said}") if setting.effort == "high" else ()
+    return (
+        user(question),
+        *thought(setting.think(f"I use python: {asked.expression}", "One expression will do.")),
+        call,
+        result(call, repr(asked.value)),
+        *seen,
+        final(said),
+    )

@@ -1,0 +1,112 @@
+"""Word problems of one to three steps; the reasoning writes the equations and works them out.
+
+Knows no story: those stand in `word_stories`. Kept out of training: one kind of problem whole.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ossia.harmony.messages import Conversation
+from ossia.tasks.nano.columns import Problem, work
+from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.word_stories import ASIDES, KINDS, Kind
+from ossia.tasks.nano.words import BOXES, COLOURS, NAMES, THINGS, digits, invented
+from ossia.tasks.task import (
+    Setting,
+    draw_of_split,
+    pick,
+    pick_some,
+    split_of,
+    vary_case,
+    wordings,
+)
+
+ASIDE_SHARE = 0.1
+"""Stories with one number too many."""
+INVENTED_SHARE = 0.15
+"""Stories of somebody and something nobody has heard of."""
+SMALL = 10
+"""Sums below it are facts, not columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A kind with its numbers."""
+
+    kind: Kind
+    numbers: dict[str, int]
+
+    def __str__(self) -> str:
+        """What decides the split."""
+        return f"{self.kind.name} {sorted(self.numbers.items())}"
+
+
+def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+    """A story with its question."""
+    kinds = [kind for kind in KINDS if kind.held_out == setting.held_out]
+
+    def draw_task(random: np.random.Generator) -> Task:
+        kind = pick(random, kinds)
+        return Task(kind, _numbers(random, kind))
+
+    task = draw_of_split(random, setting.split, draw_task, lambda one: split_of(str(one)))
+    names, things = list(pick_some(random, NAMES, 2)), list(pick_some(random, THINGS, 2))
+    if random.random() < INVENTED_SHARE:
+        names[0], things[0] = invented(random), f"{invented(random).lower()}s"
+    story = pick(random, wordings(task.kind.wordings, setting))
+    if random.random() < ASIDE_SHARE:
+        story = f"{pick(random, ASIDES)} {story}"
+    words = {
+        "name": names[0], "other": names[1], "things": things[0], "more": things[1],
+        "boxes": pick(random, BOXES), "colour": pick(random, COLOURS),
+        "aside": int(random.integers(2, 60)),
+    }  # fmt: skip
+    question = story.format(**words, **task.numbers)
+    pairs = equations(task)
+    answer = f"{pairs[-1].result} {task.kind.unit.format(**words)}"
+    reasoning = setting.think(
+        "\n".join(written(pair) for pair in pairs),
+        "\n".join(("check", written(_back(pairs[-1])), "ok")),
+    )
+    if not setting.reworded and random.random() < 0.2:
+        question = vary_case(random, question)
+    return converse(exchange(question, reasoning, answer), setting)
+
+
+def equations(task: Task) -> list[Problem]:
+    """The steps in order; each may use what an earlier one found, under its name r1, r2, ..."""
+    known, pairs = dict(task.numbers), []
+    for nth, (left, sign, right) in enumerate(task.kind.steps, start=1):
+        a, b = (known[side] if side in known else int(side) for side in (left, right))
+        pairs.append(Problem(a, sign, b))
+        known[f"r{nth}"] = pairs[-1].result
+    return pairs
+
+
+def written(pair: Problem) -> str:
+    """A fact on one line, anything larger in full."""
+    is_fact = max(pair.a, pair.b) < SMALL or (pair.sign != "*" and pair.result < SMALL)
+    return f"{pair} = {pair.result}" if is_fact else work(pair)
+
+
+def _back(pair: Problem) -> Problem:
+    """The inverse of a sum or difference; a product turned round."""
+    match pair.sign:
+        case "+":
+            return Problem(pair.result, "-", pair.b)
+        case "-":
+            return Problem(pair.result, "+", pair.b)
+        case "*":
+            return Problem(pair.b, "*", pair.a)
+
+
+def _numbers(random: np.random.Generator, kind: Kind) -> dict[str, int]:
+    """Numbers of the kind's sizes, until no step falls below zero."""
+    while True:
+        numbers = {
+            name: max(2, digits(random, int(random.integers(1, most + 1))))
+            for name, most in kind.sizes.items()
+        }
+        if min(pair.result for pair in equations(Task(kind, numbers))) > 0:
+            return numbers

@@ -1,0 +1,1 @@
+"""Patches: read, matched and written."""

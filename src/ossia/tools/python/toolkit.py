@@ -1,0 +1,319 @@
+"""The python tool of all conversations: one interpreter each, few at a time, never shared."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ossia.errors import RequestError
+from ossia.harmony.tool_text import PYTHON
+from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.launching import LauncherGone, Launching
+from ossia.tools.python.limits import Limits
+from ossia.tools.python.outcome import result
+from ossia.tools.python.sandboxes import REMEDY, TIERS, Tier, why_not
+from ossia.tools.python.self_test import SandboxReport, test_tier
+from ossia.tools.tool import Tool, ToolResult, ToolSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonOptions:
+    """How the operator wants cells to run."""
+
+    tier: Literal["auto"] | Tier = "auto"
+    """auto: the best that passes its self-test. unsandboxed: no wall at all; must be named."""
+    container: tuple[str, ...] = ()
+    """The operator's command, to be followed by python3 and its arguments; {name}: a name to
+    give the container, so that `PROGRAM kill NAME` ends it."""
+    limits: Limits = Limits()
+    max_interpreters: int = 8
+    idle_seconds: float = 600
+    life_seconds: float = 3600
+    secure_seconds: float = 30
+    """An interpreter that was used so recently makes no room for another conversation."""
+
+
+class PythonToolkit:
+    """The tool, proven to hold before it is offered."""
+
+    def __init__(self, options: PythonOptions, report: SandboxReport, launching: Launching) -> None:
+        """Use `start`."""
+        self._options, self.report, self._launching = options, report, launching
+        self._sessions: dict[str, PythonSession] = {}
+        """Those with an interpreter, the one used longest ago first."""
+        self._opening = asyncio.Lock()
+        self._is_closed = False
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    @classmethod
+    async def start(cls, options: PythonOptions | None = None) -> "PythonToolkit":
+        """Find the best tier that holds here, and keep its launcher.
+
+        Raises:
+            RequestError: none does; what is missing, and the remedy. Code tool_unavailable.
+        """
+        options = options or PythonOptions()
+        report, launching = await _choose(options)
+        if launching is None:
+            raise RequestError(report.reason, code="tool_unavailable")
+        return cls(options, report, launching)
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Of python alone."""
+        spec = ToolSpec(
+            name="python",
+            description=PYTHON.description,
+            body="text",
+            channel="analysis",
+            seconds=self._options.limits.wall_seconds,
+        )
+        return (spec,)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a conversation that has no interpreter could have one now."""
+        return not self._is_closed and (self._free > 0 or self._evictable() is not None)
+
+    async def open(self) -> "PythonSession":
+        """Begin a conversation; its interpreter starts with its first cell.
+
+        Raises:
+            RequestError: the tool is closed, or its tier stands no more. Code tool_unavailable.
+        """
+        if self._is_closed:
+            raise RequestError("the python tool is closed", code="tool_unavailable")
+        return PythonSession(self)
+
+    async def close(self) -> None:
+        """End all interpreters and their launcher."""
+        self._is_closed = True
+        self._sweeper.cancel()
+        await asyncio.gather(self._sweeper, return_exceptions=True)
+        for session in list(self._sessions.values()):
+            session.forget()
+        self._sessions.clear()
+        await self._launching.close()
+
+    @property
+    def options(self) -> PythonOptions:
+        """As started."""
+        return self._options
+
+    @property
+    def launching(self) -> Launching:
+        """The launcher now."""
+        return self._launching
+
+    async def admit(self, session: "PythonSession") -> str | None:
+        """Give a session an interpreter, another's at need; or say why not."""
+        async with self._opening:
+            if self._is_closed:
+                return "The python tool is closed."
+            if not self._launching.is_alive and (reason := await self._again()) is not None:
+                return reason
+            if self._free <= 0:
+                other = self._evictable()
+                if other is None:
+                    return f"All {self._options.max_interpreters} interpreters are in use."
+                await other.release()
+            self._sessions[session.id] = session
+        return None
+
+    def touch(self, session: "PythonSession") -> None:
+        """It was used just now."""
+        self._sessions[session.id] = self._sessions.pop(session.id)
+
+    def dismiss(self, session: "PythonSession") -> None:
+        """It has no interpreter any more."""
+        self._sessions.pop(session.id, None)
+
+    @property
+    def _free(self) -> int:
+        return self._options.max_interpreters - len(self._sessions)
+
+    def _evictable(self) -> "PythonSession | None":
+        before = time.monotonic() - self._options.secure_seconds
+        idle = (each for each in self._sessions.values() if each.is_idle_since(before))
+        return next(idle, None)
+
+    async def _again(self) -> str | None:
+        """The launcher is gone: the same tier again, if it still passes; never a weaker one."""
+        for session in list(self._sessions.values()):
+            session.forget()
+        self._sessions.clear()
+        await self._launching.close()
+        tier = self.report.tier
+        assert tier is not None, "a toolkit has a tier"
+        report, launching = await _choose(replace(self._options, tier=tier))
+        if launching is None:
+            return f"Python is not available any more: {report.reason}"
+        self.report, self._launching = report, launching
+        return None
+
+    async def _sweep(self) -> None:
+        """End what is idle or old."""
+        options = self._options
+        while True:
+            await asyncio.sleep(min(10.0, options.idle_seconds / 2, options.life_seconds / 2))
+            now = time.monotonic()
+            for session in list(self._sessions.values()):
+                is_old = session.born < now - options.life_seconds and session.is_idle_since(now)
+                if is_old or session.is_idle_since(now - options.idle_seconds):
+                    await session.release()
+
+
+class PythonSession:
+    """One conversation's interpreter, and whether it has one now."""
+
+    def __init__(self, kit: PythonToolkit) -> None:
+        """Of a toolkit; without an interpreter yet."""
+        self.id = f"cntr_{secrets.token_hex(16)}"
+        self.born = 0.0
+        self._kit = kit
+        self._spec = kit.specs[0]
+        self._interpreter: str | None = None
+        self._used = 0.0
+        self._was_lost = self._is_closed = False
+        self._calling = asyncio.Lock()
+
+    @property
+    def spec(self) -> ToolSpec:
+        """See `Tool.spec`."""
+        return self._spec
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """Python."""
+        return (self,)
+
+    def needs_approval(self, name: str, arguments: str) -> bool:
+        """Nothing leaves the sandbox, so nothing is asked."""
+        return False
+
+    async def call(self, arguments: str) -> ToolResult:
+        """Run a cell; see `Tool.call`. When the caller is cancelled, so is the cell."""
+        limits = self._kit.options.limits
+        size = len(arguments.encode("utf-8", "replace"))
+        if size > limits.code_bytes:
+            return _refused(f"The code has {size} bytes; at most {limits.code_bytes} are run.")
+        async with self._calling:
+            try:
+                reason = await self._prepare()
+                if reason is not None:
+                    return _refused(reason, "busy" if self._kit.launching.is_alive else "gone")
+                return await self._run(arguments, limits)
+            except LauncherGone:
+                self.forget()
+                return _refused("The interpreter is gone; variables are lost.", "died")
+
+    async def close(self) -> None:
+        """End the interpreter."""
+        self._is_closed = True
+        await self.release()
+
+    async def release(self) -> None:
+        """End the interpreter; the next cell gets a new one and is told."""
+        interpreter = self._interpreter
+        self.forget()
+        if interpreter is not None:
+            await self._kit.launching.tell(interpreter, "close")
+
+    def forget(self) -> None:
+        """The interpreter is gone, with all its variables."""
+        if self._interpreter is not None:
+            self._interpreter, self._was_lost = None, True
+        self._kit.dismiss(self)
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Whether no cell runs, nor has since then."""
+        return not self._calling.locked() and self._used <= moment
+
+    async def _prepare(self) -> str | None:
+        """See that there is an interpreter; else the reason."""
+        if self._is_closed:
+            return "The conversation is over."
+        if self._interpreter is not None and self._kit.launching.is_alive:
+            return None
+        self.forget()
+        if (reason := await self._kit.admit(self)) is not None:
+            return reason
+        name = self._interpreter = secrets.token_hex(8)
+        lost, self.born = self._was_lost, time.monotonic()
+        answer = await self._kit.launching.ask(name, {"do": "open"})
+        if answer["was"] != "opened":
+            self.forget()
+            self._was_lost = lost
+            return f"Python cannot be started: {answer['text'].strip()[-300:]}"
+        return None
+
+    async def _run(self, code: str, limits: Limits) -> ToolResult:
+        name, seconds = self._interpreter, limits.wall_seconds
+        assert name is not None, "prepared"
+        launching = self._kit.launching
+        asked = asyncio.ensure_future(
+            launching.ask(name, {"do": "run", "code": code, "seconds": seconds})
+        )
+        try:
+            answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            await launching.tell(name, "interrupt")
+            with contextlib.suppress(LauncherGone):
+                self._settle(await asked)
+            raise
+        self._used = time.monotonic()
+        lost, self._was_lost = self._was_lost, False
+        self._settle(answer)
+        if answer["was"] == "gone":
+            return _refused("The interpreter is gone; variables are lost.", "died")
+        told = await asyncio.to_thread(result, answer, limits, seconds=seconds, lost=lost)
+        return replace(told, details={"container_id": self.id, **told.details})
+
+    def _settle(self, answer: dict[str, object]) -> None:
+        if not answer.get("is_alive", False):
+            self.forget()
+        else:
+            self._kit.touch(self)
+
+
+def _refused(text: str, code: str = "refused") -> ToolResult:
+    return ToolResult(text=text, is_error=True, details={"outputs": [], "code": code})
+
+
+async def _choose(options: PythonOptions) -> tuple[SandboxReport, Launching | None]:
+    """Try tiers, the best first; the launcher of the first that holds, still running."""
+    wanted: tuple[Tier, ...] = TIERS if options.tier == "auto" else (options.tier,)
+    python = InstalledPython.here()
+    failed: list[str] = []
+    last: SandboxReport | None = None
+    for tier in wanted:
+        reason = why_not(tier, options.container) or python.why_not()
+        if reason is not None:
+            failed.append(f"{tier}: {reason}")
+            continue
+        try:
+            launching = await Launching.start(tier, python, options.limits, options.container)
+        except LauncherGone as error:
+            failed.append(f"{tier}: {error}")
+            continue
+        last = await test_tier(tier, launching, options.limits)
+        if last.is_held:
+            return replace(last, passed_over=tuple(failed)), launching
+        await launching.close()
+        failed.append(f"{tier}: {last.reason}")
+    reason = f"Python cannot be run safely here ({'; '.join(failed)}); {REMEDY}"
+    probes, seconds = (last.probes, last.seconds) if last is not None else ((), 0.0)
+    report = SandboxReport(
+        tier=None, reason=reason, probes=probes, seconds=seconds, passed_over=tuple(failed)
+    )
+    return report, None
+
+
+async def examine(options: PythonOptions | None = None) -> SandboxReport:
+    """Which tier would be used, and every probe of it; nothing is left running."""
+    report, launching = await _choose(options or PythonOptions())
+    if launching is not None:
+        await launching.close()
+    return report

@@ -1,0 +1,39 @@
+import json
+import signal
+
+import pytest
+
+
+@pytest.fixture
+def signals_kept():
+    """The trainer listens to signals; the tests' own listeners come back afterwards."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for each, listener in before.items():
+        signal.signal(each, listener)
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_and_can_be_asked(ossia, tmp_path, signals_kept):
+    out = tmp_path / "run"
+    done = ossia("train", "nano", "--out", out, "--shape", "t0", "--tokens", "1", "--workers", "1")
+    assert done.code == 0
+    assert set(json.loads(done.out)["sha256"]) == {
+        "model.safetensors", "tokenizer.json", "config.json",
+    }  # fmt: skip
+    asked = ossia("run", "-m", out / "packed", "hi", "--max-tokens", "8")
+    assert asked.code == 0
+
+
+def test_one_budget_is_needed(ossia, tmp_path):
+    for budget in ([], ["--tokens", "1", "--seconds", "1"]):
+        done = ossia("train", "nano", "--out", tmp_path, *budget)
+        assert done.code == 2
+        assert "give --tokens N or --seconds N" in done.err
+
+
+def test_without_torch_it_says_what_to_install(ossia, tmp_path, monkeypatch):
+    monkeypatch.setattr("ossia.cli.commands.train.find_spec", lambda name: None)
+    done = ossia("train", "nano", "--out", tmp_path, "--tokens", "1")
+    assert done.code == 1
+    assert "pip install 'ossia[train]'" in done.err

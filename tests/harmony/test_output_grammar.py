@@ -1,0 +1,347 @@
+import random
+
+import numpy as np
+import openai_harmony
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ossia.errors import RequestError
+from ossia.harmony.output_grammar import BodyPiece, Closed, Frame, FrameRules, Legal, Opened
+from ossia.harmony.reader import read
+
+TOOLS = {
+    "functions.f": "json", "functions.get": "json", "functions.get_weather": "json",
+    "python": "text", "browser.search": "json", "mcp.y": "json", "analysis": "text",
+}  # fmt: skip
+
+
+def rows(vocabulary):
+    return vocabulary.size + 37
+
+
+def framed(vocabulary, **rules):
+    return Frame(vocabulary, FrameRules(**{"recipients": {}, **rules}), vocab_size=rows(vocabulary))
+
+
+def ids_of(vocabulary, text):
+    """Ids of a text in which control tokens stand by name."""
+    found = []
+    for part in text.split("<|"):
+        name, closed, rest = part.partition("|>")
+        if closed:
+            found.append(vocabulary.control[f"<|{name}|>"])
+        found += vocabulary.encode(rest if closed else part)
+    return found
+
+
+def run(frame, ids, state=None):
+    state, events = frame.start if state is None else state, []
+    for token_id in ids:
+        state, seen = frame.step(state, token_id)
+        events += seen
+    return state, events
+
+
+def told(events):
+    """The messages among events: channel, recipient, text, how closed."""
+    found = []
+    for event in events:
+        match event:
+            case Opened(channel, recipient):
+                found.append([channel, recipient, "", None])
+            case BodyPiece(text):
+                assert text
+                found[-1][2] += text
+            case Closed(kind):
+                found[-1][3] = kind
+    return [tuple(each) for each in found]
+
+
+def offered(frame, vocabulary, text):
+    """What may follow a text, each legal id shown; * for ordinary text."""
+    state, _ = run(frame, ids_of(vocabulary, text))
+    legal = frame.legal(state)
+    return {vocabulary.decode([each]) for each in legal.ids} | ({"*"} if legal.is_body else set())
+
+
+def random_walk(frame, vocabulary, rng):
+    """Sample without any will of one's own."""
+    state, ids, events = frame.start, [], []
+    while not frame.is_done(state):
+        legal = frame.legal(state)
+        assert legal.ids or legal.is_body
+        leaves = legal.ids and (not legal.is_body or rng.random() < 0.2)
+        token_id = rng.choice(legal.ids) if leaves else rng.randrange(250)
+        assert legal.mask()[token_id]
+        state, seen = frame.step(state, token_id)
+        ids.append(token_id)
+        events += seen
+    assert frame.legal(state).ids == ()
+    return ids, events
+
+
+def random_rules(rng):
+    names = rng.sample(sorted(TOOLS), rng.randrange(len(TOOLS) + 1))
+    choices = ["auto", "none", *(["required", names[0]] if names else [])]
+    return {
+        "recipients": {name: TOOLS[name] for name in names},
+        "choice": rng.choice(choices),
+        "final_kind": rng.choice(("text", "json")),
+        "allow_analysis": rng.random() < 0.8,
+        "max_messages": rng.choice((1, 2, 16)),
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_walk_ends_and_the_reader_sees_the_same_messages(vocabulary, seed):
+    rng = random.Random(seed)
+    for _ in range(40):
+        ids, events = random_walk(framed(vocabulary, **random_rules(rng)), vocabulary, rng)
+        found = read(vocabulary, ids)
+        assert told(events) == [(m.channel, m.recipient, m.text, m.terminator) for m in found]
+        assert not any(message.broken for message in found)
+
+
+def test_any_walk_is_read_by_the_published_parser(o200k, library):
+    rng = random.Random(7)
+    for _ in range(300):
+        ids, events = random_walk(framed(o200k, **random_rules(rng)), o200k, rng)
+        role = openai_harmony.Role.ASSISTANT
+        theirs = library.parse_messages_from_completion_tokens(ids, role, strict=True)
+        for (channel, recipient, text, _), message in zip(told(events), theirs, strict=True):
+            assert (message.channel, message.content[0].text) == (channel, text)
+            if channel != "final":  # it takes a content type after `final` for a recipient
+                assert message.recipient == recipient
+
+
+def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
+    frame = framed(o200k, recipients={"functions.f": "json"})
+    state, _ = run(frame, [200005])
+    assert set(frame.legal(state).ids) == {35644, 12606, 17196}
+    state, _ = run(frame, [12606], state)
+    assert frame.forced(state) == (815,)
+    state, _ = run(frame, [815], state)
+    assert set(frame.legal(state).ids) == {316, 200008}
+    state, _ = run(frame, [316], state)
+    assert frame.forced(state) == (28, 44580, 1196)
+    state, _ = run(frame, [28, 44580, 1196], state)
+    assert set(frame.legal(state).ids) == {200008, 5701, 220, 200003, 3490}
+    state, _ = run(frame, [220], state)
+    assert frame.forced(state) == (200003, 4108, 200008)
+    state, events = run(frame, [200003, 4108, 200008, *o200k.encode('{"a":1}'), 200012], state)
+    assert told(events) == [("commentary", "functions.f", '{"a":1}', "call")]
+    assert frame.is_done(state)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "<|channel|>commentary to=functions.get",
+        " to=functions.get<|channel|>commentary",
+        "<|channel|>analysis to=functions.get json",
+        " to=functions.get<|channel|>analysis <|constrain|>json",
+        "<|channel|>commentary to=functions.get<|constrain|>json",
+        "<|channel|>commentary to=functions.get code",
+    ],
+)
+def test_a_call_may_be_headed_in_either_order(vocabulary, header):
+    frame = framed(vocabulary, recipients=TOOLS)
+    state, events = run(frame, ids_of(vocabulary, f"{header}<|message|>{{}}<|call|>"))
+    ((channel, recipient, text, kind),) = told(events)
+    assert channel in header
+    assert (recipient, text, kind) == ("functions.get", "{}", "call")
+    assert frame.is_done(state)
+
+
+def test_a_name_may_end_inside_another(o200k):
+    frame = framed(o200k, recipients=TOOLS)
+    shown = offered(frame, o200k, "<|channel|>commentary to=functions.get")
+    assert {"<|message|>", "_weather"} <= shown
+
+
+WHERE = "<|channel|>"
+
+
+@pytest.mark.parametrize(
+    ("rules", "before", "legal"),
+    [
+        ({}, "", {"<|channel|>"}),
+        ({}, WHERE, {"analysis", "final"}),
+        ({"allow_analysis": False}, WHERE, {"final"}),
+        ({"recipients": TOOLS}, "", {"<|channel|>", " to"}),
+        ({"recipients": TOOLS, "choice": "none"}, "", {"<|channel|>"}),
+        ({"recipients": TOOLS, "choice": "none"}, WHERE, {"analysis", "final"}),
+        ({"recipients": TOOLS, "choice": "required"}, WHERE, {"analysis", "comment"}),
+        ({"recipients": TOOLS, "choice": "python"}, " to", {"="}),
+        ({"recipients": TOOLS, "choice": "python"}, " to=", {"python"}),
+        ({"recipients": TOOLS}, " to=python", {"<|channel|>"}),
+        ({"recipients": TOOLS}, " to=python<|channel|>", {"analysis", "comment"}),
+        ({"recipients": TOOLS}, " to=python<|channel|>analysis", {"<|message|>", " code"}),
+        ({"recipients": TOOLS}, "<|channel|>analysis", {"<|message|>", " to"}),
+        ({"recipients": TOOLS, "allow_analysis": False}, "<|channel|>analysis", {" to"}),
+        ({"recipients": TOOLS}, "<|channel|>commentary", {"<|message|>", " to"}),
+        ({}, "<|channel|>final", {"<|message|>"}),
+        ({"recipients": TOOLS}, "<|channel|>final", {"<|message|>"}),
+        (
+            {"final_kind": "json"},
+            "<|channel|>final",
+            {"<|message|>", " json", " ", "<|constrain|>"},
+        ),
+        ({"final_kind": "json"}, "<|channel|>final ", {"<|constrain|>"}),
+        ({}, "<|channel|>analysis<|message|>", {"*", "<|end|>"}),
+        ({}, "<|channel|>final<|message|>", {"*"}),
+        ({}, "<|channel|>final<|message|>x", {"*", "<|return|>"}),
+        ({"recipients": TOOLS}, "<|channel|>commentary<|message|>", {"*"}),
+        ({"recipients": TOOLS}, "<|channel|>commentary<|message|>x", {"*", "<|end|>"}),
+        ({"recipients": TOOLS}, " to=python<|channel|>analysis<|message|>", {"*"}),
+        ({"recipients": TOOLS}, " to=python<|channel|>analysis<|message|>x", {"*", "<|call|>"}),
+        ({}, "<|channel|>analysis<|message|><|end|>", {"<|start|>"}),
+        ({}, "<|channel|>analysis<|message|><|end|><|start|>", {"assistant"}),
+        ({}, "<|channel|>analysis<|message|><|end|><|start|>assistant", {"<|channel|>"}),
+        ({}, "<|channel|>final<|message|>x<|return|>", set()),
+    ],
+)
+def test_each_place_offers_exactly_its_ids(o200k, rules, before, legal):
+    assert offered(framed(o200k, **rules), o200k, before) == legal
+
+
+def test_after_the_last_message_only_a_call_or_the_answer_is_left(o200k):
+    thought = "<|channel|>analysis<|message|>x<|end|><|start|>assistant"
+    alone = framed(o200k, max_messages=2)
+    assert offered(alone, o200k, thought + WHERE) == {"analysis", "final"}
+    assert offered(alone, o200k, thought * 2 + WHERE) == {"final"}
+    tools = framed(o200k, max_messages=2, recipients=TOOLS)
+    assert offered(tools, o200k, thought * 2 + "<|channel|>commentary") == {" to"}
+    assert offered(tools, o200k, thought * 2 + "<|channel|>analysis") == {" to"}
+
+
+def test_an_illegal_id_is_a_bug_of_the_caller(vocabulary):
+    frame = framed(vocabulary)
+    for text in ("", "<|channel|>final<|message|>", "<|channel|>analysis<|message|>x"):
+        state, _ = run(frame, ids_of(vocabulary, text))
+        for token_id in (vocabulary.ids.call, vocabulary.ids.startoftext, rows(vocabulary), -1):
+            with pytest.raises(ValueError, match=f"id {token_id} is not legal"):
+                frame.step(state, token_id)
+
+
+def test_text_outside_the_models_table_is_illegal_in_bodies(o200k):
+    with pytest.raises(ValueError, match="control id 200012 is outside the model's 1000 rows"):
+        Frame(o200k, FrameRules(recipients={}), vocab_size=1000)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<|channel|>final<|message|>", "<|channel|>final<|message|>x"]
+)
+def test_the_mask_marks_what_is_legal(vocabulary, text):
+    frame = framed(vocabulary)
+    state, _ = run(frame, ids_of(vocabulary, text))
+    legal = frame.legal(state)
+    marked = set(np.flatnonzero(legal.mask()).tolist())
+    text_ids = {i for i in range(vocabulary.size) if vocabulary.is_text(i)}
+    assert marked == set(legal.ids) | (text_ids if legal.is_body else set())
+
+
+def test_masks_of_bodies_are_shared_between_requests(vocabulary):
+    state, _ = run(framed(vocabulary), ids_of(vocabulary, "<|channel|>final<|message|>"))
+    assert framed(vocabulary).legal(state).mask() is framed(vocabulary).legal(state).mask()
+
+
+def test_one_legal_id_is_forced_and_two_are_not():
+    assert Legal((7,), vocab_size=9).only == 7
+    assert Legal((7, 8), vocab_size=9).only is None
+    assert Legal((7,), vocab_size=9, mask_V=np.ones(9, dtype=np.bool_)).only is None
+
+
+def test_without_reasoning_and_tools_the_whole_header_is_forced(vocabulary):
+    frame = framed(vocabulary, allow_analysis=False)
+    assert frame.forced(frame.start) == tuple(ids_of(vocabulary, "<|channel|>final<|message|>"))
+
+
+def test_closing_a_thought_opens_the_answer(vocabulary):
+    frame = framed(vocabulary, recipients=TOOLS)
+    state, _ = run(frame, ids_of(vocabulary, "<|channel|>analysis<|message|>Hm"))
+    assert frame.in_analysis(state)
+    closing = frame.close_analysis(state)
+    assert vocabulary.decode(closing) == "<|end|><|start|>assistant<|channel|>final<|message|>"
+    state, events = run(frame, closing, frame.without_analysis(state))
+    assert events[-1] == Opened("final", None)
+    assert not frame.in_analysis(state)
+
+
+def test_closing_a_thought_opens_the_call_where_one_is_required(o200k):
+    for choice, tail in (("required", " to="), ("python", " to=python")):
+        frame = framed(o200k, recipients={"python": "text", "functions.f": "json"}, choice=choice)
+        state, _ = run(frame, ids_of(o200k, "<|channel|>analysis<|message|>Hm"))
+        closing = frame.close_analysis(state)
+        assert o200k.decode(closing) == (f"<|end|><|start|>assistant<|channel|>commentary{tail}")
+        run(frame, closing, frame.without_analysis(state))
+
+
+@pytest.mark.parametrize("text", ["", "<|channel|>final<|message|>x",
+                                  " to=python<|channel|>analysis<|message|>x"])  # fmt: skip
+def test_only_a_thought_is_closed_by_the_budget(vocabulary, text):
+    frame = framed(vocabulary, recipients=TOOLS)
+    state, _ = run(frame, ids_of(vocabulary, text))
+    assert frame.close_analysis(state) == ()
+
+
+def test_a_spent_budget_leaves_some_way_on_from_anywhere(vocabulary):
+    frame = framed(vocabulary)
+    text = "<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>"
+    state = frame.start
+    for token_id in ids_of(vocabulary, text):
+        spent = frame.without_analysis(state)
+        assert frame.legal(spent).ids
+        state, _ = frame.step(state, token_id)
+    state, _ = run(frame, ids_of(vocabulary, text[:-11]))
+    state = frame.without_analysis(state)
+    assert frame.forced(state) == tuple(ids_of(vocabulary, "<|channel|>final<|message|>"))
+
+
+def test_ids_that_stop_in_a_body_leave_its_text(o200k):
+    frame = framed(o200k)
+    state, events = run(frame, [*ids_of(o200k, "<|channel|>final<|message|>Hi"), 9552])
+    assert told([*events, *frame.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]
+
+
+@pytest.mark.parametrize("text", ["", "<|channel|>", "<|channel|>analysis<|message|><|end|>"])
+def test_ids_that_stop_in_a_header_leave_nothing(vocabulary, text):
+    frame = framed(vocabulary)
+    state, _ = run(frame, ids_of(vocabulary, text))
+    assert frame.cut(state) == ()
+
+
+def test_half_a_character_does_not_cross_into_the_next_message(o200k):
+    frame = framed(o200k)
+    fox = o200k.encode(" 🦊")
+    text = [*ids_of(o200k, "<|channel|>analysis<|message|>"), fox[0]]
+    middle = ids_of(o200k, "<|end|><|start|>assistant<|channel|>final<|message|>")
+    _, events = run(frame, [*text, *middle, *fox[1:], 200002])
+    assert [text for _, _, text, _ in told(events)] == [" \ufffd", "\ufffd\ufffd"]
+
+
+def test_an_opener_is_the_beginning_of_the_turn(vocabulary):
+    opener = tuple(ids_of(vocabulary, "<|channel|>final<|message|>The sum"))
+    frame = framed(vocabulary, opener=opener)
+    _, events = run(frame, ids_of(vocabulary, " is 85<|return|>"))
+    assert told([*frame.opening, *events]) == [("final", None, "The sum is 85", "return")]
+
+
+def test_an_opener_that_begins_no_message_is_refused(vocabulary):
+    with pytest.raises(RequestError, match="at place 1 of the opener"):
+        framed(vocabulary, opener=(vocabulary.ids.channel, vocabulary.ids.end))
+
+
+@given(seed=st.integers(0, 10**6), data=st.data())
+def test_a_state_kept_is_a_place_to_return_to(tiny, seed, data):
+    rng = random.Random(seed)
+    frame = framed(tiny, **random_rules(rng))
+    ids, events = random_walk(frame, tiny, rng)
+    cut = data.draw(st.integers(0, len(ids)))
+    kept, before = run(frame, ids[:cut])
+    again = framed(tiny, **random_rules(random.Random(seed)))
+    for _ in range(2):
+        state, after = run(again, ids[cut:], kept)
+        assert before + after == events
+        assert hash(state) == hash(run(frame, ids)[0])

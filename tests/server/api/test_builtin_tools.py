@@ -1,0 +1,112 @@
+import pytest
+
+from ossia.errors import RequestError
+from ossia.harmony.tool_text import BROWSER, PYTHON
+from ossia.server.api.builtin_tools import available
+from ossia.server.api.tools import parse_tools
+from ossia.tools.tool import ToolSpec
+
+SCHEMA = {"type": "object", "properties": {"to": {"type": "string"}}}
+SPECS = (
+    ToolSpec(name="browser.search", channel="analysis"),
+    ToolSpec(name="browser.open", channel="analysis"),
+    ToolSpec(name="python", body="text", channel="analysis"),
+    ToolSpec(name="post.send", description="Sends.", parameters=SCHEMA),
+    ToolSpec(name="post.list"),
+)
+
+
+def offered(*tools, told=None):
+    return parse_tools(tools, form="responses", available=available(SPECS, told or {}))
+
+
+def post(**more):
+    return {"type": "mcp", "server_label": "post", **more}
+
+
+def refused(tool):
+    with pytest.raises(RequestError) as found:
+        offered(tool)
+    return found.value
+
+
+def test_tools_are_available_in_their_groups():
+    groups = available(SPECS, {"post": "Mail.", "dead": ""})
+    assert (groups["browser"], groups["python"]) == (BROWSER, PYTHON)
+    assert groups["post"].description == "Mail."
+    assert [tool.name for tool in groups["post"].tools] == ["send", "list"]
+    assert groups["post"].tools[0].parameters == SCHEMA
+    assert groups["dead"].tools == ()
+    assert available(()) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        ("web_search", "browser"),
+        ("web_search_2025_08_26", "browser"),
+        ("web_search_preview", "browser"),
+        ("browser_search", "browser"),
+        ("code_interpreter", "python"),
+    ],
+)
+def test_a_builtin_is_offered_under_each_of_its_names(kind, builtin):
+    found = offered({"type": kind}, {"type": kind})
+    assert (found.builtins, found.ignored) == ((builtin,), ())
+    assert found.runs_here
+    assert found.can_be_called
+
+
+def test_a_server_is_picked_by_its_label():
+    found = offered(post())
+    assert [tool.name for tool in found.servers[0].tools] == ["send", "list"]
+    assert found.namespaces_told == found.servers
+    assert found.runs_here
+
+
+@pytest.mark.parametrize("allowed", [["send", "burn"], {"tool_names": ["send"], "read_only": True}])
+def test_a_request_may_narrow_a_servers_tools(allowed):
+    found = offered(post(allowed_tools=allowed))
+    assert [tool.name for tool in found.servers[0].tools] == ["send"]
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "mcp", "server_label": "other"},
+        {"type": "mcp", "server_label": "browser"},
+        {"type": "mcp", "server_label": 3},
+        {"type": "mcp"},
+        post(allowed_tools=["burn"]),
+        {"type": "image_generation"},
+    ],
+)
+def test_what_is_not_there_is_skipped_and_named(tool):
+    found = offered(tool)
+    assert (found.ignored, found.runs_here) == (("tools[0]",), False)
+
+
+def test_a_server_that_cannot_be_asked_is_offered_to_be_told_of_but_not_to_the_model():
+    found = offered({"type": "mcp", "server_label": "dead"}, told={"dead": ""})
+    assert [server.name for server in found.servers] == ["dead"]
+    assert found.namespaces_told == ()
+    assert not found.can_be_called
+
+
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [
+        (post(server_url="https://evil.example/mcp"), "tools[0].server_url"),
+        (post(allowed_tools="send"), "tools[0].allowed_tools"),
+        (post(allowed_tools={"tool_names": [3]}), "tools[0].allowed_tools.tool_names"),
+        (post(allowed_tools={"read_only": True}), "tools[0].allowed_tools.read_only"),
+    ],
+)
+def test_what_a_request_may_not_say_of_a_server_is_refused(tool, param):
+    assert refused(tool).param == param
+
+
+def test_a_server_may_stand_once():
+    with pytest.raises(RequestError) as found:
+        offered(post(), post())
+    assert found.value.param == "tools[1].server_label"

@@ -1,0 +1,315 @@
+"""How the server begins and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ossia.errors import RequestError
+from ossia.server.http.drain import Drain
+from ossia.server.http.guard import Guard, GuardOptions
+from ossia.server.http.listen import Listening, ListeningOptions
+from ossia.store.api_keys import KeyRing, open_keys
+from tests.server.live import SECONDS, Example, live, read_answer, receive, wait_until
+
+LATE = 8.0
+"""Seconds; far less than the grace of 30, far more than a busy computer needs."""
+SECRET = "operator-chose-this"
+GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+WAIT = b"GET /wait HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def app():
+    return Example()
+
+
+def test_it_answers_at_every_address_it_names(app):
+    with live(app, options=ListeningOptions(port=0)) as server:
+        assert len(server.listening.addresses) >= 1
+        for address in server.listening.addresses:
+            host = address.removeprefix("http://").rpartition(":")[0].strip("[]")
+            with socket.create_connection((host, server.port), SECONDS) as client:
+                client.sendall(GET)
+                assert read_answer(client).status == 200
+
+
+def test_it_answers_at_a_unix_socket(app, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with live(app, options=ListeningOptions(unix_socket=Path("s"))) as server:
+        assert server.port is None
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect("s")
+            client.sendall(GET)
+            assert read_answer(client).status == 200
+    assert not Path("s").exists()
+
+
+def test_beyond_loopback_it_asks_for_a_key_first(app):
+    options = ListeningOptions(host="0.0.0.0", port=0)
+    with pytest.raises(RequestError, match="no API key"):
+        Listening(options, keyed=False)
+    with live(app, options=options, keys=open_keys({"OSSIA_API_KEY": SECRET}, None)) as server:
+        assert server.ask().status == 401
+        assert server.ask("GET", "/", f"authorization: Bearer {SECRET}").status == 200
+        assert server.ask(host="0.0.0.0").status == 421
+
+
+def test_the_door_can_be_closed_without_ever_serving():
+    listening = Listening(ListeningOptions(host="127.0.0.1", port=0), keyed=False)
+    listening.close()
+    listening.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", listening.port), SECONDS)
+
+
+def test_who_connects_before_it_serves_is_answered_then(app):
+    listening = Listening(ListeningOptions(host="127.0.0.1", port=0), keyed=False)
+    with socket.create_connection(("127.0.0.1", listening.port), SECONDS) as client:
+        client.sendall(GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        drain = Drain()
+
+        async def serve():
+            serving = asyncio.create_task(listening.serve(open_to_all(app), drain))
+            while not app.seen:
+                await asyncio.sleep(0.01)
+            drain.begin(time.monotonic())
+            await serving
+
+        asyncio.run(serve())
+        assert read_answer(client).status == 200
+
+
+def open_to_all(app):
+    async def without_guard(scope, receive, send):
+        await app({**scope, "state": {"caller": None}}, receive, send)
+
+    return without_guard
+
+
+@pytest.mark.parametrize("failure", [RequestError("no such model"), ValueError("a bug")])
+def test_what_goes_wrong_at_the_start_comes_out_as_it_was(failure, capfd):
+    async def broken(scope, receive, send):
+        raise failure
+
+    with pytest.raises(type(failure), match=str(failure)), live(broken):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_application_that_says_it_failed_is_believed():
+    async def failed(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no"})
+
+    with pytest.raises(RuntimeError, match="did not start"), live(failed):
+        pass
+
+
+def test_a_bug_in_a_request_is_not_taken_for_one_of_the_start(app):
+    listening = Listening(ListeningOptions(host="127.0.0.1", port=0), keyed=False)
+    drain = Drain(0.0)
+
+    async def both():
+        serving = asyncio.create_task(listening.serve(open_to_all(app), drain))
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.port)
+        writer.write(GET.replace(b"/ ", b"/fail ", 1))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 500")
+        writer.close()
+        drain.begin(time.monotonic())
+        await serving
+
+    asyncio.run(both())
+
+
+def test_only_a_trusted_proxy_says_who_the_client_is(app, caplog):
+    caplog.set_level("INFO", "ossia.access")
+    forwarded = "x-forwarded-for: 198.51.100.7"
+    trusting = ListeningOptions(host="127.0.0.1", port=0, trusted_proxies=("127.0.0.1",))
+    for options, client in ((None, "127.0.0.1"), (trusting, "198.51.100.7")):
+        caplog.clear()
+        with live(app, options=options) as server:
+            assert server.ask("GET", "/", forwarded).status == 200
+        assert caplog.records[0].getMessage().endswith(f"client={client}")
+
+
+# The end
+
+
+def test_while_it_drains_health_answers_and_new_work_does_not(app):
+    with live(app) as server, server.connect() as running, server.connect() as kept:
+        running.sendall(WAIT)
+        assert app.started.wait(SECONDS)
+        server.begin_drain()
+        wait_until(lambda: server.drain.begun)
+        answer = server.ask("POST", "/v1/responses")
+        assert answer.status == 503
+        assert answer.error()["code"] == "draining"
+        assert answer.headers["retry-after"] == "1"
+        assert server.ask("GET", "/health/live").status == 200
+        kept.sendall(GET)
+        assert read_answer(kept).status == 503
+        app.go_on.set()
+        answer = read_answer(running)
+        assert answer.body.endswith(b"4\r\ndone\r\n0\r\n\r\n")
+
+
+def test_idle_it_ends_at_once_though_connections_are_kept(app):
+    with live(app) as server, server.connect() as kept:
+        kept.sendall(GET)
+        assert read_answer(kept).status == 200
+        before = time.monotonic()
+        server.begin_drain()
+        assert receive(kept) == b""
+        wait_until(server.loop.is_closed)
+        assert time.monotonic() - before < LATE
+
+
+def test_after_the_grace_a_last_call_lets_streams_end_well():
+    async def heeds(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun ", "more_body": True})
+        await drain.last_call.wait()
+        await send({"type": "http.response.body", "body": b"failed"})
+
+    example = Example()
+
+    async def app(scope, receive, send):
+        await (example if scope["type"] == "lifespan" else heeds)(scope, receive, send)
+
+    with live(app, grace_seconds=0.1) as server, server.connect() as client:
+        drain = server.drain
+        client.sendall(GET)
+        wait_until(lambda: drain.running)
+        server.begin_drain()
+        assert read_answer(client).body.endswith(b"6\r\nfailed\r\n0\r\n\r\n")
+
+
+def test_who_does_not_heed_the_last_call_is_cut_off_without_a_word_in_the_log(app, caplog):
+    with live(app, grace_seconds=0.0) as server, server.connect() as client:
+        client.sendall(WAIT)
+        assert app.started.wait(SECONDS)
+        before = time.monotonic()
+        server.begin_drain()
+        assert not read_answer(client).raw.endswith(b"0\r\n\r\n")
+        wait_until(server.loop.is_closed)
+        assert time.monotonic() - before < LATE
+    assert caplog.text == ""
+
+
+PROGRAM = """
+
+from ossia.server.http.drain import Drain
+from ossia.server.http.guard import Guard, GuardOptions
+from ossia.store.api_keys import KeyRing
+from ossia.server.http.listen import Listening, ListeningOptions
+from tests.server.live import Example
+
+listening = Listening(ListeningOptions(host="127.0.0.1", port=0), keyed=False)
+drain, app = Drain(30.0), Example()
+guard = Guard(app, options=GuardOptions(), keys=KeyRing(), drain=drain)
+listening.run(guard, drain, started=lambda: print(listening.port, flush=True))
+print("ended", flush=True)
+"""
+
+
+@pytest.fixture
+def process():
+    """The server as a program of its own, that can be sent signals."""
+    root = Path(__file__).parents[3]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])}
+    run = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=where,
+    )
+    yield run
+    run.kill()
+    run.communicate()
+
+
+def signalled(app, numbers):
+    """Run a server in this thread, as a program does, while another asks it to wait for ever.
+
+    Returns:
+        How long it took to end after the last signal, and what the client was sent.
+    """
+    listening = Listening(ListeningOptions(host="127.0.0.1", port=0), keyed=False)
+    drain = Drain(30.0)
+    ready, sent, times = threading.Event(), [], []
+
+    def outside():
+        assert ready.wait(SECONDS)
+        with socket.create_connection(("127.0.0.1", listening.port), SECONDS) as client:
+            client.sendall(WAIT)
+            assert app.started.wait(SECONDS)
+            for number in numbers:
+                os.kill(os.getpid(), number)
+                wait_until(lambda: drain.begun)
+            times.append(time.monotonic())
+            if len(numbers) == 1:
+                time.sleep(0.3)  # the stream outlasts the signal
+                app.go_on.set()
+            sent.append(read_answer(client).raw)
+
+    client = threading.Thread(target=outside)
+    client.start()
+    guard = Guard(app, options=GuardOptions(), keys=KeyRing(), drain=drain)
+    listening.run(guard, drain, started=ready.set)
+    ended = time.monotonic()
+    client.join(SECONDS)
+    return ended - times[0], sent[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_a_stream_end(app, number):
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    seconds, sent = signalled(app, [number])
+    assert 0.3 <= seconds < LATE
+    assert sent.endswith(b"4\r\ndone\r\n0\r\n\r\n")
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_waits_for_nothing(app, number, caplog):
+    seconds, sent = signalled(app, [number, number])
+    assert seconds < LATE
+    assert not sent.endswith(b"0\r\n\r\n")
+    assert caplog.text == ""
+
+
+def test_a_first_signal_waits_for_a_stream_and_a_second_does_not(process):
+    number, port = signal.SIGTERM, int(process.stdout.readline())
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+        client.sendall(WAIT)
+        assert receive(client).startswith(b"HTTP/1.1 200")
+        process.send_signal(number)
+        time.sleep(0.4)
+        assert process.poll() is None
+        assert probe(port) == 503
+        before = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=SECONDS)
+        assert time.monotonic() - before < LATE
+        while piece := receive(client):
+            assert b"0\r\n\r\n" not in piece
+    assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+def probe(port):
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+        client.sendall(GET)
+        answer = read_answer(client)
+        assert json.loads(answer.body)["error"]["code"] == "draining"
+        return answer.status
