@@ -81,8 +81,8 @@ class RandomTurns:
             for event in self.engine.step():
                 if event.error is not None:
                     raise event.error
-                assert event.choice is not None
-                turns[event.request_id].append(event.choice.token_id)
+                assert event.sampled is not None
+                turns[event.request_id].append(event.sampled.token_id)
                 if event.finish_reason is not None:
                     self.counts[event.finish_reason] += 1
                     self._judge(turns.pop(event.request_id), event.finish_reason == "length")

@@ -107,8 +107,8 @@ class HeldAnswers:
                     self.counts["failed"] += 1
                     self.faults.append(f"{event.error!r}: {json.dumps(answer.schema)}")
                     continue
-                assert event.choice is not None
-                answer.ids.append(event.choice.token_id)
+                assert event.sampled is not None
+                answer.ids.append(event.sampled.token_id)
                 if event.finish_reason is not None:
                     self._judge(answer, event.finish_reason)
 

@@ -102,8 +102,8 @@ def written(engine: Engine, case: Case) -> Written:
 
 def _step(engine: Engine) -> list[int]:
     events = engine.step()
-    assert all(event.choice for event in events), "no request fails here"
-    return [event.choice.token_id for event in events if event.choice]
+    assert all(event.sampled for event in events), "no request fails here"
+    return [event.sampled.token_id for event in events if event.sampled]
 
 
 def compare(engines: tuple[Engine, Engine], case: Case, rounds: int) -> Found:
@@ -140,7 +140,7 @@ def main() -> None:
         engines = []
         for speculate in (False, True):
             options = EngineOptions(
-                context_length=PROMPT + asked.tokens + 1, kept_prefixes=0, speculate=speculate
+                context_length=PROMPT + asked.tokens + 1, max_cached_prefixes=0, speculate=speculate
             )
             plan = resolve(options, llm.config, PAGE_TOKENS)
             engines.append(Engine(llm.model, plan, PAGE_TOKENS))

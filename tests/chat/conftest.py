@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.byte_vocabulary import write_byte_vocabulary
-from ossia.engine.request import Choice, TokenEvent
+from ossia.engine.request import SampledToken, TokenEvent
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,6 @@ def played(spell):
         ids = spell(text)
         for place, token_id in enumerate(ids, start=1):
             end = reason if place == len(ids) else None
-            yield TokenEvent(0, Choice(token_id), finish_reason=end)
+            yield TokenEvent(0, SampledToken(token_id), finish_reason=end)
 
     return events

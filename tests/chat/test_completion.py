@@ -7,7 +7,7 @@ from ossia.chat.completion import RawTurn, complete, meaningful_ids, raw_stops
 from ossia.chat.events import TokenLogprob
 from ossia.chat.output_parser import Meter, read_turn
 from ossia.chat.stops import StopFinder
-from ossia.engine.request import Choice, TokenEvent
+from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
 from ossia.harmony.vocabulary import Vocabulary
@@ -32,34 +32,34 @@ def raw(vocabulary, spell):
 
 
 def test_control_tokens_are_spelt_by_name(raw, spell):
-    found = raw([Choice(each) for each in spell("a<|end|>b")])
+    found = raw([SampledToken(each) for each in spell("a<|end|>b")])
     assert (found.text, found.token_ids) == ("a<|end|>b", spell("a<|end|>b"))
 
 
 def test_half_a_character_before_a_control_token_is_marked(raw, spell):
     half = "€".encode()[0]
-    assert raw([Choice(half), *map(Choice, spell("<|end|>"))]).text == "\ufffd<|end|>"
+    assert raw([SampledToken(half), *map(SampledToken, spell("<|end|>"))]).text == "\ufffd<|end|>"
 
 
 def test_log_probabilities_come_beside_their_text(raw, spell):
     a, b = spell("ab")
-    found = raw([Choice(a, -0.5, ((a, -0.5), (b, -1.0))), Choice(b, -0.25)])
+    found = raw([SampledToken(a, -0.5, ((a, -0.5), (b, -1.0))), SampledToken(b, -0.25)])
     assert [(one.token, one.logprob) for one in found.logprobs] == [("a", -0.5), ("b", -0.25)]
     assert found.logprobs[0].top == (TokenLogprob("a", a, -0.5), TokenLogprob("b", b, -1.0))
 
 
 def test_a_cancelled_completion_keeps_what_came(raw, spell):
-    found = raw([Choice(each) for each in spell("abc")], reason="cancelled")
+    found = raw([SampledToken(each) for each in spell("abc")], reason="cancelled")
     assert (found.text, found.finish_reason) == ("abc", "cancelled")
 
 
 def test_without_a_vocabulary_there_are_only_ids(raw):
-    found = raw([Choice(5), Choice(6)], spelt=False)
+    found = raw([SampledToken(5), SampledToken(6)], spelt=False)
     assert (found.text, found.token_ids) == ("", [5, 6])
 
 
 def test_text_held_back_for_a_stop_comes_at_the_end(raw, spell):
-    found = raw([Choice(each) for each in spell("abEN")], stop=["END"])
+    found = raw([SampledToken(each) for each in spell("abEN")], stop=["END"])
     assert (found.text, found.finish_reason) == ("abEN", "length")
 
 
@@ -80,5 +80,5 @@ def test_raw_text_ends_where_a_turn_or_a_text_ends(vocabulary):
 
 def test_half_a_character_is_told_by_its_bytes(raw):
     first = "€".encode()[0]
-    (scored,) = raw([Choice(first, -0.5)]).logprobs
+    (scored,) = raw([SampledToken(first, -0.5)]).logprobs
     assert (scored.token, scored.bytes) == ("\ufffd", [first])

@@ -15,7 +15,7 @@ from ossia.chat.events import (
 )
 from ossia.chat.output_parser import Meter, Turn, read_turn
 from ossia.chat.stops import StopFinder
-from ossia.engine.request import Choice, TokenEvent
+from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.output_grammar import Frame
 
@@ -64,7 +64,7 @@ def test_tokens_are_counted(turn, spell):
 
 
 def test_what_of_the_prompt_was_at_hand_is_reported(frame_reader, spell):
-    events = [TokenEvent(0, Choice(each), cached_tokens=5) for each in spell("<|channel|>")]
+    events = [TokenEvent(0, SampledToken(each), cached_tokens=5) for each in spell("<|channel|>")]
     assert collect(frame_reader(events)).usage.cached_tokens == 5
 
 
@@ -141,10 +141,10 @@ def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
     meter = Meter(lambda: next(times), num_prompt=1)
     ids = spell("<|channel|>a")
     events = [
-        TokenEvent(0, Choice(ids[0]), forced=True),
-        TokenEvent(0, Choice(ids[1])),
-        TokenEvent(0, Choice(spell("n")[0])),
-        TokenEvent(0, Choice(spell("a")[0]), finish_reason="length"),
+        TokenEvent(0, SampledToken(ids[0]), forced=True),
+        TokenEvent(0, SampledToken(ids[1])),
+        TokenEvent(0, SampledToken(spell("n")[0])),
+        TokenEvent(0, SampledToken(spell("a")[0]), finish_reason="length"),
     ]
     stop = StopFinder(())
     (end,) = read_turn(iter(events), Turn(frame, vocabulary, stop, meter))

@@ -14,8 +14,8 @@ def drain(engine, *requests):
     tokens, reasons = {one: [] for one in ids}, {}
     while not engine.idle:
         for event in engine.step():
-            if event.choice is not None:
-                tokens[event.request_id].append(event.choice.token_id)
+            if event.sampled is not None:
+                tokens[event.request_id].append(event.sampled.token_id)
             if event.finish_reason is not None:
                 reasons[event.request_id] = event.finish_reason
     return [(tokens[one], reasons[one]) for one in ids]
@@ -111,7 +111,7 @@ def test_forced_tokens_are_put_without_sampling_and_seen_by_the_model(engine_of,
     )
     events = [event for _ in range(20) for event in engine.step()]
     assert [event.forced for event in events] == [True, True, False, True, True] + [False] * 3
-    text = prompt(0, 9) + [event.choice.token_id for event in events]
+    text = prompt(0, 9) + [event.sampled.token_id for event in events]
     step = Step.alone([text], window=model.config.sliding_window)
     likeliest = model.forward(step, None).argmax(axis=1)
     for place, event in enumerate(events, start=9):
@@ -149,7 +149,7 @@ def test_refuses_what_cannot_run(engine_of):
         {"context_length": 0},
         {"context_length": 200_000},
         {"pool_tokens": 50},
-        {"kept_prefixes": -1},
+        {"max_cached_prefixes": -1},
         {"max_running": 65, "step_tokens": 64},
     ],
 )

@@ -118,18 +118,18 @@ def test_the_logits_are_not_modified():
 
 
 def test_logprobs_are_of_the_distribution_sampled_from():
-    choice = pick(temperature=0, logprobs=2)
+    sampled = pick(temperature=0, logprobs=2)
     expected = np.log(softmax(LOGITS))
-    assert choice.logprob == pytest.approx(expected[1], abs=1e-6)
-    assert [each for each, _ in choice.top] == [1, 2]
+    assert sampled.logprob == pytest.approx(expected[1], abs=1e-6)
+    assert [each for each, _ in sampled.top] == [1, 2]
     warm = pick(temperature=2.0, logprobs=4, seed=3)
     assert dict(warm.top)[0] == pytest.approx(np.log(softmax(LOGITS / 2))[0], abs=1e-6)
 
 
 def test_logprobs_under_a_mask_know_only_what_is_allowed():
-    choice = pick(allowed=(0, 3), temperature=0, logprobs=4)
-    assert [each for each, _ in choice.top] == [0, 3]
-    assert np.exp([logprob for _, logprob in choice.top]).sum() == pytest.approx(1, abs=1e-6)
+    sampled = pick(allowed=(0, 3), temperature=0, logprobs=4)
+    assert [each for each, _ in sampled.top] == [0, 3]
+    assert np.exp([logprob for _, logprob in sampled.top]).sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_damaged_scores_are_refused_aloud():

@@ -64,7 +64,7 @@ def test_several_prompts_share_one_short_chunk_beside_who_writes():
     policy.add(1, written)
     stepped(policy)
     written.append(0)
-    policy.add(2, text(20, 100), boundaries=[1])
+    policy.add(2, text(20, 100), cache_points=[1])
     policy.add(3, text(20, 200))
     assert run(policy.next_step()) == [(1, 2, 1, True), (2, 0, 1, False), (3, 0, 1, False)]
 
@@ -216,7 +216,7 @@ def test_a_text_goes_on_from_an_answer_that_has_ended():
 
 def test_chunks_end_at_boundaries_so_that_others_may_part_there():
     policy, _ = scheduler(num_pages=32, max_kept=4)
-    policy.add(1, text(12), boundaries=[0, 7, 12, 99])
+    policy.add(1, text(12), cache_points=[0, 7, 12, 99])
     assert stepped(policy)[0] == [(1, 0, 7, False)]
     assert stepped(policy)[0] == [(1, 7, 5, True)]
     policy.add(2, [*text(7), 60, 61])

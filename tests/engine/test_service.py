@@ -17,7 +17,7 @@ def service(engine_of):
 
 
 def ids_of(stream):
-    return [event.choice.token_id for event in stream]
+    return [event.sampled.token_id for event in stream]
 
 
 def test_many_threads_read_their_own_tokens(service):

@@ -18,7 +18,7 @@ from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
 
 PAGE = 8
-PLAIN = {"kept_prefixes": 0, "speculate": False}
+PLAIN = {"max_cached_prefixes": 0, "speculate": False}
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ class Asked:
 
     prompt: tuple[int, ...]
     params: SamplingParams
-    boundaries: tuple[int, ...] = ()
+    cache_points: tuple[int, ...] = ()
     script: tuple[tuple[int, ...], ...] = ()
 
 
@@ -76,7 +76,7 @@ class Running:
 
     def submit(self, asked):
         key = self.engine.submit(
-            list(asked.prompt), asked.params, Scripted(asked.script), asked.boundaries
+            list(asked.prompt), asked.params, Scripted(asked.script), asked.cache_points
         )
         self.events[key] = []
         return key
@@ -94,7 +94,7 @@ class Running:
         events = self.events[key]
         assert all(event.error is None for event in events), events[-1].error
         return [
-            (event.choice.token_id, str(event.choice), event.forced, event.finish_reason)
+            (event.sampled.token_id, str(event.sampled), event.forced, event.finish_reason)
             for event in events
         ]
 
@@ -158,7 +158,7 @@ def test_a_prompt_goes_on_where_an_answer_ended(exact_engine):
 
 def test_others_part_at_a_boundary(exact_engine):
     running = Running(exact_engine())
-    running.submit(greedy(words(1, 27) + words(2, 10), boundaries=(27,)))
+    running.submit(greedy(words(1, 27) + words(2, 10), cache_points=(27,)))
     running.drain()
     other = greedy(words(1, 27) + words(3, 10))
     key = running.submit(other)
@@ -177,7 +177,7 @@ def test_many_that_arrive_together_read_what_they_share_once(exact_engine):
 
 
 def test_two_that_run_together_share_what_the_first_has_read(exact_engine):
-    first, second = greedy(words(1, 60), boundaries=(50,)), greedy(words(1, 50) + words(2, 9))
+    first, second = greedy(words(1, 60), cache_points=(50,)), greedy(words(1, 50) + words(2, 9))
     running = Running(exact_engine(step_tokens=32))
     keys = [running.submit(first), running.submit(second)]
     running.drain()
@@ -226,7 +226,7 @@ def copying(prompt, max_tokens=40):
 def test_a_text_that_repeats_itself_takes_fewer_steps(exact_engine):
     asked = copying([8] * 20)
     plain, said = steps(exact_engine(**PLAIN), asked)
-    fewer, same = steps(exact_engine(kept_prefixes=0), asked)
+    fewer, same = steps(exact_engine(max_cached_prefixes=0), asked)
     assert same == said
     assert plain == 40
     assert fewer <= 12
@@ -286,7 +286,7 @@ requests = st.builds(
     cancelled=st.integers(0, 20),
     options=st.fixed_dictionaries(
         {
-            "kept_prefixes": st.integers(0, 5),
+            "max_cached_prefixes": st.integers(0, 5),
             "max_running": st.integers(1, 4),
             "step_tokens": st.integers(4, 64),
             "pool_tokens": st.sampled_from([96, 128, 400]),

@@ -23,7 +23,7 @@ ENDLESS = RawRequest(prompt="Hello", params=SamplingParams(max_tokens=1900, logi
 READY = """
 import sys, time
 from ossia.chat.events import *
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 from ossia.server.frames import *
 def say(*frames):
     sys.stdout.buffer.write(b"".join(map(encode, frames))); sys.stdout.buffer.flush()
@@ -183,7 +183,7 @@ say(Ready(model))
 start = decode(lines.readline())
 say(Accepted(start.id, 1), *[Happened(start.id, Thought("x"))] * 12)
 assert decode(lines.readline()) == Cancel(start.id)
-say(Happened(start.id, Thought("late")), Beat(Load(7, 0, 0, 0.0, 0)))
+say(Happened(start.id, Thought("late")), Beat(EngineLoad(7, 0, 0, 0.0, 0)))
 lines.read()
 """
 
@@ -299,7 +299,7 @@ def test_progress_is_passed_on():
 
 def test_a_silent_engine_and_one_that_stands_still_are_noticed():
     script = """
-say(Ready(model), Beat(Load(1, 1, 0, 0.0, 0)))
+say(Ready(model), Beat(EngineLoad(1, 1, 0, 0.0, 0)))
 say(Accepted(decode(lines.readline()).id, 1))
 lines.read()
 """

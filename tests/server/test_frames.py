@@ -14,7 +14,7 @@ from ossia.chat.events import (
     Usage,
 )
 from ossia.chat.request import AnswerShape, CallRules, Decision, RawRequest, TurnRequest
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import Conversation, FunctionTool, Message, ResponseFormat
@@ -54,7 +54,7 @@ FRAMES = [
     Opening(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
     Cancel(4), Progress("open", 0.5), Ready(MODEL, ("a notice",)), NotOpened("no"), Accepted(1, 7),
     Refused(1, "no", "tools[0]", "invalid_value"), Failed(3), Forced(2, "loop"),
-    Beat(Load(steps=1, running=2, waiting=3, pages_used=0.5, preempted=0)),
+    Beat(EngineLoad(steps=1, running=2, waiting=3, cache_usage=0.5, preempted=0)),
     StartRaw(2, RawRequest(prompt=(1, 2), params=PLAIN)),
     StartRaw(2, RawRequest(prompt="text", params=PLAIN)),
 ]  # fmt: skip

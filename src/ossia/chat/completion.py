@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ossia.chat.events import Finished, Text, Timing, TokenLogprob, TurnEnd, Usage
 from ossia.chat.output_parser import Meter, named
 from ossia.chat.stops import StopFinder
-from ossia.engine.request import Choice, FinishReason, TokenEvent
+from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.text_decoder import TextDecoder
 from ossia.harmony.vocabulary import Vocabulary
 
@@ -42,10 +42,10 @@ class RawTurn:
 
     def push(self, token: TokenEvent) -> Iterator[RawEvent]:
         """Take in one event of the engine; the last one gives `Finished`."""
-        if token.choice is not None:
+        if token.sampled is not None:
             self._meter.count(forced=token.forced)
             self._meter.cached = token.cached_tokens
-            if shown := self._show(token.choice):
+            if shown := self._show(token.sampled):
                 yield shown
         if self._stop.found:
             yield from self.close("stop")
@@ -63,15 +63,15 @@ class RawTurn:
         assert reason != "error", "a failed request raises instead"
         yield self._meter.finished(reason)
 
-    def _show(self, choice: Choice) -> Text | None:
-        self.token_ids.append(choice.token_id)
+    def _show(self, sampled: SampledToken) -> Text | None:
+        self.token_ids.append(sampled.token_id)
         if self._vocabulary is None or self._decoder is None:
             return None
-        if self._vocabulary.is_text(choice.token_id):
-            text = self._decoder.push(choice.token_id)
+        if self._vocabulary.is_text(sampled.token_id):
+            text = self._decoder.push(sampled.token_id)
         else:
-            text = self._decoder.close() + self._vocabulary.decode([choice.token_id])
-        logprobs = (named(choice, self._vocabulary),) if choice.is_scored else ()
+            text = self._decoder.close() + self._vocabulary.decode([sampled.token_id])
+        logprobs = (named(sampled, self._vocabulary),) if sampled.is_scored else ()
         shown = self._stop.push(text)
         return Text(shown, logprobs) if shown or logprobs else None
 

@@ -24,10 +24,10 @@ from ossia.chat.stops import StopFinder
 from ossia.chat.sync_tools import Offer, Offered, Tools, ToolTurn
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
-from ossia.engine.engine import Engine, Load
+from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import Guide, SamplingParams, Unguided
-from ossia.engine.service import EngineService, Sink, Ticket
+from ossia.engine.service import EngineRequest, EngineService, OnToken
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
@@ -73,7 +73,7 @@ class Opened(Generic[AnyEvent]):
     params: SamplingParams
     guide: Guide
     reading: Reading[AnyEvent]
-    boundaries: tuple[int, ...] = ()
+    cache_points: tuple[int, ...] = ()
 
 
 class LLM:
@@ -143,7 +143,7 @@ class LLM:
         return self.plan.context_length
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """How busy the engine is."""
         return self._service.load
 
@@ -234,8 +234,8 @@ class LLM:
         stop, meter = StopFinder(request.params.stop), Meter(time.monotonic, len(prompt))
         turn = Turn(frame, vocabulary, stop, meter)
         # beside the whole prompt, with which the next turn begins
-        boundaries = (num_told(vocabulary, request.conversation),)
-        return Opened(prompt, request.params, guide, turn, boundaries)
+        cache_points = (num_told(vocabulary, request.conversation),)
+        return Opened(prompt, request.params, guide, turn, cache_points)
 
     def open_raw(self, request: RawRequest) -> Opened[RawEvent]:
         """Make a raw prompt ready.
@@ -259,18 +259,22 @@ class LLM:
         if self.vocabulary is not None:
             self._grammars.warm()
 
-    def submit(self, opened: Opened[AnyEvent], sink: Sink) -> Ticket:
-        """Let the engine's thread hand each token to `sink`; for servers of many requests."""
-        ticket = Ticket(opened.prompt, opened.params, opened.guide, opened.boundaries, sink)
-        self._service.submit(ticket)
-        return ticket
+    def submit(self, opened: Opened[AnyEvent], on_token: OnToken) -> EngineRequest:
+        """Let the engine's thread hand each token to `on_token`; for servers of many requests."""
+        request = EngineRequest(
+            opened.prompt, opened.params, opened.guide, opened.cache_points, on_token
+        )
+        self._service.submit(request)
+        return request
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, request: EngineRequest) -> None:
         """Stop what was submitted; a request that has ended may be cancelled."""
-        self._service.cancel(ticket)
+        self._service.cancel(request)
 
     def _stream(self, opened: Opened[AnyEvent]) -> ChatStream[AnyEvent]:
-        tokens = self._service.stream(opened.prompt, opened.params, opened.guide, opened.boundaries)
+        tokens = self._service.stream(
+            opened.prompt, opened.params, opened.guide, opened.cache_points
+        )
         return ChatStream(read_turn(tokens, opened.reading), tokens.close, self)
 
     def conversation(

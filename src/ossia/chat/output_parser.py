@@ -25,7 +25,7 @@ from ossia.chat.events import (
     Usage,
 )
 from ossia.chat.stops import StopFinder
-from ossia.engine.request import Choice, FinishReason, TokenEvent
+from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
 from ossia.harmony.output_grammar import Frame, Phase
@@ -88,11 +88,11 @@ class Turn:
 
     def push(self, token: TokenEvent) -> Iterator[Event]:
         """Take in one event of the engine; the last one gives `Finished`."""
-        if token.choice is not None:
+        if token.sampled is not None:
             self._meter.count(forced=token.forced)
             self._meter.cached = token.cached_tokens
             self._meter.reasoning += self._frame.in_analysis(self._state)
-            yield from self._follow(token.choice)
+            yield from self._follow(token.sampled)
         if self._stop.found:
             yield from self.close("stop")
         elif token.finish_reason is not None:
@@ -108,12 +108,12 @@ class Turn:
         assert reason != "error", "a failed request raises instead"
         yield self._meter.finished("tool_calls" if self._called else reason)
 
-    def _follow(self, choice: Choice) -> Iterator[Event]:
-        if self._part is not None and self._part.kind == "final" and choice.is_scored:
-            self._logprobs.append(named(choice, self._vocabulary))
+    def _follow(self, sampled: SampledToken) -> Iterator[Event]:
+        if self._part is not None and self._part.kind == "final" and sampled.is_scored:
+            self._logprobs.append(named(sampled, self._vocabulary))
         if self._state.phase not in (Phase.START, Phase.ROLE):
-            self._ids.append(choice.token_id)
-        self._state, seen = self._frame.step(self._state, choice.token_id)
+            self._ids.append(sampled.token_id)
+        self._state, seen = self._frame.step(self._state, sampled.token_id)
         for one in seen:
             yield from self._say(one)
 
@@ -193,10 +193,10 @@ class _Part:
         )
 
 
-def named(choice: Choice, vocabulary: Vocabulary) -> TokenLogprob:
-    """A choice with its tokens spelt out."""
-    top = tuple(_scored(vocabulary, each, logprob) for each, logprob in choice.top)
-    return replace(_scored(vocabulary, choice.token_id, choice.logprob), top=top)
+def named(sampled: SampledToken, vocabulary: Vocabulary) -> TokenLogprob:
+    """A sampled token with its texts."""
+    top = tuple(_scored(vocabulary, each, logprob) for each, logprob in sampled.top)
+    return replace(_scored(vocabulary, sampled.token_id, sampled.logprob), top=top)
 
 
 def _scored(vocabulary: Vocabulary, token_id: int, logprob: float) -> TokenLogprob:

@@ -81,7 +81,7 @@ class Meter:
             max_running=batch,
             step_tokens=max(EngineOptions().step_tokens, 2 * batch),
             pool_tokens=llm.context_length + batch * (work.longest_decode + PAGE_TOKENS),
-            kept_prefixes=0,  # what was read is read again
+            max_cached_prefixes=0,  # what was read is read again
             speculate=False,  # random weights soon write in circles, which are easily guessed
         )
         self._work = work

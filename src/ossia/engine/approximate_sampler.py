@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.engine.request import Choice, SamplingParams
+from ossia.engine.request import SampledToken, SamplingParams
 from ossia.engine.sampler import choose, penalised
 from ossia.model.logits import RowScores
 
@@ -50,7 +50,7 @@ def choose_from(
     prompt: Iterable[int],
     written: Mapping[int, int],
     generator: np.random.Generator,
-) -> Choice:
+) -> SampledToken:
     """Choose one id as `choose` does from exact scores.
 
     With temperature 0 the same id. Else the same distribution, but for ids outside the shortlist:
@@ -63,12 +63,12 @@ def choose_from(
     else:
         mixed_V, id_N = shortlisted(scores, params, allowed, prompt, written)
         if id_N is not None:
-            choice = choose(
+            sampled = choose(
                 mixed_V, params, allowed=allowed, prompt=prompt, written=written, generator=draw
             )
-            place = np.searchsorted(id_N, choice.token_id)
-            if place < len(id_N) and id_N[place] == choice.token_id:
-                return choice
+            place = np.searchsorted(id_N, sampled.token_id)
+            if place < len(id_N) and id_N[place] == sampled.token_id:
+                return sampled
         logits_V = scores.exact_V
     return choose(logits_V, params, allowed=allowed, prompt=prompt, written=written, generator=draw)
 

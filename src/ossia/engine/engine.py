@@ -15,9 +15,9 @@ from ossia.engine.block_manager import PageOwner
 from ossia.engine.ngram_draft import MOST, Guesser, Pace
 from ossia.engine.options import EnginePlan
 from ossia.engine.request import (
-    Choice,
     FinishReason,
     Guide,
+    SampledToken,
     SamplingParams,
     TokenEvent,
     may_come,
@@ -30,7 +30,7 @@ from ossia.model.transformer import Transformer
 
 
 @dataclass(slots=True)
-class Request:
+class RequestState:
     """One request, while it runs."""
 
     request_id: int
@@ -55,14 +55,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class EngineLoad:
     """How busy an engine is."""
 
     steps: int
     """Run so far: a number that stands still while requests wait tells of a stuck engine."""
     running: int
     waiting: int
-    pages_used: float
+    cache_usage: float
     """Share of the cache that running requests hold, 0 to 1."""
     preempted: int
     """Requests that had to begin anew, so far."""
@@ -90,7 +90,7 @@ class Engine:
         self.plan = plan
         self._clock = clock
         self._pace = Pace()
-        num_rings = plan.max_running + plan.kept_prefixes
+        num_rings = plan.max_running + plan.max_cached_prefixes
         self._cache: KvCache[Any] = KvCache(
             model.config,
             model.ops,
@@ -105,25 +105,25 @@ class Engine:
             self._pages,
             max_running=plan.max_running,
             step_tokens=plan.step_tokens,
-            max_kept=plan.kept_prefixes,
+            max_kept=plan.max_cached_prefixes,
         )
         # so many keys may be written to a ring and taken back, and no key before them is missing
         window = model.config.sliding_window
         spare = min(self._cache.ring_pages * page_tokens - window, window - 1)
         self._most_guesses = min(MOST, spare) if plan.speculate else 0
-        self._requests: dict[int, Request] = {}
-        self._new: list[Request] = []
+        self._requests: dict[int, RequestState] = {}
+        self._new: list[RequestState] = []
         self._next_id = 0
         self._num_steps = 0
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """How busy it is; may be asked from any thread."""
-        return Load(
+        return EngineLoad(
             steps=self._num_steps,
             running=self._scheduler.num_running,
             waiting=self._scheduler.num_waiting,
-            pages_used=1 - self._pages.available / self.plan.num_pages,
+            cache_usage=1 - self._pages.available / self.plan.num_pages,
             preempted=self._scheduler.num_preempted,
         )
 
@@ -153,7 +153,7 @@ class Engine:
         prompt: list[int],
         params: SamplingParams,
         guide: Guide,
-        boundaries: Sequence[int] = (),
+        cache_points: Sequence[int] = (),
     ) -> int:
         """Queue a request; its events come out of `step`.
 
@@ -161,7 +161,7 @@ class Engine:
             prompt: token ids, at least one.
             params: how to sample.
             guide: what may be written; used by this request alone.
-            boundaries: lengths of the prompt at which others that begin alike may part from it,
+            cache_points: lengths of the prompt at which others that begin alike may part from it,
                 so that it is worth keeping what was read so far. Its whole length is one anyway.
 
         Returns:
@@ -172,7 +172,7 @@ class Engine:
         """
         self.check(prompt, params)
         most = len(prompt) + (params.max_tokens or self.plan.context_length)
-        request = Request(
+        request = RequestState(
             request_id=self._next_id,
             prompt=prompt,
             tokens=list(prompt),
@@ -183,7 +183,7 @@ class Engine:
         )
         self._next_id += 1
         self._requests[request.request_id] = request
-        self._scheduler.add(request.request_id, request.tokens, boundaries)
+        self._scheduler.add(request.request_id, request.tokens, cache_points)
         self._new.append(request)
         return request.request_id
 
@@ -243,7 +243,7 @@ class Engine:
     def _guarded(
         self,
         advance: Callable[..., object],
-        request: Request,
+        request: RequestState,
         events: list[TokenEvent],
         *given: Any,
     ) -> None:
@@ -254,7 +254,7 @@ class Engine:
             self.cancel(request.request_id)
             events.append(TokenEvent(request.request_id, None, finish_reason="error", error=error))
 
-    def _guess(self, request: Request, events: list[TokenEvent]) -> None:
+    def _guess(self, request: RequestState, events: list[TokenEvent]) -> None:
         """Guess what a request that writes goes on with, up to what is not legal here."""
         request.guesses, request.num_true = [], 0
         room = min(self._most_guesses, request.max_total - len(request.tokens) - 1)
@@ -263,12 +263,14 @@ class Engine:
             allowed = request.guide.allowed() if found else None
             request.guesses = list(takewhile(lambda each: may_come(each, allowed), found))
 
-    def _advance(self, request: Request, events: list[TokenEvent], rows: list[RowScores]) -> None:
+    def _advance(
+        self, request: RequestState, events: list[TokenEvent], rows: list[RowScores]
+    ) -> None:
         """Sample one token, and as many more as guesses come true; put what must follow each."""
         request.is_writing = True
         start = len(request.tokens)
         while len(request.tokens) - start == request.num_true:
-            choice = choose_from(
+            sampled = choose_from(
                 rows[request.num_true],
                 request.params,
                 allowed=request.guide.allowed(),
@@ -276,41 +278,46 @@ class Engine:
                 written=request.written,
                 generator=request.generator,
             )
-            if not self._append(request, choice, events, forced=False):
+            if not self._append(request, sampled, events, forced=False):
                 return
             if not self._force(request, events):
                 return
 
-    def _force(self, request: Request, events: list[TokenEvent]) -> bool:
+    def _force(self, request: RequestState, events: list[TokenEvent]) -> bool:
         """Append what the guide leaves no choice about: it runs as one chunk in the next step."""
         for token_id in request.guide.forced(request.max_total - len(request.tokens)):
-            if not self._append(request, Choice(token_id), events, forced=True):
+            if not self._append(request, SampledToken(token_id), events, forced=True):
                 return False
         return True
 
     def _append(
-        self, request: Request, choice: Choice, events: list[TokenEvent], *, forced: bool
+        self,
+        request: RequestState,
+        sampled: SampledToken,
+        events: list[TokenEvent],
+        *,
+        forced: bool,
     ) -> bool:
         """Add one token; False when it was the last."""
-        request.guide.accept(choice.token_id)
-        request.tokens.append(choice.token_id)
-        request.written[choice.token_id] += 1
+        request.guide.accept(sampled.token_id)
+        request.tokens.append(sampled.token_id)
+        request.written[sampled.token_id] += 1
         request.guesser.gate.wrote(1)
-        self._compare(request, choice.token_id)
+        self._compare(request, sampled.token_id)
         reason: FinishReason | None = None
-        if request.guide.finished or choice.token_id in request.params.stop_token_ids:
+        if request.guide.finished or sampled.token_id in request.params.stop_token_ids:
             reason = "stop"
         elif len(request.tokens) >= request.max_total:
             reason = "length"
         cached = request.cached_tokens or 0
-        events.append(TokenEvent(request.request_id, choice, forced, reason, cached_tokens=cached))
+        events.append(TokenEvent(request.request_id, sampled, forced, reason, cached_tokens=cached))
         if reason is None:
             return True
         del self._requests[request.request_id]
         self._copy(self._scheduler.finish(request.request_id))
         return False
 
-    def _compare(self, request: Request, token_id: int) -> None:
+    def _compare(self, request: RequestState, token_id: int) -> None:
         """A guess that came true has its keys already; after a wrong one the rest is void."""
         if request.guesses[request.num_true : request.num_true + 1] == [token_id]:
             request.num_true += 1

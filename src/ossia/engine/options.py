@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ossia.checkpoint.config import ModelConfig
 from ossia.errors import RequestError
 
-MAX_KEPT_PREFIXES = 4096
+MAX_CACHED_PREFIXES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class EngineOptions:
     pool_tokens: int | None = None
     """Tokens whose keys fit in the cache, all requests together and those kept for later; one
     whole context unless told."""
-    kept_prefixes: int = 16
+    max_cached_prefixes: int = 16
     """Beginnings of texts kept for the next one that begins alike: a copy of every window each,
     4.7 MB of 20b in bfloat16, beside pages that running requests do not need. 0 keeps none."""
     speculate: bool = True
@@ -38,7 +38,7 @@ class EnginePlan:
     context_length: int
     max_running: int
     step_tokens: int
-    kept_prefixes: int
+    max_cached_prefixes: int
     speculate: bool
     num_pages: int
 
@@ -64,15 +64,15 @@ def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> En
             f"{options.max_running} running requests in steps of {options.step_tokens} tokens; "
             "expected at least one request, and a token for each in a step"
         )
-    if not 0 <= options.kept_prefixes <= MAX_KEPT_PREFIXES:
+    if not 0 <= options.max_cached_prefixes <= MAX_CACHED_PREFIXES:
         raise RequestError(
-            f"{options.kept_prefixes} kept prefixes; expected 0 to {MAX_KEPT_PREFIXES}"
+            f"{options.max_cached_prefixes} cached prefixes; expected 0 to {MAX_CACHED_PREFIXES}"
         )
     return EnginePlan(
         context_length=context,
         max_running=options.max_running,
         step_tokens=options.step_tokens,
-        kept_prefixes=options.kept_prefixes,
+        max_cached_prefixes=options.max_cached_prefixes,
         speculate=options.speculate,
         num_pages=-(-pool // page_tokens),
     )

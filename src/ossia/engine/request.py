@@ -105,7 +105,7 @@ def _whole(name: str, value: int, least: int, most: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SampledToken:
     """A sampled id, and what was asked about its probability.
 
     Log probabilities are of the distribution sampled from, before top_k, top_p and min_p; at
@@ -127,7 +127,7 @@ class TokenEvent:
     """One more token of a request, or its end."""
 
     request_id: int
-    choice: Choice | None
+    sampled: SampledToken | None
     """None in the last event of a request that ended without one more token."""
     forced: bool = False
     """The only legal token, put without sampling: it has no log probability."""

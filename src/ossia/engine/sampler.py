@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.engine.request import Choice, SamplingParams
+from ossia.engine.request import SampledToken, SamplingParams
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -35,7 +35,7 @@ def choose(
     prompt: Iterable[int],
     written: Mapping[int, int],
     generator: Uniform,
-) -> Choice:
+) -> SampledToken:
     """Choose one id.
 
     Args:
@@ -66,10 +66,10 @@ def choose(
     if is_drawn:
         place = _draw(_truncated(np.exp(scaled_M), params), generator.random())
     if params.logprobs is None:
-        return Choice(_id(id_M, place))
+        return SampledToken(_id(id_M, place))
     logprob_M = scaled_M - np.log(np.exp(scaled_M).sum())
     top = _top(logprob_M, params.logprobs)
-    return Choice(
+    return SampledToken(
         _id(id_M, place),
         float(logprob_M[place]),
         tuple((_id(id_M, each), float(logprob_M[each])) for each in top),

@@ -103,15 +103,15 @@ class Scheduler:
         """Requests that wait for their turn."""
         return len(self._waiting)
 
-    def add(self, request_id: int, tokens: list[int], boundaries: Iterable[int] = ()) -> None:
+    def add(self, request_id: int, tokens: list[int], cache_points: Iterable[int] = ()) -> None:
         """Queue a request.
 
         Args:
             request_id: not that of another.
             tokens: the prompt; what is written later is appended to this list.
-            boundaries: lengths at which other texts that begin alike may part from it.
+            cache_points: lengths at which other texts that begin alike may part from it.
         """
-        cuts = {each for each in boundaries if 0 < each < len(tokens)}
+        cuts = {each for each in cache_points if 0 < each < len(tokens)}
         self._waiting.append(Sequence(request_id, tokens, len(tokens), cuts))
 
     def remove(self, request_id: int) -> None:

@@ -7,35 +7,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ossia.engine.engine import Engine, Load
+from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.request import Guide, SamplingParams, TokenEvent
 
 logger = logging.getLogger(__name__)
 
 
-Sink: TypeAlias = Callable[[TokenEvent], None]
+OnToken: TypeAlias = Callable[[TokenEvent], None]
 """Takes the events of one request, on the engine's thread: it must return at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
+class EngineRequest:
     """One request on its way in, and the way its events come back."""
 
     prompt: list[int]
     params: SamplingParams
     guide: Guide
-    boundaries: Sequence[int]
-    sink: Sink
+    cache_points: Sequence[int]
+    on_token: OnToken
 
 
 class TokenStream(Iterator[TokenEvent]):
     """The events of one request, up to the one that ends it. Closing or dropping it cancels."""
 
     def __init__(
-        self, service: "EngineService", ticket: Ticket, inbox: "queue.SimpleQueue[TokenEvent]"
+        self,
+        service: "EngineService",
+        request: EngineRequest,
+        inbox: "queue.SimpleQueue[TokenEvent]",
     ) -> None:
         self._service = service
-        self._ticket = ticket
+        self._request = request
         self._inbox = inbox
         self._finished = False
 
@@ -61,7 +64,7 @@ class TokenStream(Iterator[TokenEvent]):
         """Cancel the request unless it has ended."""
         if not self._finished:
             self._finished = True
-            self._service.cancel(self._ticket)
+            self._service.cancel(self._request)
 
 
 class EngineService:
@@ -70,10 +73,10 @@ class EngineService:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._changed = threading.Condition()
-        self._arrived: list[Ticket] = []
-        self._cancelled: list[Ticket] = []
+        self._arrived: list[EngineRequest] = []
+        self._cancelled: list[EngineRequest] = []
         self._closed = False
-        self._tickets: dict[int, Ticket] = {}  # the engine thread's own
+        self._requests: dict[int, EngineRequest] = {}  # the engine thread's own
         self._thread = threading.Thread(target=self._run, name="ossia-engine", daemon=True)
         self._thread.start()
 
@@ -82,7 +85,7 @@ class EngineService:
         prompt: list[int],
         params: SamplingParams,
         guide: Guide,
-        boundaries: Sequence[int] = (),
+        cache_points: Sequence[int] = (),
     ) -> TokenStream:
         """Submit a request and read its events; see `Engine.submit`.
 
@@ -90,33 +93,33 @@ class EngineService:
             RequestError: see `Engine.check`; before anything runs.
         """
         inbox: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        ticket = Ticket(prompt, params, guide, boundaries, inbox.put)
-        self.submit(ticket)
-        return TokenStream(self, ticket, inbox)
+        request = EngineRequest(prompt, params, guide, cache_points, inbox.put)
+        self.submit(request)
+        return TokenStream(self, request, inbox)
 
-    def submit(self, ticket: Ticket) -> None:
-        """Submit a request whose events go to its sink, up to the one that ends it.
+    def submit(self, request: EngineRequest) -> None:
+        """Submit a request whose events go to its `on_token`, up to the one that ends it.
 
         Raises:
             RequestError: see `Engine.check`; before anything runs.
         """
-        self.engine.check(ticket.prompt, ticket.params)
+        self.engine.check(request.prompt, request.params)
         with self._changed:
             if self._closed:
                 raise RuntimeError("this model was closed")
-            self._arrived.append(ticket)
+            self._arrived.append(request)
             self._changed.notify()
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """How busy the engine is, with what is on its way in."""
         load = self.engine.load
         return replace(load, waiting=load.waiting + len(self._arrived))
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, request: EngineRequest) -> None:
         """Stop a request after the step it is in."""
         with self._changed:
-            self._cancelled.append(ticket)
+            self._cancelled.append(request)
             self._changed.notify()
 
     def close(self) -> None:
@@ -131,8 +134,8 @@ class EngineService:
         while self._receive():
             for event in self._step():
                 self._deliver(event)
-        for ticket in (*self._tickets.values(), *self._arrived):
-            ticket.sink(TokenEvent(-1, None, finish_reason="cancelled"))
+        for request in (*self._requests.values(), *self._arrived):
+            request.on_token(TokenEvent(-1, None, finish_reason="cancelled"))
 
     def _receive(self) -> bool:
         """Wait for something to do and take in what came; False: the service was closed."""
@@ -144,14 +147,14 @@ class EngineService:
                 return False
             arrived, self._arrived = self._arrived, []
             cancelled, self._cancelled = self._cancelled, []
-        for ticket in arrived:
+        for request in arrived:
             request_id = self.engine.submit(
-                ticket.prompt, ticket.params, ticket.guide, ticket.boundaries
+                request.prompt, request.params, request.guide, request.cache_points
             )
-            self._tickets[request_id] = ticket
-        for request_id in [key for key, one in self._tickets.items() if one in cancelled]:
+            self._requests[request_id] = request
+        for request_id in [key for key, one in self._requests.items() if one in cancelled]:
             self.engine.cancel(request_id)
-            del self._tickets[request_id]
+            del self._requests[request_id]
         return True
 
     def _step(self) -> list[TokenEvent]:
@@ -159,14 +162,14 @@ class EngineService:
             return self.engine.step()
         except Exception as error:  # the step failed: what ran in it ends, the engine goes on
             logger.exception("a step of the engine failed")
-            for request_id in self._tickets:
+            for request_id in self._requests:
                 self.engine.cancel(request_id)
             return [
                 TokenEvent(request_id, None, finish_reason="error", error=error)
-                for request_id in self._tickets
+                for request_id in self._requests
             ]
 
     def _deliver(self, event: TokenEvent) -> None:
-        self._tickets[event.request_id].sink(event)
+        self._requests[event.request_id].on_token(event)
         if event.finish_reason is not None:
-            del self._tickets[event.request_id]
+            del self._requests[event.request_id]

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 from ossia.errors import OssiaError, RequestError
 from ossia.server.api.metrics import Metrics
 from ossia.server.frames import (
@@ -102,7 +102,7 @@ class Supervisor:
         self.refusal: str | None = None
         """Why the model cannot be opened."""
         self.notices: tuple[str, ...] = ()
-        self.current = Load(steps=0, running=0, waiting=0, pages_used=0.0, preempted=0)
+        self.current = EngineLoad(steps=0, running=0, waiting=0, cache_usage=0.0, preempted=0)
 
     @property
     def model(self) -> ServedModel:
@@ -334,7 +334,7 @@ class Supervisor:
         if turn := self._turns.pop(request_id, None):
             turn.fail(error)
 
-    def _beat(self, load: Load) -> None:
+    def _beat(self, load: EngineLoad) -> None:
         self._last_beat = self._clock()
         if load.steps != self.current.steps:
             self._last_step = self._last_beat

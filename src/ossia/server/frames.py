@@ -22,7 +22,7 @@ from ossia.chat.events import (
     ToolCalled,
 )
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 from ossia.engine.options import EngineOptions
 from ossia.ops.select import OpsOptions
 
@@ -149,7 +149,7 @@ class Happened:
 class Beat:
     """From the engine, twice a second: it is alive, and so busy."""
 
-    load: Load
+    load: EngineLoad
 
 
 ToEngine: TypeAlias = Opening | Start | StartRaw | Cancel

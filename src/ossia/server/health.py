@@ -85,7 +85,7 @@ def _told(status: str, supervisor: Supervisor, toolbox: Toolbox) -> dict[str, An
             "num_turns": supervisor.num_turns,
             "num_requests_running": load.running,
             "num_requests_waiting": load.waiting,
-            "kv_cache_usage_ratio": round(load.pages_used, 4),
+            "kv_cache_usage_ratio": round(load.cache_usage, 4),
             "tools": sorted(spec.name for spec in toolbox.specs),
             "walls": {name: report["label"] for name, report in toolbox.reports.items()},
         }

@@ -22,7 +22,7 @@ from ossia.chat.constraint import FrameGuide
 from ossia.chat.llm import LLM, Opened
 from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
-from ossia.engine.service import Ticket
+from ossia.engine.service import EngineRequest
 from ossia.errors import OssiaError, RequestError
 from ossia.server.api.errors import log_failure
 from ossia.server.frames import (
@@ -56,7 +56,7 @@ class _Running:
 
     id: int
     opened: Opened[Any]
-    ticket: Ticket | None = None
+    engine_request: EngineRequest | None = None
 
 
 class Worker:
@@ -117,12 +117,14 @@ class Worker:
                     return  # cancelled at the door
                 self._running[start.id] = running
             self._send(encode(Accepted(start.id, len(opened.prompt))))
-            ticket = self._llm.submit(opened, lambda event: self._tokens.put((running, event)))
+            engine_request = self._llm.submit(
+                opened, lambda event: self._tokens.put((running, event))
+            )
             with self._lock:
-                running.ticket = ticket
+                running.engine_request = engine_request
                 is_wanted = start.id in self._running
-            if not is_wanted:  # it was cancelled before it had a ticket
-                self._llm.cancel(ticket)
+            if not is_wanted:  # it was cancelled before it had one
+                self._llm.cancel(engine_request)
         except RequestError as error:
             self._end(start.id, Refused(start.id, str(error), error.param, error.code))
         except Exception as error:
@@ -137,8 +139,8 @@ class Worker:
     def _cancel(self, request_id: int) -> None:
         with self._lock:
             running = self._running.pop(request_id, None)
-        if running is not None and running.ticket is not None:
-            self._llm.cancel(running.ticket)
+        if running is not None and running.engine_request is not None:
+            self._llm.cancel(running.engine_request)
 
     def _end(self, request_id: int, frame: FromEngine) -> None:
         with self._lock:

@@ -1,5 +1,5 @@
 from ossia.chat.events import Usage
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 from ossia.server.api.metrics import Metrics
 
 
@@ -13,7 +13,7 @@ def test_everything_counted_is_told():
     metrics.remembered(2)
     metrics.tool_called("function", "called")
     metrics.engine_restarted()
-    metrics.load(Load(steps=5, running=2, waiting=1, pages_used=0.25, preempted=3))
+    metrics.load(EngineLoad(steps=5, running=2, waiting=1, cache_usage=0.25, preempted=3))
     told = metrics.text().decode().splitlines()
     for line in (
         'ossia_requests_total{endpoint="/v1/responses",status="200"} 1.0',

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.byte_vocabulary import write_byte_vocabulary
 from ossia.chat.output_parser import Meter, Turn, read_turn
 from ossia.chat.stops import StopFinder
-from ossia.engine.request import Choice, TokenEvent
+from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.output_grammar import Frame
 from ossia.server.responses.writer import ResponseWriter
@@ -34,9 +34,9 @@ def sampled(frame, rng, max_tokens, reason):
         token_id = rng.randrange(256) if in_body else rng.choice(legal.ids)
         state, _ = frame.step(state, token_id)
         if frame.is_done(state):
-            yield TokenEvent(0, Choice(token_id), finish_reason="stop")
+            yield TokenEvent(0, SampledToken(token_id), finish_reason="stop")
             return
-        yield TokenEvent(0, Choice(token_id))
+        yield TokenEvent(0, SampledToken(token_id))
     yield TokenEvent(0, None, finish_reason=reason)
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from ossia import __version__
 from ossia.chat.events import Usage
-from ossia.engine.engine import Load
+from ossia.engine.engine import EngineLoad
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -92,11 +92,11 @@ class Metrics:
         """An engine was started after another had died."""
         self._restarts.inc()
 
-    def load(self, load: Load) -> None:
+    def load(self, load: EngineLoad) -> None:
         """How busy the engine says it is."""
         self._running.set(load.running)
         self._waiting.set(load.waiting)
-        self._cache.set(load.pages_used)
+        self._cache.set(load.cache_usage)
         self._preempted.set(load.preempted)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
