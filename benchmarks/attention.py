@@ -21,7 +21,7 @@ from benchmarks.kernels import (
     giga_products_a_second,
 )
 from ossia.cli.memory_speed import read_bytes_per_second
-from ossia.ops.api import Spans
+from ossia.ops.api import AttentionMetadata
 from ossia.ops.cpu import KV_DTYPES, CpuOps, isas, usable_cores
 
 LAYERS = 12
@@ -40,7 +40,7 @@ def attend(ops: CpuOps, tokens: int, context: int, *, window: int) -> Work:
     for pages in layers:
         pages.bytes_PKY.fill(NUMBER)  # memory that nobody wrote is one page, and in the cache
     zero, sinks = np.zeros(1, np.int32), ops.prepare_sinks(np.zeros(HEADS), KV_HEADS)
-    spans = Spans(
+    metadata = AttentionMetadata(
         first_Q=zero,
         count_Q=zero + tokens,
         past_Q=zero + context - tokens,
@@ -52,7 +52,7 @@ def attend(ops: CpuOps, tokens: int, context: int, *, window: int) -> Work:
     touched = min(context, window + tokens - 1)
     return Work(
         f"{ops.kv_dtype}, {context} keys, window {min(window, context)}",
-        lambda: ops.attend(query, key, value, spans, next(turn), sinks),
+        lambda: ops.attend(query, key, value, metadata, next(turn), sinks),
         touched / context * layers[0].bytes_PKY.nbytes / 1e9,
         2 * MIXED * int(seen.sum()) / 1e9,
     )

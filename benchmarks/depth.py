@@ -10,8 +10,8 @@ import statistics
 import time
 
 from ossia import LLM, EngineOptions, OpsOptions
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
-from ossia.model.step import Slice, Step
 
 ROUNDS, STEPS = 3, 8
 
@@ -39,12 +39,12 @@ def main() -> None:
             for depth, found in seconds.items():
                 for index in range(STEPS):
                     place = depth + turn * STEPS + index
-                    one = Slice(ids=[place], past=place, pages=pages, ring=cache.ring(0))
-                    step = Step.of([one], [0], window=model.config.sliding_window)
+                    one = SequenceSlice(ids=[place], past=place, pages=pages, ring=cache.ring(0))
+                    batch = ForwardBatch.from_slices([one], [0], window=model.config.sliding_window)
                     began = time.perf_counter()
-                    hidden_TD = model.hidden(step, cache)
-                    if model.ops.scan(hidden_TD, step.row_R, model.weights.head) is None:
-                        model.ops.unembed(hidden_TD, step.row_R, model.weights.head)
+                    hidden_TD = model.hidden(batch, cache)
+                    if model.ops.scan(hidden_TD, batch.row_R, model.weights.head) is None:
+                        model.ops.unembed(hidden_TD, batch.row_R, model.weights.head)
                     found.append(time.perf_counter() - began)
         rates = {depth: 1 / statistics.median(found) for depth, found in seconds.items()}
         first = rates[asked.depths[0]]

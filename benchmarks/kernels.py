@@ -103,13 +103,13 @@ class Layer:
 
     def out(self, ops: CpuOps, tokens: int) -> Work:
         """One of four output projections in turn: together larger than the caches."""
-        hidden_TD, mixed_TE = self.normal(tokens, WIDTH), self.normal(tokens, MIXED)
+        hidden_TD, attention_TE = self.normal(tokens, WIDTH), self.normal(tokens, MIXED)
         outs = cycle([ops.prepare_out(*out) for out in self.outs])
         size = WIDTH * MIXED
         kind = ATTENTION[ops.weights]
         return Work(
             f"project_out {kind}",
-            lambda: ops.project_out(hidden_TD, mixed_TE, next(outs)),
+            lambda: ops.project_out(hidden_TD, attention_TE, next(outs)),
             BYTES[kind] * size / 1e9,
             tokens * size / 1e9,
         )
@@ -130,8 +130,8 @@ class Layer:
         used = sum(len(np.unique(routed.expert_TA)) for routed in routes) / len(routes)
         turn, size = cycle(routes), 3 * WIDTH * WIDTH
         return Work(
-            "mix_experts mxfp4",
-            lambda: ops.mix_experts(hidden_TD, next(turn), experts),
+            "moe mxfp4",
+            lambda: ops.moe(hidden_TD, next(turn), experts),
             used * size * BYTES["mxfp4"] / 1e9,
             tokens * ACTIVE * size / 1e9,
         )

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.checkpoint import ModelConfig, open_checkpoint, write_checkpoint
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.score import score
-from ossia.model.step import Step
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import KV_DTYPES
@@ -109,8 +109,8 @@ def compare(
                     "layout": layout,
                     "tokens": count,
                 }
-                step = Step.alone([ids], window=model.config.sliding_window)
-                whole = model.ops.to_numpy(model.forward(step, None))
+                batch = ForwardBatch.without_cache([ids], window=model.config.sliding_window)
+                whole = model.ops.to_numpy(model.forward(batch, None))
                 yield row | {"read": "whole", "distance": distance(whole, expected)}
                 for chunk in (1, 100):
                     by_chunk = score(model, ids, chunk=chunk)

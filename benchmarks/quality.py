@@ -30,7 +30,7 @@ from ossia.checkpoint.find import find_model
 from ossia.harmony.messages import Effort
 from ossia.harmony.render import render_example
 from ossia.harmony.vocabulary import Vocabulary
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
@@ -91,19 +91,21 @@ def opened(checkpoint: Checkpoint, ops: Any, *, whole_channels: bool = False) ->
 
 def score(model: Transformer[Any], ids: Sequence[int]) -> Float32:
     """Logits after each id of one text, read whole."""
-    step = Step.alone([ids], window=model.config.sliding_window)
-    logits: Float32 = model.ops.to_numpy(model.forward(step, None))
+    batch = ForwardBatch.without_cache([ids], window=model.config.sliding_window)
+    logits: Float32 = model.ops.to_numpy(model.forward(batch, None))
     return logits
 
 
-def after_layer(model: Transformer[Any], index: int, hidden_TD: Float32, step: Step) -> Float32:
+def after_layer(
+    model: Transformer[Any], index: int, hidden_TD: Float32, batch: ForwardBatch
+) -> Float32:
     """What one layer makes of the residual stream, as in `Transformer.forward`."""
     ops, layer = model.ops, model.weights.layers[index]
-    spans = step.windowed if layer.is_windowed else step.full
-    qkv = ops.project_qkv(hidden_TD, step.position_T, layer.qkv)
-    mixed_TE = ops.attend(*qkv, spans, None, layer.sinks)
-    hidden_TD = ops.project_out(hidden_TD.copy(), mixed_TE, layer.out)
-    hidden: Float32 = ops.mix_experts(hidden_TD, ops.route(hidden_TD, layer.router), layer.experts)
+    metadata = batch.windowed if layer.is_windowed else batch.full
+    qkv = ops.project_qkv(hidden_TD, batch.position_T, layer.qkv)
+    attention_TE = ops.attend(*qkv, metadata, None, layer.sinks)
+    hidden_TD = ops.project_out(hidden_TD.copy(), attention_TE, layer.out)
+    hidden: Float32 = ops.moe(hidden_TD, ops.route(hidden_TD, layer.router), layer.experts)
     return hidden.copy()
 
 
@@ -115,13 +117,13 @@ class Trace:
     logits_TV: Float32
 
     @classmethod
-    def of(cls, model: Transformer[Any], step: Step) -> "Trace":
+    def of(cls, model: Transformer[Any], batch: ForwardBatch) -> "Trace":
         """Run one text, layer by layer."""
         ops, weights = model.ops, model.weights
-        stream = [ops.embed(step.id_T, weights.embedding)]
+        stream = [ops.embed(batch.id_T, weights.embedding)]
         for index in range(len(weights.layers)):
-            stream.append(after_layer(model, index, stream[-1], step))
-        return cls(stream, ops.unembed(stream[-1], step.row_R, weights.head))
+            stream.append(after_layer(model, index, stream[-1], batch))
+        return cls(stream, ops.unembed(stream[-1], batch.row_R, weights.head))
 
 
 def modes(asked: argparse.Namespace) -> Iterator[tuple[str, CpuOps]]:
@@ -165,10 +167,10 @@ def compare_random(shape: str, asked: argparse.Namespace) -> None:
         folder = Path(parent) / shape
         write_checkpoint(folder, config, random_tensors(config, 0), "hugging-face")
         checkpoint = open_checkpoint(folder)
-        step = Step.alone([ids], window=config.sliding_window)
-        judge = Trace.of(opened(checkpoint, ReferenceOps()), step)
+        batch = ForwardBatch.without_cache([ids], window=config.sliding_window)
+        judge = Trace.of(opened(checkpoint, ReferenceOps()), batch)
         for name, ops in modes(asked):
-            print(f"| {name} | {_layers(opened(checkpoint, ops), judge, step)}", flush=True)
+            print(f"| {name} | {_layers(opened(checkpoint, ops), judge, batch)}", flush=True)
         if asked.peer_python:
             (theirs,) = peer_scores(checkpoint, [ids], asked.peer_python)
             model = opened(checkpoint, ReferenceOps(), whole_channels=True)
@@ -177,12 +179,12 @@ def compare_random(shape: str, asked: argparse.Namespace) -> None:
             print(f"| the same, its RoPE counted | f16 |{empty} {_logits(theirs, judge.logits_TV)}")
 
 
-def _layers(model: Transformer[Any], judge: Trace, step: Step) -> str:
+def _layers(model: Transformer[Any], judge: Trace, batch: ForwardBatch) -> str:
     alone = [
-        distance(after_layer(model, index, before, step) - before, after - before)
+        distance(after_layer(model, index, before, batch) - before, after - before)
         for index, (before, after) in enumerate(zip(judge.stream, judge.stream[1:], strict=False))
     ]
-    trace = Trace.of(model, step)
+    trace = Trace.of(model, batch)
     after = map(distance, trace.stream[1:], judge.stream[1:])
     shown = " | ".join(f"{each:.1e}" for each in (max(alone), *after))
     return f"{shown} | {_logits(trace.logits_TV, judge.logits_TV)}"

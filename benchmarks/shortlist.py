@@ -17,9 +17,9 @@ import numpy as np
 
 from ossia import LLM, EngineOptions, SamplingParams
 from ossia.engine.approximate_sampler import choose_from, shortlisted
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
 from ossia.model.logits import RowScores, Scores
-from ossia.model.step import Slice, Step
 
 TEXT_TOKENS, CHUNK = 512, 64
 GREEDY, DRAWN = SamplingParams(temperature=0), SamplingParams(temperature=1)
@@ -56,9 +56,9 @@ def steps(llm: LLM, positions: int) -> Any:
             pages = range(TEXT_TOKENS // PAGE_TOKENS)
             cache = KvCache(model.config, model.ops, num_pages=len(pages), num_rings=1)
         ids = random.integers(model.config.vocab_size, size=CHUNK).tolist()
-        one = Slice(ids=ids, past=past % TEXT_TOKENS, pages=pages, ring=cache.ring(0))
-        step = Step.of([one], range(CHUNK), window=window)
-        yield Scores(model, model.hidden(step, cache), step.row_R)
+        one = SequenceSlice(ids=ids, past=past % TEXT_TOKENS, pages=pages, ring=cache.ring(0))
+        batch = ForwardBatch.from_slices([one], range(CHUNK), window=window)
+        yield Scores(model, model.hidden(batch, cache), batch.row_R)
 
 
 def milliseconds(llm: LLM, hidden_TD: Any, params: SamplingParams, exact: bool) -> float:

@@ -3,7 +3,7 @@ import pytest
 
 from ossia.engine.request import SamplingParams, Unguided
 from ossia.errors import ContextOverflow, RequestError
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
 
@@ -29,8 +29,8 @@ def test_greedy_tokens_are_the_likeliest_of_the_whole_text(engine_of, model):
     first = prompt(0, 21)
     ((tokens, reason),) = drain(engine_of(), (first, GREEDY, Unguided()))
     text = first + tokens
-    step = Step.alone([text], window=model.config.sliding_window)
-    expected = model.forward(step, None).argmax(axis=1)
+    batch = ForwardBatch.without_cache([text], window=model.config.sliding_window)
+    expected = model.forward(batch, None).argmax(axis=1)
     assert tokens == expected[len(first) - 1 : -1].tolist()
     assert reason == "length"
 
@@ -112,8 +112,8 @@ def test_forced_tokens_are_put_without_sampling_and_seen_by_the_model(engine_of,
     events = [event for _ in range(20) for event in engine.step()]
     assert [event.forced for event in events] == [True, True, False, True, True] + [False] * 3
     text = prompt(0, 9) + [event.sampled.token_id for event in events]
-    step = Step.alone([text], window=model.config.sliding_window)
-    likeliest = model.forward(step, None).argmax(axis=1)
+    batch = ForwardBatch.without_cache([text], window=model.config.sliding_window)
+    likeliest = model.forward(batch, None).argmax(axis=1)
     for place, event in enumerate(events, start=9):
         if not event.forced:
             assert text[place] == likeliest[place - 1]

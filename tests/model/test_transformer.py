@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.random_checkpoint import SHAPES, random_tensors
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import KvCache
 from ossia.model.score import score
-from ossia.model.step import Slice, Step
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 
@@ -24,8 +24,8 @@ def ids(seed, length=LENGTH):
 
 
 def whole(model, text):
-    step = Step.alone([text], window=model.config.sliding_window)
-    return model.ops.to_numpy(model.forward(step, None))
+    batch = ForwardBatch.without_cache([text], window=model.config.sliding_window)
+    return model.ops.to_numpy(model.forward(batch, None))
 
 
 def test_every_backend_agrees_with_the_judge(backend, judge):
@@ -43,8 +43,8 @@ def test_chunks_say_what_the_whole_says(backend, chunk):
 def test_sequences_in_one_step_do_not_see_each_other(backend):
     model = model_of(backend)
     texts = [ids(2, 5), ids(3, 40), ids(4, 1)]
-    step = Step.alone(texts, window=CONFIG.sliding_window)
-    together = model.ops.to_numpy(model.forward(step, None))
+    batch = ForwardBatch.without_cache(texts, window=CONFIG.sliding_window)
+    together = model.ops.to_numpy(model.forward(batch, None))
     apart = np.concatenate([whole(model, text) for text in texts])
     np.testing.assert_allclose(together, apart, **ROUNDING)
 
@@ -56,11 +56,11 @@ def test_sequences_go_on_side_by_side_on_scattered_pages(backend):
     found = [[], []]
     for past in range(0, LENGTH, 7):
         slices = [
-            Slice(ids=text[past : past + 7], past=past, pages=owned, ring=cache.ring(i))
+            SequenceSlice(ids=text[past : past + 7], past=past, pages=owned, ring=cache.ring(i))
             for i, (text, owned) in enumerate(zip(texts, pages, strict=True))
         ]
-        step = Step.of(slices, range(14), window=CONFIG.sliding_window)
-        logits_RV = backend.to_numpy(model.forward(step, cache))
+        batch = ForwardBatch.from_slices(slices, range(14), window=CONFIG.sliding_window)
+        logits_RV = backend.to_numpy(model.forward(batch, cache))
         found[0].append(logits_RV[:7])
         found[1].append(logits_RV[7:])
     for text, rows in zip(texts, found, strict=True):
@@ -84,6 +84,8 @@ class Counting:
 def test_only_the_wanted_rows_are_scored(backend):
     model = model_of(backend)
     text = ids(7, 9)
-    step = Step.of([Slice(ids=text)], [8, 2], window=CONFIG.sliding_window)
-    rows = model.ops.to_numpy(model.forward(step, None))
+    batch = ForwardBatch.from_slices(
+        [SequenceSlice(ids=text)], [8, 2], window=CONFIG.sliding_window
+    )
+    rows = model.ops.to_numpy(model.forward(batch, None))
     np.testing.assert_allclose(rows, whole(model, text)[[8, 2]], **ROUNDING)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ossia.ops import Ops, select_ops
-from ossia.ops.api import Spans, ring_pages
+from ossia.ops.api import AttentionMetadata, ring_pages
 from ossia.ops.cpu import CpuOps, isas
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.select import BACKENDS, why_not
@@ -43,9 +43,9 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 def spans(counts, window, past=None, page_QP=None):
-    """Spans of sequences that stand end to end in a step."""
+    """Attention metadata of sequences that stand end to end in a step."""
     count_Q = np.array(counts, np.int32)
-    return Spans(
+    return AttentionMetadata(
         first_Q=(np.cumsum(count_Q) - count_Q).astype(np.int32),
         count_Q=count_Q,
         past_Q=np.zeros_like(count_Q) if past is None else np.array(past, np.int32),

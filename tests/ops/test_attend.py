@@ -51,8 +51,8 @@ def test_the_sink_is_a_score_without_a_value(backend, make):
         value_TKC=np.array([[[3, 6, 9, 12]], [[5, 6, 7, 8]]], np.float32),
         sink_H=np.log(np.array([2], np.float32)),
     )
-    mixed_TE = attention.alone(backend, [2])
-    np.testing.assert_allclose(mixed_TE, [[1, 2, 3, 4], [2, 3, 4, 5]], rtol=1e-6)
+    attention_TE = attention.alone(backend, [2])
+    np.testing.assert_allclose(attention_TE, [[1, 2, 3, 4], [2, 3, 4, 5]], rtol=1e-6)
 
 
 def test_the_sink_is_not_divided_as_scores_are(backend, make):
@@ -147,8 +147,10 @@ def test_what_is_no_number_is_not_hidden(isa, make, kv_dtype, name, number):
     attention = make.attention(9, (2, 2, 40), 3)
     broken = getattr(attention, name).copy()
     broken[5, 1, ..., 7] = number
-    mixed_TE = dataclasses.replace(attention, **{name: broken}).alone(CpuOps(1, isa, kv_dtype), [9])
-    tells_TK = ~np.isfinite(mixed_TE).reshape(9, 2, -1).all(axis=-1)
+    attention_TE = dataclasses.replace(attention, **{name: broken}).alone(
+        CpuOps(1, isa, kv_dtype), [9]
+    )
+    tells_TK = ~np.isfinite(attention_TE).reshape(9, 2, -1).all(axis=-1)
     assert not tells_TK[:, 0].any()
     assert tells_TK[:, 1].tolist() == [
         5 <= t < (6 if name == "query_TKGC" else 8) for t in range(9)

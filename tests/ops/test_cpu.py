@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ossia.errors import UnsupportedDevice
-from ossia.ops.api import Spans
+from ossia.ops.api import AttentionMetadata
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.select import OpsOptions, select_ops
@@ -74,7 +74,7 @@ def test_packed_experts_are_read_from_the_mapped_file(make, tmp_path):
     def make_score(blocks):
         down = Mxfp4(blocks, weights.down_NDF.scales)
         experts = ops.prepare_experts(dataclasses.replace(weights, down_NDF=down))
-        return lambda: ops.mix_experts(np.zeros((1, 64), np.float32), routed, experts)
+        return lambda: ops.moe(np.zeros((1, 64), np.float32), routed, experts)
 
     assert reads_in_place(make_score, tmp_path / "down", weights.down_NDF.blocks)
 
@@ -135,19 +135,19 @@ def test_refuses_a_page_that_is_not_there(make):
     attention = make.attention(3, (1, 1, 16), 128)
     ops = CpuOps(1)
     one = np.zeros(1, np.int32)
-    spans = Spans(
+    metadata = AttentionMetadata(
         first_Q=one, count_Q=one + 3, past_Q=one, page_QP=np.array([[2]], np.int32), window=128
     )
     pages = ops.new_pages(2, 64, 1, 16)
     with pytest.raises(ValueError, match="no such page"):
-        ops.attend(*attention.activations, spans, pages, ops.prepare_sinks(attention.sink_H, 1))
+        ops.attend(*attention.activations, metadata, pages, ops.prepare_sinks(attention.sink_H, 1))
 
 
 def test_refuses_an_expert_that_is_not_there(make):
     ops = CpuOps(1)
     routed = (make.normal(1, 64), np.array([[2]], np.int32), np.ones((1, 1), np.float32))
     with pytest.raises(ValueError, match="no such expert"):
-        ops.mix_experts(make.normal(1, 64), routed, ops.prepare_experts(make.experts(2, 64, 32)))
+        ops.moe(make.normal(1, 64), routed, ops.prepare_experts(make.experts(2, 64, 32)))
 
 
 def test_refuses_a_row_that_is_not_there(make):

@@ -20,7 +20,7 @@ FULL = 1 << 20
 @pytest.fixture
 def calls(make):
     """Each operation on rows of the same step: (operation, prepare) -> f(ops, rows) -> arrays."""
-    hidden_TD, mixed_TE = make.normal(TOKENS, WIDTH), make.normal(TOKENS, 96)
+    hidden_TD, attention_TE = make.normal(TOKENS, WIDTH), make.normal(TOKENS, 96)
     position_T = np.arange(TOKENS, dtype=np.int32) * 977
     chosen_TA, weight_TA = make.routes(TOKENS, EXPERTS, ACTIVE)
     qkv, router = make.qkv(WIDTH, *HEADS), make.router(WIDTH, EXPERTS, ACTIVE)
@@ -32,14 +32,14 @@ def calls(make):
     def mix(ops, rows, weights, width):
         hidden = np.ascontiguousarray(hidden_TD[rows, :width])
         routed = Routed(hidden, chosen_TA[rows], weight_TA[rows])
-        return (ops.mix_experts(hidden, routed, ops.prepare_experts(weights)),)
+        return (ops.moe(hidden, routed, ops.prepare_experts(weights)),)
 
     return {
         "project_qkv": lambda ops, rows: ops.project_qkv(
             hidden_TD[rows], position_T[rows], ops.prepare_qkv(qkv)
         ),
         "project_out": lambda ops, rows: (
-            ops.project_out(hidden_TD[rows], mixed_TE[rows], ops.prepare_out(*out)),
+            ops.project_out(hidden_TD[rows], attention_TE[rows], ops.prepare_out(*out)),
         ),
         "route": lambda ops, rows: ops.route(hidden_TD[rows], ops.prepare_route(router)),
         "packed experts": lambda ops, rows: mix(ops, rows, packed, WIDTH),
@@ -85,7 +85,7 @@ def test_a_token_in_one_pass_or_another(isa, make, rows):
         part = slice(first, last)
         yield ops.project_out(np.zeros((last - first, 40), np.float32), x[part], out)
         routed = Routed(x[part], *(each[part] for each in chosen))
-        yield ops.mix_experts(x[part], routed, mixer)
+        yield ops.moe(x[part], routed, mixer)
 
     together = list(both(0, 65))
     for first in range(0, 65, rows):

@@ -3,12 +3,12 @@ import pytest
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 3, 8, 21])
-@pytest.mark.parametrize(("width", "mixed_width"), [(32, 6), (64, 96), (2880, 512), (96, 4096)])
-def test_agrees_with_the_judge(both, make, run, assert_near, tokens, width, mixed_width):
-    weight_DE, bias_D = make.weight(width, mixed_width), make.weight(width)
-    hidden_TD, mixed_TE = make.normal(tokens, width), make.normal(tokens, mixed_width)
+@pytest.mark.parametrize(("width", "attention_width"), [(32, 6), (64, 96), (2880, 512), (96, 4096)])
+def test_agrees_with_the_judge(both, make, run, assert_near, tokens, width, attention_width):
+    weight_DE, bias_D = make.weight(width, attention_width), make.weight(width)
+    hidden_TD, attention_TE = make.normal(tokens, width), make.normal(tokens, attention_width)
     ours, law = (
-        run(ops, "project_out", hidden_TD, mixed_TE, ops.prepare_out(weight_DE, bias_D))
+        run(ops, "project_out", hidden_TD, attention_TE, ops.prepare_out(weight_DE, bias_D))
         for ops in both
     )
     assert_near(ours, law)
@@ -16,9 +16,9 @@ def test_agrees_with_the_judge(both, make, run, assert_near, tokens, width, mixe
 
 def test_adds_to_the_residual_stream(backend, make, run):
     out = backend.prepare_out(np.eye(32, dtype=np.float32), np.full(32, 2, np.float32))
-    hidden_TD, mixed_TE = make.normal(2, 32), make.normal(2, 32)
-    result_TD = run(backend, "project_out", hidden_TD, mixed_TE, out)
-    np.testing.assert_allclose(result_TD, hidden_TD + mixed_TE + 2, rtol=1e-6)
+    hidden_TD, attention_TE = make.normal(2, 32), make.normal(2, 32)
+    result_TD = run(backend, "project_out", hidden_TD, attention_TE, out)
+    np.testing.assert_allclose(result_TD, hidden_TD + attention_TE + 2, rtol=1e-6)
 
 
 def test_refuses_heads_of_another_width(backend, make):

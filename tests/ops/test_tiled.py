@@ -174,9 +174,9 @@ def test_experts_do_not_hide_it_either(isa, make, value):
     experts, hidden, normed = make.experts(3, 64, 32), make.normal(9, 64), make.normal(9, 64)
     routed = Routed(normed, *make.routes(9, 3, 2))
     ops = CpuOps(1, isa, weights="int8")
-    before = ops.mix_experts(hidden, routed, ops.prepare_experts(experts))
+    before = ops.moe(hidden, routed, ops.prepare_experts(experts))
     normed[4, 63] = value
-    after = ops.mix_experts(hidden, routed, ops.prepare_experts(experts))
+    after = ops.moe(hidden, routed, ops.prepare_experts(experts))
     assert np.isnan(after[4]).all()
     np.testing.assert_array_equal(np.delete(after, 4, axis=0), np.delete(before, 4, axis=0))
 
@@ -190,9 +190,7 @@ def test_experts_are_those_of_the_rule(isa, make, inner, tokens):
     hidden, normed = make.normal(tokens, width), make.normal(tokens, width)
     expert_TA, weight_TA = make.routes(tokens, num_experts, active)
     ops = CpuOps(2, isa, alone_below=0, weights="int8")
-    ours = ops.mix_experts(
-        hidden, Routed(normed, expert_TA, weight_TA), ops.prepare_experts(experts)
-    )
+    ours = ops.moe(hidden, Routed(normed, expert_TA, weight_TA), ops.prepare_experts(experts))
     law = hidden.copy()
     for n in range(num_experts):
         token, slot = np.nonzero(expert_TA == n)
@@ -227,7 +225,7 @@ def test_near_float32(isa, make, judge, weights, tokens):
     def each(backend):
         yield from backend.project_qkv(hidden, position, backend.prepare_qkv(qkv))
         yield project_out(backend, np.zeros_like(hidden), mixed, *out)
-        yield backend.mix_experts(np.zeros_like(hidden), routed, backend.prepare_experts(experts))
+        yield backend.moe(np.zeros_like(hidden), routed, backend.prepare_experts(experts))
 
     for ours, law in zip(each(ops), each(judge), strict=True):
         assert 1e-4 < distance(ours, law) < BOUNDS[weights]

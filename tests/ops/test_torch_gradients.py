@@ -6,10 +6,10 @@ import torch
 
 from ossia.checkpoint.config import ModelConfig
 from ossia.checkpoint.layouts import our_shapes
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
-from ossia.ops.api import Spans
+from ossia.ops.api import AttentionMetadata
 from ossia.ops.torch import TorchOps
 
 WINDOW = 3
@@ -36,7 +36,9 @@ TINY = ModelConfig(
     swiglu_limit=7.0,
     swiglu_alpha=1.702,
 )
-STEP = Step.alone([[1, 2, 3, 4, 5, 6, 7], [8, 9, 10]], window=WINDOW)  # longer than the window
+BATCH = ForwardBatch.without_cache(
+    [[1, 2, 3, 4, 5, 6, 7], [8, 9, 10]], window=WINDOW
+)  # longer than the window
 NAMES = sorted(our_shapes(TINY, packed=False))
 
 
@@ -50,7 +52,7 @@ def parameters():
 
 def loss(tensors):
     ops = TorchOps()
-    logits_RV = Transformer(TINY, ops, prepare(TINY, ops, tensors)).forward(STEP, None)
+    logits_RV = Transformer(TINY, ops, prepare(TINY, ops, tensors)).forward(BATCH, None)
     weight_RV = torch.linspace(-1, 1, logits_RV.numel(), dtype=torch.float64)
     return (logits_RV.softmax(dim=1).flatten() * weight_RV).sum()
 
@@ -88,7 +90,7 @@ def test_the_window_ends_where_it_should():
         for more in ((2,), (), ())
     )
     value_TKC.requires_grad_()
-    spans = Spans(
+    metadata = AttentionMetadata(
         first_Q=np.array([0], np.int32),
         count_Q=np.array([tokens], np.int32),
         past_Q=np.array([0], np.int32),
@@ -98,7 +100,7 @@ def test_the_window_ends_where_it_should():
     ops = TorchOps()
     sinks = ops.prepare_sinks(torch.zeros(2), num_kv_heads=1)
 
-    ops.attend(query_TKGC, key_TKC, value_TKC, spans, None, sinks)[query].sum().backward()
+    ops.attend(query_TKGC, key_TKC, value_TKC, metadata, None, sinks)[query].sum().backward()
 
     seen = value_TKC.grad.abs().sum(dim=(1, 2)) > 0
     assert seen.tolist() == [False, False, False, True, True, True]

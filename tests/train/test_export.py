@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ossia.checkpoint import open_checkpoint
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
@@ -75,7 +75,7 @@ def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, paramet
     first_Q, count_Q = batch.step.full.first_Q, batch.step.full.count_Q
     prefix = batch.step.id_T[first_Q[0] : first_Q[0] + count_Q[0]]
     mine = slice(first_Q[1], first_Q[1] + count_Q[1])
-    step = Step.alone([[*prefix, *batch.step.id_T[mine]]], window=64)
+    step = ForwardBatch.without_cache([[*prefix, *batch.step.id_T[mine]]], window=64)
     judge = ReferenceOps()
     network = Transformer(SHAPE, judge, prepare(SHAPE, judge, checkpoint.tensors))
     law_TV = network.forward(step, None)[count_Q[0] :]

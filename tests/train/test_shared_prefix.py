@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.reference import ReferenceOps
@@ -50,7 +50,7 @@ def test_sharing_a_prefix_changes_no_logit():
     for family in made:
         at += len(family.prefix)
         whole = [[*family.prefix, *one] for one in family.sequences]
-        law = all_logits(ReferenceOps(), judge, Step.alone(whole, window=64))
+        law = all_logits(ReferenceOps(), judge, ForwardBatch.without_cache(whole, window=64))
         start = 0
         for one in family.sequences:
             expected = law[start + len(family.prefix) : start + len(family.prefix) + len(one)]
@@ -70,4 +70,4 @@ def test_the_routers_scores_are_kept():
 
 def test_refuses_a_step_that_is_no_family():
     with pytest.raises(ValueError, match="steps of families"):
-        all_logits(TrainingOps(), weights(), Step.alone([[1, 2]], window=64))
+        all_logits(TrainingOps(), weights(), ForwardBatch.without_cache([[1, 2]], window=64))

@@ -12,7 +12,7 @@ from ossia.checkpoint import open_checkpoint, write_checkpoint
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.render import render_prompt
 from ossia.harmony.vocabulary import Vocabulary
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
@@ -67,7 +67,7 @@ def test_the_trainers_backend_agrees_with_the_judge(checkpoint):
         network = Transformer(
             checkpoint.config, ops, prepare(checkpoint.config, ops, checkpoint.tensors)
         )
-        step = Step.alone([prompt], window=checkpoint.config.sliding_window)
+        step = ForwardBatch.without_cache([prompt], window=checkpoint.config.sliding_window)
         logits.append(ops.to_numpy(network.forward(step, None)))
     ours_TV, law_TV = logits
     assert (ours_TV.argmax(axis=1) == law_TV.argmax(axis=1)).all()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from ossia.engine.scheduler import Turn
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import KvCache
-from ossia.model.step import Slice, Step
 
 
 def build_step(
@@ -14,7 +14,7 @@ def build_step(
     cache: KvCache,  # type: ignore[type-arg]  # any backend's
     *,
     window: int,
-) -> Step:
+) -> ForwardBatch:
     """Lay the turns end to end; each that samples gets a row of logits, and one for each guess.
 
     Args:
@@ -24,7 +24,7 @@ def build_step(
         cache: tells which pages a ring is made of.
         window: keys a windowed layer may look at.
     """
-    slices: list[Slice] = []
+    slices: list[SequenceSlice] = []
     rows: list[int] = []
     end = 0
     for turn in turns:
@@ -32,8 +32,10 @@ def build_step(
         ids = list(tokens[turn.request_id][turn.past : turn.past + known])
         if turn.guesses:
             ids += guesses[turn.request_id][: turn.guesses]
-        slices.append(Slice(ids=ids, past=turn.past, pages=turn.pages, ring=cache.ring(turn.ring)))
+        slices.append(
+            SequenceSlice(ids=ids, past=turn.past, pages=turn.pages, ring=cache.ring(turn.ring))
+        )
         end += turn.count
         if turn.samples:
             rows.extend(range(end - turn.guesses - 1, end))
-    return Step.of(slices, rows, window=window)
+    return ForwardBatch.from_slices(slices, rows, window=window)

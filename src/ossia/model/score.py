@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
-from ossia.model.step import Slice, Step
 from ossia.model.transformer import Transformer
 
 
@@ -27,7 +27,9 @@ def score(model: Transformer[Any], ids: Sequence[int], chunk: int = 256) -> NDAr
     cache: KvCache[Any] = KvCache(config, model.ops, num_pages=len(pages), num_rings=1)
     logits_TV = np.empty((len(ids), config.vocab_size), np.float32)
     for past in range(0, len(ids), chunk):
-        one = Slice(ids=ids[past : past + chunk], past=past, pages=pages, ring=cache.ring(0))
-        step = Step.of([one], range(len(one.ids)), window=config.sliding_window)
-        logits_TV[past : past + len(one.ids)] = model.ops.to_numpy(model.forward(step, cache))
+        one = SequenceSlice(
+            ids=ids[past : past + chunk], past=past, pages=pages, ring=cache.ring(0)
+        )
+        batch = ForwardBatch.from_slices([one], range(len(one.ids)), window=config.sliding_window)
+        logits_TV[past : past + len(one.ids)] = model.ops.to_numpy(model.forward(batch, cache))
     return logits_TV

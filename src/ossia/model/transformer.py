@@ -7,8 +7,8 @@ D model width, V vocabulary.
 from typing import Generic
 
 from ossia.checkpoint.config import ModelConfig
+from ossia.model.forward_batch import ForwardBatch
 from ossia.model.kv_cache import KvCache
-from ossia.model.step import Step
 from ossia.model.weights import Weights
 from ossia.ops.api import Array, Ops
 
@@ -21,33 +21,33 @@ class Transformer(Generic[Array]):
         self.ops = ops
         self.weights = weights
 
-    def forward(self, step: Step, cache: KvCache[Array] | None) -> Array:
+    def forward(self, batch: ForwardBatch, cache: KvCache[Array] | None) -> Array:
         """Run one step of any number of sequences.
 
         Args:
-            step: ids, places and spans; positions below the model's longest.
+            batch: ids, places and attention metadata; positions below the model's longest.
             cache: read and extended; None for a step that stands alone.
 
         Returns:
-            logits_RV, float32, one row for each of `step.row_R`.
+            logits_RV, float32, one row for each of `batch.row_R`.
         """
-        return self.ops.unembed(self.hidden(step, cache), step.row_R, self.weights.head)
+        return self.ops.unembed(self.hidden(batch, cache), batch.row_R, self.weights.head)
 
-    def hidden(self, step: Step, cache: KvCache[Array] | None) -> Array:
+    def hidden(self, batch: ForwardBatch, cache: KvCache[Array] | None) -> Array:
         """The same up to the head: hidden_TD after the last layer, before the last norm."""
         ops = self.ops
-        hidden_TD = ops.embed(step.id_T, self.weights.embedding)
+        hidden_TD = ops.embed(batch.id_T, self.weights.embedding)
         for index, layer in enumerate(self.weights.layers):
-            query_TKGC, key_TKC, value_TKC = ops.project_qkv(hidden_TD, step.position_T, layer.qkv)
-            mixed_TE = ops.attend(
+            query_TKGC, key_TKC, value_TKC = ops.project_qkv(hidden_TD, batch.position_T, layer.qkv)
+            attention_TE = ops.attend(
                 query_TKGC,
                 key_TKC,
                 value_TKC,
-                step.windowed if layer.is_windowed else step.full,
+                batch.windowed if layer.is_windowed else batch.full,
                 None if cache is None else cache.layers[index],
                 layer.sinks,
             )
-            hidden_TD = ops.project_out(hidden_TD, mixed_TE, layer.out)
+            hidden_TD = ops.project_out(hidden_TD, attention_TE, layer.out)
             routed = ops.route(hidden_TD, layer.router)
-            hidden_TD = ops.mix_experts(hidden_TD, routed, layer.experts)
+            hidden_TD = ops.moe(hidden_TD, routed, layer.experts)
         return hidden_TD

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ossia.harmony.messages import Builtin, Conversation, Effort
 from ossia.harmony.render import render_example
 from ossia.harmony.vocabulary import Vocabulary
-from ossia.model.step import Step
+from ossia.model.forward_batch import ForwardBatch
 from ossia.tasks.nano import TOOL_TASKS
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
 from ossia.tasks.task import Setting, Split, pick
@@ -52,7 +52,7 @@ class Lesson:
 class Batch:
     """A step, and what each of its wanted rows should have predicted."""
 
-    step: Step
+    step: ForwardBatch
     target_R: torch.Tensor
     weight_R: torch.Tensor
     lesson_R: NDArray[np.int64]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ossia.model.step import Step
-from ossia.ops.api import Handle, Routed, Spans
+from ossia.model.forward_batch import ForwardBatch
+from ossia.ops.api import AttentionMetadata, Handle, Routed
 from ossia.ops.torch import TorchOps
 from ossia.ops.torch.attend import look_back
 
@@ -41,15 +41,15 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilySpans(Spans):
-    """Spans whose sequences may go on from another one of the same step."""
+class FamilySpans(AttentionMetadata):
+    """Attention metadata whose sequences may go on from another one of the same step."""
 
     blocks: tuple[Block, ...]
     return_T: Tensor
     """Where each token's row stands in the blocks' padded rows, end to end."""
 
 
-def family_step(families: Sequence[Family], *, window: int) -> Step:
+def family_step(families: Sequence[Family], *, window: int) -> ForwardBatch:
     """Lay each family end to end: the prefix, then its sequences; no row is wanted yet."""
     runs: list[Sequence[int]] = []
     parents: list[int | None] = []
@@ -66,7 +66,7 @@ def family_step(families: Sequence[Family], *, window: int) -> Step:
     full, windowed = (
         _spans(first_Q, count_Q, past_Q, parent_Q, sight) for sight in (longest, window)
     )
-    return Step(
+    return ForwardBatch(
         id_T=id_T,
         position_T=np.arange(len(id_T), dtype=np.int32) + np.repeat(past_Q - first_Q, count_Q),
         row_R=np.zeros(0, np.int32),
@@ -175,12 +175,12 @@ class TrainingOps(TorchOps):
         query_TKGC: Tensor,
         key_TKC: Tensor,
         value_TKC: Tensor,
-        spans: Spans,
+        metadata: AttentionMetadata,
         pages: Handle | None,
         sinks: Handle,
     ) -> Tensor:
         """See `Ops.attend`; a sequence also sees its family's prefix. Nothing is stored."""
-        if pages is not None or not isinstance(spans, FamilySpans):
+        if pages is not None or not isinstance(metadata, FamilySpans):
             raise ValueError("the training backend runs steps of families, without pages")
         mixed = [
             look_back(
@@ -190,9 +190,9 @@ class TrainingOps(TorchOps):
                 sinks,
                 block.visible_QTS.to(self.device),
             ).flatten(0, 1)
-            for block in spans.blocks
+            for block in metadata.blocks
         ]
-        return torch.cat(mixed).index_select(0, spans.return_T.to(self.device))
+        return torch.cat(mixed).index_select(0, metadata.return_T.to(self.device))
 
 
 def _rows(x: Tensor, place_QT: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ossia.ops.api import Int32, Spans
+from ossia.ops.api import AttentionMetadata, Int32
 
 
 def look_back(
@@ -22,7 +22,7 @@ def look_back(
     """Attention with sinks for sequences of one padded length.
 
     Returns:
-        mixed_QTE; rows of padding hold finite values that mean nothing.
+        attention_QTE; rows of padding hold finite values that mean nothing.
     """
     sequences, tokens, heads, groups, channels = query_QTKGC.shape
     keys = key_QSKC.shape[1]
@@ -45,44 +45,44 @@ def look_back(
     return mixed_QKGTC.permute(0, 3, 1, 2, 4).reshape(sequences, tokens, -1)
 
 
-def places(spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def places(metadata: AttentionMetadata) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column in a [Q, longest] table of each token of the step, in the step's order."""
-    count_Q = spans.count_Q.astype(np.int64)
+    count_Q = metadata.count_Q.astype(np.int64)
     row_T = np.repeat(np.arange(len(count_Q)), count_Q)
     return row_T, np.arange(count_Q.sum()) - np.repeat(np.cumsum(count_Q) - count_Q, count_Q)
 
 
-def pad(x: Tensor, spans: Spans) -> Tensor:
+def pad(x: Tensor, metadata: AttentionMetadata) -> Tensor:
     """Tokens [T, ...] -> [Q, longest, ...], zeros after the end of the shorter ones."""
-    sequences, longest = len(spans.count_Q), int(spans.count_Q.max(initial=0))
+    sequences, longest = len(metadata.count_Q), int(metadata.count_Q.max(initial=0))
     if sequences * longest == len(x):
         return x.reshape(sequences, longest, *x.shape[1:])
-    row_T, column_T = places(spans)
+    row_T, column_T = places(metadata)
     cell_T = torch.from_numpy(row_T * longest + column_T).to(x.device)
     padded = x.new_zeros(sequences * longest, *x.shape[1:]).index_copy(0, cell_T, x)
     return padded.view(sequences, longest, *x.shape[1:])
 
 
-def unpad(x: Tensor, spans: Spans) -> Tensor:
+def unpad(x: Tensor, metadata: AttentionMetadata) -> Tensor:
     """Undo `pad`."""
     sequences, longest = x.shape[:2]
     flat = x.reshape(sequences * longest, *x.shape[2:])
-    if int(spans.count_Q.sum()) == len(flat):
+    if int(metadata.count_Q.sum()) == len(flat):
         return flat
-    row_T, column_T = places(spans)
+    row_T, column_T = places(metadata)
     return flat.index_select(0, torch.from_numpy(row_T * longest + column_T).to(x.device))
 
 
-def sight(spans: Spans, kept_Q: Int32) -> NDArray[np.bool_]:
+def sight(metadata: AttentionMetadata, kept_Q: Int32) -> NDArray[np.bool_]:
     """Which of its keys each query sees: `kept_Q` older ones at the right of their columns.
 
     Returns:
         visible_QTS: S = most kept + longest; padding sees itself, so no row is empty.
     """
-    older, longest = int(kept_Q.max(initial=0)), int(spans.count_Q.max(initial=0))
+    older, longest = int(kept_Q.max(initial=0)), int(metadata.count_Q.max(initial=0))
     column_S = np.arange(-older, longest)  # a key's place; 0 is the first token of this step
     age_TS = np.arange(longest)[:, None] - column_S
-    near_TS = (age_TS >= 0) & (age_TS < spans.window)
+    near_TS = (age_TS >= 0) & (age_TS < metadata.window)
     visible_QTS: NDArray[np.bool_] = near_TS & (column_S >= -kept_Q[:, None])[:, None]
     return visible_QTS
 
@@ -94,12 +94,12 @@ class Pages:
     key_PBKC: Tensor
     value_PBKC: Tensor
 
-    def read(self, spans: Spans, kept_Q: Int32) -> tuple[Tensor, Tensor]:
+    def read(self, metadata: AttentionMetadata, kept_Q: Int32) -> tuple[Tensor, Tensor]:
         """Gather the newest `kept_Q` stored keys and values, at the right of [Q, most, K, C]."""
         older = int(kept_Q.max())
-        position_QS = spans.past_Q[:, None] + np.arange(-older, 0)
+        position_QS = metadata.past_Q[:, None] + np.arange(-older, 0)
         # what lies before a sequence's kept keys is masked out: any stored place will do
-        cell = self._cells(spans, np.maximum(position_QS, 0))
+        cell = self._cells(metadata, np.maximum(position_QS, 0))
         page, slot = (torch.from_numpy(each).to(self.key_PBKC.device) for each in cell)
         stored = np.arange(-older, 0) >= -kept_Q[:, None]
         stored_QS11 = torch.from_numpy(stored)[:, :, None, None].to(self.key_PBKC.device)
@@ -107,23 +107,26 @@ class Pages:
         key_QSKC = self.key_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
         return key_QSKC, self.value_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
 
-    def write(self, spans: Spans, key_TKC: Tensor, value_TKC: Tensor) -> None:
+    def write(self, metadata: AttentionMetadata, key_TKC: Tensor, value_TKC: Tensor) -> None:
         """Store the newest keys of each sequence: no more than a window, so a ring holds them."""
-        row_T, column_T = places(spans)
-        kept_T = column_T >= spans.count_Q[row_T] - spans.window
+        row_T, column_T = places(metadata)
+        kept_T = column_T >= metadata.count_Q[row_T] - metadata.window
         row_T, column_T = row_T[kept_T], column_T[kept_T]
-        position_T = (spans.past_Q[row_T] + column_T)[:, None]
-        page, slot = self._cells(spans, position_T, row_T)
+        position_T = (metadata.past_Q[row_T] + column_T)[:, None]
+        page, slot = self._cells(metadata, position_T, row_T)
         where = (torch.from_numpy(page[:, 0]), torch.from_numpy(slot[:, 0]))
         kept = torch.from_numpy(np.flatnonzero(kept_T)).to(key_TKC.device)
         self.key_PBKC[where] = key_TKC.index_select(0, kept)
         self.value_PBKC[where] = value_TKC.index_select(0, kept)
 
     def _cells(
-        self, spans: Spans, position: NDArray[np.int64], row: NDArray[np.int64] | None = None
+        self,
+        metadata: AttentionMetadata,
+        position: NDArray[np.int64],
+        row: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Page and slot of positions [rows, n], row r of sequence `row[r]` (default: r)."""
-        table = spans.page_QP if row is None else spans.page_QP[row]
+        table = metadata.page_QP if row is None else metadata.page_QP[row]
         page_tokens, width = self.key_PBKC.shape[1], max(1, table.shape[1])
         page = np.take_along_axis(table, position // page_tokens % width, axis=1)
         return page.astype(np.int64), (position % page_tokens).astype(np.int64)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ossia.ops.api import Int32, Spans
+from ossia.ops.api import AttentionMetadata, Int32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class SequenceSlice:
     """What one sequence does in a step: these ids, after `past` earlier ones, on these pages."""
 
     ids: Sequence[int]
@@ -24,24 +24,28 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ForwardBatch:
     """A batch, end to end: sequence after sequence, each in order."""
 
     id_T: Int32
     position_T: Int32
     row_R: Int32
-    full: Spans
-    windowed: Spans
+    full: AttentionMetadata
+    windowed: AttentionMetadata
 
     @classmethod
-    def of(cls, slices: Sequence[Slice], rows: Sequence[int], *, window: int) -> "Step":
+    def from_slices(
+        cls, slices: Sequence[SequenceSlice], rows: Sequence[int], *, window: int
+    ) -> "ForwardBatch":
         """Lay the slices end to end; `rows` are the tokens of the step whose logits are wanted."""
         count_Q = np.array([len(one.ids) for one in slices], np.int32)
         past_Q = np.array([one.past for one in slices], np.int32)
         first_Q = (np.cumsum(count_Q) - count_Q).astype(np.int32)
         longest = int((past_Q + count_Q).max(initial=1))
         full, windowed = (
-            Spans(first_Q=first_Q, count_Q=count_Q, past_Q=past_Q, page_QP=table, window=sight)
+            AttentionMetadata(
+                first_Q=first_Q, count_Q=count_Q, past_Q=past_Q, page_QP=table, window=sight
+            )
             for table, sight in (
                 (_table([one.pages for one in slices]), longest),
                 (_table([one.ring for one in slices]), window),
@@ -57,10 +61,12 @@ class Step:
         )
 
     @classmethod
-    def alone(cls, sequences: Sequence[Sequence[int]], *, window: int) -> "Step":
+    def without_cache(cls, sequences: Sequence[Sequence[int]], *, window: int) -> "ForwardBatch":
         """Whole sequences without a cache, all rows wanted: for research and training."""
         total = sum(len(ids) for ids in sequences)
-        return cls.of([Slice(ids=ids) for ids in sequences], range(total), window=window)
+        return cls.from_slices(
+            [SequenceSlice(ids=ids) for ids in sequences], range(total), window=window
+        )
 
 
 def _table(rows: Sequence[Sequence[int]]) -> Int32:

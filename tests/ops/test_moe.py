@@ -14,7 +14,7 @@ def mix(ops, hidden_TD, normed_TD, expert_TA, weight_TA, weights):
         ops.from_numpy(weight_TA.copy()),
     )
     experts = ops.prepare_experts(weights)
-    return ops.to_numpy(ops.mix_experts(ops.from_numpy(hidden_TD.copy()), routed, experts))
+    return ops.to_numpy(ops.moe(ops.from_numpy(hidden_TD.copy()), routed, experts))
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 2, 5, 40])
