@@ -6,16 +6,16 @@ It does not know what stands in them, beyond that some are JSON.
 import json
 import os
 import reprlib
-import secrets
 import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ossia.errors import CheckpointError
+from ossia.files import atomic_write
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -115,21 +115,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         CheckpointError: the folder is not writable, the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with open(partial, "xb") as file:
+        with atomic_write(path, is_private=False) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be written: {_reason(error)}; free space or choose another folder"
         ) from error
-    finally:
-        with suppress(OSError):  # renamed, or never made
-            partial.unlink()
 
 
 def forget(path: Path, first: int, count: int) -> None:
@@ -189,11 +181,3 @@ def _refuse_constant(name: str) -> None:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ The container is a safetensors file with checksums and the digest of its source 
 does not know what the arrays mean, nor who made them.
 """
 
-import fcntl
 import hashlib
 import json
 import re
@@ -20,6 +19,7 @@ import numpy as np
 from ossia.checkpoint.files import parse_json, short, some, written_whole
 from ossia.checkpoint.safetensors import DTYPES, Array, SafetensorsFile
 from ossia.errors import CheckpointError
+from ossia.files import file_lock
 
 KIND, VERSION = "ossia prepared weights", "1"
 PAGE, ALIGNMENT = 4096, 64
@@ -223,12 +223,7 @@ def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         OSError: the folder cannot be made or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(_lock_path(path), "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock(_lock_path(path), on_wait, is_private=False):
         for partial in _partials(path):
             partial.unlink(missing_ok=True)
         yield

@@ -2,12 +2,12 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
 from ossia.cli.terminal.session import Effort, Session, Turn
 from ossia.errors import RequestError
+from ossia.files import atomic_write
 
 FORMAT, VERSION = "ossia-conversation", 1
 MAX_BYTES = 64 << 20
@@ -40,7 +40,8 @@ def save(session: Session, path: str, model: str) -> Path:
         "turns": [{name: getattr(turn, name) for name in _TURN} for turn in session.turns],
     }
     try:
-        _write_whole(target, json.dumps(content, indent=1, ensure_ascii=True).encode() + b"\n")
+        with atomic_write(target) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=True).encode() + b"\n")
     except OSError as error:
         raise RequestError(f"{path} cannot be written: {error.strerror}") from None
     return target
@@ -92,17 +93,3 @@ def _is_turn(turn: object) -> bool:
         and turn.keys() == _TURN.keys()
         and all(type(turn[name]) is kind for name, kind in _TURN.items())
     )
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    """Write beside the target, then take its place: a crash leaves the old file or the new."""
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise

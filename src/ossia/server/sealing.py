@@ -7,9 +7,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
+
+from ossia.files import atomic_write, make_private_folder
 
 KEY_BYTES = 32
 _FILE = "seal.key"
@@ -37,14 +38,9 @@ class Seal:
         key = path.read_bytes() if path.is_file() else b""
         if len(key) != KEY_BYTES:
             key = secrets.token_bytes(KEY_BYTES)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            partial = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            make_private_folder(folder)
+            with atomic_write(path) as file:
                 file.write(key)
-                file.flush()
-                os.fsync(descriptor)
-            partial.replace(path)
         return cls(key)
 
     def seal(self, item_id: str, owner: str) -> str:

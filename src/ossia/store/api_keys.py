@@ -3,7 +3,6 @@
 It does not know HTTP; what a key may open is decided in guard.py.
 """
 
-import fcntl
 import hmac
 import json
 import logging
@@ -13,13 +12,14 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ossia.errors import RequestError
+from ossia.files import atomic_write, file_lock, make_private_folder
 
 logger = logging.getLogger("ossia.server")
 
@@ -173,32 +173,22 @@ class KeyFile:
     def _write(self, keys: tuple[Key, ...]) -> None:
         fields = ("name", "sha256", "scopes", "created_at", "expires_at")
         rows = [{name: value for name, value in asdict(k).items() if name in fields} for k in keys]
-        partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
         try:
-            with open(partial, "x", opener=_private) as file:
-                json.dump({"keys": rows}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
-            _sync_folder(self.path.parent)
+            with atomic_write(self.path) as file:
+                file.write(json.dumps({"keys": rows}, indent=1).encode())
         except OSError as error:
             raise RequestError(f"{self.path} cannot be written: {error.strerror}") from error
-        finally:
-            with suppress(OSError):  # renamed, or never made
-                partial.unlink()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep others from changing the file meanwhile."""
         lock = self.path.with_name(f".{self.path.name}.lock")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = open(lock, "a", opener=_private)  # noqa: SIM115
+            make_private_folder(self.path.parent)
+            with file_lock(lock):
+                yield
         except OSError as error:
             raise RequestError(f"{lock} cannot be made: {error.strerror}") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 class KeyRing:
@@ -293,15 +283,3 @@ def _given(secret: bytes) -> Key:
 
 def _key(fields: Any) -> Key:
     return Key(**{**fields, "scopes": tuple(fields["scopes"])})
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

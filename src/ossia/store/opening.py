@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ossia.errors import StoreError
+from ossia.files import PRIVATE_FILE, make_private_folder, sync_folder
 from ossia.store.schema import APPLICATION_ID, MIGRATIONS
 
-PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 WAL_BYTES = 16 * 2**20
 """How long the log may stay after a large transaction."""
 
@@ -69,9 +69,7 @@ def _make_private(path: Path) -> None:
     A file that is there is never opened here: closing it would drop the locks that SQLite holds on
     it elsewhere in this process (POSIX locks belong to process and file).
     """
-    for folder in reversed([folder for folder in path.parents if not folder.exists()]):
-        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-        _sync_folder(folder.parent)
+    make_private_folder(path.parent)
     if path.exists():
         if not path.is_file():
             raise StoreError(f"the store {path} is no regular file; name a file, or a new one")
@@ -79,15 +77,7 @@ def _make_private(path: Path) -> None:
     else:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         os.close(os.open(path, flags, PRIVATE_FILE))
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path.parent)
 
 
 def _recognise(connection: sqlite3.Connection, where: str, known: int) -> None:

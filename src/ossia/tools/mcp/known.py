@@ -3,13 +3,11 @@
 Knows names and fingerprints; who allows anything is decided elsewhere.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from ossia.errors import StoreError
+from ossia.files import atomic_write, file_lock, make_private_folder
 
 
 class KnownTools:
@@ -25,18 +23,7 @@ class KnownTools:
             StoreError: the file cannot be read.
         """
         self._path = path
-        self._prints: dict[str, str] = {}
-        if path is None:
-            return
-        try:
-            found = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read: {error}; repair or delete it") from None
-        if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-            raise StoreError(f"{path} is no list of known tools; delete it")
-        self._prints = found
+        self._prints = {} if path is None else _read(path)
 
     def is_changed(self, tool: str, fingerprint: str) -> bool:
         """Whether a tool is another than the one that is known; an unknown one is not."""
@@ -50,23 +37,27 @@ class KnownTools:
         """
         if prints.items() <= self._prints.items():
             return
-        self._prints |= prints
-        if self._path is not None:
-            try:
-                self._write(self._path)
-            except OSError as error:
-                raise StoreError(f"{self._path} cannot be written: {error}") from None
-
-    def _write(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        if self._path is None:
+            self._prints |= prints
+            return
         try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(self._prints, file, indent=1, sort_keys=True)
-                file.flush()
-                os.fsync(handle)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+            make_private_folder(self._path.parent)
+            with file_lock(self._path.with_name(f".{self._path.name}.lock")):
+                # Another process may have learnt since: what it knows is not forgotten.
+                self._prints |= _read(self._path) | prints
+                with atomic_write(self._path) as file:
+                    file.write(json.dumps(self._prints, indent=1, sort_keys=True).encode())
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be written: {error}") from None
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}; repair or delete it") from None
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise StoreError(f"{path} is no list of known tools; delete it")
+    return found
