@@ -1,14 +1,19 @@
-"""What one request asks for and what comes back of it, in token ids. Knows no text and no model."""
+"""What one request asks for and what comes back of it, in token ids. Knows no text and no model.
+
+It imports no numpy, so that the command line can list the sampling parameters at once.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import MISSING, dataclass, field, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin
 
 from ossia.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -16,71 +21,100 @@ MAX_BIASED_TOKENS = 1024
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 512
 MAX_TOP_LOGPROBS = 20
+MAX_INT32 = 2**31 - 1
+
+
+def _param(default: Any, text: str, **bounds: float) -> Any:
+    """A field of `SamplingParams`; see `SamplingField` for what its metadata become."""
+    metadata = {"help": text, "bounds": MappingProxyType(bounds)}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the tokens of one request are chosen. The defaults are those advised for gpt-oss.
+    """How the tokens of one request are sampled. The defaults are those advised for gpt-oss.
 
     Applied in this order: repetition, presence and frequency penalty, logit_bias, what is legal
-    here, temperature, then top_k, top_p and min_p.
+    here, temperature, then top_k, top_p and min_p. `SAMPLING_FIELDS` lists the parameters with
+    their bounds and a line of help: options and wire formats are made from it.
     """
 
-    temperature: float = 1.0
-    """0 takes the likeliest token, as does all below 0.00001; from 0 to 2."""
-    top_p: float = 1.0
-    """Sample from the fewest tokens that together have this probability."""
-    top_k: int | None = None
-    """Sample from this many likeliest tokens."""
-    min_p: float = 0.0
-    """Drop tokens less likely than this share of the likeliest one."""
-    presence_penalty: float = 0.0
-    """Taken once from the score of each token written so far in this answer; -2 to 2."""
-    frequency_penalty: float = 0.0
-    """Taken from that score once for each time it was written; -2 to 2."""
-    repetition_penalty: float = 1.0
-    """Divides positive and multiplies negative scores of tokens in prompt and answer."""
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    """Added to the score of these ids; -100 to 100."""
-    seed: int | None = None
-    """Same seed, same answer; without one, every answer is drawn anew."""
-    max_tokens: int | None = None
-    """Most tokens to write, reasoning included; without one, as many as the context holds."""
-    stop: Sequence[str] = ()
-    """End the answer before any of these appears in it; reasoning is not searched."""
-    stop_token_ids: Sequence[int] = ()
-    """End after any of these ids."""
-    logprobs: int | None = None
-    """Report each token's log probability, and those of this many likeliest ones; 0 to 20."""
+    temperature: float = _param(
+        1.0, "Sampling temperature; 0 always takes the likeliest token.", ge=0.0, le=2.0
+    )
+    top_p: float = _param(
+        1.0,
+        "Nucleus sampling: from the fewest tokens that together have this probability.",
+        gt=0.0,
+        le=1.0,
+    )
+    top_k: int | None = _param(
+        None, "Sample from this many of the likeliest tokens.", ge=1, le=MAX_INT32
+    )
+    min_p: float = _param(
+        0.0, "Drop tokens less likely than this share of the likeliest one.", ge=0.0, le=1.0
+    )
+    presence_penalty: float = _param(
+        0.0, "Subtracted once from the logit of each token of the answer so far.", ge=-2.0, le=2.0
+    )
+    frequency_penalty: float = _param(
+        0.0,
+        "Subtracted from a token's logit once for each time it is in the answer so far.",
+        ge=-2.0,
+        le=2.0,
+    )
+    repetition_penalty: float = _param(
+        1.0,
+        "Divides positive and multiplies negative logits of tokens in prompt and answer.",
+        ge=0.01,
+        le=100.0,
+    )
+    logit_bias: Mapping[int, float] = _param(
+        dict, "Added to the logits of these token ids.", ge=-100.0, le=100.0
+    )
+    seed: int | None = _param(
+        None,
+        "Same seed, same answer; by default every answer is drawn anew.",
+        ge=-(2**63),
+        le=2**63 - 1,
+    )
+    max_tokens: int | None = _param(
+        None,
+        "Most tokens to write, reasoning included; by default as many as the context holds.",
+        ge=1,
+        le=MAX_INT32,
+    )
+    stop: Sequence[str] = _param(
+        (), "End the answer before any of these texts; reasoning is not searched."
+    )
+    stop_token_ids: Sequence[int] = _param(
+        (), "End after any of these token ids.", ge=0, le=MAX_INT32
+    )
+    logprobs: int | None = _param(
+        None,
+        "Report each token's log probability, and those of this many of the likeliest.",
+        ge=0,
+        le=MAX_TOP_LOGPROBS,
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no sampler could honour; the sampler never checks again."""
-        _within("temperature", self.temperature, 0.0, 2.0)
-        _within("top_p", self.top_p, 0.0, 1.0)
-        _within("min_p", self.min_p, 0.0, 1.0)
-        _within("presence_penalty", self.presence_penalty, -2.0, 2.0)
-        _within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _within("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
-        for name, value, least, most in (
-            ("top_k", self.top_k, 1, 2**31 - 1),
-            ("max_tokens", self.max_tokens, 1, 2**31 - 1),
-            ("logprobs", self.logprobs, 0, MAX_TOP_LOGPROBS),
-            ("seed", self.seed, -(2**63), 2**63 - 1),
-        ):
-            if value is not None:
-                _whole(name, value, least, most)
-        if self.top_p == 0:
-            raise RequestError("top_p is 0; it must be above 0, up to 1")
-        self._check_lists()
+        for each in SAMPLING_FIELDS.values():
+            value = getattr(self, each.name)
+            if each.shape == "value" and not (value is None and each.default is None):
+                each.check(value)
+        self._check_collections()
 
-    def _check_lists(self) -> None:
+    def _check_collections(self) -> None:
         if len(self.logit_bias) > MAX_BIASED_TOKENS:
             raise RequestError(
                 f"logit_bias names {len(self.logit_bias)} tokens; at most {MAX_BIASED_TOKENS}"
             )
         for token_id, bias in self.logit_bias.items():
-            _whole("a logit_bias key", token_id, 0, 2**31 - 1)
-            _within(f"logit_bias of token {token_id}", bias, -100.0, 100.0)
+            SAMPLING_FIELDS["stop_token_ids"].check(token_id, "a logit_bias key")
+            SAMPLING_FIELDS["logit_bias"].check(bias, f"logit_bias of token {token_id}")
         if len(self.stop) > MAX_STOPS or len(self.stop_token_ids) > MAX_STOPS:
             raise RequestError(f"at most {MAX_STOPS} stop strings and {MAX_STOPS} stop_token_ids")
         if isinstance(self.stop, str) or not all(
@@ -90,18 +124,62 @@ class SamplingParams:
                 f"stop must be a list of strings of 1 to {MAX_STOP_CHARACTERS} characters"
             )
         for token_id in self.stop_token_ids:
-            _whole("a stop token id", token_id, 0, 2**31 - 1)
+            SAMPLING_FIELDS["stop_token_ids"].check(token_id, "a stop token id")
 
 
-def _within(name: str, value: float, least: float, most: float) -> None:
-    # bool is an int; NaN fails every comparison
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise RequestError(f"{name} is {value!r}; it must be a number from {least:g} to {most:g}")
+@dataclass(frozen=True, slots=True)
+class SamplingField:
+    """One sampling parameter, as a command line or a wire format needs to know it."""
+
+    name: str
+    type: type
+    """int, float or str: of each value."""
+    shape: Literal["value", "list", "table"]
+    """One value, a list of them, or a table of them by token id."""
+    default: Any
+    """None: no value, or an empty table."""
+    help: str
+    bounds: Mapping[str, float]
+    """Of each value: `ge` or `gt`, and `le`, as pydantic's `Field` takes them; none for text."""
+
+    def check(self, value: Any, name: str | None = None) -> None:
+        """Refuse a number of another type or out of bounds; `name` stands in the message.
+
+        Raises:
+            RequestError: it is one.
+        """
+        is_whole = self.type is int
+        least, most = self.bounds.get("ge", self.bounds.get("gt", 0)), self.bounds["le"]
+        # bool is an int; NaN fails every comparison
+        kinds = int if is_whole else int | float
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        is_open = "gt" in self.bounds
+        if is_number and least <= value <= most and not (is_open and value == least):
+            return
+        noun = "a whole number" if is_whole else "a number"
+        low, high = (f"{each}" if is_whole else f"{each:g}" for each in (least, most))
+        reach = f"above {low}, up to {high}" if is_open else f"from {low} to {high}"
+        raise RequestError(f"{name or self.name} is {value!r}; it must be {noun} {reach}")
 
 
-def _whole(name: str, value: int, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise RequestError(f"{name} is {value!r}; it must be a whole number from {least} to {most}")
+def _sampling_fields() -> dict[str, SamplingField]:
+    shapes: dict[Any, Literal["list", "table"]] = {Sequence: "list", Mapping: "table"}
+    found = {}
+    for each in fields(SamplingParams):
+        hint: Any = each.type
+        kinds = [kind for kind in get_args(hint) or [hint] if kind is not type(None)]
+        found[each.name] = SamplingField(
+            name=each.name,
+            type=kinds[-1],  # of `Mapping[int, float]`, the float
+            shape=shapes.get(get_origin(hint), "value"),
+            default=None if each.default is MISSING else each.default,
+            **each.metadata,
+        )
+    return found
+
+
+SAMPLING_FIELDS: Mapping[str, SamplingField] = MappingProxyType(_sampling_fields())
+"""Every sampling parameter by its name, in the order of `SamplingParams`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +215,7 @@ class TokenEvent:
     """Tokens of the prompt that were not read again: a text that began alike was at hand."""
 
 
-Allowed: TypeAlias = tuple[int, ...] | NDArray[np.bool_] | None
+Allowed: TypeAlias = "tuple[int, ...] | NDArray[np.bool_] | None"
 """Ids that may come: a few, or a mask over the vocabulary, or None for any."""
 
 
@@ -174,10 +252,10 @@ class Unguided:
     """Any token may come, or any of a mask; the request ends at one of `stop_ids`."""
 
     stop_ids: frozenset[int] = frozenset()
-    mask: NDArray[np.bool_] | None = None
+    mask: "NDArray[np.bool_] | None" = None
     finished: bool = False
 
-    def allowed(self) -> NDArray[np.bool_] | None:
+    def allowed(self) -> "NDArray[np.bool_] | None":
         """See `Guide.allowed`."""
         return self.mask
 
