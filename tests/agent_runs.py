@@ -1,6 +1,5 @@
 """What the embedded model does with real tools: the same three things at every door."""
 
-import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -21,9 +20,7 @@ FOUND = Question("What is the colour of Gusten?", "The colour of Gusten is red."
 COMPUTED = Question("What is 48213 * 977?", "47104101")
 CALLED = Question("What is the weather in Rome?", "The weather is sunny.")
 
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="python is offered where bubblewrap is"
-)
+needs_sandbox = pytest.mark.judge("sandbox")
 
 
 def get_weather(city: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,18 +13,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(400),  # compiles everything the first time; later only what has changed
-    pytest.mark.skipif(
-        not (shutil.which("cmake") and shutil.which("c++")),
-        reason="needs cmake and a C++ compiler; run: apt-get install cmake g++",
-    ),
 ]
-
-
-def needs(*programs: str, package: str):
-    missing = [name for name in programs if not (shutil.which(name) or Path(name).exists())]
-    return pytest.mark.skipif(
-        bool(missing), reason=f"needs {', '.join(missing)}; run: apt-get install {package}"
-    )
 
 
 def run(*command: str, **environment: str) -> str:
@@ -48,11 +36,13 @@ def build_sanitized() -> str:
     return build("test-sanitize", "-DOSSIA_SANITIZE=ON", f"-DOSSIA_ISAS={';'.join(isas())}")
 
 
+@pytest.mark.judge("sanitizers")
 def test_no_kernel_steps_outside_its_arrays():
     said = run(build_sanitized(), UBSAN_OPTIONS="print_stacktrace=1")
     assert "every rule holds" in said
 
 
+@pytest.mark.judge("sanitizers")
 @pytest.mark.parametrize("isa", isas())
 def test_no_instruction_set_shares_a_function_with_another(isa):
     """The linker keeps one copy of a shared inline function, maybe one this CPU cannot run."""
@@ -68,7 +58,7 @@ def test_no_instruction_set_shares_a_function_with_another(isa):
     assert strangers <= {"DW.ref.__gxx_personality_v0"}  # a pointer, not code
 
 
-@needs("aarch64-linux-gnu-g++", "qemu-aarch64", package="g++-aarch64-linux-gnu qemu-user")
+@pytest.mark.judge("arm64")
 def test_arm64_computes_the_same():
     toolchain = "-DCMAKE_TOOLCHAIN_FILE=tests/native/arm64.cmake"
     program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", "-DOSSIA_ISAS=neon;plain", toolchain)
@@ -81,7 +71,7 @@ def test_arm64_computes_the_same():
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86-64 processor")
-@needs("/usr/include/simde/x86/avx512.h", package="libsimde-dev")
+@pytest.mark.judge("avx512")
 def test_avx512_computes_the_same():
     said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512;plain"))
     assert "kernels: avx512" in said

@@ -31,6 +31,7 @@ BARE = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--dir", "/mnt/data"
 """A container command that walls nothing in."""
 
 
+@pytest.mark.judge("sandbox")
 @pytest.mark.parametrize("tier", ["bubblewrap"], indirect=True)
 def test_a_wall_with_holes_is_refused_and_each_hole_named(tier):
     assert tier == "bubblewrap"
@@ -44,6 +45,7 @@ def test_a_wall_with_holes_is_refused_and_each_hole_named(tier):
     assert "install bubblewrap" in report.reason
 
 
+@pytest.mark.judge("sandbox")
 @pytest.mark.parametrize("tier", ["bubblewrap"], indirect=True)
 def test_one_hole_is_enough(tier):
     """The operator's own bwrap command, sharing the host's network and nothing else."""
@@ -56,6 +58,7 @@ def test_one_hole_is_enough(tier):
     assert report.tier is None
 
 
+@pytest.mark.judge("sandbox")
 @pytest.mark.parametrize("tier", ["bubblewrap"], indirect=True)
 def test_an_operators_command_that_holds_is_used(tier, tmp_path):
     """Ours, spelt out as an operator would: with the filter from a file, and an ordinary user."""
