@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from ossia.grammar.compiling import blamed, byte_tokenizer, matcher_of
+from ossia.processes import limit_memory
 
 _STACK_BYTES = 1 << 20
 """Less than any thread of the engine has: what fits here fits there."""
@@ -34,17 +35,6 @@ def judge(lines: Iterable[str], answers: TextIO, *, seconds: float) -> None:
 def _alarm(seconds: float) -> None:
     if sys.platform != "win32":  # pragma: no branch - no alarms there
         signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def limit_memory(megabytes: int) -> None:
-    """Bound this process's memory, where the system can."""
-    if sys.platform != "linux":  # pragma: no cover - others have no such limit, or do not keep it
-        return
-    import resource
-
-    size = megabytes << 20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:  # pragma: no cover - runs in the process that is killed

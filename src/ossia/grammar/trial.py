@@ -4,15 +4,12 @@ Knows what a verdict means for a request; the compiling is in judge.py, in that 
 """
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Self
@@ -21,6 +18,7 @@ from ossia.errors import RequestError
 from ossia.grammar.json_schema import CheckedSchema
 from ossia.grammar.refusal import refusal
 from ossia.grammar.text_grammar import CheckedText
+from ossia.processes import kill_group, spawn_module
 
 SECONDS = 2.0
 MEGABYTES = 512
@@ -28,7 +26,6 @@ MEGABYTES = 512
 MAX_VERDICTS = 4096
 
 _START_SECONDS = 30.0
-_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 _WORDS: Mapping[str, str] = {
     "empty": "no value satisfies this part of the schema; loosen or correct it",
     "pattern": "this pattern cannot be enforced; use anchors only at its ends, and no look-around",
@@ -58,23 +55,11 @@ class _Judge:
     """A running process and the thread that hears its answers."""
 
     def __init__(self, seconds: float, megabytes: int) -> None:
-        command = [sys.executable, "-P", "-m", "ossia.grammar.judge", str(seconds), str(megabytes)]
-        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        sources = str(Path(__file__).parents[2])
-        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (sources, kept.get("PYTHONPATH"))))
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=kept,
-            text=True,
-            start_new_session=True,  # Ctrl-C at a terminal is not meant for it
-        )
+        self.process = spawn_module("ossia.grammar.judge", str(seconds), str(megabytes))
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self._questions: IO[str] = self.process.stdin
-        self._answers: SimpleQueue[str] = SimpleQueue()
+        self._questions = self.process.stdin
+        self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._listener = threading.Thread(
             target=_listen, args=(self.process.stdout, self._answers), daemon=True
         )
@@ -83,7 +68,8 @@ class _Judge:
     def ask(self, text: str, seconds: float) -> _Verdict | None:
         """Put one schema to it; None if it died or was still at it."""
         try:
-            print(json.dumps(text), file=self._questions, flush=True)
+            self._questions.write(json.dumps(text).encode() + b"\n")
+            self._questions.flush()
             answer = self._answers.get(timeout=seconds)
         except (BrokenPipeError, Empty):
             return None
@@ -94,27 +80,19 @@ class _Judge:
 
     def end(self) -> None:
         """Kill it and wait until it is gone."""
-        self.process.kill()
-        self.process.wait()
+        kill_group(self.process)
         self._listener.join()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            _shut(pipe)
+            with suppress(BrokenPipeError):  # nobody is there for what is unsent
+                pipe.close()
 
 
-def _listen(answers: IO[str], heard: SimpleQueue[str]) -> None:
+def _listen(answers: IO[bytes], heard: SimpleQueue[bytes]) -> None:
     """Pass each line on; an empty one when there will be no more."""
     for line in answers:
         heard.put(line)
-    heard.put("")
-
-
-def _shut(pipe: IO[str]) -> None:
-    """Close a pipe, whether or not the other end is still there for what is unsent."""
-    try:
-        pipe.close()
-    except BrokenPipeError:
-        return
+    heard.put(b"")
 
 
 class Trial:

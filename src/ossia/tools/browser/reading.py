@@ -5,13 +5,12 @@ line of JSON goes out. Knows limits, no pages.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from ossia.errors import MissingExtra
+from ossia.processes import limit_memory, run_module
 from ossia.tools.browser.backend import Failure
 from ossia.tools.browser.documents import Kind, read_document
 from ossia.tools.browser.text import ReadText
@@ -22,7 +21,6 @@ MEGABYTES = 1024
 """Of address space."""
 
 _START_SECONDS = 10.0
-_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 
 
 def read_apart(
@@ -33,16 +31,12 @@ def read_apart(
     Raises:
         Failure: it cannot be read, or not within the limits.
     """
-    asked = {"kind": kind, "url": url, "charset": charset, "seconds": seconds}
+    request = {"kind": kind, "url": url, "charset": charset, "seconds": seconds}
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "ossia.tools.browser.reading"],
-            input=json.dumps(asked).encode() + b"\n" + content,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            timeout=3 * seconds + _START_SECONDS,
-            check=False,
+        done = run_module(
+            "ossia.tools.browser.reading",
+            content=json.dumps(request).encode() + b"\n" + content,
+            timeout_seconds=3 * seconds + _START_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise _too_slow(url) from None
@@ -60,26 +54,15 @@ def _too_slow(url: str) -> Failure:
     return Failure(f"{url} takes too long to read; open another page")
 
 
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    sources = str(Path(__file__).parents[3])
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (sources, kept.get("PYTHONPATH"))))
-    return kept
-
-
 def main() -> None:  # runs in the process that is ended
     """Read one document from standard input."""
-    asked = json.loads(sys.stdin.buffer.readline())
+    request = json.loads(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read()
+    limit_memory(MEGABYTES)
     if sys.platform != "win32":
-        import resource
-
-        size = MEGABYTES << 20
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
     try:
-        read = read_document(content, asked["kind"], asked["url"], asked["charset"])
+        read = read_document(content, request["kind"], request["url"], request["charset"])
     except MissingExtra as error:
         answer: dict[str, object] = {"missing": str(error)}
     else:

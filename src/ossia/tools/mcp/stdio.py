@@ -5,10 +5,7 @@ Knows processes and JSON-RPC messages; what they mean is the protocol library's 
 
 import asyncio
 import contextlib
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import anyio
@@ -17,10 +14,11 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment  # noqa: TID253 - with the extra only
 from mcp.shared.message import SessionMessage  # noqa: TID253 - the same
 
+from ossia.processes import end_group, spawn_async
+
 MAX_MESSAGE_BYTES = 8 << 20
 GRACE_SECONDS = 2.0
 """From the end of its input until a server is told to go, and from there until it is made to."""
-_POLL_SECONDS = 0.01
 _TAIL_BYTES = 2000
 
 Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
@@ -65,15 +63,11 @@ async def stdio_transport(
     Raises:
         OSError: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
+    process = await spawn_async(
+        command,
         env={**get_default_environment(), **env},
         cwd=cwd,
-        start_new_session=True,
-        limit=MAX_MESSAGE_BYTES,
+        max_line_bytes=MAX_MESSAGE_BYTES,
     )
     heard, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, said = anyio.create_memory_object_stream[SessionMessage](0)
@@ -85,7 +79,7 @@ async def stdio_transport(
             yield incoming, outgoing
         finally:
             with anyio.CancelScope(shield=True):
-                await _end(process)
+                await end_group(process, GRACE_SECONDS)
             group.cancel_scope.cancel()
 
 
@@ -131,38 +125,3 @@ async def _keep_tail(process: Process, words: LastWords) -> None:
     assert process.stderr is not None
     while chunk := await process.stderr.read(4096):
         words.add(chunk)
-
-
-async def _end(process: Process) -> None:
-    """Close its input, wait, then end it and whatever it started."""
-    assert process.stdin is not None
-    with contextlib.suppress(OSError, RuntimeError):
-        process.stdin.close()
-    for sign in (signal.SIGTERM, None):
-        if await _has_ended(process, GRACE_SECONDS):
-            break
-        if sign is not None:
-            _signal(process, sign)
-    _signal(process, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GRACE_SECONDS):
-            await process.wait()
-    # A pipe that is full, or held by another, never comes to its end; nothing public closes it.
-    process._transport.close()  # type: ignore[attr-defined]
-
-
-async def _has_ended(process: Process, seconds: float) -> bool:
-    """Not by `wait`, which also waits for whoever else holds its pipes."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while process.returncode is None:
-                await asyncio.sleep(_POLL_SECONDS)
-    return process.returncode is not None
-
-
-def _signal(process: Process, sign: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if sys.platform == "win32":
-            process.terminate()
-        else:
-            os.killpg(process.pid, sign)

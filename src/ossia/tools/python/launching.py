@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ossia
+from ossia.processes import inherited_environment, kill_group, signal_group, spawn
 from ossia.tools.python.installed_python import InstalledPython
 from ossia.tools.python.limits import Limits
 from ossia.tools.python.sandboxes import Tier
@@ -50,19 +51,18 @@ class Launching:
             LauncherGone: it cannot do its work here; the reason is its text.
         """
         ours, its = socket.socketpair()
-        environment = {"PATH": os.environ.get("PATH", os.defpath)}
-        environment |= {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+        env = {"PATH": os.defpath} | inherited_environment(("PATH", "HOME", "TMPDIR"))
         house = str(Path(ossia.__file__).parents[1])
 
-        def spawn() -> subprocess.Popen[bytes]:
+        def start() -> subprocess.Popen[bytes]:
             command = [sys.executable, "-I", "-S", "-B", "-c", _START, house]
-            return subprocess.Popen(
-                command, stdin=its.fileno(), stdout=subprocess.DEVNULL, env=environment, cwd="/",
-                start_new_session=True,
+            return spawn(
+                command, env=env, cwd="/", stdin=its.fileno(), stdout=subprocess.DEVNULL,
+                stderr=None,
             )  # fmt: skip
 
         with its:
-            process = await asyncio.to_thread(spawn)
+            process = await asyncio.to_thread(start)
         ours.setblocking(False)
         found = cls(process, ours)
         started = found.answer("")
@@ -126,8 +126,7 @@ class Launching:
         try:
             await asyncio.to_thread(self._process.wait, STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(kill_group, self._process)
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -150,8 +149,7 @@ class Launching:
         finally:
             self._fail()
         for group in self._groups.values():  # not reached when we close it ourselves
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+            signal_group(group, signal.SIGKILL)
 
     def _note(self, message: dict[str, Any]) -> None:
         if message.get("group") is not None:
