@@ -48,7 +48,7 @@ def report() -> dict[str, Any]:
         "python_tool": python_tool(),
         "search": search(),
         "prepared": prepared(set_here["prepared_folder"].value),
-        "folders": {"package": str(Path(__file__).parents[1]), "state": str(state_folder())},
+        "folders": {"package": str(Path(__file__).parents[2]), "state": str(state_folder())},
         "settings": [asdict(each) for each in set_here.values()],
     }
 
