@@ -33,13 +33,15 @@ def main() -> None:
     ) as llm:
         model = llm.model
         pages = range(-(-room // PAGE_TOKENS))
-        cache = KvCache(model.config, model.ops, num_pages=len(pages), num_rings=1)
+        cache = KvCache(model.config, model.ops, num_pages=len(pages), num_windows=1)
         seconds: dict[int, list[float]] = {depth: [] for depth in asked.depths}
         for turn in range(ROUNDS):
             for depth, found in seconds.items():
                 for index in range(STEPS):
                     place = depth + turn * STEPS + index
-                    one = SequenceSlice(ids=[place], past=place, pages=pages, ring=cache.ring(0))
+                    one = SequenceSlice(
+                        ids=[place], past=place, pages=pages, window_pages=cache.window_pages(0)
+                    )
                     batch = ForwardBatch.from_slices([one], [0], window=model.config.sliding_window)
                     began = time.perf_counter()
                     hidden_TD = model.hidden(batch, cache)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.checkpoint import ModelConfig, open_checkpoint, write_checkpoint
 from ossia.model.forward_batch import ForwardBatch
-from ossia.model.score import score
+from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import KV_DTYPES
@@ -113,7 +113,7 @@ def compare(
                 whole = model.ops.to_numpy(model.forward(batch, None))
                 yield row | {"read": "whole", "distance": distance(whole, expected)}
                 for chunk in (1, 100):
-                    by_chunk = score(model, ids, chunk=chunk)
+                    by_chunk = compute_logits(model, ids, chunk=chunk)
                     yield row | {"read": f"by {chunk}", "distance": distance(by_chunk, expected)}
 
 

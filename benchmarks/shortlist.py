@@ -19,7 +19,7 @@ from ossia import LLM, EngineOptions, SamplingParams
 from ossia.engine.approximate_sampler import choose_from, shortlisted
 from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
-from ossia.model.logits import RowScores, Scores
+from ossia.model.logits import RowLogits, StepLogits
 
 TEXT_TOKENS, CHUNK = 512, 64
 GREEDY, DRAWN = SamplingParams(temperature=0), SamplingParams(temperature=1)
@@ -31,7 +31,7 @@ def log_softmax(logits_V: np.ndarray) -> np.ndarray:
     return wide_V - np.log(np.exp(wide_V).sum())
 
 
-def compare(row: RowScores) -> dict[str, float]:
+def compare(row: RowLogits) -> dict[str, float]:
     """One position."""
     exact = log_softmax(row.exact_V)
     mixed_V, id_N = shortlisted(row, DRAWN, None, (), {})
@@ -54,11 +54,13 @@ def steps(llm: LLM, positions: int) -> Any:
     for past in range(0, positions, CHUNK):
         if past % TEXT_TOKENS == 0:
             pages = range(TEXT_TOKENS // PAGE_TOKENS)
-            cache = KvCache(model.config, model.ops, num_pages=len(pages), num_rings=1)
+            cache = KvCache(model.config, model.ops, num_pages=len(pages), num_windows=1)
         ids = random.integers(model.config.vocab_size, size=CHUNK).tolist()
-        one = SequenceSlice(ids=ids, past=past % TEXT_TOKENS, pages=pages, ring=cache.ring(0))
+        one = SequenceSlice(
+            ids=ids, past=past % TEXT_TOKENS, pages=pages, window_pages=cache.window_pages(0)
+        )
         batch = ForwardBatch.from_slices([one], range(CHUNK), window=window)
-        yield Scores(model, model.hidden(batch, cache), batch.row_R)
+        yield StepLogits(model, model.hidden(batch, cache), batch.row_R)
 
 
 def milliseconds(llm: LLM, hidden_TD: Any, params: SamplingParams, exact: bool) -> float:
@@ -66,7 +68,7 @@ def milliseconds(llm: LLM, hidden_TD: Any, params: SamplingParams, exact: bool) 
     seconds = []
     for _ in range(9):
         began = time.perf_counter()
-        row = RowScores(Scores(llm.model, hidden_TD, np.array([0], np.int32)), 0)
+        row = RowLogits(StepLogits(llm.model, hidden_TD, np.array([0], np.int32)), 0)
         if exact:
             row.exact_V.argmax()
         else:
@@ -87,11 +89,11 @@ def main() -> None:
     with LLM(asked.model, prepared=asked.prepared_folder, engine=options) as llm:
         rows: list[dict[str, float]] = []
         for scores in steps(llm, asked.positions):
-            if scores.near_RV is None:
+            if scores.approximate_RV is None:
                 raise SystemExit("this model's head is too small to be scanned")
             exact_RV = scores.exact_RV
             for place, exact_V in enumerate(exact_RV):
-                row = RowScores(scores, place)
+                row = RowLogits(scores, place)
                 row.__dict__["exact_V"] = exact_V  # scored together, once
                 rows.append(compare(row))
         trusted = [row for row in rows if row["trusted"]]

@@ -20,7 +20,7 @@ class Given:
     def __init__(self, exact_V, error=0.1, seed=0):
         noise_V = np.random.default_rng(seed).standard_normal(len(exact_V)).astype(np.float32)
         self._exact_V = exact_V.astype(np.float32)
-        self.near_V = self._exact_V + np.float32(error) * noise_V
+        self.approximate_V = self._exact_V + np.float32(error) * noise_V
         self.size, self.asked, self.whole = len(exact_V), 0, 0
 
     @property
@@ -156,7 +156,7 @@ def test_even_scores_are_all_scored():
 
 def test_without_a_scan_all_are_scored():
     scores = Given(normal())
-    scores.near_V = None
+    scores.approximate_V = None
     logits_V, id_N = shortlisted(scores, SamplingParams(), None, (), {})
     assert id_N is None
     assert logits_V is not None

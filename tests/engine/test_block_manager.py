@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from ossia.engine.block_manager import PageOwner
 
 
-def owner(num_pages=8, num_rings=3):
-    return PageOwner(num_pages=num_pages, num_rings=num_rings, page_tokens=4)
+def owner(num_pages=8, num_windows=3):
+    return PageOwner(num_pages=num_pages, num_windows=num_windows, page_tokens=4)
 
 
 def test_counts_the_pages_that_tokens_need():

@@ -37,7 +37,7 @@ def test_greedy_tokens_are_the_likeliest_of_the_whole_text(engine_of, model):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"step_tokens": 8}, {"max_running": 1}, {"pool_tokens": 96, "step_tokens": 16}],
+    [{}, {"max_batch_tokens": 8}, {"max_running": 1}, {"pool_tokens": 96, "step_tokens": 16}],
     ids=["together", "in chunks", "one by one", "short of pages"],
 )
 def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):
@@ -50,7 +50,7 @@ def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):
 
 
 def test_a_stream_gets_a_token_in_every_step_while_a_long_prompt_is_read(engine_of):
-    engine = engine_of(step_tokens=64)
+    engine = engine_of(max_batch_tokens=64)
     stream = engine.submit(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unguided())
     engine.step()
     late = engine.submit(prompt(1, 80), GREEDY, Unguided())
@@ -150,7 +150,7 @@ def test_refuses_what_cannot_run(engine_of):
         {"context_length": 200_000},
         {"pool_tokens": 50},
         {"max_cached_prefixes": -1},
-        {"max_running": 65, "step_tokens": 64},
+        {"max_running": 65, "max_batch_tokens": 64},
     ],
 )
 def test_refuses_sizes_the_model_cannot_have(engine_of, options):

@@ -8,7 +8,7 @@ PAGE = 4
 
 
 def cache(max_kept=2, num_pages=12):
-    owner = PageOwner(num_pages=num_pages, num_rings=max_kept, page_tokens=PAGE)
+    owner = PageOwner(num_pages=num_pages, num_windows=max_kept, page_tokens=PAGE)
     return PrefixCache(owner, max_kept=max_kept), owner
 
 

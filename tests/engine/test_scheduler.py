@@ -8,10 +8,10 @@ from ossia.engine.scheduler import SHARED, Copy, Scheduler
 PAGE = 4
 
 
-def scheduler(num_pages=8, max_running=3, step_tokens=16, max_kept=0):
-    owner = PageOwner(num_pages=num_pages, num_rings=max_running + max_kept, page_tokens=PAGE)
+def scheduler(num_pages=8, max_running=3, max_batch_tokens=16, max_kept=0):
+    owner = PageOwner(num_pages=num_pages, num_windows=max_running + max_kept, page_tokens=PAGE)
     return Scheduler(
-        owner, max_running=max_running, step_tokens=step_tokens, max_kept=max_kept
+        owner, max_running=max_running, max_batch_tokens=max_batch_tokens, max_kept=max_kept
     ), owner
 
 
@@ -71,7 +71,7 @@ def test_several_prompts_share_one_short_chunk_beside_who_writes():
 
 @given(st.data())
 def test_who_writes_is_in_every_step_and_no_step_reads_more_than_a_short_chunk(data):
-    policy, owner = scheduler(num_pages=64, max_running=4, step_tokens=32)
+    policy, owner = scheduler(num_pages=64, max_running=4, max_batch_tokens=32)
     written = text(3)
     policy.add(0, written)
     stepped(policy)
@@ -152,7 +152,7 @@ def test_nobody_makes_way_for_guesses():
 
 
 def test_guesses_leave_every_other_request_its_token():
-    policy, _ = scheduler(num_pages=20, step_tokens=6)
+    policy, _ = scheduler(num_pages=20, max_batch_tokens=6)
     texts = [text(2), text(2, 50), text(2, 90)]
     for request, each in enumerate(texts):
         policy.add(request, each)
@@ -238,7 +238,7 @@ def test_the_second_text_that_parts_from_another_keeps_that_place_for_the_third(
 
 
 def test_one_that_begins_as_an_older_one_waits_until_it_can_go_on_from_there():
-    policy, _ = scheduler(num_pages=32, step_tokens=64, max_kept=4)
+    policy, _ = scheduler(num_pages=32, max_batch_tokens=64, max_kept=4)
     policy.add(1, [*text(30), 60])
     stepped(policy)
     policy.remove(1)
@@ -280,7 +280,7 @@ def test_every_request_is_served_and_no_page_is_lost(data):
     policy, owner = scheduler(
         num_pages=7,
         max_kept=data.draw(st.integers(0, 3)),
-        step_tokens=data.draw(st.integers(3, 20)),
+        max_batch_tokens=data.draw(st.integers(3, 20)),
     )
     world = World(policy)
     for request in range(data.draw(st.integers(1, 6))):

@@ -178,7 +178,7 @@ def test_many_that_arrive_together_read_what_they_share_once(exact_engine):
 
 def test_two_that_run_together_share_what_the_first_has_read(exact_engine):
     first, second = greedy(words(1, 60), cache_points=(50,)), greedy(words(1, 50) + words(2, 9))
-    running = Running(exact_engine(step_tokens=32))
+    running = Running(exact_engine(max_batch_tokens=32))
     keys = [running.submit(first), running.submit(second)]
     running.drain()
     assert [running.said(key) for key in keys] == [
@@ -288,7 +288,7 @@ requests = st.builds(
         {
             "max_cached_prefixes": st.integers(0, 5),
             "max_running": st.integers(1, 4),
-            "step_tokens": st.integers(4, 64),
+            "max_batch_tokens": st.integers(4, 64),
             "pool_tokens": st.sampled_from([96, 128, 400]),
         }
     ),

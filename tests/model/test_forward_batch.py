@@ -6,8 +6,8 @@ from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 def test_slices_stand_end_to_end():
     batch = ForwardBatch.from_slices(
         [
-            SequenceSlice(ids=[5, 6, 7], past=2, pages=[9, 4], ring=[0, 1]),
-            SequenceSlice(ids=[8], past=64, pages=[3], ring=[2, 3]),
+            SequenceSlice(ids=[5, 6, 7], past=2, pages=[9, 4], window_pages=[0, 1]),
+            SequenceSlice(ids=[8], past=64, pages=[3], window_pages=[2, 3]),
         ],
         [2, 3],
         window=16,

@@ -17,7 +17,7 @@ CONFIG = dataclasses.replace(
 @pytest.fixture
 def cache():
     """Every place of a pool holds the number of its page."""
-    cache = KvCache(CONFIG, ReferenceOps(), num_pages=5, num_rings=2, page_tokens=8)
+    cache = KvCache(CONFIG, ReferenceOps(), num_pages=5, num_windows=2, page_tokens=8)
     for pages in cache.layers:
         for array in (pages.key_PBKC, pages.value_PBKC):
             array[:] = np.arange(len(array))[:, None, None, None]
@@ -34,8 +34,8 @@ def held(cache):
 
 
 def test_a_ring_is_as_many_pages_as_a_window_and_a_page_need(cache):
-    assert cache.ring_pages == 3
-    assert [*cache.ring(1)] == [3, 4, 5]
+    assert cache.pages_per_window == 3
+    assert [*cache.window_pages(1)] == [3, 4, 5]
 
 
 def test_a_page_is_copied_in_full_layers_only(cache):
@@ -45,6 +45,6 @@ def test_a_page_is_copied_in_full_layers_only(cache):
 
 
 def test_a_ring_is_copied_in_windowed_layers_only(cache):
-    cache.copy_ring(1, 0)
+    cache.copy_window(1, 0)
     windowed, full = [3, 4, 5, 3, 4, 5], [*range(5)]
     assert held(cache) == [windowed, windowed, full, full, windowed, windowed]

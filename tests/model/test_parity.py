@@ -11,7 +11,7 @@ from benchmarks.parity import (
     random_ids,
     write_random,
 )
-from ossia.model.score import score
+from ossia.model.logits import compute_logits
 from ossia.ops.select import BACKENDS, OpsOptions, why_not
 
 BOUND = 1e-4  # relative L2; float32 in other orders gives 1e-6
@@ -41,7 +41,7 @@ def test_logits_agree_with_transformers(folders, judges, layout, name):
     for count in (1, 128, 129, 300):
         ids = random_ids(count, model.config.vocab_size)
         expected = published_logits(judges[layout], ids)
-        assert distance(score(model, ids, chunk=90), expected) < BOUND
+        assert distance(compute_logits(model, ids, chunk=90), expected) < BOUND
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_logits_agree_beyond_the_original_context(folders, judges):
     model = ours(folders["hugging-face"], "cpu", EXACT)
     ids = random_ids(4200, model.config.vocab_size)
     expected = published_logits(judges["hugging-face"], ids)
-    assert distance(score(model, ids, chunk=512), expected) < BOUND
+    assert distance(compute_logits(model, ids, chunk=512), expected) < BOUND
 
 
 @pytest.mark.slow
@@ -64,4 +64,4 @@ def test_rounded_weights_stay_near(  # a router's close call may go the other wa
     for count in (1, 129, 300):
         ids = random_ids(count, model.config.vocab_size)
         expected = published_logits(judges[layout], ids)
-        assert 0 < distance(score(model, ids, chunk=90), expected) < bound
+        assert 0 < distance(compute_logits(model, ids, chunk=90), expected) < bound

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import KvCache
-from ossia.model.score import score
+from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 
@@ -37,7 +37,9 @@ def test_every_backend_agrees_with_the_judge(backend, judge):
 @pytest.mark.parametrize("chunk", [1, 3, 16, 17, 69])
 def test_chunks_say_what_the_whole_says(backend, chunk):
     model = model_of(backend)
-    np.testing.assert_allclose(score(model, ids(1), chunk=chunk), whole(model, ids(1)), **ROUNDING)
+    np.testing.assert_allclose(
+        compute_logits(model, ids(1), chunk=chunk), whole(model, ids(1)), **ROUNDING
+    )
 
 
 def test_sequences_in_one_step_do_not_see_each_other(backend):
@@ -51,12 +53,17 @@ def test_sequences_in_one_step_do_not_see_each_other(backend):
 
 def test_sequences_go_on_side_by_side_on_scattered_pages(backend):
     model = model_of(backend)
-    cache = KvCache(CONFIG, backend, num_pages=20, num_rings=2, page_tokens=8)
+    cache = KvCache(CONFIG, backend, num_pages=20, num_windows=2, page_tokens=8)
     texts, pages = [ids(5), ids(6)], [list(range(19, 10, -1)), list(range(9))]
     found = [[], []]
     for past in range(0, LENGTH, 7):
         slices = [
-            SequenceSlice(ids=text[past : past + 7], past=past, pages=owned, ring=cache.ring(i))
+            SequenceSlice(
+                ids=text[past : past + 7],
+                past=past,
+                pages=owned,
+                window_pages=cache.window_pages(i),
+            )
             for i, (text, owned) in enumerate(zip(texts, pages, strict=True))
         ]
         batch = ForwardBatch.from_slices(slices, range(14), window=CONFIG.sliding_window)
@@ -68,7 +75,7 @@ def test_sequences_go_on_side_by_side_on_scattered_pages(backend):
 
 
 def test_a_windowed_layer_stores_no_more_than_a_window_in_whole_pages():
-    cache = KvCache(SHAPES["20b"], Counting(), num_pages=100, num_rings=2)
+    cache = KvCache(SHAPES["20b"], Counting(), num_pages=100, num_windows=2)
     windowed, full = cache.layers[0], cache.layers[1]
     assert windowed == 2 * 3 * 64  # 128 tokens lie in at most three pages of 64
     assert full == 100 * 64

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ossia.ops import Ops, select_ops
-from ossia.ops.api import AttentionMetadata, ring_pages
+from ossia.ops.api import AttentionMetadata, pages_per_window
 from ossia.ops.cpu import CpuOps, isas
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.select import BACKENDS, why_not
@@ -75,10 +75,10 @@ class Attention:
         return ops.to_numpy(ops.attend(*mine, spans(counts, self.window), None, sinks))
 
     def in_steps(self, ops, chunks, page_tokens):
-        """Sequence q in steps of chunks[q] tokens, then the rest, on scattered pages or rings."""
+        """Sequence q in steps of chunks[q] tokens, then the rest, on scattered pages or windows."""
         sequences, tokens = len(chunks), len(self.query_TKGC)
         each = tokens // sequences
-        need = min(ring_pages(self.window, page_tokens), -(-each // page_tokens))
+        need = min(pages_per_window(self.window, page_tokens), -(-each // page_tokens))
         pages = ops.new_pages(need * sequences, page_tokens, *self.key_TKC.shape[1:])
         page_QP = np.random.default_rng(5).permutation(need * sequences).reshape(sequences, need)
         sinks = ops.prepare_sinks(self.sink_H, self.key_TKC.shape[1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ossia.ops.api import ring_pages
+from ossia.ops.api import pages_per_window
 
 TOKENS, PAGE = 150, 8
 FULL = 1 << 20
@@ -41,7 +41,7 @@ def test_a_copy_goes_on_where_it_was_made_or_one_token_before(
 ):
     attention = make.attention(TOKENS, (2, 2, 16), window)
     law = attention.alone(ops, [TOKENS])
-    need = min(ring_pages(window, PAGE), -(-TOKENS // PAGE))
+    need = min(pages_per_window(window, PAGE), -(-TOKENS // PAGE))
     text = Text(ops, attention, spans_of, 2 * need)
     mine, copy = list(range(need)), list(range(2 * need - 1, need - 1, -1))
     text.run(0, cut, mine)
@@ -57,7 +57,7 @@ def test_tokens_up_to_what_a_ring_has_to_spare_can_be_taken_back(
 ):
     attention = make.attention(TOKENS, (2, 2, 16), window)
     law = attention.alone(ops, [TOKENS])
-    need = min(ring_pages(window, PAGE), -(-TOKENS // PAGE))
+    need = min(pages_per_window(window, PAGE), -(-TOKENS // PAGE))
     spare = need * PAGE - window if window < FULL else TOKENS
     text = Text(ops, attention, spans_of, need)
     text.run(0, cut, range(need))

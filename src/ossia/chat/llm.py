@@ -36,7 +36,7 @@ from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.loading import Progress, repacked
-from ossia.model.score import score
+from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
@@ -348,7 +348,7 @@ class LLM:
         size = self.config.vocab_size
         if wrong := [each for each in ids if not 0 <= each < size]:
             raise RequestError(f"token id {wrong[0]} is not one of this model's {size}")
-        return score(self.model, ids)
+        return compute_logits(self.model, ids)
 
     def close(self) -> None:
         """Stop the engine; answers that run end as cancelled. Closing twice does no harm."""

@@ -79,7 +79,7 @@ class Meter:
         options = EngineOptions(
             context_length=llm.context_length,
             max_running=batch,
-            step_tokens=max(EngineOptions().step_tokens, 2 * batch),
+            max_batch_tokens=max(EngineOptions().max_batch_tokens, 2 * batch),
             pool_tokens=llm.context_length + batch * (work.longest_decode + PAGE_TOKENS),
             max_cached_prefixes=0,  # what was read is read again
             speculate=False,  # random weights soon write in circles, which are easily guessed

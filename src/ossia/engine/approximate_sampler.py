@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ossia.engine.request import SampledToken, SamplingParams
 from ossia.engine.sampler import choose, penalised
-from ossia.model.logits import RowScores
+from ossia.model.logits import RowLogits
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -43,7 +43,7 @@ class OneDraw:
 
 
 def choose_from(
-    scores: RowScores,
+    scores: RowLogits,
     params: SamplingParams,
     *,
     allowed: tuple[int, ...] | NDArray[np.bool_] | None,
@@ -74,7 +74,7 @@ def choose_from(
 
 
 def shortlisted(
-    scores: RowScores,
+    scores: RowLogits,
     params: SamplingParams,
     allowed: NDArray[np.bool_] | None,
     prompt: Iterable[int],
@@ -85,19 +85,19 @@ def shortlisted(
     Returns:
         logits_V and id_N; None for id_N where a shortlist cannot be trusted or is not offered.
     """
-    near_V = scores.near_V if params.logprobs is None else None
-    if near_V is None:
+    approximate_V = scores.approximate_V if params.logprobs is None else None
+    if approximate_V is None:
         return scores.exact_V, None
-    hoped_V = penalised(near_V, params, prompt, written)
+    hoped_V = penalised(approximate_V, params, prompt, written)
     if allowed is not None:
         hoped_V = np.where(allowed, hoped_V, -np.inf)
     bar, is_whole = _bar(hoped_V)
     id_N = np.flatnonzero(hoped_V >= bar).astype(np.int32)
     if not 0 < len(id_N) <= MOST:
-        return near_V, None
-    mixed_V = near_V.copy()
+        return approximate_V, None
+    mixed_V = approximate_V.copy()
     mixed_V[id_N] = scores.exact_ids(id_N)
-    error = np.abs(mixed_V[id_N] - near_V[id_N]).max()
+    error = np.abs(mixed_V[id_N] - approximate_V[id_N]).max()
     best = penalised(mixed_V, params, prompt, written)[id_N].max()
     is_safe = is_whole or best - bar > SAFETY * error  # never with a score that is no number
     return mixed_V, (id_N if is_safe else None)

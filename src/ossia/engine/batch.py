@@ -33,7 +33,12 @@ def build_step(
         if turn.guesses:
             ids += guesses[turn.request_id][: turn.guesses]
         slices.append(
-            SequenceSlice(ids=ids, past=turn.past, pages=turn.pages, ring=cache.ring(turn.ring))
+            SequenceSlice(
+                ids=ids,
+                past=turn.past,
+                pages=turn.pages,
+                window_pages=cache.window_pages(turn.ring),
+            )
         )
         end += turn.count
         if turn.samples:

@@ -10,10 +10,10 @@ class PageOwner:
     last of them has let go.
     """
 
-    def __init__(self, *, num_pages: int, num_rings: int, page_tokens: int) -> None:
+    def __init__(self, *, num_pages: int, num_windows: int, page_tokens: int) -> None:
         self.page_tokens = page_tokens
         self._free_pages = list(range(num_pages - 1, -1, -1))
-        self._free_rings = list(range(num_rings - 1, -1, -1))
+        self._free_rings = list(range(num_windows - 1, -1, -1))
         self._users = [0] * num_pages
         self._keepers = [0] * num_pages
         self._unused = num_pages

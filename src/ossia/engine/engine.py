@@ -25,7 +25,7 @@ from ossia.engine.request import (
 from ossia.engine.scheduler import Copy, Scheduler, Turn
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.kv_cache import KvCache
-from ossia.model.logits import RowScores, Scores
+from ossia.model.logits import RowLogits, StepLogits
 from ossia.model.transformer import Transformer
 
 
@@ -90,26 +90,26 @@ class Engine:
         self.plan = plan
         self._clock = clock
         self._pace = Pace()
-        num_rings = plan.max_running + plan.max_cached_prefixes
+        num_windows = plan.max_running + plan.max_cached_prefixes
         self._cache: KvCache[Any] = KvCache(
             model.config,
             model.ops,
             num_pages=plan.num_pages,
-            num_rings=num_rings,
+            num_windows=num_windows,
             page_tokens=page_tokens,
         )
         self._pages = PageOwner(
-            num_pages=plan.num_pages, num_rings=num_rings, page_tokens=page_tokens
+            num_pages=plan.num_pages, num_windows=num_windows, page_tokens=page_tokens
         )
         self._scheduler = Scheduler(
             self._pages,
             max_running=plan.max_running,
-            step_tokens=plan.step_tokens,
+            max_batch_tokens=plan.max_batch_tokens,
             max_kept=plan.max_cached_prefixes,
         )
         # so many keys may be written to a ring and taken back, and no key before them is missing
         window = model.config.sliding_window
-        spare = min(self._cache.ring_pages * page_tokens - window, window - 1)
+        spare = min(self._cache.pages_per_window * page_tokens - window, window - 1)
         self._most_guesses = min(MOST, spare) if plan.speculate else 0
         self._requests: dict[int, RequestState] = {}
         self._new: list[RequestState] = []
@@ -212,13 +212,13 @@ class Engine:
         row = 0
         for turn in work.turns:
             if turn.samples:
-                rows = [RowScores(scores, row + guess) for guess in range(1 + turn.guesses)]
+                rows = [RowLogits(scores, row + guess) for guess in range(1 + turn.guesses)]
                 row += len(rows)
                 self._guarded(self._advance, self._requests[turn.request_id], events, rows)
         self._measure(work.turns, self._clock() - began)
         return events
 
-    def _run(self, turns: list[Turn]) -> Scores:
+    def _run(self, turns: list[Turn]) -> StepLogits:
         """One step of the model: scores after each last token, and after each guess."""
         requests = {turn.request_id: self._requests[turn.request_id] for turn in turns}
         for turn, request in zip(turns, requests.values(), strict=True):
@@ -232,11 +232,11 @@ class Engine:
             self._cache,
             window=self.model.config.sliding_window,
         )
-        return Scores(self.model, self.model.hidden(step, self._cache), step.row_R)
+        return StepLogits(self.model, self.model.hidden(step, self._cache), step.row_R)
 
     def _copy(self, copies: list[Copy]) -> None:
         for copy in copies:
-            self._cache.copy_ring(*copy.ring)
+            self._cache.copy_window(*copy.ring)
             if copy.page is not None:
                 self._cache.copy_page(*copy.page)
 
@@ -264,7 +264,7 @@ class Engine:
             request.guesses = list(takewhile(lambda each: may_come(each, allowed), found))
 
     def _advance(
-        self, request: RequestState, events: list[TokenEvent], rows: list[RowScores]
+        self, request: RequestState, events: list[TokenEvent], rows: list[RowLogits]
     ) -> None:
         """Sample one token, and as many more as guesses come true; put what must follow each."""
         request.is_writing = True

@@ -16,7 +16,7 @@ class EngineOptions:
     """Most tokens of one request, prompt and answer; the model's longest unless told."""
     max_running: int = 8
     """Requests in one step: enough to share each weight read, few enough to answer soon."""
-    step_tokens: int = 512
+    max_batch_tokens: int = 512
     """Tokens in one step; a longer prompt is read in chunks, and while others write, in chunks of
     an eighth. Long enough that each expert of 20b gets some 64 tokens for each read of its
     weights. A step is never broken off, so this is also how long stopping takes at worst."""
@@ -37,7 +37,7 @@ class EnginePlan:
 
     context_length: int
     max_running: int
-    step_tokens: int
+    max_batch_tokens: int
     max_cached_prefixes: int
     speculate: bool
     num_pages: int
@@ -59,10 +59,10 @@ def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> En
             f"the cache holds {pool} tokens, fewer than one context of {context}; "
             "raise the pool or shorten the context"
         )
-    if not 1 <= options.max_running <= options.step_tokens:
+    if not 1 <= options.max_running <= options.max_batch_tokens:
         raise RequestError(
-            f"{options.max_running} running requests in steps of {options.step_tokens} tokens; "
-            "expected at least one request, and a token for each in a step"
+            f"{options.max_running} running requests in steps of {options.max_batch_tokens} "
+            "tokens; expected at least one request, and a token for each in a step"
         )
     if not 0 <= options.max_cached_prefixes <= MAX_CACHED_PREFIXES:
         raise RequestError(
@@ -71,7 +71,7 @@ def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> En
     return EnginePlan(
         context_length=context,
         max_running=options.max_running,
-        step_tokens=options.step_tokens,
+        max_batch_tokens=options.max_batch_tokens,
         max_cached_prefixes=options.max_cached_prefixes,
         speculate=options.speculate,
         num_pages=-(-pool // page_tokens),

@@ -76,12 +76,12 @@ class Scheduler:
     """Decides, step by step; `settle` tells it that the step was run."""
 
     def __init__(
-        self, pages: PageOwner, *, max_running: int, step_tokens: int, max_kept: int
+        self, pages: PageOwner, *, max_running: int, max_batch_tokens: int, max_kept: int
     ) -> None:
         self._pages = pages
         self._kept = PrefixCache(pages, max_kept=max_kept)
         self._max_running = max_running
-        self._step_tokens = step_tokens
+        self._max_batch_tokens = max_batch_tokens
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # oldest first
 
@@ -142,13 +142,13 @@ class Scheduler:
                 left out, and are never the reason that another makes way.
         """
         self._admit()
-        left, work = self._step_tokens, Work([], [])
+        left, work = self._max_batch_tokens, Work([], [])
         granted: dict[int, Turn] = {}
         is_shared = not all(map(self._is_reading, self._running))
         waiting = [one for one in self._running if self._is_being_read(one)]
         for one in sorted(self._running, key=self._is_reading):  # stable: each kind oldest first
             if is_shared and self._is_reading(one):
-                left = min(left, max(1, self._step_tokens // SHARED))
+                left = min(left, max(1, self._max_batch_tokens // SHARED))
             if one not in self._running or one in waiting or not one.left or not left:
                 continue  # it may have given its pages to an older one, in this very loop
             if turn := self._grant(one, left, guesses, granted, work.copies):
@@ -182,7 +182,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._max_running:
-            first = min(self._waiting[0].left, self._step_tokens)
+            first = min(self._waiting[0].left, self._max_batch_tokens)
             if self._pages.available < self._pages.needed(first):
                 return
             one = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""One step of the model, as arrays: which ids, of which sequences, and which rows will sample.
+"""One forward pass as arrays: which ids, of which sequences, and which rows will sample.
 
 Knows nothing of requests or of who owns a page. Letters: T tokens, Q sequences, R rows, P pages.
 """
@@ -19,8 +19,8 @@ class SequenceSlice:
     past: int = 0
     pages: Sequence[int] = ()
     """Pages of the full layers, in order of position."""
-    ring: Sequence[int] = ()
-    """Pages of the windowed layers, used round and round; as many in every slice."""
+    window_pages: Sequence[int] = ()
+    """Pages of the sliding-window layers, used round and round; as many in every slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class ForwardBatch:
             )
             for table, sight in (
                 (_table([one.pages for one in slices]), longest),
-                (_table([one.ring for one in slices]), window),
+                (_table([one.window_pages for one in slices]), window),
             )
         )
         id_T = np.array([each for one in slices for each in one.ids], np.int32)

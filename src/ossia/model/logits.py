@@ -1,25 +1,28 @@
-"""Scores of the vocabulary after a step, each as exact as it is asked for, and no sooner.
+"""Logits after a step, each as exact as is needed and computed no sooner; or of a whole text.
 
-Knows no request and no sampling. Letters: R rows that sample, V vocabulary, N chosen ids.
+Knows no request and no sampling. Letters: T tokens, R rows that sample, V vocabulary, N chosen ids.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
+from ossia.model.kv_cache import PAGE_TOKENS, KvCache
 from ossia.model.transformer import Transformer
 from ossia.ops.api import Int32
 
 Float32 = NDArray[np.float32]
 
-PARTS = 8
-"""In which one row is scored exactly, so that no whole head of a mapped file is ever resident."""
+NUM_PARTS = 8
+"""One exact row is computed in so many parts: no whole head of a mapped file is ever resident."""
 
 
-class Scores:
-    """All rows of one step; the head is read when the first row asks."""
+class StepLogits:
+    """Logits of all rows of one step; the head is read when the first row is needed."""
 
     def __init__(self, model: Transformer[Any], hidden_TD: Any, row_R: Int32) -> None:
         self._model = model
@@ -28,53 +31,77 @@ class Scores:
         self.size = model.config.vocab_size
 
     @cached_property
-    def near_RV(self) -> Float32 | None:
-        """Rounded scores from few bytes, or None where the backend has none to offer."""
+    def approximate_RV(self) -> Float32 | None:
+        """Approximate logits from a scan of few bytes; None where the backend has no scan."""
         ops, head = self._model.ops, self._model.weights.head
-        near_RV = ops.scan(self._hidden_TD, self.row_R, head)
-        return None if near_RV is None else ops.to_numpy(near_RV)
+        approximate_RV = ops.scan(self._hidden_TD, self.row_R, head)
+        return None if approximate_RV is None else ops.to_numpy(approximate_RV)
 
     @cached_property
     def exact_RV(self) -> Float32:
-        """Exact scores of all rows."""
+        """Exact logits of all rows."""
         ops, head = self._model.ops, self._model.weights.head
         exact_RV: Float32 = ops.to_numpy(ops.unembed(self._hidden_TD, self.row_R, head))
         return exact_RV
 
     def exact_ids(self, row: int, id_N: Int32) -> Float32:
-        """The same bits, for one token of the step and some ids."""
+        """Exact logits, the same bits, for one token of the step and some ids."""
         ops, head = self._model.ops, self._model.weights.head
         exact_N: Float32 = ops.to_numpy(ops.unembed_ids(self._hidden_TD, row, id_N, head))
         return exact_N
 
 
-class RowScores:
-    """Scores of one row."""
+class RowLogits:
+    """Logits of one row."""
 
-    def __init__(self, scores: Scores, place: int) -> None:
-        self._scores = scores
-        self._place = place
+    def __init__(self, step: StepLogits, row: int) -> None:
+        self._step = step
+        self._row = row
 
     @property
     def size(self) -> int:
         """Ids in the vocabulary."""
-        return self._scores.size
+        return self._step.size
 
     @property
-    def near_V(self) -> Float32 | None:
-        """Rounded scores, or None; the head is scanned for all rows of the step at once."""
-        near_RV = self._scores.near_RV
-        return None if near_RV is None else near_RV[self._place]
+    def approximate_V(self) -> Float32 | None:
+        """Approximate logits, or None; the head is scanned for all rows of the step at once."""
+        approximate_RV = self._step.approximate_RV
+        return None if approximate_RV is None else approximate_RV[self._row]
 
     @cached_property
     def exact_V(self) -> Float32:
-        """Exact scores, of this row alone where the others may do with less."""
-        if self._scores.near_RV is None:
-            whole_V: Float32 = self._scores.exact_RV[self._place]
+        """Exact logits, of this row alone where the others may do with less."""
+        if self._step.approximate_RV is None:
+            whole_V: Float32 = self._step.exact_RV[self._row]
             return whole_V
-        parts = np.array_split(np.arange(self.size, dtype=np.int32), PARTS)
+        parts = np.array_split(np.arange(self.size, dtype=np.int32), NUM_PARTS)
         return np.concatenate([self.exact_ids(part) for part in parts])
 
     def exact_ids(self, id_N: Int32) -> Float32:
-        """Exact scores of these ids."""
-        return self._scores.exact_ids(int(self._scores.row_R[self._place]), id_N)
+        """Exact logits of these ids."""
+        return self._step.exact_ids(int(self._step.row_R[self._row]), id_N)
+
+
+def compute_logits(model: Transformer[Any], ids: Sequence[int], chunk: int = 256) -> Float32:
+    """Logits after each token of one text, in chunks: for research and checks, not for serving.
+
+    Args:
+        model: any backend's.
+        ids: token ids, in range.
+        chunk: tokens a step.
+
+    Returns:
+        float32 [T, V].
+    """
+    config = model.config
+    pages = range(-(-len(ids) // PAGE_TOKENS))
+    cache: KvCache[Any] = KvCache(config, model.ops, num_pages=len(pages), num_windows=1)
+    logits_TV = np.empty((len(ids), config.vocab_size), np.float32)
+    for past in range(0, len(ids), chunk):
+        one = SequenceSlice(
+            ids=ids[past : past + chunk], past=past, pages=pages, window_pages=cache.window_pages(0)
+        )
+        batch = ForwardBatch.from_slices([one], range(len(one.ids)), window=config.sliding_window)
+        logits_TV[past : past + len(one.ids)] = model.ops.to_numpy(model.forward(batch, cache))
+    return logits_TV

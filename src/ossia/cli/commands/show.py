@@ -90,11 +90,11 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
 def kv_bytes(config: "ModelConfig", tokens: int, dtype: str) -> int:
     """Bytes of keys and values of one request: windowed layers keep no more than they can see."""
     from ossia.model.kv_cache import PAGE_TOKENS
-    from ossia.ops.api import ring_pages
+    from ossia.ops.api import pages_per_window
 
     pages = {
         "full_attention": -(-tokens // PAGE_TOKENS),
-        "sliding_attention": ring_pages(config.sliding_window, PAGE_TOKENS),
+        "sliding_attention": pages_per_window(config.sliding_window, PAGE_TOKENS),
     }
     kept = sum(pages[kind] for kind in config.layer_types) * PAGE_TOKENS
     width, scale = {"float32": (4, 0), "bfloat16": (2, 0), "int8": (1, 2)}[dtype]

@@ -108,7 +108,7 @@ class Pages:
         return key_QSKC, self.value_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
 
     def write(self, metadata: AttentionMetadata, key_TKC: Tensor, value_TKC: Tensor) -> None:
-        """Store the newest keys of each sequence: no more than a window, so a ring holds them."""
+        """Store the newest keys of each sequence: no more than a window."""
         row_T, column_T = places(metadata)
         kept_T = column_T >= metadata.count_Q[row_T] - metadata.window
         row_T, column_T = row_T[kept_T], column_T[kept_T]
