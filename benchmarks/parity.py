@@ -105,7 +105,7 @@ def compare(
                 row = {
                     "backend": backend,
                     "weights": options.weights,
-                    "kv": options.kept_as,
+                    "kv": options.resolved_kv_dtype,
                     "layout": layout,
                     "tokens": count,
                 }

@@ -1,4 +1,4 @@
-"""Does the shortlist of the vocabulary choose what exact scores choose, and what does it save?
+"""Do approximate logits choose what exact ones choose, and what do they save?
 
     python -m benchmarks.shortlist --model FOLDER [--positions 10000]
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ossia import LLM, EngineOptions, SamplingParams
-from ossia.engine.approximate_sampler import choose_from, shortlisted
+from ossia.engine.approximate_sampler import sample_approximate, refine_candidates
 from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
 from ossia.model.logits import RowLogits, StepLogits
@@ -34,13 +34,13 @@ def log_softmax(logits_V: np.ndarray) -> np.ndarray:
 def compare(row: RowLogits) -> dict[str, float]:
     """One position."""
     exact = log_softmax(row.exact_V)
-    mixed_V, id_N = shortlisted(row, DRAWN, None, (), {})
+    refined_V, id_N = refine_candidates(row, DRAWN, None, (), {})
     found = {"trusted": float(id_N is not None)}
     if id_N is None:
         return found
-    mixed = log_softmax(mixed_V)
+    mixed = log_softmax(refined_V)
     return found | {
-        "same": float(id_N[mixed_V[id_N].argmax()] == exact.argmax()),
+        "same": float(id_N[refined_V[id_N].argmax()] == exact.argmax()),
         "kl": float(np.sum(np.exp(exact) * (exact - mixed))),
         "outside": float(1 - np.exp(mixed[id_N]).sum()),
         "candidates": len(id_N),
@@ -73,7 +73,9 @@ def milliseconds(llm: LLM, hidden_TD: Any, params: SamplingParams, exact: bool) 
             row.exact_V.argmax()
         else:
             generator = np.random.default_rng(0)
-            choose_from(row, params, allowed=None, prompt=(), written={}, generator=generator)
+            sample_approximate(
+                row, params, allowed=None, prompt=(), output_token_counts={}, generator=generator
+            )
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds) * 1e3
 
@@ -88,16 +90,16 @@ def main() -> None:
     options = EngineOptions(context_length=TEXT_TOKENS)
     with LLM(asked.model, prepared=asked.prepared_folder, engine=options) as llm:
         rows: list[dict[str, float]] = []
-        for scores in steps(llm, asked.positions):
-            if scores.approximate_RV is None:
+        for logits in steps(llm, asked.positions):
+            if logits.approximate_RV is None:
                 raise SystemExit("this model's head is too small to be scanned")
-            exact_RV = scores.exact_RV
+            exact_RV = logits.exact_RV
             for place, exact_V in enumerate(exact_RV):
-                row = RowLogits(scores, place)
+                row = RowLogits(logits, place)
                 row.__dict__["exact_V"] = exact_V  # scored together, once
                 rows.append(compare(row))
         trusted = [row for row in rows if row["trusted"]]
-        hidden_TD = scores._hidden_TD[:1].copy()
+        hidden_TD = logits._hidden_TD[:1].copy()
         found = {
             "model": asked.model,
             "positions": len(rows),

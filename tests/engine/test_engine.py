@@ -37,7 +37,7 @@ def test_greedy_tokens_are_the_likeliest_of_the_whole_text(engine_of, model):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"max_batch_tokens": 8}, {"max_running": 1}, {"pool_tokens": 96, "step_tokens": 16}],
+    [{}, {"max_batch_tokens": 8}, {"max_running": 1}, {"pool_tokens": 96, "max_batch_tokens": 16}],
     ids=["together", "in chunks", "one by one", "short of pages"],
 )
 def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):

@@ -1,29 +1,29 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.engine.block_manager import PageOwner
+from ossia.engine.block_manager import BlockManager
 from ossia.engine.prefix_cache import PrefixCache
 
-PAGE = 4
+BLOCK = 4
 
 
-def cache(max_kept=2, num_pages=12):
-    owner = PageOwner(num_pages=num_pages, num_windows=max_kept, page_tokens=PAGE)
-    return PrefixCache(owner, max_kept=max_kept), owner
+def cache(max_entries=2, num_blocks=12):
+    blocks = BlockManager(num_blocks=num_blocks, num_windows=max_entries, block_size=BLOCK)
+    return PrefixCache(blocks, max_entries=max_entries), blocks
 
 
-def kept(prefixes, owner, *texts):
-    """Keep texts as sequences do that end at once."""
+def cached(prefixes, blocks, *texts):
+    """Cache texts as sequences do that end at once."""
     for text in texts:
-        prefixes.make_room(owner.needed(len(text)))
-        pages = owner.take_pages(owner.needed(len(text)))
-        prefixes.keep(text, pages)
-        owner.give_back(pages)
+        prefixes.evict_until_free(blocks.blocks_for(len(text)))
+        own = blocks.allocate(blocks.blocks_for(len(text)))
+        prefixes.insert(text, own)
+        blocks.free(own)
 
 
 def test_finds_the_longest_beginning():
-    prefixes, owner = cache()
-    kept(prefixes, owner, [1, 2], [1, 2, 3, 4, 5])
+    prefixes, blocks = cache()
+    cached(prefixes, blocks, [1, 2], [1, 2, 3, 4, 5])
     assert prefixes.find([1, 2, 3, 4, 5, 6]).tokens == (1, 2, 3, 4, 5)
     assert prefixes.find([1, 2, 3, 4]).tokens == (1, 2)
     assert prefixes.find([2, 2, 3, 4]) is None
@@ -31,73 +31,73 @@ def test_finds_the_longest_beginning():
 
 
 def test_the_whole_text_is_a_beginning_too():
-    prefixes, owner = cache()
-    kept(prefixes, owner, [1, 2, 3])
+    prefixes, blocks = cache()
+    cached(prefixes, blocks, [1, 2, 3])
     assert prefixes.find([1, 2, 3]).tokens == (1, 2, 3)
 
 
 def test_knows_how_far_texts_go_together():
-    prefixes, owner = cache()
-    assert prefixes.parting([1, 2, 3]) == 0
-    kept(prefixes, owner, [1, 2, 3, 4, 5, 6], [7, 8])
-    assert prefixes.parting([1, 2, 3, 9]) == 3
-    assert prefixes.parting([7]) == 1
-    assert prefixes.parting([5]) == 0
+    prefixes, blocks = cache()
+    assert prefixes.longest_common_prefix([1, 2, 3]) == 0
+    cached(prefixes, blocks, [1, 2, 3, 4, 5, 6], [7, 8])
+    assert prefixes.longest_common_prefix([1, 2, 3, 9]) == 3
+    assert prefixes.longest_common_prefix([7]) == 1
+    assert prefixes.longest_common_prefix([5]) == 0
 
 
-def test_keeps_a_text_once():
-    prefixes, owner = cache()
-    pages = owner.take_pages(1)
-    assert prefixes.keep([1, 2], pages) == 0
-    assert prefixes.keep([1, 2], pages) is None
-    assert prefixes.keep([1, 3], pages) == 1
+def test_caches_a_text_once():
+    prefixes, blocks = cache()
+    own = blocks.allocate(1)
+    assert prefixes.insert([1, 2], own) == 0
+    assert prefixes.insert([1, 2], own) is None
+    assert prefixes.insert([1, 3], own) == 1
     assert len(prefixes) == 2
 
 
-def test_forgets_what_was_used_longest_ago():
-    prefixes, owner = cache()
-    kept(prefixes, owner, [1], [2])
+def test_evicts_the_least_recently_used():
+    prefixes, blocks = cache()
+    cached(prefixes, blocks, [1], [2])
     prefixes.find([1, 5])
-    kept(prefixes, owner, [3])
+    cached(prefixes, blocks, [3])
     assert prefixes.find([2]) is None
     assert prefixes.find([1]) is not None
 
 
 def test_the_shortest_of_the_beginnings_of_a_text_counts_as_used_last():
-    prefixes, owner = cache()
-    kept(prefixes, owner, [1], [1, 2])
+    prefixes, blocks = cache()
+    cached(prefixes, blocks, [1], [1, 2])
     prefixes.find([1, 2, 3])
-    kept(prefixes, owner, [4])
+    cached(prefixes, blocks, [4])
     assert prefixes.find([1, 2, 3]).tokens == (1,)
 
 
-def test_makes_room_by_forgetting_and_no_more_than_needed():
-    prefixes, owner = cache(num_pages=4)
-    kept(prefixes, owner, [1] * 8, [2] * 8)
-    assert (owner.free_pages, owner.available) == (0, 4)
-    prefixes.make_room(1)
-    assert owner.free_pages == 2
+def test_makes_room_by_evicting_and_no_more_than_needed():
+    prefixes, blocks = cache(num_blocks=4)
+    cached(prefixes, blocks, [1] * 8, [2] * 8)
+    assert (blocks.num_free_blocks, blocks.num_available_blocks) == (0, 4)
+    prefixes.evict_until_free(1)
+    assert blocks.num_free_blocks == 2
     assert [prefixes.find([n] * 8) is None for n in (1, 2)] == [True, False]
 
 
-def test_a_page_in_use_is_not_freed_by_forgetting():
-    prefixes, owner = cache(max_kept=1)
-    pages = owner.take_pages(2)
-    prefixes.keep([1] * 8, pages)
-    kept(prefixes, owner, [2])
-    assert owner.free_pages == 12 - 2 - 1
-    assert len({*owner.take_pages(9), *pages}) == 11
+def test_a_block_in_use_is_not_freed_by_eviction():
+    prefixes, blocks = cache(max_entries=1)
+    own = blocks.allocate(2)
+    prefixes.insert([1] * 8, own)
+    cached(prefixes, blocks, [2])
+    assert blocks.num_free_blocks == 12 - 2 - 1
+    assert len({*blocks.allocate(9), *own}) == 11
 
 
-def test_keeps_nothing_when_told_so():
-    prefixes, owner = cache(max_kept=0)
-    assert prefixes.keep([1], owner.take_pages(1)) is None
+def test_caches_nothing_without_entries():
+    prefixes, blocks = cache(max_entries=0)
+    assert prefixes.insert([1], blocks.allocate(1)) is None
     assert prefixes.find([1]) is None
 
 
 @given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=12), max_size=12))
-def test_what_is_found_is_what_a_list_of_all_kept_texts_would_say(texts):
-    prefixes, owner = cache(max_kept=20, num_pages=60)
+def test_what_is_found_is_what_a_list_of_all_cached_texts_would_say(texts):
+    prefixes, blocks = cache(max_entries=20, num_blocks=60)
     for at, text in enumerate(texts):
         earlier = texts[:at]
         longest = max((one for one in earlier if text[: len(one)] == one), key=len, default=None)
@@ -109,5 +109,5 @@ def test_what_is_found_is_what_a_list_of_all_kept_texts_would_say(texts):
         ]
         shortest = [min(len(one), len(text)) for one in earlier]
         common = [s if p is None else p for p, s in zip(parted, shortest, strict=True)]
-        assert prefixes.parting(text) == max(common, default=0)
-        kept(prefixes, owner, text)
+        assert prefixes.longest_common_prefix(text) == max(common, default=0)
+        cached(prefixes, blocks, text)

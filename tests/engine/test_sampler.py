@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from ossia.engine.request import SamplingParams
-from ossia.engine.sampler import choose
+from ossia.engine.sampler import sample
 
 LOGITS = np.array([0.0, 2.0, 1.0, -1.0], np.float32)
 
 
-def pick(logits=LOGITS, *, allowed=None, prompt=(), written=None, seed=0, **params):
-    return choose(
+def pick(logits=LOGITS, *, allowed=None, prompt=(), output_token_counts=None, seed=0, **params):
+    return sample(
         np.asarray(logits, np.float32),
         SamplingParams(**params),
         allowed=allowed,
         prompt=prompt,
-        written=written or {},
+        output_token_counts=output_token_counts or {},
         generator=np.random.default_rng(seed),
     )
 
@@ -23,12 +23,12 @@ def pick(logits=LOGITS, *, allowed=None, prompt=(), written=None, seed=0, **para
 def shares(draws=4000, **params):
     generator = np.random.default_rng(1)
     counts = Counter(
-        choose(
+        sample(
             LOGITS,
             SamplingParams(**params),
             allowed=params.pop("allowed", None),
             prompt=(),
-            written={},
+            output_token_counts={},
             generator=generator,
         ).token_id
         for _ in range(draws)
@@ -97,9 +97,9 @@ def test_only_what_is_allowed_is_chosen():
 
 
 def test_penalties_count_what_was_written():
-    assert pick(temperature=0, presence_penalty=1.5, written={1: 1}).token_id == 2
-    assert pick(temperature=0, frequency_penalty=0.5, written={1: 1}).token_id == 1
-    assert pick(temperature=0, frequency_penalty=0.5, written={1: 3}).token_id == 2
+    assert pick(temperature=0, presence_penalty=1.5, output_token_counts={1: 1}).token_id == 2
+    assert pick(temperature=0, frequency_penalty=0.5, output_token_counts={1: 1}).token_id == 1
+    assert pick(temperature=0, frequency_penalty=0.5, output_token_counts={1: 3}).token_id == 2
 
 
 def test_the_repetition_penalty_counts_the_prompt_too():
@@ -113,7 +113,13 @@ def test_a_bias_is_added():
 
 def test_the_logits_are_not_modified():
     before = LOGITS.copy()
-    pick(logit_bias={3: 10}, presence_penalty=1, written={0: 1}, repetition_penalty=2, prompt=(1,))
+    pick(
+        logit_bias={3: 10},
+        presence_penalty=1,
+        output_token_counts={0: 1},
+        repetition_penalty=2,
+        prompt=(1,),
+    )
     np.testing.assert_array_equal(LOGITS, before)
 
 

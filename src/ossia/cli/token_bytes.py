@@ -42,13 +42,13 @@ def _head_bytes(llm: "LLM") -> int:
     """The head as published; or its scan, and the rows that are then scored exactly."""
     import numpy as np
 
-    from ossia.engine.approximate_sampler import AIM
+    from ossia.engine.approximate_sampler import TARGET_CANDIDATES
 
     head, ops = llm.checkpoint.tensors["head"], llm.ops
     hidden_TD = ops.from_numpy(np.zeros((1, head.shape[1]), np.float32))
     if ops.scan(hidden_TD, np.zeros(1, np.int32), llm.model.weights.head) is None:
         return int(head.nbytes)
-    return _kept_bytes(ops, "head", [head]) + AIM * int(head[0].nbytes)
+    return _kept_bytes(ops, "head", [head]) + TARGET_CANDIDATES * int(head[0].nbytes)
 
 
 def _kept_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:

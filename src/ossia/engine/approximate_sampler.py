@@ -1,117 +1,124 @@
-"""The next id from scores that are exact only where it matters.
+"""Sample from approximate logits, made exact only where it matters.
 
-A rounded scan of the vocabulary leaves some hundred candidates; these are scored exactly, and the
-sampler chooses. Where that could differ from exact scores of all, all are scored.
-Letters: V vocabulary, M what may come, N shortlist.
+A rounded scan of the vocabulary leaves some hundred candidates; their logits are computed exactly,
+and the sampler draws. Where that could differ from exact logits of all, all are computed.
+Letters: V vocabulary, M ids that are legal, N candidates.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ossia.engine.request import SampledToken, SamplingParams
-from ossia.engine.sampler import choose, penalised
+from ossia.engine.sampler import apply_penalties, sample
 from ossia.model.logits import RowLogits
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
-SAMPLED = 16
-"""Every so many-th score is looked at to find where the shortlist begins."""
-AIM = 128
+SAMPLE_STRIDE = 16
+"""Every so many-th logit is looked at to find where the candidates begin."""
+TARGET_CANDIDATES = 128
 """Candidates, about."""
-MOST = 8 * AIM
-"""More candidates than this: the scores are so even that a shortlist saves nothing."""
-SAFETY = 2.0
-"""The best must be above the rest by so many times the largest error seen in the shortlist: that
+MAX_CANDIDATES = 8 * TARGET_CANDIDATES
+"""With more candidates than this the logits are so even that refining a few saves nothing."""
+SAFETY_MARGIN = 2.0
+"""The best must be above the rest by so many times the largest error among the candidates: that
 error is about three standard deviations, so twice it is six."""
 
 
-class OneDraw:
-    """A generator that gives one number, however often it is asked."""
+class SingleDraw:
+    """A generator that draws once and repeats that number."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self._generator = generator
         self._number: float | None = None
 
     def random(self) -> float:
-        """The number; drawn when it is first asked for."""
+        """The number; drawn at the first call."""
         if self._number is None:
             self._number = self._generator.random()
         return self._number
 
 
-def choose_from(
-    scores: RowLogits,
+def sample_approximate(
+    logits: RowLogits,
     params: SamplingParams,
     *,
     allowed: tuple[int, ...] | NDArray[np.bool_] | None,
     prompt: Iterable[int],
-    written: Mapping[int, int],
+    output_token_counts: Mapping[int, int],
     generator: np.random.Generator,
 ) -> SampledToken:
-    """Choose one id as `choose` does from exact scores.
+    """Draw one id as `sample` does from exact logits; arguments as there.
 
-    With temperature 0 the same id. Else the same distribution, but for ids outside the shortlist:
-    their share of the whole is estimated, and a draw among them is decided by exact scores.
+    With temperature 0 the same id. Else the same distribution, but for ids beside the candidates:
+    their share of the whole is estimated, and a draw among them is decided by exact logits.
     """
-    draw = OneDraw(generator)
+    draw = partial(
+        sample,
+        params=params,
+        allowed=allowed,
+        prompt=prompt,
+        output_token_counts=output_token_counts,
+        generator=SingleDraw(generator),
+    )
     if isinstance(allowed, tuple):
-        logits_V = np.full(scores.size, -np.inf, np.float32)
-        logits_V[list(allowed)] = scores.exact_ids(np.array(allowed, np.int32))
+        logits_V = np.full(logits.size, -np.inf, np.float32)
+        logits_V[list(allowed)] = logits.exact_ids(np.array(allowed, np.int32))
     else:
-        mixed_V, id_N = shortlisted(scores, params, allowed, prompt, written)
+        refined_V, id_N = refine_candidates(logits, params, allowed, prompt, output_token_counts)
         if id_N is not None:
-            sampled = choose(
-                mixed_V, params, allowed=allowed, prompt=prompt, written=written, generator=draw
-            )
+            sampled = draw(refined_V)
             place = np.searchsorted(id_N, sampled.token_id)
             if place < len(id_N) and id_N[place] == sampled.token_id:
                 return sampled
-        logits_V = scores.exact_V
-    return choose(logits_V, params, allowed=allowed, prompt=prompt, written=written, generator=draw)
+        logits_V = logits.exact_V
+    return draw(logits_V)
 
 
-def shortlisted(
-    scores: RowLogits,
+def refine_candidates(
+    logits: RowLogits,
     params: SamplingParams,
     allowed: NDArray[np.bool_] | None,
     prompt: Iterable[int],
-    written: Mapping[int, int],
+    output_token_counts: Mapping[int, int],
 ) -> tuple[Float32, Int32 | None]:
-    """Rounded scores with exact ones in place of the best, and where those are, ascending.
+    """Approximate logits with exact ones in place of the best, and the ids of those, ascending.
 
     Returns:
-        logits_V and id_N; None for id_N where a shortlist cannot be trusted or is not offered.
+        logits_V and id_N; None for id_N where the candidates cannot be trusted, or all are exact.
     """
-    approximate_V = scores.approximate_V if params.logprobs is None else None
+    approximate_V = logits.approximate_V if params.logprobs is None else None
     if approximate_V is None:
-        return scores.exact_V, None
-    hoped_V = penalised(approximate_V, params, prompt, written)
+        return logits.exact_V, None
+    penalised_V = apply_penalties(approximate_V, params, prompt, output_token_counts)
     if allowed is not None:
-        hoped_V = np.where(allowed, hoped_V, -np.inf)
-    bar, is_whole = _bar(hoped_V)
-    id_N = np.flatnonzero(hoped_V >= bar).astype(np.int32)
-    if not 0 < len(id_N) <= MOST:
+        penalised_V = np.where(allowed, penalised_V, -np.inf)
+    threshold, is_whole = _threshold(penalised_V)
+    id_N = np.flatnonzero(penalised_V >= threshold).astype(np.int32)
+    if not 0 < len(id_N) <= MAX_CANDIDATES:
         return approximate_V, None
-    mixed_V = approximate_V.copy()
-    mixed_V[id_N] = scores.exact_ids(id_N)
-    error = np.abs(mixed_V[id_N] - approximate_V[id_N]).max()
-    best = penalised(mixed_V, params, prompt, written)[id_N].max()
-    is_safe = is_whole or best - bar > SAFETY * error  # never with a score that is no number
-    return mixed_V, (id_N if is_safe else None)
+    refined_V = approximate_V.copy()
+    refined_V[id_N] = logits.exact_ids(id_N)
+    error = np.abs(refined_V[id_N] - approximate_V[id_N]).max()
+    best = apply_penalties(refined_V, params, prompt, output_token_counts)[id_N].max()
+    # NaN is never safe
+    is_safe = is_whole or best - threshold > SAFETY_MARGIN * error
+    return refined_V, (id_N if is_safe else None)
 
 
-def _bar(hoped_V: Float32) -> tuple[np.float32, bool]:
-    """A score that about `AIM` ids reach, judged by a sample; and whether no other may come."""
-    sampled_S = hoped_V[::SAMPLED]
-    rank = AIM // SAMPLED
+def _threshold(penalised_V: Float32) -> tuple[np.float32, bool]:
+    """A logit that about `TARGET_CANDIDATES` ids reach, by a sample; and whether they are all."""
+    sampled_S = penalised_V[::SAMPLE_STRIDE]
+    rank = TARGET_CANDIDATES // SAMPLE_STRIDE
     if len(sampled_S) >= rank:
-        bar = np.partition(sampled_S, -rank)[-rank]
-        if np.isfinite(bar):
-            return np.float32(bar), False
-    possible_M = hoped_V[np.isfinite(hoped_V)]
-    if len(possible_M) <= AIM:
+        threshold = np.partition(sampled_S, -rank)[-rank]
+        if np.isfinite(threshold):
+            return np.float32(threshold), False
+    possible_M = penalised_V[np.isfinite(penalised_V)]
+    if len(possible_M) <= TARGET_CANDIDATES:
         return np.float32(possible_M.min(initial=np.inf)), True
-    return np.float32(np.partition(possible_M, -AIM)[-AIM]), False
+    return np.float32(np.partition(possible_M, -TARGET_CANDIDATES)[-TARGET_CANDIDATES]), False

@@ -1,81 +1,86 @@
-"""Who owns which page and which ring. Integers only: knows no array, no text, no clock."""
+"""Which block and which window is whose. Integers only: knows no array, no text, no clock.
+
+A block is what model and ops call a page: the keys and values of `block_size` tokens in every full
+layer. A window is the few blocks that one sequence uses again and again in every sliding-window
+layer; it is allocated whole.
+"""
 
 from collections.abc import Iterable
 
 
-class PageOwner:
-    """Gives out pages one by one and rings whole, and takes them back.
+class BlockManager:
+    """Allocates blocks one by one and windows whole, and frees them.
 
-    A page may be used by several running sequences, and kept for later ones: it is free when the
-    last of them has let go.
+    Several running sequences may share a block, and the prefix cache may pin it: it is free when
+    the last of them has let go.
     """
 
-    def __init__(self, *, num_pages: int, num_windows: int, page_tokens: int) -> None:
-        self.page_tokens = page_tokens
-        self._free_pages = list(range(num_pages - 1, -1, -1))
-        self._free_rings = list(range(num_windows - 1, -1, -1))
-        self._users = [0] * num_pages
-        self._keepers = [0] * num_pages
-        self._unused = num_pages
+    def __init__(self, *, num_blocks: int, num_windows: int, block_size: int) -> None:
+        self.block_size = block_size
+        self._free_blocks = list(range(num_blocks - 1, -1, -1))
+        self._free_windows = list(range(num_windows - 1, -1, -1))
+        self._num_users = [0] * num_blocks
+        self._num_pins = [0] * num_blocks
+        self._num_unused = num_blocks
 
     @property
-    def free_pages(self) -> int:
-        """Pages that nobody owns."""
-        return len(self._free_pages)
+    def num_free_blocks(self) -> int:
+        """Blocks that are neither used nor pinned."""
+        return len(self._free_blocks)
 
     @property
-    def free_rings(self) -> int:
-        """Rings that nobody owns."""
-        return len(self._free_rings)
+    def num_free_windows(self) -> int:
+        """Windows that are not allocated."""
+        return len(self._free_windows)
 
     @property
-    def available(self) -> int:
-        """Pages that no running sequence uses: free, or kept and so to be had at once."""
-        return self._unused
+    def num_available_blocks(self) -> int:
+        """Blocks that no running sequence uses: free, or pinned and so to be had by eviction."""
+        return self._num_unused
 
-    def needed(self, tokens: int) -> int:
-        """Pages that hold so many tokens."""
-        return -(-tokens // self.page_tokens)
+    def blocks_for(self, num_tokens: int) -> int:
+        """Blocks that hold so many tokens."""
+        return -(-num_tokens // self.block_size)
 
-    def take_pages(self, count: int) -> list[int]:
-        """Hand over `count` pages; the caller has seen that they are free."""
-        assert count <= len(self._free_pages), "asked for more pages than are free"
-        taken = [self._free_pages.pop() for _ in range(count)]
-        self.use(taken)
-        return taken
+    def allocate(self, count: int) -> list[int]:
+        """Hand over `count` blocks; the caller has seen that they are free."""
+        assert count <= len(self._free_blocks), "more blocks than are free"
+        blocks = [self._free_blocks.pop() for _ in range(count)]
+        self.share(blocks)
+        return blocks
 
-    def use(self, pages: Iterable[int]) -> None:
-        """One more running sequence reads these pages."""
-        for page in pages:
-            self._unused -= self._users[page] == 0
-            self._users[page] += 1
+    def share(self, blocks: Iterable[int]) -> None:
+        """Count one more running sequence that reads these blocks."""
+        for block in blocks:
+            self._num_unused -= self._num_users[block] == 0
+            self._num_users[block] += 1
 
-    def give_back(self, pages: Iterable[int]) -> None:
-        """One running sequence less uses these pages."""
-        for page in pages:
-            self._users[page] -= 1
-            self._unused += self._users[page] == 0
-            self._free(page)
+    def free(self, blocks: Iterable[int]) -> None:
+        """Count one running sequence less that uses these blocks."""
+        for block in blocks:
+            self._num_users[block] -= 1
+            self._num_unused += self._num_users[block] == 0
+            self._free_if_unowned(block)
 
-    def keep(self, pages: Iterable[int]) -> None:
-        """Hold these pages, whoever uses them now, for later."""
-        for page in pages:
-            self._keepers[page] += 1
+    def pin(self, blocks: Iterable[int]) -> None:
+        """Keep these blocks for later, whoever uses them now."""
+        for block in blocks:
+            self._num_pins[block] += 1
 
-    def forget(self, pages: Iterable[int]) -> None:
-        """Undo one `keep`."""
-        for page in pages:
-            self._keepers[page] -= 1
-            self._free(page)
+    def unpin(self, blocks: Iterable[int]) -> None:
+        """Undo one `pin`."""
+        for block in blocks:
+            self._num_pins[block] -= 1
+            self._free_if_unowned(block)
 
-    def take_ring(self) -> int:
-        """Hand over one ring; the caller has seen that one is free."""
-        return self._free_rings.pop()
+    def allocate_window(self) -> int:
+        """Hand over one window; the caller has seen that one is free."""
+        return self._free_windows.pop()
 
-    def give_ring(self, ring: int) -> None:
-        """Take one back."""
-        self._free_rings.append(ring)
+    def free_window(self, window: int) -> None:
+        """Take one window back."""
+        self._free_windows.append(window)
 
-    def _free(self, page: int) -> None:
-        if self._users[page] == self._keepers[page] == 0:
-            self._free_pages.append(page)
+    def _free_if_unowned(self, block: int) -> None:
+        if self._num_users[block] == self._num_pins[block] == 0:
+            self._free_blocks.append(block)

@@ -1,18 +1,17 @@
-"""The loop: schedule, run, settle. Knows ids only; text, tools and wire formats live upstairs."""
+"""The loop: schedule, run, update. Knows ids only; text, tools and wire formats live upstairs."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from ossia.engine.approximate_sampler import choose_from
-from ossia.engine.batch import build_step
-from ossia.engine.block_manager import PageOwner
-from ossia.engine.ngram_draft import MOST, Guesser, Pace
+from ossia.engine.approximate_sampler import sample_approximate
+from ossia.engine.block_manager import BlockManager
+from ossia.engine.ngram_draft import MAX_DRAFT, DecodeTimes, NgramProposer
 from ossia.engine.options import EnginePlan
 from ossia.engine.request import (
     FinishReason,
@@ -20,10 +19,11 @@ from ossia.engine.request import (
     SampledToken,
     SamplingParams,
     TokenEvent,
-    may_come,
+    is_allowed,
 )
-from ossia.engine.scheduler import Copy, Scheduler, Turn
+from ossia.engine.scheduler import CacheCopy, ScheduledRequest, Scheduler
 from ossia.errors import ContextOverflow, RequestError
+from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import KvCache
 from ossia.model.logits import RowLogits, StepLogits
 from ossia.model.transformer import Transformer
@@ -42,15 +42,15 @@ class RequestState:
     params: SamplingParams
     guide: Guide
     generator: np.random.Generator
-    written: Counter[int] = field(default_factory=Counter)
+    output_token_counts: Counter[int] = field(default_factory=Counter)
     cached_tokens: int | None = None
-    """Of the prompt, those whose keys were at hand; None: it was not begun yet."""
-    guesser: Guesser = field(default_factory=Guesser)
-    guesses: list[int] = field(default_factory=list)
-    """Run in this step behind the last token, to see whether they come true."""
-    num_true: int = 0
-    """How many of them have come true."""
-    is_writing: bool = False
+    """Of the prompt, those found in the prefix cache; None: it was not begun yet."""
+    proposer: NgramProposer = field(default_factory=NgramProposer)
+    draft_tokens: list[int] = field(default_factory=list)
+    """Run in this step behind the last token, to see whether they are accepted."""
+    num_accepted: int = 0
+    """How many of them were accepted."""
+    is_decoding: bool = False
     """Whether a token was sampled yet."""
 
 
@@ -63,7 +63,7 @@ class EngineLoad:
     running: int
     waiting: int
     cache_usage: float
-    """Share of the cache that running requests hold, 0 to 1."""
+    """Share of the KV cache that running requests use, 0 to 1."""
     preempted: int
     """Requests that had to begin anew, so far."""
 
@@ -75,42 +75,42 @@ class Engine:
         self,
         model: Transformer[Any],
         plan: EnginePlan,
-        page_tokens: int,
+        block_size: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Make room for the keys.
+        """Allocate the KV cache.
 
         Args:
             model: any backend's.
             plan: see `resolve`.
-            page_tokens: keys in a page.
-            clock: seconds; it decides how much is guessed, never what is written.
+            block_size: tokens whose keys are in one block of the cache.
+            clock: seconds; it decides how much is drafted, never what is written.
         """
         self.model = model
         self.plan = plan
         self._clock = clock
-        self._pace = Pace()
+        self._decode_times = DecodeTimes()
         num_windows = plan.max_running + plan.max_cached_prefixes
         self._cache: KvCache[Any] = KvCache(
             model.config,
             model.ops,
-            num_pages=plan.num_pages,
+            num_pages=plan.num_blocks,
             num_windows=num_windows,
-            page_tokens=page_tokens,
+            page_tokens=block_size,
         )
-        self._pages = PageOwner(
-            num_pages=plan.num_pages, num_windows=num_windows, page_tokens=page_tokens
+        self._blocks = BlockManager(
+            num_blocks=plan.num_blocks, num_windows=num_windows, block_size=block_size
         )
         self._scheduler = Scheduler(
-            self._pages,
+            self._blocks,
             max_running=plan.max_running,
             max_batch_tokens=plan.max_batch_tokens,
-            max_kept=plan.max_cached_prefixes,
+            max_cached_prefixes=plan.max_cached_prefixes,
         )
-        # so many keys may be written to a ring and taken back, and no key before them is missing
+        # so many keys may be written to a window and taken back, and none before them is missing
         window = model.config.sliding_window
-        spare = min(self._cache.pages_per_window * page_tokens - window, window - 1)
-        self._most_guesses = min(MOST, spare) if plan.speculate else 0
+        spare = min(self._cache.pages_per_window * block_size - window, window - 1)
+        self._max_draft = min(MAX_DRAFT, spare) if plan.speculate else 0
         self._requests: dict[int, RequestState] = {}
         self._new: list[RequestState] = []
         self._next_id = 0
@@ -118,12 +118,12 @@ class Engine:
 
     @property
     def load(self) -> EngineLoad:
-        """How busy it is; may be asked from any thread."""
+        """How busy it is; any thread may read it."""
         return EngineLoad(
             steps=self._num_steps,
             running=self._scheduler.num_running,
             waiting=self._scheduler.num_waiting,
-            cache_usage=1 - self._pages.available / self.plan.num_pages,
+            cache_usage=1 - self._blocks.num_available_blocks / self.plan.num_blocks,
             preempted=self._scheduler.num_preempted,
         )
 
@@ -133,7 +133,7 @@ class Engine:
         return self._scheduler.idle
 
     def check(self, prompt: list[int], params: SamplingParams) -> None:
-        """Refuse a request that could not run; asks only what never changes, from any thread.
+        """Refuse a request that could not run; any thread may call it.
 
         Raises:
             ContextOverflow: the prompt leaves no room for an answer.
@@ -162,7 +162,7 @@ class Engine:
             params: how to sample.
             guide: what may be written; used by this request alone.
             cache_points: lengths of the prompt at which others that begin alike may part from it,
-                so that it is worth keeping what was read so far. Its whole length is one anyway.
+                so that what was read so far is worth caching. Its whole length is one anyway.
 
         Returns:
             The id that its events carry.
@@ -200,82 +200,81 @@ class Engine:
         for request in arrived:
             self._guarded(self._force, request, events)
         for request in list(self._requests.values()):
-            self._guarded(self._guess, request, events)
-        guesses = {one.request_id: len(one.guesses) for one in self._requests.values()}
-        work = self._scheduler.next_step(guesses)
-        if not work.turns:
+            self._guarded(self._draft, request, events)
+        drafts = {each.request_id: len(each.draft_tokens) for each in self._requests.values()}
+        output = self._scheduler.schedule(drafts)
+        if not output.requests:
             return events
-        self._copy(work.copies)
-        scores = self._run(work.turns)
+        self._copy(output.copies)
+        logits = self._run(output.requests)
         self._num_steps += 1
-        self._copy(self._scheduler.settle(work.turns))
+        self._copy(self._scheduler.update_after_step(output.requests))
         row = 0
-        for turn in work.turns:
-            if turn.samples:
-                rows = [RowLogits(scores, row + guess) for guess in range(1 + turn.guesses)]
+        for scheduled in output.requests:
+            if scheduled.samples:
+                rows = [
+                    RowLogits(logits, row + draft)
+                    for draft in range(1 + scheduled.num_draft_tokens)
+                ]
                 row += len(rows)
-                self._guarded(self._advance, self._requests[turn.request_id], events, rows)
-        self._measure(work.turns, self._clock() - began)
+                request = self._requests[scheduled.request_id]
+                self._guarded(self._advance, request, events, rows)
+        self._measure(output.requests, self._clock() - began)
         return events
 
-    def _run(self, turns: list[Turn]) -> StepLogits:
-        """One step of the model: scores after each last token, and after each guess."""
-        requests = {turn.request_id: self._requests[turn.request_id] for turn in turns}
-        for turn, request in zip(turns, requests.values(), strict=True):
-            request.guesses = request.guesses[: turn.guesses]
+    def _run(self, scheduled: list[ScheduledRequest]) -> StepLogits:
+        """One forward pass: logits after each last token, and after each draft token."""
+        for each in scheduled:
+            request = self._requests[each.request_id]
+            request.draft_tokens = request.draft_tokens[: each.num_draft_tokens]
             if request.cached_tokens is None:
-                request.cached_tokens = min(turn.past, len(request.prompt))
-        step = build_step(
-            turns,
-            {key: one.tokens for key, one in requests.items()},
-            {key: one.guesses for key, one in requests.items()},
-            self._cache,
-            window=self.model.config.sliding_window,
-        )
-        return StepLogits(self.model, self.model.hidden(step, self._cache), step.row_R)
+                request.cached_tokens = min(each.num_computed_tokens, len(request.prompt))
+        window = self.model.config.sliding_window
+        batch = build_batch(scheduled, self._requests, self._cache, window=window)
+        return StepLogits(self.model, self.model.hidden(batch, self._cache), batch.row_R)
 
-    def _copy(self, copies: list[Copy]) -> None:
+    def _copy(self, copies: list[CacheCopy]) -> None:
         for copy in copies:
-            self._cache.copy_window(*copy.ring)
-            if copy.page is not None:
-                self._cache.copy_page(*copy.page)
+            self._cache.copy_window(*copy.window)
+            if copy.block is not None:
+                self._cache.copy_page(*copy.block)
 
     def _guarded(
         self,
         advance: Callable[..., object],
         request: RequestState,
         events: list[TokenEvent],
-        *given: Any,
+        *arguments: Any,
     ) -> None:
         """One request's fault ends that request only."""
         try:
-            advance(request, events, *given)
+            advance(request, events, *arguments)
         except Exception as error:
             self.cancel(request.request_id)
             events.append(TokenEvent(request.request_id, None, finish_reason="error", error=error))
 
-    def _guess(self, request: RequestState, events: list[TokenEvent]) -> None:
-        """Guess what a request that writes goes on with, up to what is not legal here."""
-        request.guesses, request.num_true = [], 0
-        room = min(self._most_guesses, request.max_total - len(request.tokens) - 1)
-        if request.is_writing:
-            found = request.guesser.guess(request.tokens, room)
-            allowed = request.guide.allowed() if found else None
-            request.guesses = list(takewhile(lambda each: may_come(each, allowed), found))
+    def _draft(self, request: RequestState, events: list[TokenEvent]) -> None:
+        """Draft what a decoding request goes on with, up to what is not legal here."""
+        request.draft_tokens, request.num_accepted = [], 0
+        room = min(self._max_draft, request.max_total - len(request.tokens) - 1)
+        if request.is_decoding:
+            drafts = request.proposer.propose(request.tokens, room)
+            allowed = request.guide.allowed() if drafts else None
+            request.draft_tokens = list(takewhile(lambda each: is_allowed(each, allowed), drafts))
 
     def _advance(
         self, request: RequestState, events: list[TokenEvent], rows: list[RowLogits]
     ) -> None:
-        """Sample one token, and as many more as guesses come true; put what must follow each."""
-        request.is_writing = True
+        """Sample one token, and one more for each accepted draft; put what must follow each."""
+        request.is_decoding = True
         start = len(request.tokens)
-        while len(request.tokens) - start == request.num_true:
-            sampled = choose_from(
-                rows[request.num_true],
+        while len(request.tokens) - start == request.num_accepted:
+            sampled = sample_approximate(
+                rows[request.num_accepted],
                 request.params,
                 allowed=request.guide.allowed(),
                 prompt=request.prompt,
-                written=request.written,
+                output_token_counts=request.output_token_counts,
                 generator=request.generator,
             )
             if not self._append(request, sampled, events, forced=False):
@@ -301,9 +300,9 @@ class Engine:
         """Add one token; False when it was the last."""
         request.guide.accept(sampled.token_id)
         request.tokens.append(sampled.token_id)
-        request.written[sampled.token_id] += 1
-        request.guesser.gate.wrote(1)
-        self._compare(request, sampled.token_id)
+        request.output_token_counts[sampled.token_id] += 1
+        request.proposer.policy.count_tokens(1)
+        self._verify_draft(request, sampled.token_id)
         reason: FinishReason | None = None
         if request.guide.finished or sampled.token_id in request.params.stop_token_ids:
             reason = "stop"
@@ -317,31 +316,72 @@ class Engine:
         self._copy(self._scheduler.finish(request.request_id))
         return False
 
-    def _compare(self, request: RequestState, token_id: int) -> None:
-        """A guess that came true has its keys already; after a wrong one the rest is void."""
-        if request.guesses[request.num_true : request.num_true + 1] == [token_id]:
-            request.num_true += 1
-            self._scheduler.confirm(request.request_id, 1)
+    def _verify_draft(self, request: RequestState, token_id: int) -> None:
+        """An accepted draft token has its keys already; after a wrong one the rest is void."""
+        if request.draft_tokens[request.num_accepted : request.num_accepted + 1] == [token_id]:
+            request.num_accepted += 1
+            self._scheduler.accept_drafts(request.request_id, 1)
         else:
-            request.guesses = request.guesses[: request.num_true]
+            request.draft_tokens = request.draft_tokens[: request.num_accepted]
 
-    def _measure(self, turns: list[Turn], seconds: float) -> None:
-        """What guessing brought and cost, by steps in which nothing else but writing was done."""
-        if any(not turn.samples or turn.count - turn.guesses != 1 for turn in turns):
+    def _measure(self, scheduled: list[ScheduledRequest], seconds: float) -> None:
+        """What drafts brought and cost, by steps in which every request decoded."""
+        if any(
+            not r.samples or r.num_scheduled_tokens - r.num_draft_tokens != 1 for r in scheduled
+        ):
             return
-        num_guesses = sum(turn.guesses for turn in turns)
-        if num_guesses == 0:
-            self._pace.measured(len(turns), seconds)
-        longer = self._pace.cost(len(turns), seconds) - 1
-        for turn in turns:
-            request = self._requests.get(turn.request_id)
-            if request is not None and turn.guesses:
-                request.guesser.gate.tried(
-                    guesses=turn.guesses,
-                    true=request.num_true,
-                    gain=1 + request.num_true / len(turns),
-                    cost=1 + longer * turn.guesses / num_guesses,
+        num_drafts = sum(each.num_draft_tokens for each in scheduled)
+        if num_drafts == 0:
+            self._decode_times.record(len(scheduled), seconds)
+        longer = self._decode_times.relative(len(scheduled), seconds) - 1
+        for each in scheduled:
+            request = self._requests.get(each.request_id)
+            if request is not None and each.num_draft_tokens:
+                request.proposer.policy.update(
+                    num_draft=each.num_draft_tokens,
+                    num_accepted=request.num_accepted,
+                    gain=1 + request.num_accepted / len(scheduled),
+                    cost=1 + longer * each.num_draft_tokens / num_drafts,
                 )
+
+
+def build_batch(
+    scheduled: Sequence[ScheduledRequest],
+    requests: Mapping[int, RequestState],
+    cache: KvCache[Any],
+    *,
+    window: int,
+) -> ForwardBatch:
+    """Lay the scheduled tokens end to end: the only place where the engine's lists become arrays.
+
+    Each request that samples gets a row of logits, and one more for each draft token.
+
+    Args:
+        scheduled: from the scheduler.
+        requests: by id; each has at least as many draft tokens as were scheduled.
+        cache: knows which pages a window is made of.
+        window: keys a sliding-window layer may look at.
+    """
+    slices: list[SequenceSlice] = []
+    rows: list[int] = []
+    end = 0
+    for each in scheduled:
+        request, start = requests[each.request_id], each.num_computed_tokens
+        num_known = each.num_scheduled_tokens - each.num_draft_tokens
+        ids = request.tokens[start : start + num_known]
+        ids += request.draft_tokens[: each.num_draft_tokens]
+        slices.append(
+            SequenceSlice(
+                ids=ids,
+                past=start,
+                pages=each.block_table,
+                window_pages=cache.window_pages(each.window),
+            )
+        )
+        end += each.num_scheduled_tokens
+        if each.samples:
+            rows.extend(range(end - each.num_draft_tokens - 1, end))
+    return ForwardBatch.from_slices(slices, rows, window=window)
 
 
 def _seed(seed: int | None) -> int | None:

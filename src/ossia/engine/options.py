@@ -13,7 +13,7 @@ class EngineOptions:
     """Options of the operator; None asks for what suits the model."""
 
     context_length: int | None = None
-    """Most tokens of one request, prompt and answer; the model's longest unless told."""
+    """Most tokens of one request, prompt and answer; by default the model's longest."""
     max_running: int = 8
     """Requests in one step: enough to share each weight read, few enough to answer soon."""
     max_batch_tokens: int = 512
@@ -21,14 +21,14 @@ class EngineOptions:
     an eighth. Long enough that each expert of 20b gets some 64 tokens for each read of its
     weights. A step is never broken off, so this is also how long stopping takes at worst."""
     pool_tokens: int | None = None
-    """Tokens whose keys fit in the cache, all requests together and those kept for later; one
-    whole context unless told."""
+    """Tokens whose keys fit in the KV cache, of all requests and cached prefixes together; by
+    default one whole context."""
     max_cached_prefixes: int = 16
-    """Beginnings of texts kept for the next one that begins alike: a copy of every window each,
-    4.7 MB of 20b in bfloat16, beside pages that running requests do not need. 0 keeps none."""
+    """Prefixes in the prefix cache, for the next text that begins alike: a copy of every window
+    each, 4.7 MB of 20b in bfloat16, beside blocks that running requests do not need. 0: none."""
     speculate: bool = True
-    """Guess what repeats itself and write several tokens in a step, where that is measured to be
-    faster; what is written does not depend on it."""
+    """Speculative decoding: draft what repeats itself and decode several tokens in a step, where
+    that is measured to be faster; what is written does not depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,10 @@ class EnginePlan:
     max_batch_tokens: int
     max_cached_prefixes: int
     speculate: bool
-    num_pages: int
+    num_blocks: int
 
 
-def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> EnginePlan:
+def resolve(options: EngineOptions, config: ModelConfig, block_size: int) -> EnginePlan:
     """Fill in what the operator left open.
 
     Raises:
@@ -74,5 +74,5 @@ def resolve(options: EngineOptions, config: ModelConfig, page_tokens: int) -> En
         max_batch_tokens=options.max_batch_tokens,
         max_cached_prefixes=options.max_cached_prefixes,
         speculate=options.speculate,
-        num_pages=-(-pool // page_tokens),
+        num_blocks=-(-pool // block_size),
     )

@@ -219,7 +219,7 @@ Allowed: TypeAlias = "tuple[int, ...] | NDArray[np.bool_] | None"
 """Ids that may come: a few, or a mask over the vocabulary, or None for any."""
 
 
-def may_come(token_id: int, allowed: Allowed) -> bool:
+def is_allowed(token_id: int, allowed: Allowed) -> bool:
     """Whether an id is one of those."""
     if allowed is None:
         return True

@@ -1,4 +1,4 @@
-"""Logits -> the next id of one request. Knows no batch, no text, no state but the generator's.
+"""Samples the next id of one request. Knows no batch, no text, no state but the generator's.
 
 Letters: V vocabulary, M candidates (all ids, or the few that are legal).
 """
@@ -15,8 +15,8 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 
-LEAST_TEMPERATURE = 1e-5
-"""Below it float32 scores would be divided by nothing; the likeliest id is what is meant."""
+MIN_TEMPERATURE = 1e-5
+"""Below it float32 logits would overflow; the likeliest id is what is meant."""
 
 
 class Uniform(Protocol):
@@ -27,29 +27,29 @@ class Uniform(Protocol):
         ...
 
 
-def choose(
+def sample(
     logits_V: Float32,
     params: SamplingParams,
     *,
     allowed: tuple[int, ...] | NDArray[np.bool_] | None,
     prompt: Iterable[int],
-    written: Mapping[int, int],
+    output_token_counts: Mapping[int, int],
     generator: Uniform,
 ) -> SampledToken:
-    """Choose one id.
+    """Draw one id.
 
     Args:
         logits_V: float32, not modified; may be shorter than a mask (ids that mean nothing).
         params: of the request.
         allowed: ids that may come, as a few ids or a mask; None: any.
         prompt: ids of the prompt; looked at only by the repetition penalty.
-        written: how often each id was written in this answer.
+        output_token_counts: how often each id is in the answer so far.
         generator: the request's own; drawn from once unless the likeliest id is meant.
 
     Raises:
         FloatingPointError: no candidate has a finite score, or one is not a number.
     """
-    score_V = penalised(logits_V, params, prompt, written)
+    score_V = apply_penalties(logits_V, params, prompt, output_token_counts)
     if isinstance(allowed, tuple):
         id_M = np.array(allowed, np.int64)
         score_M = score_V[id_M]
@@ -59,7 +59,7 @@ def choose(
     likeliest = int(np.argmax(score_M))
     if not np.isfinite(score_M[likeliest]):
         raise FloatingPointError(f"the best score is {score_M[likeliest]}: the weights are damaged")
-    is_drawn = params.temperature >= LEAST_TEMPERATURE
+    is_drawn = params.temperature >= MIN_TEMPERATURE
     temperature = np.float32(params.temperature if is_drawn else 1.0)
     scaled_M = (score_M - score_M[likeliest]) / temperature
     place = likeliest
@@ -80,8 +80,11 @@ def _id(id_M: Int64 | None, place: int) -> int:
     return place if id_M is None else int(id_M[place])
 
 
-def penalised(
-    logits_V: Float32, params: SamplingParams, prompt: Iterable[int], written: Mapping[int, int]
+def apply_penalties(
+    logits_V: Float32,
+    params: SamplingParams,
+    prompt: Iterable[int],
+    output_token_counts: Mapping[int, int],
 ) -> Float32:
     """Apply penalties and bias to a copy; without any, the logits themselves.
 
@@ -89,7 +92,7 @@ def penalised(
         logits_V: not modified.
         params: of the request.
         prompt: looked at only by the repetition penalty.
-        written: how often each id was written.
+        output_token_counts: how often each id is in the answer so far.
     """
     if not (
         params.logit_bias
@@ -100,11 +103,11 @@ def penalised(
         return logits_V
     score_V = logits_V.copy()
     if params.repetition_penalty != 1:
-        seen = np.array(sorted({*prompt, *written}), np.int64)
+        seen = np.array(sorted({*prompt, *output_token_counts}), np.int64)
         penalty = np.float32(params.repetition_penalty)
         score_V[seen] *= np.where(score_V[seen] > 0, 1 / penalty, penalty)
-    if written:
-        ids, times = np.array(list(written.items()), np.int64).T
+    if output_token_counts:
+        ids, times = np.array(list(output_token_counts.items()), np.int64).T
         score_V[ids] -= np.float32(params.presence_penalty)
         score_V[ids] -= np.float32(params.frequency_penalty) * times.astype(np.float32)
     for token_id, bias in params.logit_bias.items():
@@ -115,21 +118,21 @@ def penalised(
 def _truncated(weight_M: Float32, params: SamplingParams) -> Float32:
     """Set the weight of what top_k, top_p and min_p drop to 0; the largest weight is 1."""
     if params.top_k is not None and params.top_k < len(weight_M):
-        kept = np.argpartition(weight_M, -params.top_k)[-params.top_k :]
-        weight_M = _only(weight_M, kept)
+        places = np.argpartition(weight_M, -params.top_k)[-params.top_k :]
+        weight_M = _keep_only(weight_M, places)
     if params.top_p < 1:
         order = np.argsort(-weight_M, kind="stable")
         cumulative = np.cumsum(weight_M[order], dtype=np.float64)
         enough = int(np.searchsorted(cumulative, params.top_p * cumulative[-1])) + 1
-        weight_M = _only(weight_M, order[:enough])
+        weight_M = _keep_only(weight_M, order[:enough])
     if params.min_p > 0:
         weight_M = np.where(weight_M >= params.min_p, weight_M, np.float32(0))
     return weight_M
 
 
-def _only(weight_M: Float32, kept: Int64) -> Float32:
+def _keep_only(weight_M: Float32, places: Int64) -> Float32:
     alone = np.zeros_like(weight_M)
-    alone[kept] = weight_M[kept]
+    alone[places] = weight_M[places]
     return alone
 
 

@@ -1,9 +1,9 @@
 """Who runs in the next step, and how many tokens of it. Integers only: knows no array, no clock.
 
-First come, first served. Those that write go first with one token each (or a forced run, or a
-guess); what is left of the step goes to prompts, in chunks, which are short while others write.
-When pages run out, kept beginnings of texts are forgotten; then the youngest gives its own back
-and starts over later: its tokens are kept, only their keys are computed again.
+First come, first served. Requests that decode go first, with one token each (or a forced run, or
+draft tokens); what is left of the step goes to prefill, in chunks, which are short while others
+decode. When blocks run out, cached prefixes are evicted; then the youngest request is preempted:
+its tokens stay, only their keys are computed again.
 """
 
 from collections import deque
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ossia.engine.block_manager import PageOwner
-from ossia.engine.prefix_cache import Prefix, PrefixCache, common
+from ossia.engine.block_manager import BlockManager
+from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix
 
-SHARED = 8
-"""While others write, prompts get this part of a step: nobody waits longer than for that."""
-NO_GUESSES: Mapping[int, int] = MappingProxyType({})
+PREFILL_SHARE = 8
+"""While others decode, prefill gets one part in so many of a step: nobody waits for longer."""
+NO_DRAFTS: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)
@@ -27,66 +27,71 @@ class Sequence:
     tokens: list[int]
     """Prompt and answer so far: the engine's own list, which grows."""
     num_prompt: int
-    cuts: set[int]
-    """Lengths at which to keep what was read so far."""
-    computed: int = 0
+    cache_points: set[int]
+    """Lengths at which to put what was read so far into the prefix cache."""
+    num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
-    pages: list[int] = field(default_factory=list)
-    ring: int | None = None
+    blocks: list[int] = field(default_factory=list)
+    window: int | None = None
 
     @property
-    def left(self) -> int:
-        """Tokens to go through before the next can be sampled."""
-        return len(self.tokens) - self.computed
+    def num_uncomputed(self) -> int:
+        """Tokens to run before the next can be sampled."""
+        return len(self.tokens) - self.num_computed
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What one request does in one step: tokens `past` to `past + count`, then perhaps sample."""
+class ScheduledRequest:
+    """What one request does in one step: run some tokens after those computed, perhaps sample."""
 
     request_id: int
-    past: int
-    count: int
-    pages: tuple[int, ...]
-    ring: int
+    num_computed_tokens: int
+    num_scheduled_tokens: int
+    block_table: tuple[int, ...]
+    window: int
     samples: bool
-    guesses: int = 0
-    """How many of the tokens are guesses at what comes next."""
+    num_draft_tokens: int = 0
+    """How many of the scheduled tokens are drafts of what comes next."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """Keys to copy, from one place to another."""
+class CacheCopy:
+    """Keys to copy, each from one place to another."""
 
-    ring: tuple[int, int]
-    """In every windowed layer."""
-    page: tuple[int, int] | None = None
+    window: tuple[int, int]
+    """In every sliding-window layer."""
+    block: tuple[int, int] | None = None
     """In every full layer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SchedulerOutput:
     """One step: what to copy first, in order, and then who runs; oldest request first."""
 
-    copies: list[Copy]
-    turns: list[Turn]
+    copies: list[CacheCopy]
+    requests: list[ScheduledRequest]
 
 
 class Scheduler:
-    """Decides, step by step; `settle` tells it that the step was run."""
+    """Decides step by step; `update_after_step` is called when the step was run."""
 
     def __init__(
-        self, pages: PageOwner, *, max_running: int, max_batch_tokens: int, max_kept: int
+        self,
+        blocks: BlockManager,
+        *,
+        max_running: int,
+        max_batch_tokens: int,
+        max_cached_prefixes: int,
     ) -> None:
-        self._pages = pages
-        self._kept = PrefixCache(pages, max_kept=max_kept)
+        self._blocks = blocks
+        self._prefix_cache = PrefixCache(blocks, max_entries=max_cached_prefixes)
         self._max_running = max_running
         self._max_batch_tokens = max_batch_tokens
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []  # oldest first
 
         self.num_preempted = 0
-        """How often a request gave its pages to an older one and began anew."""
+        """How often a request gave its blocks to an older one and began anew."""
 
     @property
     def idle(self) -> bool:
@@ -95,12 +100,12 @@ class Scheduler:
 
     @property
     def num_running(self) -> int:
-        """Requests that have pages, or will have them in the next step."""
+        """Requests that have blocks, or will have them in the next step."""
         return len(self._running)
 
     @property
     def num_waiting(self) -> int:
-        """Requests that wait for their turn."""
+        """Requests that are not running yet."""
         return len(self._waiting)
 
     def add(self, request_id: int, tokens: list[int], cache_points: Iterable[int] = ()) -> None:
@@ -108,181 +113,198 @@ class Scheduler:
 
         Args:
             request_id: not that of another.
-            tokens: the prompt; what is written later is appended to this list.
+            tokens: the prompt; what is sampled later is appended to this list.
             cache_points: lengths at which other texts that begin alike may part from it.
         """
-        cuts = {each for each in cache_points if 0 < each < len(tokens)}
-        self._waiting.append(Sequence(request_id, tokens, len(tokens), cuts))
+        inside = {each for each in cache_points if 0 < each < len(tokens)}
+        self._waiting.append(Sequence(request_id, tokens, len(tokens), inside))
 
     def remove(self, request_id: int) -> None:
-        """Forget a request, running or waiting; its pages are free at once."""
-        for one in self._running:
-            if one.request_id == request_id:
-                self._release(one)
-                self._running.remove(one)
+        """Forget a request, running or waiting; its blocks are free at once."""
+        for sequence in self._running:
+            if sequence.request_id == request_id:
+                self._free(sequence)
+                self._running.remove(sequence)
                 return
-        self._waiting = deque(one for one in self._waiting if one.request_id != request_id)
+        self._waiting = deque(each for each in self._waiting if each.request_id != request_id)
 
-    def finish(self, request_id: int) -> list[Copy]:
-        """The same for a request that has said all; a text that goes on from it may come."""
+    def finish(self, request_id: int) -> list[CacheCopy]:
+        """Remove a request that is complete, and cache it: a text that goes on from it may come."""
         copies = [
             copy
-            for one in self._running
-            if one.request_id == request_id
-            for copy in self._keep(one)
+            for sequence in self._running
+            if sequence.request_id == request_id
+            for copy in self._cache_prefix(sequence)
         ]
         self.remove(request_id)
         return copies
 
-    def next_step(self, guesses: Mapping[int, int] = NO_GUESSES) -> Work:
-        """Choose the turns of one step; none only when idle.
+    def schedule(self, drafts: Mapping[int, int] = NO_DRAFTS) -> SchedulerOutput:
+        """Choose who runs in one step; nobody only when idle.
 
         Args:
-            guesses: for some that write, how many tokens are guessed to come next; they may be
-                left out, and are never the reason that another makes way.
+            drafts: for some that decode, how many draft tokens there are; they may be left out,
+                and never preempt another request.
         """
         self._admit()
-        left, work = self._max_batch_tokens, Work([], [])
-        granted: dict[int, Turn] = {}
-        is_shared = not all(map(self._is_reading, self._running))
-        waiting = [one for one in self._running if self._is_being_read(one)]
-        for one in sorted(self._running, key=self._is_reading):  # stable: each kind oldest first
-            if is_shared and self._is_reading(one):
-                left = min(left, max(1, self._max_batch_tokens // SHARED))
-            if one not in self._running or one in waiting or not one.left or not left:
-                continue  # it may have given its pages to an older one, in this very loop
-            if turn := self._grant(one, left, guesses, granted, work.copies):
-                granted[one.request_id] = turn
-                left -= turn.count
-        running = (granted.get(one.request_id) for one in self._running)
-        work.turns.extend(turn for turn in running if turn is not None)
-        return work
+        left, output = self._max_batch_tokens, SchedulerOutput([], [])
+        scheduled: dict[int, ScheduledRequest] = {}
+        is_mixed = not all(map(self._is_prefill, self._running))
+        waiting = [each for each in self._running if self._waits_for_prefix(each)]
+        # stable: each kind oldest first
+        for sequence in sorted(self._running, key=self._is_prefill):
+            if is_mixed and self._is_prefill(sequence):
+                left = min(left, max(1, self._max_batch_tokens // PREFILL_SHARE))
+            # it may have been preempted by an older one, in this very loop
+            is_out = sequence not in self._running or sequence in waiting
+            if is_out or not sequence.num_uncomputed or not left:
+                continue
+            if request := self._schedule(sequence, left, drafts, scheduled, output.copies):
+                scheduled[sequence.request_id] = request
+                left -= request.num_scheduled_tokens
+        running = (scheduled.get(each.request_id) for each in self._running)
+        output.requests.extend(each for each in running if each is not None)
+        return output
 
-    def settle(self, turns: list[Turn]) -> list[Copy]:
-        """The step was run: these tokens have their keys now, guesses apart; what to copy next."""
-        done = {turn.request_id: turn for turn in turns}
+    def update_after_step(self, requests: list[ScheduledRequest]) -> list[CacheCopy]:
+        """Count what the step computed, but no draft tokens; returns what to copy next."""
+        by_id = {request.request_id: request for request in requests}
         copies = []
-        for one in self._running:
-            if turn := done.get(one.request_id):
-                one.computed += turn.count - turn.guesses
-                was_read = turn.samples and turn.past < one.num_prompt
-                if was_read or one.computed in one.cuts:
-                    copies += self._keep(one)
+        for sequence in self._running:
+            if request := by_id.get(sequence.request_id):
+                sequence.num_computed += request.num_scheduled_tokens - request.num_draft_tokens
+                is_prompt_end = request.samples and (
+                    request.num_computed_tokens < sequence.num_prompt
+                )
+                if is_prompt_end or sequence.num_computed in sequence.cache_points:
+                    copies += self._cache_prefix(sequence)
         return copies
 
-    def confirm(self, request_id: int, num_tokens: int) -> None:
-        """So many guesses of the last step came true and were appended: they have their keys."""
-        for one in self._running:
-            if one.request_id == request_id:
-                one.computed += num_tokens
+    def accept_drafts(self, request_id: int, num_tokens: int) -> None:
+        """Count draft tokens of the last step that were accepted and appended: keys are there."""
+        for sequence in self._running:
+            if sequence.request_id == request_id:
+                sequence.num_computed += num_tokens
 
-    def _is_reading(self, one: Sequence) -> bool:
-        """Whether a prompt is being read; what is shorter than a page may be a forced run."""
-        return one.left > self._pages.page_tokens
+    def _is_prefill(self, sequence: Sequence) -> bool:
+        """Whether a prompt is being read; what is shorter than a block may be a forced run."""
+        return sequence.num_uncomputed > self._blocks.block_size
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self._max_running:
-            first = min(self._waiting[0].left, self._max_batch_tokens)
-            if self._pages.available < self._pages.needed(first):
+            first = min(self._waiting[0].num_uncomputed, self._max_batch_tokens)
+            if self._blocks.num_available_blocks < self._blocks.blocks_for(first):
                 return
-            one = self._waiting.popleft()
-            one.ring = self._pages.take_ring()
-            self._running.append(one)
+            sequence = self._waiting.popleft()
+            sequence.window = self._blocks.allocate_window()
+            self._running.append(sequence)
 
-    def _grant(
+    def _schedule(
         self,
-        one: Sequence,
+        sequence: Sequence,
         left: int,
-        guesses: Mapping[int, int],
-        granted: dict[int, Turn],
-        copies: list[Copy],
-    ) -> Turn | None:
-        """Give `one` its part of what is left of a step; None: it made way for an older one."""
-        restored = self._restore(one)
-        past = one.computed
-        cut = min((cut for cut in one.cuts if cut > past), default=past + left)
-        count = min(one.left, left, cut - past)
-        samples = count == one.left
-        if not self._make_room(one, past + count, granted):
+        drafts: Mapping[int, int],
+        scheduled: dict[int, ScheduledRequest],
+        copies: list[CacheCopy],
+    ) -> ScheduledRequest | None:
+        """Give a sequence its part of what is left of a step; None: it was preempted."""
+        prefix = self._restore_prefix(sequence)
+        start = sequence.num_computed
+        next_point = min((n for n in sequence.cache_points if n > start), default=start + left)
+        count = min(sequence.num_uncomputed, left, next_point - start)
+        samples = count == sequence.num_uncomputed
+        if not self._allocate(sequence, start + count, scheduled):
             return None
-        extra = 0
-        # behind more than one token, wrong guesses could push what they follow out of a ring
-        if one.left == 1 and (wanted := guesses.get(one.request_id, 0)):
-            extra = min(wanted, max(0, left - count - len(self._running)))
-            if self._missing(one, past + count + extra) > self._pages.available:
-                extra = 0
-            self._make_room(one, past + count + extra, granted)
-        if restored is not None:
-            copies.append(self._copy_of(restored, one, past))
-        assert one.ring is not None, "a running sequence owns a ring"
-        return Turn(one.request_id, past, count + extra, tuple(one.pages), one.ring, samples, extra)
+        num_drafts = 0
+        # behind more than one token, wrong drafts could push what they follow out of a window
+        if sequence.num_uncomputed == 1 and (wanted := drafts.get(sequence.request_id, 0)):
+            num_drafts = min(wanted, max(0, left - count - len(self._running)))
+            missing = self._num_missing_blocks(sequence, start + count + num_drafts)
+            if missing > self._blocks.num_available_blocks:
+                num_drafts = 0
+            self._allocate(sequence, start + count + num_drafts, scheduled)
+        if prefix is not None:
+            copies.append(self._copy_of(prefix, sequence, start))
+        assert sequence.window is not None, "a running sequence has a window"
+        return ScheduledRequest(
+            request_id=sequence.request_id,
+            num_computed_tokens=start,
+            num_scheduled_tokens=count + num_drafts,
+            block_table=tuple(sequence.blocks),
+            window=sequence.window,
+            samples=samples,
+            num_draft_tokens=num_drafts,
+        )
 
-    def _is_being_read(self, one: Sequence) -> bool:
-        """Whether an older one reads what `one` begins with: it waits, and goes on from there."""
-        if one.pages or not self._kept.max_kept:
+    def _waits_for_prefix(self, sequence: Sequence) -> bool:
+        """Whether an older one reads what this one begins with: it goes on from there, later."""
+        if sequence.blocks or not self._prefix_cache.max_entries:
             return False
-        known = self._kept.find(one.tokens)
-        least = (len(known.tokens) if known else 0) + self._pages.page_tokens
-        for other in self._running[: self._running.index(one)]:
-            length = common(other.tokens, one.tokens)
-            if length >= least and other.computed < length:
-                other.cuts.add(length)
+        cached = self._prefix_cache.find(sequence.tokens)
+        least = (len(cached.tokens) if cached else 0) + self._blocks.block_size
+        for other in self._running[: self._running.index(sequence)]:
+            length = common_prefix(other.tokens, sequence.tokens)
+            if length >= least and other.num_computed < length:
+                other.cache_points.add(length)
                 return True
         return False
 
-    def _restore(self, one: Sequence) -> Prefix | None:
-        """Let a sequence without keys begin after the longest beginning that was kept of it."""
-        if one.pages:
+    def _restore_prefix(self, sequence: Sequence) -> CachedPrefix | None:
+        """Let a sequence without keys begin after its longest cached prefix."""
+        if sequence.blocks:
             return None
-        length = self._kept.parting(one.tokens)
-        found = self._kept.find(one.tokens)
-        if found is not None:
-            # the last token is always read: somebody wants to know what comes after it
-            one.computed = min(len(found.tokens), one.left - 1)
-            one.pages = list(found.pages[: one.computed // self._pages.page_tokens])
-            self._pages.use(one.pages)
-        if length >= one.computed + self._pages.page_tokens:
-            one.cuts.add(length)
-        return found
+        length = self._prefix_cache.longest_common_prefix(sequence.tokens)
+        prefix = self._prefix_cache.find(sequence.tokens)
+        if prefix is not None:
+            # the last token is always run: its logits are wanted
+            sequence.num_computed = min(len(prefix.tokens), sequence.num_uncomputed - 1)
+            num_whole = sequence.num_computed // self._blocks.block_size
+            sequence.blocks = list(prefix.blocks[:num_whole])
+            self._blocks.share(sequence.blocks)
+        if length >= sequence.num_computed + self._blocks.block_size:
+            sequence.cache_points.add(length)
+        return prefix
 
-    def _copy_of(self, found: Prefix, one: Sequence, past: int) -> Copy:
-        """A page that is not full goes on differently in each text: it is copied, not shared."""
-        assert one.ring is not None, "a running sequence owns a ring"
-        whole, rest = divmod(past, self._pages.page_tokens)
-        page = (found.pages[whole], one.pages[whole]) if rest else None
-        return Copy((found.ring, one.ring), page)
+    def _copy_of(self, prefix: CachedPrefix, sequence: Sequence, length: int) -> CacheCopy:
+        """A block that is not full goes on differently in each text: it is copied, not shared."""
+        assert sequence.window is not None, "a running sequence has a window"
+        whole, rest = divmod(length, self._blocks.block_size)
+        block = (prefix.blocks[whole], sequence.blocks[whole]) if rest else None
+        return CacheCopy((prefix.window, sequence.window), block)
 
-    def _keep(self, one: Sequence) -> list[Copy]:
-        assert one.ring is not None, "a running sequence owns a ring"
-        pages = one.pages[: self._pages.needed(one.computed)]
-        ring = self._kept.keep(one.tokens[: one.computed], pages)
-        return [] if ring is None else [Copy((one.ring, ring))]
+    def _cache_prefix(self, sequence: Sequence) -> list[CacheCopy]:
+        assert sequence.window is not None, "a running sequence has a window"
+        blocks = sequence.blocks[: self._blocks.blocks_for(sequence.num_computed)]
+        window = self._prefix_cache.insert(sequence.tokens[: sequence.num_computed], blocks)
+        return [] if window is None else [CacheCopy((sequence.window, window))]
 
-    def _missing(self, one: Sequence, tokens: int) -> int:
-        return max(0, self._pages.needed(tokens) - len(one.pages))
+    def _num_missing_blocks(self, sequence: Sequence, num_tokens: int) -> int:
+        return max(0, self._blocks.blocks_for(num_tokens) - len(sequence.blocks))
 
-    def _make_room(self, one: Sequence, tokens: int, granted: dict[int, Turn]) -> bool:
-        """Give `one` pages for `tokens`, the youngest others making way; False: it made way."""
-        missing = self._missing(one, tokens)
-        while self._pages.available < missing:
+    def _allocate(
+        self, sequence: Sequence, num_tokens: int, scheduled: dict[int, ScheduledRequest]
+    ) -> bool:
+        """Allocate blocks for `num_tokens`, preempting the youngest; False: it was this one."""
+        missing = self._num_missing_blocks(sequence, num_tokens)
+        while self._blocks.num_available_blocks < missing:
             youngest = self._running[-1]
-            granted.pop(youngest.request_id, None)
+            scheduled.pop(youngest.request_id, None)
             self._preempt(youngest)
-            if youngest is one:
+            if youngest is sequence:
                 return False
-        self._kept.make_room(missing)
-        one.pages += self._pages.take_pages(missing)
+        self._prefix_cache.evict_until_free(missing)
+        sequence.blocks += self._blocks.allocate(missing)
         return True
 
-    def _preempt(self, one: Sequence) -> None:
+    def _preempt(self, sequence: Sequence) -> None:
         self.num_preempted += 1
-        self._running.remove(one)
-        self._release(one)
-        one.computed = 0
-        self._waiting.appendleft(one)
+        self._running.remove(sequence)
+        self._free(sequence)
+        sequence.num_computed = 0
+        self._waiting.appendleft(sequence)
 
-    def _release(self, one: Sequence) -> None:
-        assert one.ring is not None, "a running sequence owns a ring"
-        self._pages.give_back(reversed(one.pages))
-        self._pages.give_ring(one.ring)
-        one.pages, one.ring = [], None
+    def _free(self, sequence: Sequence) -> None:
+        assert sequence.window is not None, "a running sequence has a window"
+        self._blocks.free(reversed(sequence.blocks))
+        self._blocks.free_window(sequence.window)
+        sequence.blocks, sequence.window = [], None

@@ -56,7 +56,7 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
     config = checkpoint.config
     context = model.context_length or PLANNED_TOKENS
     planned = min(context, config.max_position_embeddings)
-    kept_as = OpsOptions(weights=model.weights, kv_dtype=model.kv_dtype).kept_as
+    kept_as = OpsOptions(weights=model.weights, kv_dtype=model.kv_dtype).resolved_kv_dtype
     return {
         "name": model.model,
         "folder": str(checkpoint.folder),
