@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ossia import LLM, EngineOptions, SamplingParams
-from ossia.engine.approximate_sampler import sample_approximate, refine_candidates
+from ossia.engine.approximate_sampler import refine_candidates, sample_approximate
 from ossia.model.forward_batch import ForwardBatch, SequenceSlice
 from ossia.model.kv_cache import PAGE_TOKENS, KvCache
 from ossia.model.logits import RowLogits, StepLogits
