@@ -1,1 +1,1 @@
-"""Many requests at once: schedule, run, settle."""
+"""Many requests at once: schedule, run, update."""

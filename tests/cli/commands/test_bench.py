@@ -14,7 +14,7 @@ from ossia import LLM, OpsOptions
 from ossia.checkpoint import counts, write_checkpoint
 from ossia.cli.commands import bench as ossia_bench
 from ossia.cli.token_bytes import token_bytes
-from ossia.engine.approximate_sampler import AIM
+from ossia.engine.approximate_sampler import TARGET_CANDIDATES
 
 SMALL = ("--prefill", "8,24", "--decode", "2,4", "--batch", "1,3", "--depth", "5,70")
 
@@ -151,7 +151,10 @@ def test_a_scanned_head_counts_as_its_scan_and_the_rows_scored_exactly(tmp_path)
             return token_bytes(llm), config.hidden_size
 
     (small, width), (large, _) = read(512), read(1 << 15)
-    assert large - small == (1 << 15) * width * 17 // 32 + AIM * width * 2 - 512 * width * 2
+    assert (
+        large - small
+        == (1 << 15) * width * 17 // 32 + TARGET_CANDIDATES * width * 2 - 512 * width * 2
+    )
 
 
 def test_weights_as_published_are_counted_as_published(mute_folder):
