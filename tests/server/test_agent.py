@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from tests.chat.test_loop import answered, called
+from tests.chat.test_agent_loop import answered, called
 
 from ossia.chat.events import Finished, Text, ToolRan, collect
 from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest

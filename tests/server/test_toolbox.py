@@ -62,14 +62,14 @@ def test_a_conversation_finds_its_tools_again():
     kit = Kit("a.x")
 
     async def test(box, now):
-        async with box.lease("one") as held:
-            held.gathered.add("reads_private")
-            first = held.session
-        async with box.lease("one") as held:
-            assert held.session is first
-            assert held.gathered == {"reads_private"}
-        async with box.lease("other") as held:
-            assert held.session is not first
+        async with box.lease("one") as lease:
+            lease.labels.add("reads_private")
+            first = lease.session
+        async with box.lease("one") as lease:
+            assert lease.session is first
+            assert lease.labels == {"reads_private"}
+        async with box.lease("other") as lease:
+            assert lease.session is not first
 
     run(test, kit)
     assert kit.log == ["opened", "opened", "closed", "closed", "kit closed"]

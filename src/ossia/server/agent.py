@@ -15,7 +15,7 @@ from ossia.chat.request import RawRequest, TurnRequest
 from ossia.server.api.metrics import Metrics
 from ossia.server.frames import ServedModel
 from ossia.server.streams import EngineClient, EventStream
-from ossia.server.toolbox import Held, Toolbox
+from ossia.server.toolbox import Toolbox
 
 audit = logging.getLogger("ossia.audit")
 """One line for each call of a tool; silent until it is given a handler."""
@@ -68,20 +68,20 @@ class AgentClient:
     ) -> AsyncIterator[Event]:
         """Every event of a turn and of the tools it calls."""
         async with AsyncExitStack() as stack:
-            held: Held = await stack.enter_async_context(self._toolbox.lease(request.session))
+            lease = await stack.enter_async_context(self._toolbox.lease(request.session))
             for message in request.conversation.messages:
                 if message.role == "user":
-                    held.session.heard(message.text)
+                    lease.session.heard(message.text)
             loop = AgentLoop(
                 request,
-                held.session,
+                lease.session,
                 context_length=self.model.context_length,
                 clock=self._clock,
                 limits=self._limits,
-                gathered=held.gathered,
+                gathered=lease.labels,
                 num_prompt=num_prompt,
             )
-            async for event in run_turn(loop, held.session, write):
+            async for event in run_turn(loop, lease.session, write):
                 if isinstance(event, ToolRan):
                     self._note(event, request.session)
                 elif isinstance(event, ToolAsked):

@@ -19,7 +19,7 @@ from ossia.server.addresses import LOOPBACK, authority
 from ossia.server.api.errors import Forbidden
 from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
-from ossia.tools.mcp.sessions import Handles
+from ossia.tools.mcp.sessions import SessionHandles
 from ossia.tools.tool import ToolResult, ToolSpec
 
 try:
@@ -47,7 +47,7 @@ class McpEndpoint:
         self._security = TransportSecuritySettings()
         for name in (*LOOPBACK, *allowed_hosts):
             self._allow(name)
-        self._handles: dict[str, Handles] = {}
+        self._handles: dict[str, SessionHandles] = {}
         self._manager: StreamableHTTPSessionManager | None = None
 
     def routes(self) -> APIRouter:
@@ -81,9 +81,9 @@ class McpEndpoint:
             reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
             raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")
 
-        def handles_of(context: Any) -> Handles:
+        def handles_of(context: Any) -> SessionHandles:
             owner = context.request.state.caller.owner
-            return self._handles.setdefault(owner, Handles(kits, has_own=False))
+            return self._handles.setdefault(owner, SessionHandles(kits, has_own=False))
 
         def note(spec: ToolSpec, arguments: str, result: ToolResult, seconds: float) -> None:
             outcome = "failed" if result.is_error else "ran"

@@ -3,37 +3,23 @@
 Knows no request and no wire; a conversation is an opaque key.
 """
 
-import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ossia.errors import OssiaError
 from ossia.harmony.messages import Namespace
 from ossia.server.api.builtin_tools import available
-from ossia.tools.sessions import Lazy, Session, close_kit, described, open_session
-from ossia.tools.tool import Label, Tested, Toolkit, ToolSpec
+from ossia.tools.session_pool import SessionLease, SessionPool
+from ossia.tools.sessions import Lazy, close_kit, described, open_session
+from ossia.tools.tool import Tested, Toolkit, ToolSpec
 
 MAX_SESSIONS = 64
 IDLE_SECONDS = 600.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """One conversation's tools."""
-
-    session: Session
-    gathered: set[Label] = field(default_factory=set)
-    """What calls brought into the conversation so far."""
-    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the turn that uses it: two branches of a conversation take turns."""
-    used: float = 0.0
 
 
 class Toolbox:
@@ -59,12 +45,14 @@ class Toolbox:
         """
         self._given = kits
         self._demanded = frozenset(demanded)
-        self._clock = clock
-        self._max_sessions = max_sessions
-        self._idle_seconds = idle_seconds
         self.kits: dict[str, Toolkit] = {}
         """Those that were started, by name."""
-        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._pool = SessionPool(
+            lambda: open_session(self.kits.values()),
+            max_sessions=max_sessions,
+            idle_seconds=idle_seconds,
+            clock=clock,
+        )
         self._told: dict[str, str] = {}
         self.available: Mapping[str, Namespace] = {}
         """What may be named in a request: browser, python, and each MCP server."""
@@ -101,46 +89,16 @@ class Toolbox:
 
     async def close(self) -> None:
         """End everything."""
-        for held in self._held.values():
-            await held.session.close()
-        self._held.clear()
+        await self._pool.close()
         for kit in self.kits.values():
             await close_kit(kit)
         self.kits.clear()
 
-    @asynccontextmanager
-    async def lease(self, key: str | None) -> AsyncIterator[Held]:
+    def lease(self, key: str | None) -> AbstractAsyncContextManager[SessionLease]:
         """A conversation's tools for one turn; without a key they are gone after it."""
-        await self._tidy(makes_room=key is not None and key not in self._held)
-        if key is None:
-            held = Held(await open_session(self.kits.values()))
-            try:
-                yield held
-            finally:
-                await held.session.close()
-            return
-        if key not in self._held:
-            self._held[key] = Held(await open_session(self.kits.values()))
-        held = self._held[key]
-        self._held.move_to_end(key)
-        held.used = self._clock()
-        async with held.busy:
-            try:
-                yield held
-            finally:
-                held.used = self._clock()
+        return self._pool.lease(key)
 
     def resolve(self, key: str, cursor: int, line: int | None = None) -> tuple[str, str] | None:
         """URL and title of what a conversation cites; None if nothing."""
-        held = self._held.get(key)
-        return None if held is None else held.session.resolve(cursor, line)
-
-    async def _tidy(self, *, makes_room: bool) -> None:
-        """Close what was not used for long, and for a new one the oldest of too many."""
-        now = self._clock()
-        for key, held in list(self._held.items()):
-            is_old = now - held.used > self._idle_seconds
-            is_one_too_many = makes_room and len(self._held) >= self._max_sessions
-            if not held.busy.locked() and (is_old or is_one_too_many):
-                del self._held[key]
-                await held.session.close()
+        session = self._pool.find(key)
+        return None if session is None else session.resolve(cursor, line)

@@ -12,7 +12,7 @@ from mcp import Client, MCPError
 from ossia.errors import RequestError
 from ossia.tools.mcp import serving
 from ossia.tools.mcp.serving import tool_server, wire_name
-from ossia.tools.mcp.sessions import Handles
+from ossia.tools.mcp.sessions import SessionHandles
 from ossia.tools.tool import MAX_RESULT_BYTES
 from tests.tools.mcp.counting import CountingKit
 
@@ -21,7 +21,7 @@ def served(work, *kits):
     """Run work with a client of the published library."""
 
     async def all_of_it():
-        handles = Handles(kits)
+        handles = SessionHandles(kits)
         async with Client(tool_server(kits, lambda context: handles)) as client:
             found = await work(client)
         await handles.close()

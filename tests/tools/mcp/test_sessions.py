@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ossia.tools.mcp.sessions import IDLE_SECONDS, MAX_SESSIONS, NEW, Handles
+from ossia.tools.mcp.sessions import IDLE_SECONDS, MAX_SESSIONS, NEW, SessionHandles
 from tests.tools.mcp.counting import CountingKit
 
 
@@ -13,12 +13,17 @@ class Clock:
         return self.now
 
 
+async def get(handles, handle=""):
+    async with handles.lease(handle) as lease:
+        return lease
+
+
 def run(work):
     """Run work on handles of a kit, with a clock that is set by hand."""
     kit, clock = CountingKit(), Clock()
 
     async def all_of_it():
-        handles = Handles((kit,), clock=clock)
+        handles = SessionHandles((kit,), clock=clock)
         found = await work(handles, kit, clock)
         await handles.close()
         assert kit.open_sessions == 0
@@ -29,10 +34,10 @@ def run(work):
 
 def test_where_clients_share_a_name_each_call_without_a_handle_has_a_new_session():
     async def work():
-        handles = Handles((CountingKit(),), has_own=False)
-        first, other = await handles.get(), await handles.get()
+        handles = SessionHandles((CountingKit(),), has_own=False)
+        first, other = await get(handles), await get(handles)
         assert first is not other
-        assert await handles.get(first.handle) is first
+        assert await get(handles, first.key) is first
         await handles.close()
 
     asyncio.run(work())
@@ -40,12 +45,12 @@ def test_where_clients_share_a_name_each_call_without_a_handle_has_a_new_session
 
 def test_a_client_has_a_session_of_its_own_and_others_by_handle():
     async def work(handles, kit, clock):
-        own, new, other = await handles.get(), await handles.get(NEW), await handles.get(NEW)
-        assert await handles.get() is own
-        assert await handles.get(new.handle) is new
-        assert len({own.handle, new.handle, other.handle}) == 3
-        assert len(bytes.fromhex(new.handle)) == 16
-        assert await handles.get("f" * 32) is None
+        own, new, other = await get(handles), await get(handles, NEW), await get(handles, NEW)
+        assert await get(handles) is own
+        assert await get(handles, new.key) is new
+        assert len({own.key, new.key, other.key}) == 3
+        assert len(bytes.fromhex(new.key)) == 16
+        assert await get(handles, "f" * 32) is None
         assert kit.open_sessions == 3
 
     run(work)
@@ -53,10 +58,10 @@ def test_a_client_has_a_session_of_its_own_and_others_by_handle():
 
 def test_sessions_that_are_idle_go_the_clients_own_stays():
     async def work(handles, kit, clock):
-        own, old = await handles.get(), await handles.get(NEW)
+        own, old = await get(handles), await get(handles, NEW)
         clock.now += IDLE_SECONDS + 1
-        assert await handles.get(old.handle) is None
-        assert await handles.get() is own
+        assert await get(handles, old.key) is None
+        assert await get(handles) is own
         assert kit.open_sessions == 1
 
     run(work)
@@ -67,11 +72,11 @@ def test_the_least_lately_used_makes_room_unless_it_is_in_use():
         made = []
         for _ in range(MAX_SESSIONS):
             clock.now += 1
-            made.append(await handles.get(NEW))
-        async with made[0].turn:
-            await handles.get(NEW)
-            assert await handles.get(made[0].handle) is made[0]
-        assert await handles.get(made[1].handle) is None
+            made.append(await get(handles, NEW))
+        async with handles.lease(made[0].key):
+            await get(handles, NEW)
+        assert await get(handles, made[0].key) is made[0]
+        assert await get(handles, made[1].key) is None
         assert kit.open_sessions == MAX_SESSIONS
 
     run(work)

@@ -13,7 +13,8 @@ from typing import Any
 
 from ossia import __version__
 from ossia.errors import MissingExtra, OssiaError, RequestError
-from ossia.tools.mcp.sessions import NEW, Handles, Held
+from ossia.tools.mcp.sessions import NEW, SessionHandles
+from ossia.tools.session_pool import SessionLease
 from ossia.tools.tool import MAX_RESULT_BYTES, Attachment, Toolkit, ToolResult, ToolSpec, adds_up
 
 try:
@@ -48,6 +49,7 @@ _HANDLE_SCHEMA = {
 Observe = Callable[[ToolSpec, str, ToolResult, float], None]
 """Told of each call that was run: its tool, its arguments, what it gave, its seconds."""
 _NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
+_NO_SESSION = f"error: there is no such session any more; say {NEW!r} for another one"
 
 
 async def serve_stdio(kits: Sequence[Toolkit]) -> None:
@@ -59,7 +61,7 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
     Raises:
         RequestError: two tools have one name for the client.
     """
-    handles = Handles(kits)
+    handles = SessionHandles(kits)
     server = tool_server(kits, lambda context: handles)
     try:
         async with stdio_server() as (heard, said):
@@ -70,7 +72,7 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
 
 def tool_server(
     kits: Sequence[Toolkit],
-    handles_of: Callable[[Any], Handles],
+    handles_of: Callable[[Any], SessionHandles],
     *,
     has_own: bool = True,
     observe: Observe = lambda spec, arguments, result, seconds: None,
@@ -145,7 +147,7 @@ def _text_field(spec: ToolSpec) -> str:
 
 
 async def _answer(
-    handles: Handles, spec: ToolSpec, arguments: dict[str, Any], observe: Observe
+    handles: SessionHandles, spec: ToolSpec, arguments: dict[str, Any], observe: Observe
 ) -> mcp_types.CallToolResult:
     """Carry a call out in the session it names."""
     handle = arguments.pop(SESSION, None)
@@ -158,27 +160,26 @@ async def _answer(
     if not isinstance(text, str):
         return _failed(f"error: {_text_field(spec)} is missing, or no text")
     try:
-        held = await handles.get(handle or "")
+        async with handles.lease(handle or "") as lease:
+            if lease is None:
+                return _failed(_NO_SESSION)
+            began = time.monotonic()
+            result = await _call(lease, spec, text)
     except OssiaError as error:
         return _failed(f"error: {error}")
-    if held is None:
-        return _failed(f"error: there is no such session any more; say {NEW!r} for another one")
-    async with held.turn:
-        began = time.monotonic()
-        result = await _called(held, spec, text)
     observe(spec, text, result, time.monotonic() - began)
-    return _as_answer(result, held.handle if held.handle != handle else "")
+    return _as_answer(result, lease.key if lease.key != handle else "")
 
 
-async def _called(held: Held, spec: ToolSpec, text: str) -> ToolResult:
-    tools = {tool.spec.name: tool for tool in held.session.tools}
+async def _call(lease: SessionLease, spec: ToolSpec, text: str) -> ToolResult:
+    tools = {tool.spec.name: tool for tool in lease.session.tools}
     if (
         spec.approval == "always"
-        or held.session.needs_approval(spec.name, text)
-        or adds_up(held.gathered, spec.labels)
+        or lease.session.needs_approval(spec.name, text)
+        or adds_up(lease.labels, spec.labels)
     ):
         return ToolResult(text=_NOBODY, is_error=True)
-    held.gathered |= spec.labels
+    lease.labels |= spec.labels
     try:
         async with asyncio.timeout(spec.seconds + _SPARE_SECONDS):
             return await tools[spec.name].call(text)
