@@ -1,7 +1,6 @@
 import asyncio
 
 import pytest
-from tests.chat.test_agent_loop import answered, called
 
 from ossia.chat.events import Finished, Text, ToolRan, collect
 from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
@@ -11,6 +10,7 @@ from ossia.server.agent import AgentClient
 from ossia.server.api.metrics import Metrics
 from ossia.server.streams import TurnFailed
 from ossia.server.toolbox import Toolbox
+from tests.chat.test_agent_loop import answered, called
 from tests.server.test_frames import MODEL
 from tests.server.test_toolbox import lazy
 from tests.tools.test_sessions import Kit
