@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ossia as ossia_package
 from ossia import __version__
 from ossia.cli.commands import doctor
 from ossia.ops.cpu import isas
@@ -28,6 +29,7 @@ def test_the_report_names_machine_backends_folders_and_settings(ossia, home):
     assert found["cpu"]["isas"] == isas()
     assert found["cpu"]["isa"] == isas()[0]
     assert found["cpu"]["threads"] >= 1
+    assert found["folders"]["package"] == str(Path(ossia_package.__file__).parent)
     assert found["folders"]["state"] == str(home / "state")
     backend = next(each for each in found["settings"] if each["variable"] == "OSSIA_BACKEND")
     assert (backend["value"], backend["origin"]) == ("reference", "environment")
