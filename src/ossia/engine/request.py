@@ -256,13 +256,10 @@ class Unguided:
     finished: bool = False
 
     def allowed(self) -> "NDArray[np.bool_] | None":
-        """See `Guide.allowed`."""
         return self.mask
 
     def accept(self, token_id: int) -> None:
-        """See `Guide.accept`."""
         self.finished = token_id in self.stop_ids
 
     def forced(self, tokens_left: int) -> Sequence[int]:
-        """See `Guide.forced`."""
         return ()

@@ -38,7 +38,6 @@ class KvPages:
         return cls(bytes_PKY, _native.Pages(bytes_PKY, dtype, page_tokens, head_dim))
 
     def copy(self, source_P: Sequence[int], target_P: Sequence[int]) -> None:
-        """See `Ops.copy_pages`."""
         for source, target in zip(source_P, target_P, strict=True):
             self.bytes_PKY[target] = self.bytes_PKY[source]
 

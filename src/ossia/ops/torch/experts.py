@@ -84,7 +84,7 @@ def _one_by_one(matrices: Packed | Tensor) -> Packed | tuple[Tensor, ...]:
 
 
 def mix(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
-    """See `Ops.moe`."""
+    """Add each token's chosen experts, weighted, to the residual stream: `Ops.moe`."""
     tokens, active = routed.expert_TA.shape
     expert_X = routed.expert_TA.reshape(-1).long()
     order_X = expert_X.argsort(stable=True)
