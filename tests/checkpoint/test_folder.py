@@ -337,11 +337,11 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("layout", "shards", "spoil", "said"), WRONG.values(), ids=WRONG)
-def test_refuses(layout, shards, spoil, said, save):
+@pytest.mark.parametrize(("layout", "shards", "spoil", "message"), WRONG.values(), ids=WRONG)
+def test_refuses(layout, shards, spoil, message, save):
     folder = save(layout, shards=shards)
     spoil(folder)
-    with pytest.raises(CheckpointError, match=said) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         open_checkpoint(folder)
     assert str(folder) in str(caught.value)
 
@@ -373,7 +373,7 @@ def test_small_tensors_are_checked_when_opening(name, save, config):
 
 
 @pytest.mark.parametrize(
-    ("name", "bad", "said"),
+    ("name", "bad", "message"),
     [
         ("embedding", ml_dtypes.bfloat16(np.inf), r"model\.embed_tokens\.weight holds inf at \[1"),
         ("layers.0.k_weight", ml_dtypes.bfloat16(np.nan), r"k_proj\.weight holds nan at \[1"),
@@ -384,13 +384,13 @@ def test_small_tensors_are_checked_when_opening(name, save, config):
         ),
     ],
 )
-def test_large_tensors_are_checked_when_asked_for(name, bad, said, save, config):
+def test_large_tensors_are_checked_on_request(name, bad, message, save, config):
     tensor = random_tensors(config, 7)[name]
     tensor.reshape(tensor.shape[0], -1)[1, -1] = bad
     checkpoint = open_checkpoint(save("hugging-face", **{name: tensor}))
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.tensors.verify(name)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         verify_values(checkpoint)
 
 

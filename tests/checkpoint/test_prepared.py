@@ -304,16 +304,16 @@ def test_a_killed_writer_leaves_nothing_visible_and_its_remains_are_removed(path
 def test_a_second_writer_waits_for_the_first(path):
     writer = in_another_process(HALF_WRITTEN.format(path=str(path)))
     assert writer.stdout.readline() == "half\n"
-    told = []
+    calls = []
 
     def on_wait():
         assert not path.exists()
-        told.append("waiting")
+        calls.append("waiting")
         writer.stdin.close()
 
     with alone(path, on_wait):
         assert reopen(path).names == ("a", "b")
-    assert told == ["waiting"]
+    assert calls == ["waiting"]
     assert writer.wait() == 0
     writer.stdout.close()
 

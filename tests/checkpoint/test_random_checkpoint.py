@@ -45,9 +45,9 @@ def test_the_command_writes_a_checkpoint_that_opens(layout, tmp_path, monkeypatc
     verify_values(checkpoint)
     assert checkpoint.layout == layout
     assert (checkpoint.config.num_hidden_layers, checkpoint.config.vocab_size) == (3, 77)
-    said = json.loads(capsys.readouterr().out)
-    assert said["tensor_bytes"] == checkpoint.total_bytes
-    assert said["tensor_bytes"] == counts.checkpoint_bytes(
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["tensor_bytes"] == checkpoint.total_bytes
+    assert printed["tensor_bytes"] == counts.checkpoint_bytes(
         checkpoint.config, packed=layout != "dense"
     )
 

@@ -64,15 +64,15 @@ def test_packed_layouts_turn_into_each_other_without_loss(source, target, save, 
 
 def test_each_tensor_is_asked_for_once(config, tmp_path):
     class Watched(type(random_tensors(config, 7))):
-        asked = []
+        accesses = []
 
         def __getitem__(self, name):
-            self.asked.append(name)
+            self.accesses.append(name)
             return super().__getitem__(name)
 
     watched = Watched(config, 7, packed=True)
     write_checkpoint(tmp_path / "a", config, watched, "original")
-    assert sorted(watched.asked) == sorted(watched)
+    assert sorted(watched.accesses) == sorted(watched)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def test_a_temperature_of_nearly_nothing_takes_the_likeliest(temperature):
     close = [0.0, 1.0, np.nextafter(np.float32(1), np.float32(0))]
     choices = {pick(close, temperature=temperature, seed=seed).token_id for seed in range(20)}
     assert choices == {1}
-    asked = pick(close, temperature=temperature, logprobs=1)
-    assert asked == pick(close, temperature=0, logprobs=1)
+    cold = pick(close, temperature=temperature, logprobs=1)
+    assert cold == pick(close, temperature=0, logprobs=1)
 
 
 def test_the_least_temperature_draws():

@@ -1,4 +1,4 @@
-"""Beginnings that are kept and tokens that are guessed: neither changes what is written."""
+"""The prefix cache and draft tokens: neither changes what is written."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -32,14 +32,14 @@ def exact_model():
 def exact_engine(exact_model):
     def make(**options):
         plan = resolve(EngineOptions(**{"context_length": 96, **options}), exact_model.config, PAGE)
-        ticks = count()  # every step takes the same time: guessing pays if anything comes true
+        ticks = count()  # every step takes the same time: drafts pay if anything is accepted
         return Engine(exact_model, plan, PAGE, clock=lambda: float(next(ticks)))
 
     return make
 
 
 @dataclass(frozen=True)
-class Asked:
+class Submitted:
     """One request, to be made as often as wanted."""
 
     prompt: tuple[int, ...]
@@ -68,15 +68,15 @@ class Scripted(Unguided):
 
 
 class Running:
-    """An engine with requests that come one after another, and all that they were told."""
+    """An engine with requests that come one after another, and all their events."""
 
     def __init__(self, engine):
         self.engine = engine
         self.events = {}
 
-    def submit(self, asked):
+    def submit(self, request):
         key = self.engine.submit(
-            list(asked.prompt), asked.params, Scripted(asked.script), asked.cache_points
+            list(request.prompt), request.params, Scripted(request.script), request.cache_points
         )
         self.events[key] = []
         return key
@@ -89,7 +89,7 @@ class Running:
         while not self.engine.idle:
             self.step()
 
-    def said(self, key):
+    def answer(self, key):
         """Choices with their log probabilities, to the bit, and the end."""
         events = self.events[key]
         assert all(event.error is None for event in events), events[-1].error
@@ -99,15 +99,15 @@ class Running:
         ]
 
 
-def alone(make, asked):
+def alone(make, request):
     running = Running(make(**PLAIN))
-    key = running.submit(asked)
+    key = running.submit(request)
     running.drain()
-    return running.said(key)
+    return running.answer(key)
 
 
 def greedy(prompt, max_tokens=12, **more):
-    return Asked(
+    return Submitted(
         tuple(prompt), SamplingParams(temperature=0, max_tokens=max_tokens, logprobs=3), **more
     )
 
@@ -122,12 +122,12 @@ def cached(running, key):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 16, 17, 40, 80])
 def test_the_same_prompt_again_reads_one_token_and_says_the_same(exact_engine, length):
-    asked = greedy(words(1, length))
+    request = greedy(words(1, length))
     running = Running(exact_engine(speculate=False, pool_tokens=400))
     for expected in (0, length - 1, length - 1):
-        key = running.submit(asked)
+        key = running.submit(request)
         running.drain()
-        assert running.said(key) == alone(exact_engine, asked)
+        assert running.answer(key) == alone(exact_engine, request)
         assert cached(running, key) == expected
 
 
@@ -140,7 +140,7 @@ def test_a_longer_prompt_goes_on_where_an_earlier_one_ended(exact_engine, length
     longer = greedy(words(1, length) + words(2, more))
     key = running.submit(longer)
     running.drain()
-    assert running.said(key) == alone(exact_engine, longer)
+    assert running.answer(key) == alone(exact_engine, longer)
     assert cached(running, key) == length
 
 
@@ -148,11 +148,11 @@ def test_a_prompt_goes_on_where_an_answer_ended(exact_engine):
     running = Running(exact_engine())
     first = running.submit(greedy(words(1, 20)))
     running.drain()
-    answer = [token for token, *_ in running.said(first)]
+    answer = [token for token, *_ in running.answer(first)]
     longer = greedy(words(1, 20) + answer + words(2, 5))
     key = running.submit(longer)
     running.drain()
-    assert running.said(key) == alone(exact_engine, longer)
+    assert running.answer(key) == alone(exact_engine, longer)
     assert cached(running, key) == 20 + len(answer) - 1
 
 
@@ -163,16 +163,16 @@ def test_others_part_at_a_boundary(exact_engine):
     other = greedy(words(1, 27) + words(3, 10))
     key = running.submit(other)
     running.drain()
-    assert running.said(key) == alone(exact_engine, other)
+    assert running.answer(key) == alone(exact_engine, other)
     assert cached(running, key) == 27
 
 
 def test_many_that_arrive_together_read_what_they_share_once(exact_engine):
-    asked = [greedy(words(1, 50) + words(seed, 9)) for seed in range(2, 6)]
+    several = [greedy(words(1, 50) + words(seed, 9)) for seed in range(2, 6)]
     running = Running(exact_engine(pool_tokens=400))
-    keys = [running.submit(each) for each in asked]
+    keys = [running.submit(each) for each in several]
     running.drain()
-    assert [running.said(key) for key in keys] == [alone(exact_engine, each) for each in asked]
+    assert [running.answer(key) for key in keys] == [alone(exact_engine, each) for each in several]
     assert [cached(running, key) for key in keys] == [0, 50, 50, 50]
 
 
@@ -181,7 +181,7 @@ def test_two_that_run_together_share_what_the_first_has_read(exact_engine):
     running = Running(exact_engine(max_batch_tokens=32))
     keys = [running.submit(first), running.submit(second)]
     running.drain()
-    assert [running.said(key) for key in keys] == [
+    assert [running.answer(key) for key in keys] == [
         alone(exact_engine, each) for each in (first, second)
     ]
     assert [cached(running, key) for key in keys] == [0, 50]
@@ -195,57 +195,60 @@ def test_a_request_that_fails_leaves_nothing_behind(exact_engine):
     engine = exact_engine()
     engine.submit(words(1, 30), SamplingParams(max_tokens=5), Broken())
     assert engine.step()[-1].finish_reason == "error"
-    asked = greedy(words(1, 30))
+    request = greedy(words(1, 30))
     running = Running(engine)
-    key = running.submit(asked)
+    key = running.submit(request)
     running.drain()
-    assert running.said(key) == alone(exact_engine, asked)
+    assert running.answer(key) == alone(exact_engine, request)
 
 
 REPEATED = [each // 2 * 2 for each in words(4, 12)] * 4
 
 
-def steps(engine, asked):
+def steps(engine, request):
     running = Running(engine)
-    key = running.submit(asked)
+    key = running.submit(request)
     number = 0
     while not engine.idle:
         running.step()
         number += 1
-    return number, running.said(key)
+    return number, running.answer(key)
 
 
 def copying(prompt, max_tokens=40):
     """Biased so that it writes its prompt's words again and again, and nothing but them."""
     bias = {each: 100.0 for each in set(prompt)}
-    return Asked(
+    return Submitted(
         tuple(prompt), SamplingParams(temperature=0, max_tokens=max_tokens, logit_bias=bias)
     )
 
 
 def test_a_text_that_repeats_itself_takes_fewer_steps(exact_engine):
-    asked = copying([8] * 20)
-    plain, said = steps(exact_engine(**PLAIN), asked)
-    fewer, same = steps(exact_engine(max_cached_prefixes=0), asked)
-    assert same == said
+    request = copying([8] * 20)
+    plain, answer = steps(exact_engine(**PLAIN), request)
+    fewer, same = steps(exact_engine(max_cached_prefixes=0), request)
+    assert same == answer
     assert plain == 40
     assert fewer <= 12
 
 
-def test_guesses_end_with_the_context_and_with_the_limit(exact_engine):
+def test_drafts_end_with_the_context_and_with_the_limit(exact_engine):
     for limit in range(1, 24):
-        number, said = steps(exact_engine(context_length=40), copying([8] * 20, limit))
-        assert len(said) == min(limit, 20)
+        number, answer = steps(exact_engine(context_length=40), copying([8] * 20, limit))
+        assert len(answer) == min(limit, 20)
 
 
-def test_a_stop_id_among_the_guesses_ends_the_answer(exact_engine):
-    asked = copying(REPEATED)
-    _, said = steps(exact_engine(**PLAIN), asked)
-    for stop in sorted({token for token, *_ in said})[:6]:
+def test_a_stop_id_among_the_drafts_ends_the_answer(exact_engine):
+    request = copying(REPEATED)
+    _, answer = steps(exact_engine(**PLAIN), request)
+    for stop in sorted({token for token, *_ in answer})[:6]:
         params = SamplingParams(
-            temperature=0, max_tokens=40, logit_bias=asked.params.logit_bias, stop_token_ids=[stop]
+            temperature=0,
+            max_tokens=40,
+            logit_bias=request.params.logit_bias,
+            stop_token_ids=[stop],
         )
-        stopping = Asked(asked.prompt, params)
+        stopping = Submitted(request.prompt, params)
         assert steps(exact_engine(), stopping)[1] == alone(exact_engine, stopping)
 
 
@@ -267,7 +270,7 @@ prompts = st.builds(
     st.lists(st.integers(0, 5), max_size=25),
 )
 requests = st.builds(
-    Asked,
+    Submitted,
     prompts,
     params,
     st.lists(st.integers(0, 40), max_size=2).map(tuple),
@@ -281,7 +284,7 @@ requests = st.builds(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    asked=st.lists(requests, min_size=1, max_size=6),
+    several=st.lists(requests, min_size=1, max_size=6),
     waits=st.lists(st.integers(0, 12), min_size=6, max_size=6),
     cancelled=st.integers(0, 20),
     options=st.fixed_dictionaries(
@@ -294,26 +297,26 @@ requests = st.builds(
     ),
 )
 def test_whatever_runs_beside_it_each_says_what_it_says_alone(
-    exact_engine, asked, waits, cancelled, options
+    exact_engine, several, waits, cancelled, options
 ):
-    """Preemption, sharing, guesses and forced runs together; the same bits as with none of them."""
+    """Preemption, sharing, drafts and forced runs together; the same bits as with none of them."""
     world = Running(exact_engine(**options))
     keys = []
-    for number, (each, wait) in enumerate(zip(asked, waits, strict=False)):
+    for number, (each, wait) in enumerate(zip(several, waits, strict=False)):
         keys.append(world.submit(each))
         for _ in range(wait):
             world.step()
         if number == cancelled:
             world.engine.cancel(keys[-1])
     world.drain()
-    for number, (key, each) in enumerate(zip(keys, asked, strict=True)):
+    for number, (key, each) in enumerate(zip(keys, several, strict=True)):
         expected = alone(exact_engine, each)
-        said = world.said(key)
-        assert said == (expected[: len(said)] if number == cancelled else expected)
+        answer = world.answer(key)
+        assert answer == (expected[: len(answer)] if number == cancelled else expected)
 
 
 @pytest.mark.parametrize("name", ["copies", "cycle", "coins", "free"])
-def test_the_benchmark_finds_the_same_tokens_with_guesses(exact_engine, name):
+def test_the_benchmark_finds_the_same_tokens_with_drafts(exact_engine, name):
     engines = [exact_engine(context_length=300, speculate=each) for each in (False, True)]
     found = compare(tuple(engines), cases(512, 60)[name], rounds=1)
     assert found.same_tokens

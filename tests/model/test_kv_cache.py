@@ -24,7 +24,7 @@ def cache():
     return cache
 
 
-def held(cache):
+def contents(cache):
     """What the pages of each layer hold."""
     return [
         [int(each) for each in array[:, 0, 0, 0]]
@@ -41,10 +41,10 @@ def test_a_ring_is_as_many_pages_as_a_window_and_a_page_need(cache):
 def test_a_page_is_copied_in_full_layers_only(cache):
     cache.copy_page(4, 1)
     windowed, full = [*range(6)], [0, 4, 2, 3, 4]
-    assert held(cache) == [windowed, windowed, full, full, windowed, windowed]
+    assert contents(cache) == [windowed, windowed, full, full, windowed, windowed]
 
 
 def test_a_ring_is_copied_in_windowed_layers_only(cache):
     cache.copy_window(1, 0)
     windowed, full = [3, 4, 5, 3, 4, 5], [*range(5)]
-    assert held(cache) == [windowed, windowed, full, full, windowed, windowed]
+    assert contents(cache) == [windowed, windowed, full, full, windowed, windowed]

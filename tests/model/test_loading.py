@@ -41,7 +41,7 @@ class TilingOps(ReferenceOps):
 
 
 class Opening:
-    """One opening of a checkpoint, and what was said meanwhile."""
+    """One opening of a checkpoint, and its notices."""
 
     def __init__(self, folder, cache, ops=None):
         self.ops = ops or TilingOps()
@@ -345,6 +345,6 @@ def test_two_processes_at_once_write_once(folder, cache):
     for each in both:
         each.stdin.write("go\n")
         each.stdin.flush()
-    said = sorted(each.communicate()[0] for each in both)
-    assert said == ["False [] 12\n", "True [] 12\n"]
+    outputs = sorted(each.communicate()[0] for each in both)
+    assert outputs == ["False [] 12\n", "True [] 12\n"]
     assert len(prepared_files(cache)) == 1

@@ -42,7 +42,7 @@ def isa(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def spans(counts, window, past=None, page_QP=None):
+def attention_metadata(counts, window, past=None, page_QP=None):
     """Attention metadata of sequences that stand end to end in a step."""
     count_Q = np.array(counts, np.int32)
     return AttentionMetadata(
@@ -72,7 +72,7 @@ class Attention:
         """All sequences in one step, without pages."""
         sinks = ops.prepare_sinks(self.sink_H, self.key_TKC.shape[1])
         mine = [ops.from_numpy(each.copy()) for each in self.activations]
-        return ops.to_numpy(ops.attend(*mine, spans(counts, self.window), None, sinks))
+        return ops.to_numpy(ops.attend(*mine, attention_metadata(counts, self.window), None, sinks))
 
     def in_steps(self, ops, chunks, page_tokens):
         """Sequence q in steps of chunks[q] tokens, then the rest, on scattered pages or windows."""
@@ -88,7 +88,7 @@ class Attention:
             counts = np.minimum([next(turn, each) for turn in turns], each - past)
             begin = past + each * np.arange(sequences)
             now = np.concatenate([np.arange(b, b + n) for b, n in zip(begin, counts, strict=True)])
-            step = spans(counts, self.window, past, page_QP)
+            step = attention_metadata(counts, self.window, past, page_QP)
             mine = [ops.from_numpy(one[now]) for one in self.activations]
             out_TE[now] = ops.to_numpy(ops.attend(*mine, step, pages, sinks))
             past += counts
@@ -186,8 +186,8 @@ def make() -> Make:
 
 
 @pytest.fixture
-def spans_of():
-    return spans
+def metadata_of():
+    return attention_metadata
 
 
 @pytest.fixture

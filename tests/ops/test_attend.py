@@ -128,13 +128,13 @@ def test_rounded_keys_cost_no_more_than_they_say(isa, make, judge, kv_dtype, win
 
 
 @pytest.mark.parametrize("kv_dtype", LOSS)
-def test_what_pages_hold_beyond_a_text_is_not_seen(isa, make, spans_of, kv_dtype):
+def test_what_pages_hold_beyond_a_text_is_not_seen(isa, make, metadata_of, kv_dtype):
     """Bytes that others left behind may mean anything, also no number."""
     attention = make.attention(70, (1, 8, 64), FULL)
     ops = CpuOps(1, isa, kv_dtype)
     pages, sinks = ops.new_pages(2, 64, 1, 64), ops.prepare_sinks(attention.sink_H, 1)
     pages.bytes_PKY[...] = 0xFF
-    ours = ops.attend(*attention.activations, spans_of([70], FULL, [0], [[0, 1]]), pages, sinks)
+    ours = ops.attend(*attention.activations, metadata_of([70], FULL, [0], [[0, 1]]), pages, sinks)
     assert np.array_equal(ours, attention.alone(ops, [70]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from ossia.ops.cpu import CpuOps
 from ossia.ops.cpu.mapped import MappedRows
 
-ROWS_KEPT = 100
+MAX_RESIDENT = 100
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def resident_pages(path_part):
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system has no such call")
 def test_pages_are_given_back_after_so_many_rows(mapped):
     _, view = mapped
-    rows = MappedRows(view, ROWS_KEPT)
+    rows = MappedRows(view, MAX_RESIDENT)
     assert float(view.astype(np.float32).sum()) == pytest.approx(
         float(mapped[0].astype(np.float32).sum())
     )
     before = resident_pages("/table")
-    rows.were_read(ROWS_KEPT - 1)
+    rows.count_read(MAX_RESIDENT - 1)
     assert resident_pages("/table") == before > 300
-    rows.were_read(1)
+    rows.count_read(1)
     assert resident_pages("/table") <= 8  # the pages at both ends belong to others, too
     np.testing.assert_array_equal(view, mapped[0])
 
@@ -53,8 +53,8 @@ def test_pages_are_given_back_after_so_many_rows(mapped):
 def test_a_table_in_memory_is_left_alone(make):
     table = make.weight(300, 64)
     copy = table.copy()
-    MappedRows(table, ROWS_KEPT).were_read(10 * ROWS_KEPT)
-    MappedRows(table[3:9], ROWS_KEPT).were_read(10 * ROWS_KEPT)
+    MappedRows(table, MAX_RESIDENT).count_read(10 * MAX_RESIDENT)
+    MappedRows(table[3:9], MAX_RESIDENT).count_read(10 * MAX_RESIDENT)
     np.testing.assert_array_equal(table, copy)
 
 
@@ -62,7 +62,7 @@ def test_a_mapping_that_may_be_written_is_left_alone():
     memory = mmap.mmap(-1, 1 << 16)
     table = np.frombuffer(memory, np.float32).reshape(-1, 64)
     table[:] = 7
-    MappedRows(table, ROWS_KEPT).were_read(10 * ROWS_KEPT)
+    MappedRows(table, MAX_RESIDENT).count_read(10 * MAX_RESIDENT)
     assert (table == 7).all()
 
 

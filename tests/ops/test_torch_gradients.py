@@ -76,10 +76,10 @@ def test_a_gradient_is_the_slope(gradients, name):
         )
 
     slope = float((ahead - behind) / (2 * step))
-    told = float((gradients[name] * along).sum())
-    assert told != 0
+    derivative = float((gradients[name] * along).sum())
+    assert derivative != 0
     # the difference of two float64 results, each exact to 1e-16, over 2e-6
-    assert told == pytest.approx(slope, rel=1e-5, abs=1e-8)
+    assert derivative == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
 def test_the_window_ends_where_it_should():

@@ -150,8 +150,8 @@ class ModelConfig:
             CheckpointError: this model has facts that the original spelling cannot say.
         """
         table = {original: getattr(self, fact) for fact, original in _ORIGINAL_FACTS.items()}
-        said = _read_original(_Facts(dict(table), "the original spelling"))
-        lost = [fact.name for fact in fields(self) if said[fact.name] != getattr(self, fact.name)]
+        reread = _read_original(_Facts(dict(table), "the original spelling"))
+        lost = [fact.name for fact in fields(self) if reread[fact.name] != getattr(self, fact.name)]
         if lost:
             raise CheckpointError(
                 f"the original config.json cannot say this model's {some(lost)}; "

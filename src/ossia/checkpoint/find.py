@@ -55,10 +55,10 @@ def models_on_disk() -> list[FoundModel]:
     return [FoundModel(EMBEDDED, _embedded()), *_cached()]
 
 
-def prepared_folder(asked: str | Path = "auto") -> Path:
+def prepared_folder(folder: str | Path = "auto") -> Path:
     """The folder of prepared weights; auto: $OSSIA_HOME/cache, or the system's place for caches."""
-    if asked != "auto":
-        return Path(asked).expanduser()
+    if folder != "auto":
+        return Path(folder).expanduser()
     if home := os.environ.get("OSSIA_HOME"):
         return Path(home).expanduser().absolute() / "cache"
     return platformdirs.user_cache_path("ossia", appauthor=False)

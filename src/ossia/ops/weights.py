@@ -71,6 +71,37 @@ class ExpertWeights:
     alpha: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedQkv:
+    """Prepared `QkvWeights`: rows of query, key and value in one matrix, arrays of a backend."""
+
+    norm_D: Weight
+    weight: Weight
+    bias: Weight
+    num_kv_heads: int
+    head_dim: int
+    inverse_frequency: Weight
+    rope_scale: float
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutProjection:
+    """A prepared attention output projection, arrays of a backend."""
+
+    weight_DE: Weight
+    bias_D: Weight
+
+
+@dataclass(frozen=True, slots=True)
+class OutputHead:
+    """The prepared final norm and output head, arrays of a backend."""
+
+    norm_D: Weight
+    weight_VD: Weight
+    eps: float
+
+
 def check_shape(what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Refuse an array that does not fit its neighbours: a bug of ours, so a ValueError."""
     if tuple(shape) != expected:

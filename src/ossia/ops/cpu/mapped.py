@@ -16,9 +16,9 @@ from ossia.ops.weights import Weight
 class MappedRows:
     """Counts the rows that are read of one table; does nothing unless a file is mapped there."""
 
-    def __init__(self, table: Weight, kept: int) -> None:
-        """`kept`: rows that are read before their memory is given back, up to 2 MB for each."""
-        self._count, self._kept = 0, kept
+    def __init__(self, table: Weight, max_resident: int) -> None:
+        """`max_resident`: rows that are read before memory is given back, up to 2 MB for each."""
+        self._count, self._max_resident = 0, max_resident
         self._map = _map_of(table)
         if self._map is not None:
             begin = np.frombuffer(self._map, np.uint8).ctypes.data
@@ -26,10 +26,10 @@ class MappedRows:
             self._start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
             self._length = (first + table.nbytes - self._start) // mmap.PAGESIZE * mmap.PAGESIZE
 
-    def were_read(self, count: int) -> None:
+    def count_read(self, count: int) -> None:
         """So many rows were; call it when they are no longer looked at."""
         self._count += count
-        if self._count >= self._kept and self._map is not None and self._length > 0:
+        if self._count >= self._max_resident and self._map is not None and self._length > 0:
             self._map.madvise(mmap.MADV_DONTNEED, self._start, self._length)
             self._count = 0
 

@@ -73,35 +73,35 @@ def unpad(x: Tensor, metadata: AttentionMetadata) -> Tensor:
     return flat.index_select(0, torch.from_numpy(row_T * longest + column_T).to(x.device))
 
 
-def sight(metadata: AttentionMetadata, kept_Q: Int32) -> NDArray[np.bool_]:
-    """Which of its keys each query sees: `kept_Q` older ones at the right of their columns.
+def visible_keys(metadata: AttentionMetadata, older_Q: Int32) -> NDArray[np.bool_]:
+    """Which of its keys each query sees: `older_Q` older ones at the right of their columns.
 
     Returns:
-        visible_QTS: S = most kept + longest; padding sees itself, so no row is empty.
+        visible_QTS: S = most older + longest; padding sees itself, so no row is empty.
     """
-    older, longest = int(kept_Q.max(initial=0)), int(metadata.count_Q.max(initial=0))
+    older, longest = int(older_Q.max(initial=0)), int(metadata.count_Q.max(initial=0))
     column_S = np.arange(-older, longest)  # a key's place; 0 is the first token of this step
     age_TS = np.arange(longest)[:, None] - column_S
     near_TS = (age_TS >= 0) & (age_TS < metadata.window)
-    visible_QTS: NDArray[np.bool_] = near_TS & (column_S >= -kept_Q[:, None])[:, None]
+    visible_QTS: NDArray[np.bool_] = near_TS & (column_S >= -older_Q[:, None])[:, None]
     return visible_QTS
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class TorchPages:
     """One layer's pool of keys and values."""
 
     key_PBKC: Tensor
     value_PBKC: Tensor
 
-    def read(self, metadata: AttentionMetadata, kept_Q: Int32) -> tuple[Tensor, Tensor]:
-        """Gather the newest `kept_Q` stored keys and values, at the right of [Q, most, K, C]."""
-        older = int(kept_Q.max())
+    def read(self, metadata: AttentionMetadata, older_Q: Int32) -> tuple[Tensor, Tensor]:
+        """Gather the newest `older_Q` stored keys and values, at the right of [Q, most, K, C]."""
+        older = int(older_Q.max())
         position_QS = metadata.past_Q[:, None] + np.arange(-older, 0)
-        # what lies before a sequence's kept keys is masked out: any stored place will do
+        # what lies before a sequence's older keys is masked out: any stored place will do
         cell = self._cells(metadata, np.maximum(position_QS, 0))
         page, slot = (torch.from_numpy(each).to(self.key_PBKC.device) for each in cell)
-        stored = np.arange(-older, 0) >= -kept_Q[:, None]
+        stored = np.arange(-older, 0) >= -older_Q[:, None]
         stored_QS11 = torch.from_numpy(stored)[:, :, None, None].to(self.key_PBKC.device)
         # a place never written may hold anything, and 0 * NaN is NaN: clear it
         key_QSKC = self.key_PBKC[page, slot].masked_fill(~stored_QS11, 0.0)
@@ -110,14 +110,14 @@ class Pages:
     def write(self, metadata: AttentionMetadata, key_TKC: Tensor, value_TKC: Tensor) -> None:
         """Store the newest keys of each sequence: no more than a window."""
         row_T, column_T = places(metadata)
-        kept_T = column_T >= metadata.count_Q[row_T] - metadata.window
-        row_T, column_T = row_T[kept_T], column_T[kept_T]
+        stored_T = column_T >= metadata.count_Q[row_T] - metadata.window
+        row_T, column_T = row_T[stored_T], column_T[stored_T]
         position_T = (metadata.past_Q[row_T] + column_T)[:, None]
         page, slot = self._cells(metadata, position_T, row_T)
         where = (torch.from_numpy(page[:, 0]), torch.from_numpy(slot[:, 0]))
-        kept = torch.from_numpy(np.flatnonzero(kept_T)).to(key_TKC.device)
-        self.key_PBKC[where] = key_TKC.index_select(0, kept)
-        self.value_PBKC[where] = value_TKC.index_select(0, kept)
+        newest_T = torch.from_numpy(np.flatnonzero(stored_T)).to(key_TKC.device)
+        self.key_PBKC[where] = key_TKC.index_select(0, newest_T)
+        self.value_PBKC[where] = value_TKC.index_select(0, newest_T)
 
     def _cells(
         self,

@@ -83,7 +83,7 @@ def _one_by_one(matrices: Packed | Tensor) -> Packed | tuple[Tensor, ...]:
     return matrices.unbind() if isinstance(matrices, Tensor) else matrices
 
 
-def mix(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
+def moe(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
     """Add each token's chosen experts, weighted, to the residual stream: `Ops.moe`."""
     tokens, active = routed.expert_TA.shape
     expert_X = routed.expert_TA.reshape(-1).long()
