@@ -8,7 +8,7 @@ from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
 from ossia.tools.python.toolkit import PythonToolkit
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.agent_runs import CALLED, COMPUTED, FOUND, get_weather, needs_sandbox, write_pages
 
 GREEDY = SamplingParams(temperature=0)
@@ -39,7 +39,7 @@ def test_it_searches_reads_and_cites(llm, tmp_path):
 @pytest.mark.slow
 @needs_sandbox
 def test_it_computes_in_the_sandbox(llm):
-    reply = llm.chat(COMPUTED.text, tools=[Lazy(PythonToolkit.start)], params=GREEDY)
+    reply = llm.chat(COMPUTED.text, tools=[LazyToolkit(PythonToolkit.start)], params=GREEDY)
     assert [run.name for run in reply.tool_runs] == ["python"]
     assert reply.text == COMPUTED.answer
 

@@ -13,15 +13,17 @@ from rich.console import Console
 
 from ossia.chat.agent_loop import PendingCall
 from ossia.chat.events import Reply, ToolCalled, ToolRan
-from ossia.cli import toolkits
 from ossia.cli.commands.run import as_json
 from ossia.cli.given_files import GivenFiles
+from ossia.cli.notices import say
+from ossia.cli.terminal import approval
+from ossia.cli.terminal.approval import ask_approval, open_tools
 from ossia.cli.terminal.conversation import PlainScreen
 from ossia.cli.terminal.screen import TerminalScreen
 from ossia.cli.tool_cards import card
-from ossia.cli.toolkits import ask, choose, open_tools, python_options
 from ossia.errors import RequestError
 from ossia.tools.browser.providers import SERVICES
+from ossia.tools.catalog import choose, python_options
 from ossia.tools.tool import Attachment, ToolResult, ToolSpec
 from tests.tools.browser.web_server import page, serving
 
@@ -150,7 +152,7 @@ async def searched(names, monkeypatch):
     """Labels and a search of the browser of these names, the web played by a server here."""
     async with serving(lambda path: page(json.dumps(FOUND))) as site:
         monkeypatch.setenv("SEARXNG_URL", f"http://127.0.0.1:{site.port}")
-        (start,) = choose(names).values()
+        (start,) = choose(names, notify=say).values()
         kit = await start(LETTERS)
         session = await kit.open()
         search = next(tool for tool in session.tools if tool.spec.name == "browser.search")
@@ -211,35 +213,35 @@ def test_mcp_servers_of_a_file_are_opened_and_what_does_not_work_is_said(tmp_pat
 
 
 def test_without_a_terminal_the_answer_is_no():
-    assert not ask(pending("*** Begin Patch"))
+    assert not ask_approval(pending("*** Begin Patch"))
 
 
 @pytest.fixture
 def terminal(monkeypatch):
     said = []
-    monkeypatch.setattr(toolkits, "is_terminal", lambda stream: True)
-    monkeypatch.setattr(toolkits.typer, "echo", lambda text, err: said.append(text))
+    monkeypatch.setattr(approval, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(approval.typer, "echo", lambda text, err: said.append(text))
     return said
 
 
 def test_at_a_terminal_the_exact_call_is_shown(terminal, monkeypatch):
-    monkeypatch.setattr(toolkits.typer, "confirm", lambda text, default, err: True)
-    assert ask(pending("a\x1b[2Jb"))
+    monkeypatch.setattr(approval.typer, "confirm", lambda text, default, err: True)
+    assert ask_approval(pending("a\x1b[2Jb"))
     assert "functions.apply_patch" in terminal[0]
     assert "\x1b" not in terminal[0]
 
 
 def test_what_is_too_long_to_be_read_is_not_allowed(terminal):
-    assert not ask(pending("x" * 5000))
+    assert not ask_approval(pending("x" * 5000))
     assert terminal == []
 
 
 def test_leaving_the_question_is_a_no(terminal, monkeypatch):
     def leave(text, default, err):
-        raise toolkits.typer.Abort
+        raise approval.typer.Abort
 
-    monkeypatch.setattr(toolkits.typer, "confirm", leave)
-    assert not ask(pending("x"))
+    monkeypatch.setattr(approval.typer, "confirm", leave)
+    assert not ask_approval(pending("x"))
 
 
 PLOT = Attachment(name="plot.png", media_type="image/png", content=b"png")

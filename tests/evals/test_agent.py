@@ -7,7 +7,7 @@ from ossia.errors import RequestError
 from ossia.evals import agent
 from ossia.evals.agent import Outcome, Table, as_markdown, draw_tasks
 from ossia.tools.python.toolkit import PythonToolkit
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult
 
 KINDS = ["search and cite", "compute", "call a function"]
@@ -85,7 +85,7 @@ def test_the_sums_are_by_kind_and_of_all():
 @pytest.mark.slow
 def test_tasks_are_carried_out_with_the_real_tools(llm):
     try:
-        Tools(Lazy(PythonToolkit.start)).close()
+        Tools(LazyToolkit(PythonToolkit.start)).close()
     except RequestError as error:
         pytest.skip(str(error))
     table = agent.measure(llm, 3)

@@ -26,7 +26,7 @@ from ossia.harmony.messages import Message
 from ossia.server.frames import ServedModel
 from ossia.server.responses.objects import runs_here
 from ossia.server.toolbox import Toolbox
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
 
 USAGE = Usage(prompt_tokens=11, completion_tokens=7, reasoning_tokens=3, cached_tokens=5)
@@ -134,7 +134,7 @@ def offering(*names: str) -> Toolbox:
         specs = (ToolSpec(name=name, parameters={"type": "object"}) for name in names)
         return Offering(tuple(specs))
 
-    toolbox = Toolbox({"kit": Lazy(start)})
+    toolbox = Toolbox({"kit": LazyToolkit(start)})
     asyncio.run(toolbox.open())
     return toolbox
 

@@ -9,7 +9,7 @@ from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
 from ossia.tools.python.toolkit import PythonToolkit
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.agent_runs import CALLED, COMPUTED, FOUND, get_weather, needs_sandbox, write_pages
 from tests.server.test_server import ready, run
 
@@ -53,7 +53,7 @@ def test_it_searches_reads_and_cites(tmp_path):
 
     [made] = responding(
         [lambda before: {"input": FOUND.text, "tools": [{"type": "web_search"}]}],
-        kits={"browser": Lazy(start)},
+        kits={"browser": LazyToolkit(start)},
     )
     assert made.output_text.startswith(FOUND.answer)
     assert "web_search_call" in [item.type for item in made.output]
@@ -67,7 +67,7 @@ def test_it_computes_in_the_sandbox():
     interpreter = {"type": "code_interpreter", "container": {"type": "auto"}}
     [made] = responding(
         [lambda before: {"input": COMPUTED.text, "tools": [interpreter]}],
-        kits={"python": Lazy(PythonToolkit.start)},
+        kits={"python": LazyToolkit(PythonToolkit.start)},
     )
     assert made.output_text == COMPUTED.answer
     assert "code_interpreter_call" in [item.type for item in made.output]

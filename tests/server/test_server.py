@@ -17,7 +17,7 @@ from ossia.server.http.guard import Guard, GuardOptions
 from ossia.server.http.listen import Listening, ListeningOptions
 from ossia.store.api_keys import open_keys
 from ossia.tools.python.self_test import SandboxReport
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.server.test_toolbox import lazy, refused
 from tests.tools.test_sessions import Kit
 
@@ -113,7 +113,9 @@ def test_tools_are_started_with_the_server_and_ended_with_it():
         told = (await client.get("/health")).json()
         return told["tools"], told["walls"], (await client.get("/debug/tools")).json()
 
-    (tools, walls, details), _, _ = run(test, kits={"python": lazy(kit), "browser": Lazy(refused)})
+    (tools, walls, details), _, _ = run(
+        test, kits={"python": lazy(kit), "browser": LazyToolkit(refused)}
+    )
     assert tools == details["offered"] == ["python"]
     assert walls == {"python": "reduced"}
     assert details["walls"]["python"] == json.loads(json.dumps(kit.report.to_dict()))
@@ -123,7 +125,7 @@ def test_tools_are_started_with_the_server_and_ended_with_it():
 
 def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
     kit = Kit("python")
-    kits = {"python": lazy(kit), "browser": Lazy(refused)}
+    kits = {"python": lazy(kit), "browser": LazyToolkit(refused)}
     serving = Serving(opening=Opening(model="nano"), kits=kits, demanded=frozenset({"browser"}))
     app = Server(serving, Drain(5.0)).app
 

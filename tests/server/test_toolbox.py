@@ -4,7 +4,7 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.server.toolbox import Toolbox
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.tools.test_sessions import Kit
 
 
@@ -12,7 +12,7 @@ def lazy(kit):
     async def start():
         return kit
 
-    return Lazy(start)
+    return LazyToolkit(start)
 
 
 async def refused():
@@ -22,7 +22,7 @@ async def refused():
 def run(test, *kits, **options):
     now = [0.0]
     named = {f"kit{at}": lazy(kit) for at, kit in enumerate(kits)}
-    box = Toolbox({**named, "broken": Lazy(refused)}, clock=lambda: now[0], **options)
+    box = Toolbox({**named, "broken": LazyToolkit(refused)}, clock=lambda: now[0], **options)
 
     async def whole():
         await box.open()
@@ -45,7 +45,7 @@ def test_what_can_be_offered_is_and_the_rest_says_why():
 
 def test_what_is_demanded_cannot_be_left_out():
     kit = Kit("a.x")
-    box = Toolbox({"kit": lazy(kit), "broken": Lazy(refused)}, demanded={"broken"})
+    box = Toolbox({"kit": lazy(kit), "broken": LazyToolkit(refused)}, demanded={"broken"})
 
     async def whole():
         try:

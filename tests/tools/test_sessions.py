@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ossia.errors import RequestError
-from ossia.tools.sessions import Lazy, open_session
+from ossia.tools.sessions import LazyToolkit, open_session, to_prompt
 from ossia.tools.tool import ToolResult, ToolSpec
 
 
@@ -61,7 +61,7 @@ def test_functions_tools_and_kits_become_one_session():
     kit, log = Kit("browser.search", "browser.open"), []
 
     async def test():
-        session = await open_session((add, Echo("python"), kit, Lazy(lambda: started(log))))
+        session = await open_session((add, Echo("python"), kit, LazyToolkit(lambda: started(log))))
         names = [tool.spec.name for tool in session.tools]
         result = await session.tools[0].call('{"a": 1, "b": 2}')
         await session.close()
@@ -119,7 +119,32 @@ def test_a_kit_that_cannot_be_opened_closes_the_others():
 
     async def test():
         with pytest.raises(RequestError, match="no sandbox"):
-            await open_session((kit, Lazy(failing)))
+            await open_session((kit, LazyToolkit(failing)))
 
     run(test())
     assert kit.log == ["opened", "closed"]
+
+
+def test_tools_are_sorted_by_where_the_prompt_names_them():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    prompt = to_prompt(
+        [
+            ToolSpec(name="python", body="text"),
+            ToolSpec(name="functions.f", description="Does f.", parameters=schema),
+            ToolSpec(name="browser.search"),
+            ToolSpec(name="browser.open"),
+            ToolSpec(name="files.read", parameters=schema),
+        ],
+        {"files": "Files of this project."},
+    )
+    assert prompt.builtins == ("browser", "python")
+    (function,) = prompt.functions
+    assert (function.name, function.description, function.parameters) == ("f", "Does f.", schema)
+    (namespace,) = prompt.namespaces
+    assert (namespace.name, namespace.description) == ("files", "Files of this project.")
+    assert [tool.name for tool in namespace.tools] == ["read"]
+
+
+def test_without_tools_nothing_is_prompt():
+    prompt = to_prompt([])
+    assert (prompt.builtins, prompt.functions, prompt.namespaces) == ((), (), ())

@@ -17,8 +17,7 @@ from ossia.chat.events import Event
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool
-from ossia.tools.announced import announced
-from ossia.tools.sessions import Given, open_session
+from ossia.tools.sessions import ToolSource, open_session, to_prompt
 from ossia.tools.tool import Label, ToolResult, ToolSpec
 
 Asked = TypeVar("Asked")
@@ -29,7 +28,7 @@ class Tools:
 
     def __init__(
         self,
-        *given: Given,
+        *given: ToolSource,
         approve: Callable[[PendingCall], bool] = lambda pending: False,
         limits: LoopLimits | None = None,
     ) -> None:
@@ -72,12 +71,12 @@ class Tools:
         Raises:
             RequestError: a function of the conversation has the name of a tool.
         """
-        told = announced(self.specs, self.session.descriptions)
+        tools = to_prompt(self.specs, self.session.descriptions)
         return replace(
             spoken,
-            builtins=told.builtins,
-            functions=(*spoken.functions, *told.functions),
-            namespaces=told.namespaces,
+            builtins=tools.builtins,
+            functions=(*spoken.functions, *tools.functions),
+            namespaces=tools.namespaces,
         )
 
     def close(self) -> None:
@@ -186,7 +185,7 @@ class Written(Iterator[Event], Protocol):
 
 
 Described = FunctionTool | Mapping[str, Any]
-Offered = Described | Given
+Offered = Described | ToolSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class Offer:
     """What a caller offers: functions he runs himself, and tools that are run here."""
 
     described: tuple[Described, ...]
-    given: tuple[Given, ...]
+    given: tuple[ToolSource, ...]
     held: Tools | None
 
     @classmethod

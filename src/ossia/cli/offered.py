@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ossia.cli.notices import say
 from ossia.cli.options import TOOLS
-from ossia.cli.toolkits import CountTokens, choose, has_corpus, lazy_kits
 from ossia.errors import RequestError
+from ossia.tools.catalog import (
+    CountTokens,
+    choose,
+    has_corpus,
+    is_for_callers,
+    lazy_toolkits,
+    names_for_callers,
+)
 
 if TYPE_CHECKING:
-    from ossia.tools.sessions import Lazy
-
-OFFERED = ("python", "browser", "web")
+    from ossia.tools.sessions import LazyToolkit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +57,13 @@ class ToolChoices:
         ),
     ] = False
 
-    def kits(self, count_tokens: CountTokens) -> "dict[str, Lazy]":
+    def kits(self, count_tokens: CountTokens) -> "dict[str, LazyToolkit]":
         """The kits, to be started with the server.
 
         Raises:
             RequestError: what was named is no tool for callers, or lacks something here.
         """
-        return lazy_kits(choose(self._names(), can_ask=False), count_tokens)
+        return lazy_toolkits(choose(self._names(), can_ask=False, notify=say), count_tokens)
 
     @property
     def demanded(self) -> frozenset[str]:
@@ -69,8 +75,8 @@ class ToolChoices:
         if names and self.no_tools:
             raise RequestError("--tool names tools, and --no-tools forbids them; leave one out")
         for name in names:
-            if name.partition("=")[0] not in OFFERED:
-                expected = ", ".join(OFFERED)
+            if not is_for_callers(name):
+                expected = ", ".join(names_for_callers())
                 raise RequestError(f"callers get no tool {name!r:.60}; choose of {expected}")
         if not names and not self.no_tools:
             names = ["python", *(["browser"] if has_corpus() else [])]

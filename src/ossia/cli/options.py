@@ -17,14 +17,13 @@ import typer
 from ossia.cli.notices import say
 from ossia.cli.terminal.progress import loading
 from ossia.files import HOME
+from ossia.tools.catalog import CONTAINER
 
 if TYPE_CHECKING:
     from ossia import LLM, OpsOptions, SamplingParams
 
 MODEL, MACHINE, ASKING, SAMPLING, TOOLS = "Model", "Machine", "Asking", "Sampling", "Tools"
 """Headings in the help."""
-CONTAINER = "OSSIA_PYTHON_CONTAINER"
-"""Environment variable: the command that starts a container for python."""
 
 
 def tokens(text: str) -> int:

@@ -35,7 +35,7 @@ from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
 from ossia.tools.python.toolkit import PythonToolkit
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
 
 SEED = 11
@@ -132,7 +132,7 @@ def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> Table:
     table = Table(effort)
     with (
         tempfile.TemporaryDirectory(prefix="ossia-") as folder,
-        Tools(Lazy(PythonToolkit.start)) as python,
+        Tools(LazyToolkit(PythonToolkit.start)) as python,
     ):
         for task in draw_tasks(n, Path(folder), python):
             table.outcomes.append(_carry_out(llm, task, effort))

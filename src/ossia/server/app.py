@@ -31,7 +31,7 @@ from ossia.server.toolbox import Toolbox
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 
 if TYPE_CHECKING:
     from ossia.server.mcp_endpoint import McpEndpoint
@@ -49,7 +49,7 @@ class Serving:
     """File of the stored responses; None keeps them in memory."""
     state_folder: Path | None = None
     """Where the key lies that seals references to reasoning; None makes one for this run."""
-    kits: Mapping[str, Lazy] = field(default_factory=dict)
+    kits: Mapping[str, LazyToolkit] = field(default_factory=dict)
     """Tools that callers may let the model use, by name."""
     demanded: frozenset[str] = frozenset()
     """Names of those without which the server must not start."""

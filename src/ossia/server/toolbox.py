@@ -11,9 +11,8 @@ from typing import Any
 
 from ossia.errors import OssiaError
 from ossia.harmony.messages import Namespace
-from ossia.server.api.builtin_tools import available
 from ossia.tools.session_pool import SessionLease, SessionPool
-from ossia.tools.sessions import Lazy, close_kit, described, open_session
+from ossia.tools.sessions import LazyToolkit, close_toolkit, described, namespaces_of, open_session
 from ossia.tools.tool import Tested, Toolkit, ToolSpec
 
 MAX_SESSIONS = 64
@@ -27,7 +26,7 @@ class Toolbox:
 
     def __init__(
         self,
-        kits: Mapping[str, Lazy],
+        kits: Mapping[str, LazyToolkit],
         *,
         demanded: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -85,13 +84,13 @@ class Toolbox:
                     raise
                 self.refusals[name] = str(error)
                 logger.warning("%s is not offered: %s", name, error)
-        self.available = available(self.specs, self._told)
+        self.available = namespaces_of(self.specs, self._told)
 
     async def close(self) -> None:
         """End everything."""
         await self._pool.close()
         for kit in self.kits.values():
-            await close_kit(kit)
+            await close_toolkit(kit)
         self.kits.clear()
 
     def lease(self, key: str | None) -> AbstractAsyncContextManager[SessionLease]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ossia.tools.sessions import Session
+from ossia.tools.sessions import ConversationTools
 from ossia.tools.tool import Label
 
 
@@ -25,10 +25,10 @@ class SessionLease:
     """Who uses it, or waits for that."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two branches of a conversation take turns."""
-    _session: Session | None = None
+    _session: ConversationTools | None = None
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ConversationTools:
         """The tools; only in the block of `SessionPool.lease`."""
         assert self._session is not None, "opened when it is leased"
         return self._session
@@ -39,7 +39,7 @@ class SessionPool:
 
     def __init__(
         self,
-        open_session: Callable[[], Awaitable[Session]],
+        open_session: Callable[[], Awaitable[ConversationTools]],
         *,
         max_sessions: int,
         idle_seconds: float,
@@ -97,7 +97,7 @@ class SessionPool:
             elif lease._session is None and not lease.num_users:
                 del self._leases[key]
 
-    def find(self, key: str) -> Session | None:
+    def find(self, key: str) -> ConversationTools | None:
         """The open session of a key, without leasing it."""
         lease = self._leases.get(key)
         return None if lease is None else lease._session

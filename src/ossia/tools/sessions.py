@@ -1,29 +1,50 @@
-"""Several kits and single tools as one session: what a conversation is given.
+"""Toolkits and single tools as one session of a conversation, and as the prompt declares them.
 
 Knows no turn; who calls a tool, and whether, is decided upstairs.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 from ossia.errors import RequestError
+from ossia.harmony.messages import FUNCTIONS, Builtin, FunctionTool, Namespace
+from ossia.harmony.tool_text import BUILTINS
 from ossia.tools.functions import as_tool
-from ossia.tools.tool import Citable, Closable, Described, Listener, Tool, Toolkit, ToolSession
+from ossia.tools.tool import (
+    Citable,
+    Closable,
+    Described,
+    Listener,
+    Tool,
+    Toolkit,
+    ToolSession,
+    ToolSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Lazy:
+class LazyToolkit:
     """A kit that is started where it will be used, and ended there."""
 
     start: Callable[[], Awaitable[Toolkit]]
 
 
-Given = Tool | Toolkit | Lazy | Callable[..., Any]
-"""What may be offered: a tool, a kit that has some, or a Python function with type hints."""
+ToolSource = Tool | Toolkit | LazyToolkit | Callable[..., Any]
+"""What may be offered: a tool, a toolkit, or a Python function with type hints."""
 
 
-class Session:
+@dataclass(frozen=True, slots=True)
+class PromptTools:
+    """The fields of a `Conversation` that declare tools."""
+
+    builtins: tuple[Builtin, ...]
+    functions: tuple[FunctionTool, ...]
+    namespaces: tuple[Namespace, ...]
+
+
+class ConversationTools:
     """All tools of one conversation."""
 
     def __init__(
@@ -78,7 +99,7 @@ class Session:
         for session in self._sessions:
             await session.close()
         for kit in self._kits:
-            await close_kit(kit)
+            await close_toolkit(kit)
 
 
 def described(kit: Toolkit) -> Mapping[str, str]:
@@ -86,13 +107,13 @@ def described(kit: Toolkit) -> Mapping[str, str]:
     return kit.descriptions if isinstance(kit, Described) else {}
 
 
-async def close_kit(kit: Toolkit) -> None:
+async def close_toolkit(kit: Toolkit) -> None:
     """End a kit that holds something."""
     if isinstance(kit, Closable):
         await kit.close()
 
 
-async def open_session(given: Iterable[Given]) -> Session:
+async def open_session(given: Iterable[ToolSource]) -> ConversationTools:
     """One session of all that is given; to be closed by the caller.
 
     Raises:
@@ -105,7 +126,7 @@ async def open_session(given: Iterable[Given]) -> Session:
     told: dict[str, str] = {}
     try:
         for one in given:
-            if isinstance(one, Lazy):
+            if isinstance(one, LazyToolkit):
                 kits.append(await one.start())
                 told |= described(kits[-1])
                 sessions.append(await kits[-1].open())
@@ -116,7 +137,41 @@ async def open_session(given: Iterable[Given]) -> Session:
                 tools.append(one)
             else:
                 tools.append(as_tool(one))
-        return Session(tools, sessions, kits, told)
+        return ConversationTools(tools, sessions, kits, told)
     except BaseException:
-        await Session((), sessions, kits).close()
+        await ConversationTools((), sessions, kits).close()
         raise
+
+
+def namespaces_of(
+    specs: Iterable[ToolSpec], descriptions: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Namespace]:
+    """Tools by namespace: `browser` and `python` as trained, `functions`, MCP servers by label.
+
+    Args:
+        specs: of every tool; names are unique.
+        descriptions: of namespaces, by name; one without a tool here has none at the moment.
+    """
+    groups: dict[str, list[FunctionTool]] = {name: [] for name in descriptions}
+    for spec in specs:
+        name = spec.name.partition(".")[0]
+        tools = groups.setdefault(name, [])
+        if name not in BUILTINS:
+            tools.append(spec.function)
+    return {
+        name: BUILTINS.get(name) or Namespace(name, descriptions.get(name, ""), tuple(tools))
+        for name, tools in groups.items()
+    }
+
+
+def to_prompt(
+    specs: Iterable[ToolSpec], descriptions: Mapping[str, str] = MappingProxyType({})
+) -> PromptTools:
+    """Sort tools by where the prompt declares them; arguments as for `namespaces_of`."""
+    spaces = namespaces_of(specs, descriptions)
+    functions = spaces.pop(FUNCTIONS, None)
+    return PromptTools(
+        builtins=tuple(name for name in get_args(Builtin) if spaces.pop(name, None)),
+        functions=functions.tools if functions else (),
+        namespaces=tuple(space for space in spaces.values() if space.tools),
+    )

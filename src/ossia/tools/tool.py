@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ossia.harmony.messages import FunctionTool
+
 Label = Literal["reads_untrusted", "reads_private", "external_effect"]
 """What a call brings into a conversation, or out of it. All three together need a yes."""
 Approval = Literal["never", "ask", "always"]
@@ -35,6 +37,16 @@ class ToolSpec:
     approval: Approval = "never"
     seconds: float = 60.0
     """Time limit of one call."""
+
+    @property
+    def function(self) -> FunctionTool:
+        """As the prompt declares it, by its name within its namespace."""
+        return FunctionTool(
+            name=self.name.partition(".")[2] or self.name,
+            description=self.description,
+            parameters=self.parameters,
+            body=self.body,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

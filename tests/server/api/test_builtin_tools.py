@@ -2,8 +2,8 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.harmony.tool_text import BROWSER, PYTHON
-from ossia.server.api.builtin_tools import available
 from ossia.server.api.tools import parse_tools
+from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 
 SCHEMA = {"type": "object", "properties": {"to": {"type": "string"}}}
@@ -17,7 +17,7 @@ SPECS = (
 
 
 def offered(*tools, told=None):
-    return parse_tools(tools, form="responses", available=available(SPECS, told or {}))
+    return parse_tools(tools, form="responses", available=namespaces_of(SPECS, told or {}))
 
 
 def post(**more):
@@ -31,13 +31,13 @@ def refused(tool):
 
 
 def test_tools_are_available_in_their_groups():
-    groups = available(SPECS, {"post": "Mail.", "dead": ""})
+    groups = namespaces_of(SPECS, {"post": "Mail.", "dead": ""})
     assert (groups["browser"], groups["python"]) == (BROWSER, PYTHON)
     assert groups["post"].description == "Mail."
     assert [tool.name for tool in groups["post"].tools] == ["send", "list"]
     assert groups["post"].tools[0].parameters == SCHEMA
     assert groups["dead"].tools == ()
-    assert available(()) == {}
+    assert namespaces_of(()) == {}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.errors import RequestError
-from ossia.server.api.builtin_tools import available
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import Offered, parse_tools
+from ossia.tools.sessions import namespaces_of
 from tests.server.api.test_builtin_tools import SPECS
 
 
@@ -119,7 +119,7 @@ class TestChoice:
 class TestChoiceOfWhatRunsHere:
     TOOLS = ({"type": "web_search"}, {"type": "code_interpreter"})
     SERVER = ({"type": "mcp", "server_label": "post"},)
-    OFFERED = parse_tools([*TOOLS, *SERVER], form="responses", available=available(SPECS))
+    OFFERED = parse_tools([*TOOLS, *SERVER], form="responses", available=namespaces_of(SPECS))
     BROWSER = ("browser.search", "browser.open", "browser.find")
 
     @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ class TestChoiceOfWhatRunsHere:
         assert choice_refused(choice, self.OFFERED).code == "tool_unavailable"
 
     def test_a_tool_that_is_available_but_not_offered_is_not_forced(self):
-        offered = parse_tools(self.TOOLS[:1], form="responses", available=available(SPECS))
+        offered = parse_tools(self.TOOLS[:1], form="responses", available=namespaces_of(SPECS))
         assert choice_refused({"type": "code_interpreter"}, offered).code == "tool_unavailable"
 
     def test_a_call_can_be_required_of_them_alone(self):
         assert parse_tool_choice("required", self.OFFERED) == ("required", None)
-        dead = parse_tools(self.SERVER, form="responses", available=available([], {"post": ""}))
+        dead = parse_tools(self.SERVER, form="responses", available=namespaces_of([], {"post": ""}))
         assert choice_refused("required", dead).param == "tool_choice"
 
     def test_they_are_allowed_beside_others(self):
@@ -205,7 +205,7 @@ JSON = st.recursive(
 def test_no_request_does_worse_than_being_refused(tools, choice, form):
     found = None
     try:
-        parse_tool_choice(choice, parse_tools(tools, form=form, available=available(SPECS)))
+        parse_tool_choice(choice, parse_tools(tools, form=form, available=namespaces_of(SPECS)))
     except RequestError as error:
         found = error
     assert found is None or found.param

@@ -1,9 +1,9 @@
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.api.builtin_tools import available
 from ossia.server.api.errors import Forbidden
 from ossia.server.api.tools import Offered, joined, parse_tools, require_scope
+from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 
 PYTHON = ToolSpec(name="python", body="text", channel="analysis")
@@ -214,20 +214,20 @@ def test_a_function_may_be_called_python_but_not_beside_the_built_in_one():
     both = [flat("python"), {"type": "code_interpreter"}]
     assert parse_tools(both, form="responses").kinds == {"python": "function"}
     for tools in (both, both[::-1]):
-        assert refused(tools, available=available([PYTHON])).param == "tools"
+        assert refused(tools, available=namespaces_of([PYTHON])).param == "tools"
 
 
 def test_servers_count_with_the_others():
     specs = [ToolSpec(name=f"post.t{i}", parameters={"type": "object"}) for i in range(128)]
     server = {"type": "mcp", "server_label": "post"}
-    offer = available(specs)
+    offer = namespaces_of(specs)
     assert parse_tools([server], form="responses", available=offer).can_be_called
     assert refused([server, flat()], available=offer).param == "tools"
 
 
 def test_what_runs_here_needs_its_scope():
     offered = parse_tools(
-        [{"type": "code_interpreter"}], form="chat", available=available([PYTHON])
+        [{"type": "code_interpreter"}], form="chat", available=namespaces_of([PYTHON])
     )
     require_scope(offered, {"infer", "tools"})
     require_scope(Offered(), {"infer"})

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.api.builtin_tools import available
 from ossia.server.api.history import Said
 from ossia.server.api.json_body import parse_body
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
+from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
 
@@ -29,7 +29,7 @@ def asked(document: dict[str, Any], known: dict[str, Said] | None = None, **more
 
 
 def test_what_runs_here_is_offered_where_it_is_available() -> None:
-    offer = available([ToolSpec(name="browser.search"), ToolSpec(name="post.send")])
+    offer = namespaces_of([ToolSpec(name="browser.search"), ToolSpec(name="post.send")])
     mail = {"type": "mcp", "server_label": "post", "require_approval": "always"}
     tools = [mail, {"type": "code_interpreter"}]
     found = asked({"tools": tools, "web_search_options": {}}, available=offer)

@@ -10,7 +10,7 @@ from ossia.server import responses
 from ossia.server.agent import AgentClient
 from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender
 from tests.server.serving import app_of, listening, services_with
 
@@ -22,7 +22,7 @@ def kit():
 
 @pytest.fixture
 def address(kit):
-    toolbox = Toolbox({"post": Lazy(kit.start)})
+    toolbox = Toolbox({"post": LazyToolkit(kit.start)})
     asyncio.run(toolbox.open())
     agent = AgentClient(Sender(), toolbox, Metrics())
     with (

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, BadRequestError
 
 from ossia.tools.mcp.settings import read_servers
 from ossia.tools.mcp.toolkit import McpToolkit
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from tests.server.test_server import ready, run
 
 SERVER = Path(__file__).parents[2] / "tools" / "mcp" / "raw_server.py"
@@ -28,7 +28,7 @@ def echoing():
     async def start():
         return await McpToolkit.start(read_servers({"mcpServers": {"raw": STARTED}}), environ={})
 
-    return {"mcp": Lazy(start)}
+    return {"mcp": LazyToolkit(start)}
 
 
 def opened(client):

@@ -10,7 +10,7 @@ from ossia.server import responses
 from ossia.server.agent import AgentClient
 from ossia.server.api.metrics import Metrics
 from ossia.server.toolbox import Toolbox
-from ossia.tools.sessions import Lazy
+from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
 from tests.server.responses.wire_rules import accumulated, check, typed
 from tests.server.scripted import ScriptedEngine, answer, call, finished, thought
@@ -83,7 +83,7 @@ class Sender(ScriptedEngine):
 @pytest.fixture(scope="module")
 def served():
     engine, kit = Sender(), Post()
-    toolbox = Toolbox({"post": Lazy(kit.start)})
+    toolbox = Toolbox({"post": LazyToolkit(kit.start)})
     asyncio.run(toolbox.open())
     agent = AgentClient(engine, toolbox, Metrics())
     with client_of(agent, responses.routes, toolbox=toolbox) as client:

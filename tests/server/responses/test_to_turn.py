@@ -9,13 +9,13 @@ from pydantic import TypeAdapter
 from ossia.chat.request import Decision
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
-from ossia.server.api.builtin_tools import available
 from ossia.server.api.errors import Forbidden
 from ossia.server.api.json_body import parse_body
 from ossia.server.responses.objects import OUTPUTS, SOURCES
 from ossia.server.responses.request import ENCRYPTED, LOGPROBS, CreateRequest
 from ossia.server.responses.to_turn import Asked
 from ossia.server.responses.writer import ResponseWriter
+from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
 
@@ -25,7 +25,7 @@ USER = Message(role="user", content="hi")
 
 
 SPECS = [ToolSpec(name=name) for name in ("browser.search", "python", "post.send")]
-OFFER = available(SPECS, {"post": "Mail.", "dead": ""})
+OFFER = namespaces_of(SPECS, {"post": "Mail.", "dead": ""})
 
 
 def asked(offer=MappingProxyType({}), **fields):

@@ -8,10 +8,10 @@ import types
 import pytest
 
 from ossia.errors import RequestError
-from ossia.tools.announced import announced
 from ossia.tools.patch import apply_patch as tool_file
 from ossia.tools.patch import file_changes
 from ossia.tools.patch.apply_patch import ApplyPatch
+from ossia.tools.sessions import to_prompt
 from ossia.tools.tool import Toolkit, ToolSession
 
 
@@ -77,7 +77,7 @@ def test_is_offered_as_a_function_of_one_text_that_asks():
     assert needs
     assert (spec.approval, spec.body, spec.parameters) == ("ask", "text", None)
     assert spec.labels == {"external_effect", "reads_private"}
-    assert announced([spec]).functions[0].name == "apply_patch"
+    assert to_prompt([spec]).functions[0].name == "apply_patch"
 
 
 def test_an_operator_may_leave_asking_to_the_labels(root):

@@ -18,11 +18,11 @@ from ossia.cli.options import (
     open_llm,
     spread,
 )
+from ossia.cli.terminal.approval import open_tools
 from ossia.cli.terminal.conversation import PlainScreen, Talk
 from ossia.cli.terminal.prompt import read_lines
 from ossia.cli.terminal.session import Lines, Session
 from ossia.cli.terminal.terminal import harmless, is_terminal
-from ossia.cli.toolkits import open_tools
 from ossia.files import private_file, state_folder
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def python_tool() -> dict[str, Any]:
     """How cells of the python tool would be walled in here, and every probe that says so."""
     import asyncio
 
-    from ossia.cli.toolkits import python_options
+    from ossia.tools.catalog import python_options
     from ossia.tools.python.toolkit import examine
 
     return asyncio.run(examine(python_options())).to_dict()
@@ -83,7 +83,7 @@ def python_tool() -> dict[str, Any]:
 
 def search() -> dict[str, str | None]:
     """What the browser could search here; no key is shown, or tried."""
-    from ossia.cli.toolkits import has_corpus, search_service
+    from ossia.tools.catalog import has_corpus, search_service
 
     found: dict[str, str | None] = {"pages": None, "web": None, "problem": None}
     if has_corpus():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ossia.cli.notices import say
-from ossia.cli.toolkits import choose
 from ossia.errors import OssiaError, RequestError
+from ossia.tools.catalog import choose, is_for_callers, names_for_callers
 
 if TYPE_CHECKING:
     from ossia.harmony.vocabulary import Vocabulary
@@ -20,8 +20,7 @@ ossia mcp --tool python
 ossia mcp --tool browser --tool web
 """
 NAMES = ("python", "browser")
-"""What is offered unless told."""
-OFFERED = ("python", "browser", "web")
+"""What is offered by default."""
 
 
 def mcp(
@@ -41,10 +40,9 @@ def mcp(
     Nobody can be asked that way: a call that needs a yes is refused.
     """
     for name in tool or ():
-        if name.partition("=")[0] not in OFFERED:
-            raise typer.BadParameter(
-                f"{name!r:.60} is not offered; expected {' or '.join(OFFERED)}"
-            )
+        if not is_for_callers(name):
+            expected = " or ".join(names_for_callers())
+            raise typer.BadParameter(f"{name!r:.60} is not offered; expected {expected}")
     import asyncio
 
     from ossia.tools.mcp.serving import serve_stdio
@@ -66,7 +64,7 @@ async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
     try:
         for together in wanted:
             try:
-                for start in choose(together, can_ask=False).values():
+                for start in choose(together, can_ask=False, notify=say).values():
                     kits.append(await start(_count_tokens))
             except OssiaError as error:
                 if is_choice:
@@ -81,10 +79,10 @@ async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
 
 
 async def _closed(kits: Sequence["Toolkit"]) -> None:
-    from ossia.tools.sessions import close_kit
+    from ossia.tools.sessions import close_toolkit
 
     for each in kits:
-        await close_kit(each)
+        await close_toolkit(each)
 
 
 @cache

@@ -24,8 +24,8 @@ from ossia.cli.options import (
     spread,
 )
 from ossia.cli.terminal.answer import PlainAnswer
+from ossia.cli.terminal.approval import open_tools
 from ossia.cli.terminal.prompt import read_prompt
-from ossia.cli.toolkits import open_tools
 
 if TYPE_CHECKING:
     from ossia import ChatStream

@@ -14,9 +14,9 @@ from ossia.cli.offered import ToolChoices
 from ossia.cli.options import MachineOptions, ModelOptions, ops_options, spread, tokens
 from ossia.cli.servers import Running, registered
 from ossia.cli.terminal.progress import loading
-from ossia.cli.toolkits import CountTokens
 from ossia.errors import RequestError
 from ossia.files import state_folder
+from ossia.tools.catalog import CountTokens
 
 if TYPE_CHECKING:
     from ossia.harmony.vocabulary import Vocabulary

@@ -3,15 +3,14 @@
 It knows OpenAI's names of them; it runs none, and which there are is told to it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from ossia.errors import RequestError
-from ossia.harmony.messages import Builtin, FunctionTool, Namespace
+from ossia.harmony.messages import Builtin, Namespace
 from ossia.harmony.tool_text import BUILTINS
-from ossia.tools.tool import ToolSpec
 
 BUILTIN_TYPES: Mapping[str, Builtin] = MappingProxyType(
     {
@@ -24,35 +23,6 @@ BUILTIN_TYPES: Mapping[str, Builtin] = MappingProxyType(
     }
 )
 """What the types of OpenAI's tools are to the model."""
-
-
-def available(
-    specs: Iterable[ToolSpec], told: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, Namespace]:
-    """What there is to offer: `browser`, `python`, and MCP servers by their labels.
-
-    Args:
-        specs: of every tool that can be run.
-        told: what the model is told of a server, by its label; a label without a tool is that of
-            a server that cannot be asked now.
-    """
-    groups: dict[str, list[FunctionTool]] = {label: [] for label in told}
-    for spec in specs:
-        group, _, name = spec.name.partition(".")
-        tools = groups.setdefault(group, [])
-        if group not in BUILTINS:
-            tools.append(
-                FunctionTool(
-                    name=name,
-                    description=spec.description,
-                    parameters=spec.parameters,
-                    body=spec.body,
-                )
-            )
-    return {
-        group: BUILTINS.get(group) or Namespace(group, told.get(group, ""), tuple(tools))
-        for group, tools in groups.items()
-    }
 
 
 def read_server(
