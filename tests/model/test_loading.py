@@ -14,7 +14,7 @@ from ossia.checkpoint import open_checkpoint, write_checkpoint
 from ossia.checkpoint.prepared import prepared_files, prepared_path, written_prepared
 from ossia.errors import CheckpointError
 from ossia.model import loading
-from ossia.model.loading import Repacking, repacked
+from ossia.model.loading import Repacking, load_weights
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.reference import ReferenceOps
 from ossia.ops.tiles import Tiles, tile_int8, tile_mxfp4
@@ -29,10 +29,10 @@ class TilingOps(ReferenceOps):
     layout = "test-1"
 
     def __init__(self):
-        self.repacked = 0
+        self.num_repacked = 0
 
     def repack(self, role, weight):
-        self.repacked += 1
+        self.num_repacked += 1
         if role == "head":
             return weight
         if isinstance(weight, Mxfp4):
@@ -47,7 +47,7 @@ class Opening:
         self.ops = ops or TilingOps()
         self.checkpoint = open_checkpoint(folder)
         self.notices, self.phases = [], []
-        self.tensors = repacked(
+        self.tensors = load_weights(
             self.checkpoint,
             self.ops,
             folder=cache,
@@ -117,7 +117,7 @@ def test_a_file_holds_the_same_and_is_made_once(folder, cache, expected):
     first, second = Opening(folder, cache), Opening(folder, cache)
     assert (first.has_written, second.has_written) == (True, False)
     assert first.values() == second.values() == expected
-    assert second.ops.repacked < first.ops.repacked
+    assert second.ops.num_repacked < first.ops.num_repacked
     assert first.notices == second.notices == []
     assert len(prepared_files(cache)) == 1
 

@@ -35,7 +35,7 @@ from ossia.harmony.output_grammar import Frame
 from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.kv_cache import PAGE_TOKENS
-from ossia.model.loading import Progress, repacked
+from ossia.model.loading import Progress, load_weights
 from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
@@ -114,7 +114,7 @@ class LLM:
         self.ops = select_ops(backend, ops or OpsOptions())
         self.vocabulary = vocabulary_of(self.checkpoint)
         notices: list[str] = []
-        tensors = repacked(
+        tensors = load_weights(
             self.checkpoint,
             self.ops,
             folder=None if prepared is None else prepared_folder(prepared),

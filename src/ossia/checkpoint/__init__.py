@@ -2,11 +2,10 @@
 
 from ossia.checkpoint import counts
 from ossia.checkpoint.config import ModelConfig
+from ossia.checkpoint.export import write_checkpoint
 from ossia.checkpoint.folder import Checkpoint, open_checkpoint, verify_values
 from ossia.checkpoint.layouts import LAYOUTS, Layout, our_shapes
-from ossia.checkpoint.tensors import Tensors
-from ossia.checkpoint.values import check_finite, check_scales
-from ossia.checkpoint.writing import write_checkpoint
+from ossia.checkpoint.tensors import Tensors, check_finite, check_scales
 
 __all__ = [
     "LAYOUTS",

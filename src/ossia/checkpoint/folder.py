@@ -13,7 +13,7 @@ from ossia.checkpoint.config import ModelConfig, read_config
 from ossia.checkpoint.files import inside, open_regular, read_json, short, some
 from ossia.checkpoint.layouts import Layout, detect_layout
 from ossia.checkpoint.safetensors import MAX_TENSORS, SafetensorsFile
-from ossia.checkpoint.tensors import Tensors, place_tensors
+from ossia.checkpoint.tensors import Tensors, locate_tensors
 from ossia.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"
@@ -75,7 +75,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     else:
         where, files, placed = _open_all(folder, names)
     layout = detect_layout(placed.keys(), where)
-    tensors = place_tensors(placed, config, layout, where)
+    tensors = locate_tensors(placed, config, layout, where)
     small = [name for name in tensors if not name.endswith(_LARGE)]
     tensors.expect(small)
     for name in small:
@@ -97,7 +97,7 @@ def verify_values(checkpoint: Checkpoint, on_tensor: Callable[[str], None] | Non
 
     Args:
         checkpoint: read tensor by tensor; the memory of each is given back at once.
-        on_tensor: told each name when its tensor has passed, for a progress bar.
+        on_tensor: called with each name when its tensor has passed, for a progress bar.
 
     Raises:
         CheckpointError: names the file, the tensor and the place of the first bad value.

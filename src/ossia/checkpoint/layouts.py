@@ -19,7 +19,7 @@ BYTES = ("U8",)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TensorPart:
     """One of our tensors, as a piece of a stored one."""
 
     name: str
@@ -35,7 +35,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     dtypes: tuple[str, ...]
     """Those it may have."""
-    parts: tuple[Part, ...]
+    parts: tuple[TensorPart, ...]
     transposed: bool = False
     """Whether its last two axes lie the other way round than ours."""
 
@@ -160,7 +160,7 @@ def _fused(shapes: Mapping[str, tuple[int, ...]], parts: list[str], stored: str)
         name=stored,
         shape=(sum(rows), *shapes[parts[0]][1:]),
         dtypes=dtypes,
-        parts=tuple(Part(ours, count) for ours, count in zip(parts, rows, strict=True)),
+        parts=tuple(TensorPart(ours, count) for ours, count in zip(parts, rows, strict=True)),
     )
 
 
@@ -168,7 +168,7 @@ def _transposed(shapes: Mapping[str, tuple[int, ...]], ours: str, stored: str) -
     """Dense experts lie [expert, in, out], ours [expert, out, in], as the packed ones do."""
     experts, rows, columns = shapes[ours]
     return StoredTensor(
-        stored, (experts, columns, rows), FLOATS, (Part(ours, experts),), transposed=True
+        stored, (experts, columns, rows), FLOATS, (TensorPart(ours, experts),), transposed=True
     )
 
 

@@ -113,7 +113,7 @@ class PreparedFile:
         """Read the whole file and compare every checksum.
 
         Args:
-            on_array: told each name when its array has passed.
+            on_array: called with each name when its array has passed.
 
         Raises:
             CheckpointError: names the first array that is damaged.

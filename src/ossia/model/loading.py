@@ -52,11 +52,11 @@ OUTSIDE: Mapping[str, tuple[str, Role]] = MappingProxyType({"head_scan": ("head"
 READ_ON = frozenset(source for source, _ in OUTSIDE.values())
 
 Progress = Callable[[str, float], None]
-"""Told what is being done and how far it is, from 0 to 1."""
+"""Called with what is being done and how far it is, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class RepackedWeight:
     """One matrix or stack that is repacked."""
 
     name: str
@@ -176,7 +176,7 @@ class Repacking:
                 (self.checkpoint.tensors.release if source in READ_ON else leave)(source)
         progress(phase, 1.0)
 
-    def _repack(self, part: _Part) -> Tiles:
+    def _repack(self, part: RepackedWeight) -> Tiles:
         for source in part.sources:
             self.checkpoint.tensors.verify(source)
         try:
@@ -187,10 +187,10 @@ class Repacking:
         assert isinstance(tiles, Tiles), "a backend tiles all matrices of a role or none"
         return tiles
 
-    def _weight(self, part: _Part) -> Mxfp4 | Weight:
+    def _weight(self, part: RepackedWeight) -> Mxfp4 | Weight:
         return _as_weight([self.checkpoint.tensors[name] for name in part.sources])
 
-    def _find_parts(self) -> Iterator[_Part]:
+    def _find_parts(self) -> Iterator[RepackedWeight]:
         """Those that the backend tiles, in the order of the layers."""
         tensors = self.checkpoint.tensors
         sizes: dict[object, int] = {}
@@ -203,7 +203,7 @@ class Repacking:
                 if kind not in sizes:
                     sizes[kind] = self._tiled_bytes(role, arrays)
                 if sizes[kind]:
-                    yield _Part(name, sources, role, sizes[kind])
+                    yield RepackedWeight(name, sources, role, sizes[kind])
 
     def _tiled_bytes(self, role: Role, arrays: list[Array]) -> int:
         """How large the weight becomes, by the example of a few rows of zeros; 0: it stays."""
@@ -229,7 +229,7 @@ def _as_weight(arrays: Sequence[Array]) -> Mxfp4 | Weight:
     return arrays[0] if len(arrays) == 1 else Mxfp4(*arrays)
 
 
-def repacked(
+def load_weights(
     checkpoint: Checkpoint,
     ops: Ops[Any],
     *,
@@ -244,8 +244,8 @@ def repacked(
         ops: the backend; one without a layout gets the tensors as they are.
         folder: for the prepared file, which is made if it is missing, damaged or out of date.
             None, or a small model: repacked into memory.
-        progress: told how far it is.
-        notice: told in one sentence what is not as it should be, and what was done about it.
+        progress: called with how far it is.
+        notice: called with a sentence on what is not as it should be, and what was done about it.
 
     Raises:
         CheckpointError: a weight is not one, or the file does not fit on the disk.

@@ -49,7 +49,7 @@ def prepare(
     Args:
         config: the model's shape.
         ops: the backend.
-        tensors: by the names of `checkpoint.layouts`, or of `repacking`.
+        tensors: by the names of `checkpoint.layouts`, or from `loading`.
         progress: called with (layers done, layers in all).
     """
     rope = yarn(config)

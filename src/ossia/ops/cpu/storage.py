@@ -4,6 +4,7 @@ Knows the number formats; not what a matrix is for.
 """
 
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -66,3 +67,41 @@ def floats(weight: Weight) -> NDArray[np.float32]:
 def _in_order(array: NDArray[Any]) -> NDArray[Any]:
     """The array itself when it is contiguous and aligned, else a copy that is."""
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+class MappedRows:
+    """Gives the memory of a mapped table back now and then; does nothing for another array.
+
+    The system maps what lies around a page that is touched, up to 2 MB of it, so a table of a
+    gigabyte would soon be resident for a few rows of each token. Its pages stay in the system's
+    cache.
+    """
+
+    def __init__(self, table: Weight, max_resident: int) -> None:
+        """`max_resident`: rows that are read before memory is given back, up to 2 MB for each."""
+        self._count, self._max_resident = 0, max_resident
+        self._map = _map_of(table)
+        if self._map is not None:
+            begin = np.frombuffer(self._map, np.uint8).ctypes.data
+            first = table.ctypes.data - begin
+            self._start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+            self._length = (first + table.nbytes - self._start) // mmap.PAGESIZE * mmap.PAGESIZE
+
+    def count_read(self, count: int) -> None:
+        """Count rows that were read and are no longer looked at."""
+        self._count += count
+        if self._count >= self._max_resident and self._map is not None and self._length > 0:
+            self._map.madvise(mmap.MADV_DONTNEED, self._start, self._length)
+            self._count = 0
+
+
+def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The read-only mapping that an array lies in, if one is known and this system can."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    # only what cannot have been written may be dropped
+    is_ours = isinstance(base, mmap.mmap) and not array.flags.writeable
+    return base if is_ours and hasattr(mmap, "MADV_DONTNEED") else None

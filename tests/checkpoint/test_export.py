@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.random_checkpoint import random_tensors
 from ossia.checkpoint import LAYOUTS, open_checkpoint, write_checkpoint
-from ossia.checkpoint import writing as writing_file
+from ossia.checkpoint import export as export_file
 from ossia.checkpoint.folder import INDEX
 from ossia.errors import CheckpointError
 
@@ -46,7 +46,7 @@ def test_shards_differ_by_no_more_than_one_tensor(save):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_small_pieces_give_the_same_file(layout, save, config, tmp_path, monkeypatch):
     whole = (save(layout) / "model.safetensors").read_bytes()
-    monkeypatch.setattr(writing_file, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(export_file, "_PIECE_BYTES", 100)
     tensors = random_tensors(config, 7, packed=layout != "dense")
     write_checkpoint(tmp_path / "again", config, tensors, layout)
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == whole

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ossia.checkpoint import check_finite, check_scales
-from ossia.checkpoint import values as values_file
+from ossia.checkpoint import tensors as tensors_file
 from ossia.errors import CheckpointError
 
 FLOATS = [ml_dtypes.bfloat16, np.float16, np.float32]
@@ -21,7 +21,7 @@ def test_finite_values_pass_up_to_the_largest(dtype):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("row", [0, 7, 9])
 def test_names_the_first_value_that_is_not_finite(dtype, bad, row, monkeypatch):
-    monkeypatch.setattr(values_file, "_CHUNK_BYTES", 20)  # several chunks
+    monkeypatch.setattr(tensors_file, "_CHUNK_BYTES", 20)  # several chunks
     array = np.zeros((10, 3), dtype)
     array[row, 2] = array[9, 2] = bad
     with pytest.raises(CheckpointError, match=rf"^x holds {bad} at \[{row}, 2\]"):
@@ -40,7 +40,7 @@ def test_scales_up_to_254_pass():
 
 
 def test_names_the_first_scale_of_255(monkeypatch):
-    monkeypatch.setattr(values_file, "_CHUNK_BYTES", 20)
+    monkeypatch.setattr(tensors_file, "_CHUNK_BYTES", 20)
     scales = np.zeros((6, 2, 3), np.uint8)
     scales[4, 1, 2] = scales[5] = 255
     with pytest.raises(CheckpointError, match=r"^x holds the scale byte 255 .* at \[4, 1, 2\]"):

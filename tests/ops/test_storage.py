@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ossia.ops.cpu import CpuOps
-from ossia.ops.cpu.mapped import MappedRows
+from ossia.ops.cpu.storage import MappedRows
 
 MAX_RESIDENT = 100
 
