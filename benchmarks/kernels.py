@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from ossia.cli.memory_speed import read_bytes_per_second
-from ossia.ops.api import Routed
+from ossia.ops.api import Routing
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.weights import ExpertWeights
@@ -122,12 +122,12 @@ class Layer:
             for _ in range(8)
         ]
         routes = [
-            Routed(
+            Routing(
                 hidden_TD, np.ascontiguousarray(each[:, :ACTIVE]), np.ones((tokens, ACTIVE), "f")
             )
             for each in choices
         ]
-        used = sum(len(np.unique(routed.expert_TA)) for routed in routes) / len(routes)
+        used = sum(len(np.unique(routing.expert_TA)) for routing in routes) / len(routes)
         turn, size = cycle(routes), 3 * WIDTH * WIDTH
         return Work(
             "moe mxfp4",

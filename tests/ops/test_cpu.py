@@ -69,12 +69,12 @@ def test_bfloat16_is_read_from_the_mapped_file(make, tmp_path):
 def test_packed_experts_are_read_from_the_mapped_file(make, tmp_path):
     ops, weights = CpuOps(1), make.experts(2, 64, 32)
     weights = dataclasses.replace(weights, down_bias_ND=np.zeros((2, 64), np.float32))
-    routed = (make.normal(1, 64), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
+    routing = (make.normal(1, 64), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
 
     def make_score(blocks):
         down = Mxfp4(blocks, weights.down_NDF.scales)
         experts = ops.prepare_experts(dataclasses.replace(weights, down_NDF=down))
-        return lambda: ops.moe(np.zeros((1, 64), np.float32), routed, experts)
+        return lambda: ops.moe(np.zeros((1, 64), np.float32), routing, experts)
 
     assert reads_in_place(make_score, tmp_path / "down", weights.down_NDF.blocks)
 
@@ -145,9 +145,9 @@ def test_refuses_a_page_that_is_not_there(make):
 
 def test_refuses_an_expert_that_is_not_there(make):
     ops = CpuOps(1)
-    routed = (make.normal(1, 64), np.array([[2]], np.int32), np.ones((1, 1), np.float32))
+    routing = (make.normal(1, 64), np.array([[2]], np.int32), np.ones((1, 1), np.float32))
     with pytest.raises(ValueError, match="no such expert"):
-        ops.moe(make.normal(1, 64), routed, ops.prepare_experts(make.experts(2, 64, 32)))
+        ops.moe(make.normal(1, 64), routing, ops.prepare_experts(make.experts(2, 64, 32)))
 
 
 def test_refuses_a_row_that_is_not_there(make):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ossia.ops.api import Routed
+from ossia.ops.api import Routing
 from ossia.ops.cpu import KV_DTYPES, CpuOps
 
 TOKENS = 21
@@ -31,8 +31,8 @@ def calls(make):
 
     def mix(ops, rows, weights, width):
         hidden = np.ascontiguousarray(hidden_TD[rows, :width])
-        routed = Routed(hidden, chosen_TA[rows], weight_TA[rows])
-        return (ops.moe(hidden, routed, ops.prepare_experts(weights)),)
+        routing = Routing(hidden, chosen_TA[rows], weight_TA[rows])
+        return (ops.moe(hidden, routing, ops.prepare_experts(weights)),)
 
     return {
         "project_qkv": lambda ops, rows: ops.project_qkv(
@@ -84,8 +84,8 @@ def test_a_token_in_one_pass_or_another(isa, make, rows):
     def both(first, last):
         part = slice(first, last)
         yield ops.project_out(np.zeros((last - first, 40), np.float32), x[part], out)
-        routed = Routed(x[part], *(each[part] for each in chosen))
-        yield ops.moe(x[part], routed, mixer)
+        routing = Routing(x[part], *(each[part] for each in chosen))
+        yield ops.moe(x[part], routing, mixer)
 
     together = list(both(0, 65))
     for first in range(0, 65, rows):

@@ -3,18 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ossia.ops.api import Routed
+from ossia.ops.api import Routing
 from ossia.ops.mxfp4 import Mxfp4
 
 
 def mix(ops, hidden_TD, normed_TD, expert_TA, weight_TA, weights):
-    routed = Routed(
+    routing = Routing(
         ops.from_numpy(normed_TD.copy()),
         ops.from_numpy(expert_TA.copy()),
         ops.from_numpy(weight_TA.copy()),
     )
     experts = ops.prepare_experts(weights)
-    return ops.to_numpy(ops.moe(ops.from_numpy(hidden_TD.copy()), routed, experts))
+    return ops.to_numpy(ops.moe(ops.from_numpy(hidden_TD.copy()), routing, experts))
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 2, 5, 40])

@@ -18,7 +18,7 @@ def test_agrees_with_the_judge(both, make, run, assert_near, tokens, sizes):
     assert_near(ours[2], law[2])
 
 
-def routed(ops, run, make, bias_N, active):
+def routing(ops, run, make, bias_N, active):
     """Route by the bias alone."""
     weights = dataclasses.replace(
         make.router(32, len(bias_N), active),
@@ -29,24 +29,24 @@ def routed(ops, run, make, bias_N, active):
 
 
 def test_the_lower_index_wins_a_tie(backend, make, run):
-    _, expert_TA, _ = routed(backend, run, make, [1, 3, 2, 3, 2, 3, 2], 4)
+    _, expert_TA, _ = routing(backend, run, make, [1, 3, 2, 3, 2, 3, 2], 4)
     assert expert_TA.tolist() == [[1, 3, 5, 2]]
 
 
 def test_all_equal_scores_share_evenly(backend, make, run):
-    _, expert_TA, weight_TA = routed(backend, run, make, [0.5] * 9, 4)
+    _, expert_TA, weight_TA = routing(backend, run, make, [0.5] * 9, 4)
     assert expert_TA.tolist() == [[0, 1, 2, 3]]
     np.testing.assert_allclose(weight_TA, 0.25, rtol=1e-6)
 
 
 def test_the_softmax_is_over_the_chosen_alone(backend, make, run):
-    _, expert_TA, weight_TA = routed(backend, run, make, [np.log(6), np.log(2), np.log(8), 1], 2)
+    _, expert_TA, weight_TA = routing(backend, run, make, [np.log(6), np.log(2), np.log(8), 1], 2)
     assert expert_TA.tolist() == [[2, 0]]
     np.testing.assert_allclose(weight_TA, [[8 / 14, 6 / 14]], rtol=1e-6)
 
 
 def test_great_scores_do_not_overflow(backend, make, run):
-    _, _, weight_TA = routed(backend, run, make, [3e38, -3e38, 3e38], 3)
+    _, _, weight_TA = routing(backend, run, make, [3e38, -3e38, 3e38], 3)
     np.testing.assert_allclose(weight_TA, [[0.5, 0.5, 0]], rtol=1e-6)
 
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from ossia.ops.api import Routed
+from ossia.ops.api import Routing
 from ossia.ops.cpu import CpuOps
 from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.tiles import tile_int8, tile_mxfp4, tile_rounded
@@ -172,11 +172,11 @@ def test_what_is_not_finite_is_not_hidden(isa, make, weights, value, tokens):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_experts_do_not_hide_it_either(isa, make, value):
     experts, hidden, normed = make.experts(3, 64, 32), make.normal(9, 64), make.normal(9, 64)
-    routed = Routed(normed, *make.routes(9, 3, 2))
+    routing = Routing(normed, *make.routes(9, 3, 2))
     ops = CpuOps(1, isa, weights="int8")
-    before = ops.moe(hidden, routed, ops.prepare_experts(experts))
+    before = ops.moe(hidden, routing, ops.prepare_experts(experts))
     normed[4, 63] = value
-    after = ops.moe(hidden, routed, ops.prepare_experts(experts))
+    after = ops.moe(hidden, routing, ops.prepare_experts(experts))
     assert np.isnan(after[4]).all()
     np.testing.assert_array_equal(np.delete(after, 4, axis=0), np.delete(before, 4, axis=0))
 
@@ -190,7 +190,7 @@ def test_experts_are_those_of_the_rule(isa, make, inner, tokens):
     hidden, normed = make.normal(tokens, width), make.normal(tokens, width)
     expert_TA, weight_TA = make.routes(tokens, num_experts, active)
     ops = CpuOps(2, isa, alone_below=0, weights="int8")
-    ours = ops.moe(hidden, Routed(normed, expert_TA, weight_TA), ops.prepare_experts(experts))
+    ours = ops.moe(hidden, Routing(normed, expert_TA, weight_TA), ops.prepare_experts(experts))
     law = hidden.copy()
     for n in range(num_experts):
         token, slot = np.nonzero(expert_TA == n)
@@ -220,12 +220,12 @@ def test_near_float32(isa, make, judge, weights, tokens):
     qkv = make.qkv(320, 2, 2, 64)
     out = make.weight(320, 256), make.weight(320)
     experts = make.experts(4, 320, 192)
-    routed = Routed(hidden, *make.routes(tokens, 4, 2))
+    routing = Routing(hidden, *make.routes(tokens, 4, 2))
 
     def each(backend):
         yield from backend.project_qkv(hidden, position, backend.prepare_qkv(qkv))
         yield project_out(backend, np.zeros_like(hidden), mixed, *out)
-        yield backend.moe(np.zeros_like(hidden), routed, backend.prepare_experts(experts))
+        yield backend.moe(np.zeros_like(hidden), routing, backend.prepare_experts(experts))
 
     for ours, law in zip(each(ops), each(judge), strict=True):
         assert 1e-4 < distance(ours, law) < BOUNDS[weights]

@@ -64,7 +64,7 @@ class ModelConfig:
     swiglu_alpha: Annotated[float, Within(1e-3, 1e3)]
 
     def __post_init__(self) -> None:
-        """Refuse what no gpt-oss model could be; nobody checks again."""
+        """Refuse what no gpt-oss model could be; no other code checks again."""
         for fact in fields(self):
             match get_args(fact.type):
                 case (kind, Within() as within):
@@ -161,7 +161,7 @@ class ModelConfig:
 
 
 def read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
-    """Read config.json; also name the keys in it that nobody here knows.
+    """Read config.json; also name the unknown keys in it.
 
     Raises:
         CheckpointError: see `ModelConfig.from_file`.
@@ -177,7 +177,7 @@ def read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
 
 
 class _Facts:
-    """A table out of config.json, taken apart key by key; `left` is what nobody took."""
+    """A table out of config.json, taken apart key by key; `left` is what was not taken."""
 
     def __init__(self, table: dict[str, Any], where: str) -> None:
         self.left = table

@@ -41,7 +41,7 @@ def write_checkpoint(
     Args:
         folder: made if it is missing; must hold no checkpoint yet.
         config: its shapes are those the tensors must have.
-        tensors: exactly the names of `our_shapes`. Each is asked for once, when its turn comes, so
+        tensors: exactly the names of `our_shapes`. Each is read once, when its turn comes, so
             a mapping that makes arrays on demand is never whole in memory.
         layout: `dense` takes the experts as `*_weight`, the other two as blocks and scales.
         shards: how many files to aim at; fewer, if single tensors are too large.

@@ -77,7 +77,7 @@ def read_json(path: Path, max_bytes: int) -> dict[str, Any]:
         text = file.read(max_bytes + 1)
     if len(text) > max_bytes:
         raise CheckpointError(
-            f"{path} is larger than {max_bytes} bytes; this is no file of a gpt-oss checkpoint"
+            f"{path} is larger than {max_bytes} bytes; this is not a file of a gpt-oss checkpoint"
         )
     return parse_json(text, str(path))
 
@@ -125,16 +125,16 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def forget(path: Path, first: int, count: int) -> None:
-    """Ask the system to drop these bytes of a file from its cache; where it can be asked."""
+    """Ask the system to drop these bytes of a file from its cache, where it can."""
     if sys.platform == "linux":
         with open_regular(path) as file:
             os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
 
 
 def expect(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
-    """Ask the system to have small parts of a file in its cache soon; where it can be asked.
+    """Ask the system to have small parts of a file in its cache soon, where it can.
 
-    A disk reads many pieces it knows of in the time of a few that are asked for one by one.
+    A disk reads many pieces it knows of in the time of a few that are read one by one.
 
     Args:
         path: of the file.

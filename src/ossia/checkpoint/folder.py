@@ -52,7 +52,7 @@ class Checkpoint:
     total_bytes: int
     """Bytes of all tensors; headers not counted."""
     unknown_keys: tuple[str, ...]
-    """Keys of config.json that nobody here knows: to be reported, never obeyed."""
+    """Unknown keys of config.json: to be reported, never obeyed."""
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""The three published layouts of a gpt-oss checkpoint, and the one set of names the house uses.
+"""The three published layouts of a gpt-oss checkpoint, and the one set of names used here.
 
 It knows names, shapes and orders of axes; it opens no file and does no arithmetic.
 """
@@ -80,7 +80,7 @@ def stored_tensors(config: ModelConfig, layout: Layout) -> Iterator[StoredTensor
 
 
 def our_shapes(config: ModelConfig, *, packed: bool) -> dict[str, tuple[int, ...]]:
-    """The names the house uses, in order, and the shape of each.
+    """Our names, in order, and the shape of each.
 
     The rows of gate_up alternate: even ones are gates, odd ones the up rows of the same channel.
     """

@@ -1,4 +1,4 @@
-"""Weights as one backend likes them, kept in one file of named arrays and mapped at later openings.
+"""Weights as one backend likes them, in one file of named arrays that later openings map.
 
 The container is a safetensors file with checksums and the digest of its source in the header. It
 does not know what the arrays mean, nor who made them.
@@ -31,7 +31,7 @@ _LINE_BYTES = 320
 
 
 def prepared_path(folder: Path, source: Path, layout: str) -> Path:
-    """Where the weights of one checkpoint folder are kept for one layout.
+    """Where the prepared weights of one checkpoint folder are for one layout.
 
     Args:
         folder: of all prepared files.
@@ -145,7 +145,7 @@ class ArrayWriter:
 
     def __init__(self, file: BinaryIO, max_arrays: int) -> None:
         self._file = file
-        # The header comes last: until then the file begins with zeros, which nobody takes for one.
+        # The header comes last: until then the file begins with zeros.
         self._start = -(-(2 * PAGE + _LINE_BYTES * max_arrays) // PAGE) * PAGE
         self._end = 0
         self._entries: dict[str, object] = {}
@@ -153,7 +153,7 @@ class ArrayWriter:
         file.seek(self._start)
 
     def add(self, name: str, array: Array) -> None:
-        """Write one array; nothing of it is kept in memory.
+        """Write one array; nothing of it stays in memory.
 
         Raises:
             ValueError: the name stands twice, or the type is none of the format's.

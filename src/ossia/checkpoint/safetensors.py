@@ -59,7 +59,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TensorEntry:
     """One tensor as the header describes it."""
 
     dtype: str
@@ -95,7 +95,7 @@ class SafetensorsFile:
             raise CheckpointError(f"{path} cannot be mapped: {error}") from error
         self._start = 8 + header_bytes
         entries, metadata = _read_header(header, self._size - self._start, path)
-        self.entries: Mapping[str, Entry] = MappingProxyType(entries)
+        self.entries: Mapping[str, TensorEntry] = MappingProxyType(entries)
         """The tensors, in the order in which their bytes lie."""
         self.metadata: Mapping[str, str] = MappingProxyType(metadata)
         """Free text, for those who wrote it."""
@@ -240,7 +240,7 @@ def _write_header(tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] 
 
 def _read_header(
     header: bytes, data_bytes: int, path: Path
-) -> tuple[dict[str, Entry], dict[str, str]]:
+) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     """The entries by their bytes, which they cover without gap or overlap, and the free text."""
     if not header.startswith(b"{"):
         raise CheckpointError(f"{path} has no safetensors header; fetch the file again")
@@ -274,7 +274,7 @@ def _check_metadata(metadata: object, path: Path) -> dict[str, str]:
     return metadata
 
 
-def _read_entry(where: str, line: object) -> Entry:
+def _read_entry(where: str, line: object) -> TensorEntry:
     if not isinstance(line, dict) or line.keys() != {"dtype", "shape", "data_offsets"}:
         raise CheckpointError(f"{where} is described by {short(line)}, not dtype, shape, offsets")
     dtype, shape, offsets = line["dtype"], line["shape"], line["data_offsets"]
@@ -296,7 +296,7 @@ def _read_entry(where: str, line: object) -> Entry:
             f"{where} of {dtype} and shape {shape} needs {num_bytes} bytes, "
             f"but its offsets span {end - begin}; fetch the file again"
         )
-    return Entry(dtype, tuple(shape), begin, end)
+    return TensorEntry(dtype, tuple(shape), begin, end)
 
 
 def _counts(values: object, least: int, most: int) -> bool:

@@ -184,7 +184,7 @@ SAMPLING_FIELDS: Mapping[str, SamplingField] = MappingProxyType(_sampling_fields
 
 @dataclass(frozen=True, slots=True)
 class SampledToken:
-    """A sampled id, and what was asked about its probability.
+    """A sampled id, and its log probability if that was requested.
 
     Log probabilities are of the distribution sampled from, before top_k, top_p and min_p; at
     temperature 0 they are those of temperature 1.
@@ -196,7 +196,7 @@ class SampledToken:
 
     @property
     def is_scored(self) -> bool:
-        """Whether its probability was asked for; a forced token has none."""
+        """Whether it has a log probability: it was requested, and the token was not forced."""
         return not math.isnan(self.logprob)
 
 

@@ -15,7 +15,7 @@ from ossia.engine.block_manager import BlockManager
 from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix
 
 PREFILL_SHARE = 8
-"""While others decode, prefill gets one part in so many of a step: nobody waits for longer."""
+"""While others decode, prefill gets one part in so many of a step: decoding waits no longer."""
 NO_DRAFTS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -140,7 +140,7 @@ class Scheduler:
         return copies
 
     def schedule(self, drafts: Mapping[int, int] = NO_DRAFTS) -> SchedulerOutput:
-        """Choose who runs in one step; nobody only when idle.
+        """Choose who runs in one step; empty only when idle.
 
         Args:
             drafts: for some that decode, how many draft tokens there are; they may be left out,

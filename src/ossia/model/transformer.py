@@ -48,6 +48,6 @@ class Transformer(Generic[Array]):
                 layer.sinks,
             )
             hidden_TD = ops.project_out(hidden_TD, attention_TE, layer.out)
-            routed = ops.route(hidden_TD, layer.router)
-            hidden_TD = ops.moe(hidden_TD, routed, layer.experts)
+            routing = ops.route(hidden_TD, layer.router)
+            hidden_TD = ops.moe(hidden_TD, routing, layer.experts)
         return hidden_TD

@@ -59,7 +59,7 @@ def pack(weight: NDArray[np.float32], reach: float = 8.0) -> Mxfp4:
     Zeros are written as +0, so that packing what was unpacked gives the same bytes.
 
     Raises:
-        ValueError: the input axis is no multiple of 32, or a value is not finite.
+        ValueError: the input axis is not a multiple of 32, or a value is not finite.
     """
     if weight.shape[-1] % BLOCK or not np.isfinite(weight).all():
         raise ValueError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ossia.model.forward_batch import ForwardBatch
-from ossia.ops.api import AttentionMetadata, Handle, Routed
+from ossia.ops.api import AttentionMetadata, Handle, Routing
 from ossia.ops.torch import TorchOps
 from ossia.ops.torch.attend import look_back
 
@@ -164,11 +164,11 @@ class TrainingOps(TorchOps):
         self.scores: list[tuple[Tensor, Tensor]] = []
         """For each layer of the newest step score_TN and expert_TA; the trainer empties it."""
 
-    def choose(self, normed_TD: Tensor, score_TN: Tensor, num_active: int) -> Routed:
+    def choose(self, normed_TD: Tensor, score_TN: Tensor, num_active: int) -> Routing:
         """Keep the scores, then choose."""
-        routed = super().choose(normed_TD, score_TN, num_active)
-        self.scores.append((score_TN, routed.expert_TA))
-        return routed
+        routing = super().choose(normed_TD, score_TN, num_active)
+        self.scores.append((score_TN, routing.expert_TA))
+        return routing
 
     def attend(
         self,

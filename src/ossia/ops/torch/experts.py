@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ossia.ops.api import Routed
+from ossia.ops.api import Routing
 from ossia.ops.mxfp4 import E2M1, SCALE_BIAS
 
 _SCALES = np.ldexp(np.float32(1), np.arange(255) - SCALE_BIAS)
@@ -83,10 +83,10 @@ def _one_by_one(matrices: Packed | Tensor) -> Packed | tuple[Tensor, ...]:
     return matrices.unbind() if isinstance(matrices, Tensor) else matrices
 
 
-def moe(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
+def moe(hidden_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
     """Add each token's chosen experts, weighted, to the residual stream: `Ops.moe`."""
-    tokens, active = routed.expert_TA.shape
-    expert_X = routed.expert_TA.reshape(-1).long()
+    tokens, active = routing.expert_TA.shape
+    expert_X = routing.expert_TA.reshape(-1).long()
     order_X = expert_X.argsort(stable=True)
     token_X = order_X // active
     num_experts = len(experts.down_bias_ND)
@@ -95,7 +95,7 @@ def moe(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
     outs = []
     gate_up_bias_N, down_bias_N = experts.gate_up_bias_NU.unbind(), experts.down_bias_ND.unbind()
     gate_up_N, down_N = _one_by_one(experts.gate_up_NUD), _one_by_one(experts.down_NDF)
-    for n, normed_XD in enumerate(routed.normed_TD.index_select(0, token_X).split(count_N)):
+    for n, normed_XD in enumerate(routing.normed_TD.index_select(0, token_X).split(count_N)):
         if len(normed_XD):
             # even rows make gates, odd rows ups
             gate_up_UD = gate_up_N[n].to(normed_XD.dtype)
@@ -107,5 +107,5 @@ def moe(hidden_TD: Tensor, routed: Routed, experts: Experts) -> Tensor:
             outs.append(torch.addmm(down_bias_N[n], inner_XF, down_N[n].to(normed_XD.dtype).T))
     if not outs:
         return hidden_TD.clone()
-    weight_X1 = routed.weight_TA.reshape(-1, 1).index_select(0, order_X)
+    weight_X1 = routing.weight_TA.reshape(-1, 1).index_select(0, order_X)
     return hidden_TD.index_add(0, token_X, torch.cat(outs) * weight_X1)
