@@ -14,13 +14,13 @@ from ossia.harmony.o200k import PATTERN
 from ossia.harmony.render import render_message, render_prompt
 from ossia.harmony.vocabulary import Vocabulary
 from ossia.server.api.exact_tokens import ExactTokens
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.store.database import Database
 from ossia.store.token_memory import TokenMemory
 from tests.harmony.tiny_vocabulary import CONTROL, RANKS
 
-USER = Said(message=Message(role="user", content="q"))
+USER = HistoryMessage(message=Message(role="user", content="q"))
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,17 @@ def said(channel, text, recipient=None, ids=None, **names):
         content_type="json" if recipient else None,
         sampled_ids=ids,
     )
-    return Said(message=message, **names)
+    return HistoryMessage(message=message, **names)
 
 
 def result(call_id, text="r", name="f"):
     message = Message(role="tool", name=f"functions.{name}", channel="commentary", content=text)
-    return Said(message=message, call_id=call_id)
+    return HistoryMessage(message=message, call_id=call_id)
 
 
 def bare(one, **names):
     """As a client without our ids sends it."""
-    return Said(message=replace(one.message, sampled_ids=None), **names)
+    return HistoryMessage(message=replace(one.message, sampled_ids=None), **names)
 
 
 THOUGHT = analysis("I think.", ids=(1, 2), item_id="rs_1")
@@ -328,12 +328,12 @@ def lost(draw, one, sealed):
         if fate == "dropped":
             return None
         if fate == "sealed":
-            return Said(message=replace(message, content=""), sealed=sealed(one.item_id))
+            return HistoryMessage(message=replace(message, content=""), sealed=sealed(one.item_id))
     if one.is_call:
         pairs = list(json.loads(message.content).items())
         pairs = draw(st.permutations(pairs))
         message = replace(message, content=json.dumps(dict(pairs), indent=1))
-    return Said(message=message, item_id=item_id, call_id=one.call_id)
+    return HistoryMessage(message=message, item_id=item_id, call_id=one.call_id)
 
 
 @pytest.mark.slow
@@ -390,7 +390,7 @@ def ours(name, text, output, channel="analysis", *, ids=None, **names):
         role="assistant", channel=channel, recipient=name, content=text, sampled_ids=ids
     )
     result = Message(role="tool", name=name, channel=channel, content=output)
-    return Said(message=message, result=result, **names)
+    return HistoryMessage(message=message, result=result, **names)
 
 
 SEARCH = ours("browser.search", '{"query":"owls","topn":3}', "Owls.", ids=(7,), item_id="ws_1")
@@ -399,7 +399,7 @@ CODE = ours("python", "2+2", "4", ids=(9,), item_id="ci_1")
 AGAIN = ours("python", "2+2", "5", ids=(10,), item_id="ci_2")
 SENT = ours("post.send", '{"a":1}', "Sent.", "commentary", ids=(11,), item_id="mcp_1")
 RAN = [THOUGHT, SEARCH, SECOND, OPEN, CODE, AGAIN, SENT]
-CITED = said("final", "See 【1†L3】.", ids=(12,), item_id="msg_9", told="See  ([a.b](u)) .")
+CITED = said("final", "See 【1†L3】.", ids=(12,), item_id="msg_9", shown_text="See  ([a.b](u)) .")
 LOST_SEARCH = ours("browser.search", '{"query":"owls"}', "lost", item_id="ws_1")
 LOST_OPEN = ours("browser.open", '{"id":"https://a.b"}', "lost", item_id="ws_2")
 LOST_CODE = ours("python", "2+2", "lost", item_id="ci_1")
@@ -458,7 +458,7 @@ class TestWhatRanHere:
         assert list(restored(done, sent)) == [*spelt([SENT, TOLD, CITED]), USER.message]
 
     def test_an_answer_is_known_with_its_marks_made_links(self, done):
-        sent = [said("final", CITED.told)]
+        sent = [said("final", CITED.shown_text)]
         assert restored(done, sent)[-1] == CITED.message
 
     def test_of_a_turn_that_broke_off_comes_back_too(self, memory):

@@ -3,24 +3,24 @@ from hypothesis import strategies as st
 
 from ossia.chat.events import ToolRan
 from ossia.harmony.messages import Message
-from ossia.server.api.history import Said, paired, with_result, without_broken_off
+from ossia.server.api.history import HistoryMessage, paired, with_result, without_broken_off
 from ossia.tools.tool import ToolResult
 
 
 def user(text="u"):
-    return Said(message=Message(role="user", content=text))
+    return HistoryMessage(message=Message(role="user", content=text))
 
 
 def called(call_id, name="f"):
     message = Message(
         role="assistant", channel="commentary", recipient=f"functions.{name}", content="{}"
     )
-    return Said(message=message, call_id=call_id)
+    return HistoryMessage(message=message, call_id=call_id)
 
 
 def result(call_id, name="f"):
     message = Message(role="tool", name=f"functions.{name}", channel="commentary", content="r")
-    return Said(message=message, call_id=call_id)
+    return HistoryMessage(message=message, call_id=call_id)
 
 
 def test_results_of_calls_made_at_once_stand_behind_their_calls():
@@ -67,7 +67,7 @@ def test_nothing_is_lost_and_a_second_time_changes_nothing(said):
 
 def of_python():
     message = Message(role="assistant", channel="analysis", recipient="python", content="2+2")
-    return Said(message=message, call_id="call_1", item_id="ci_1")
+    return HistoryMessage(message=message, call_id="call_1", item_id="ci_1")
 
 
 def test_what_a_tool_of_ours_gave_follows_its_call():

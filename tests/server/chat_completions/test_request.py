@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import parse_body
 from ossia.server.chat_completions.messages import lost_calls, read_dialogue
 from ossia.server.chat_completions.request import Asked, ChatRequest, understand
@@ -20,7 +20,9 @@ CUSTOM = {"type": "custom", "custom": {"name": "patch"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def asked(document: dict[str, Any], known: dict[str, Said] | None = None, **more: Any) -> Asked:
+def asked(
+    document: dict[str, Any], known: dict[str, HistoryMessage] | None = None, **more: Any
+) -> Asked:
     body = json.dumps({"messages": [HELLO], **document}).encode()
     form = parse_body(body, ChatRequest)
     dialogue = read_dialogue(form.messages, known or {})
@@ -283,7 +285,7 @@ def test_a_bad_field_is_refused_by_its_path(document: dict[str, Any], param: str
     assert len(str(caught.value)) < 400
 
 
-def talk(*messages: dict[str, Any], known: dict[str, Said] | None = None) -> Asked:
+def talk(*messages: dict[str, Any], known: dict[str, HistoryMessage] | None = None) -> Asked:
     return asked({"messages": list(messages)}, known)
 
 

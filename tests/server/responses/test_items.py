@@ -8,7 +8,7 @@ from openai.types.responses import ResponseInputItemParam
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.api.errors import NotFound
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.items import (
     KNOWN,
     SKIPPED,
@@ -20,7 +20,7 @@ from ossia.server.responses.items import (
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "id": "fc_1"}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
-WRITTEN = Said(
+WRITTEN = HistoryMessage(
     message=Message(
         role="assistant",
         channel="analysis",
@@ -152,7 +152,7 @@ class TestReferences:
         assert read(item, OUTPUT, items={"fc_1": WRITTEN}).said[0] == WRITTEN
 
     def test_to_a_thought_make_no_call_known(self):
-        thought = Said(message=Message(role="assistant", channel="analysis", content="x"))
+        thought = HistoryMessage(message=Message(role="assistant", channel="analysis", content="x"))
         assert read({"id": "rs_1"}, items={"rs_1": thought}).said == (thought,)
 
     def test_may_come_without_a_type(self):

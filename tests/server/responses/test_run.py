@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ossia.chat.events import ToolAsked
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.background import Running, settle_unfinished
 from ossia.server.responses.citations import Page
 from ossia.server.responses.objects import ResponseSettings
@@ -97,7 +97,7 @@ class TestARun:
             *_, last = await written(a_run(services, script, resolve=resolve))
             text = last["response"]["output"][-1]["content"][0]["text"]
             sent = Message(role="assistant", channel="final", content=text)
-            return text, await services.memory.restored("anna", [Said(message=sent)])
+            return text, await services.memory.restored("anna", [HistoryMessage(message=sent)])
 
         text, (found,) = asyncio.run(go())
         assert text == "See  ([a.b](https://a.b/x)) ."

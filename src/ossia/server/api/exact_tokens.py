@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
-from ossia.server.api.history import Said, paired
+from ossia.server.api.history import HistoryMessage, paired
 from ossia.server.api.match_history import Generation, Slot, joined_text, restored, squeezed
 from ossia.server.sealing import Seal
 from ossia.store.token_memory import TokenMemory
@@ -46,7 +46,12 @@ class ExactTokens:
         return self._seal.seal(item_id, owner)
 
     async def remember(
-        self, owner: str, said: Sequence[Said], *, durable: bool, response_id: str | None = None
+        self,
+        owner: str,
+        said: Sequence[HistoryMessage],
+        *,
+        durable: bool,
+        response_id: str | None = None,
     ) -> None:
         """Keep one generation; a store that cannot is a miss later on.
 
@@ -63,7 +68,12 @@ class ExactTokens:
             return
 
     def keep(
-        self, owner: str, said: Sequence[Said], *, durable: bool, response_id: str | None = None
+        self,
+        owner: str,
+        said: Sequence[HistoryMessage],
+        *,
+        durable: bool,
+        response_id: str | None = None,
     ) -> "Future[None]":
         """The same as `remember`, not waited for; the future may hold a StoreError."""
         generation = Generation(self._model(), tuple(said))
@@ -73,7 +83,7 @@ class ExactTokens:
             values[key] = f"{name}:{slot}"
         return self._memory.remember(owner, values, durable=durable, response_id=response_id)
 
-    async def restored(self, owner: str, said: Sequence[Said]) -> tuple[Message, ...]:
+    async def restored(self, owner: str, said: Sequence[HistoryMessage]) -> tuple[Message, ...]:
         """A client's history with the exact ids of all that is ours.
 
         Reasoning that a client left out before a call is put back (harmony drops that of finished
@@ -97,13 +107,13 @@ class ExactTokens:
         self._on_hits(sum(message.sampled_ids is not None for message in messages))
         return tuple(messages)
 
-    async def calls(self, owner: str, call_ids: Iterable[str]) -> dict[str, Said]:
+    async def calls(self, owner: str, call_ids: Iterable[str]) -> dict[str, HistoryMessage]:
         """Calls made here, by their ids; what is not known is absent."""
         names = {f"call:{call_id}": call_id for call_id in call_ids}
         known = await self._recall(owner, names)
         return {names[name]: slot.said for name, slot in known.items()}
 
-    async def items(self, owner: str, item_ids: Iterable[str]) -> dict[str, Said]:
+    async def items(self, owner: str, item_ids: Iterable[str]) -> dict[str, HistoryMessage]:
         """Items written here, by their ids; what is not known is absent."""
         names = {f"item:{item_id}": item_id for item_id in item_ids}
         known = await self._recall(owner, names)
@@ -130,7 +140,7 @@ class ExactTokens:
         values = {f"waits:{item_id}": session}
         return self._memory.remember(owner, values, durable=durable, response_id=response_id)
 
-    async def waiting(self, owner: str, item_id: str) -> tuple[Said, str] | None:
+    async def waiting(self, owner: str, item_id: str) -> tuple[HistoryMessage, str] | None:
         """A call that waits for a yes, and its session; None if there is none, or no more.
 
         Raises:
@@ -149,7 +159,7 @@ class ExactTokens:
         """
         return await asyncio.wrap_future(self._memory.take(owner, f"waits:{item_id}")) is not None
 
-    def _names(self, owner: str, one: Said) -> list[str]:
+    def _names(self, owner: str, one: HistoryMessage) -> list[str]:
         """What a message may be known by, the surest first."""
         if one.message.role != "assistant":
             return []
@@ -161,7 +171,7 @@ class ExactTokens:
             names.append(_text_key("".join(one.message.parts)))
         return names
 
-    def _as_known(self, owner: str, one: Said, slot: Slot | None) -> Said:
+    def _as_known(self, owner: str, one: HistoryMessage, slot: Slot | None) -> HistoryMessage:
         """Sealed reasoning counts as ours, whatever text came with it."""
         if one.sealed is None or slot is None or self._seal.unseal(one.sealed, owner) is None:
             return one
@@ -200,8 +210,8 @@ def _keys(generation: Generation) -> dict[str, int]:
         if one.message.channel == "final":
             keys[_text_key(joined_text(generation))] = at
             keys[_text_key("".join(one.message.parts))] = at
-            if one.told is not None:
-                keys[_text_key(one.told)] = at
+            if one.shown_text is not None:
+                keys[_text_key(one.shown_text)] = at
     return keys
 
 
@@ -209,6 +219,6 @@ def _text_key(text: str) -> str:
     return f"text:{hashlib.sha256(squeezed(text).encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _ends_generation(one: Said) -> bool:
+def _ends_generation(one: HistoryMessage) -> bool:
     is_theirs = one.is_call and one.result is None
     return is_theirs or one.message.role != "assistant" or one.message.channel == "final"

@@ -11,7 +11,7 @@ from ossia.harmony.messages import FUNCTIONS, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class HistoryMessage:
     """One message of a history."""
 
     message: Message
@@ -21,7 +21,7 @@ class Said:
     """Of a call, or of the call that a tool's result answers."""
     sealed: str | None = None
     """Reasoning that the client could not read; the message's text may then be empty."""
-    told: str | None = None
+    shown_text: str | None = None
     """The text as the client got it, where it is not the message's: marks became links."""
     result: Message | None = None
     """Of a call that was run here: what it gave; it follows the message."""
@@ -37,28 +37,28 @@ class Said:
         return (self.message,) if self.result is None else (self.message, self.result)
 
 
-def with_result(call: Said, ran: ToolRan) -> Said:
+def with_result(call: HistoryMessage, ran: ToolRan) -> HistoryMessage:
     """A call of a tool of ours once it has run; clients know it by its item alone."""
     return replace(call, result=result_message(ran, call.message), call_id=None)
 
 
-def without_broken_off(said: Iterable[Said]) -> list[Said]:
+def without_broken_off(said: Iterable[HistoryMessage]) -> list[HistoryMessage]:
     """What can be gone on from: a call that was to be run here, but was not, is left out."""
     return [one for one in said if not one.is_call or one.result is not None or _is_theirs(one)]
 
 
-def _is_theirs(call: Said) -> bool:
+def _is_theirs(call: HistoryMessage) -> bool:
     return (call.message.recipient or "").startswith(f"{FUNCTIONS}.")
 
 
-def paired(said: Sequence[Said]) -> list[Said]:
+def paired(said: Sequence[HistoryMessage]) -> list[HistoryMessage]:
     """Put each tool's result right behind its call; nothing else moves.
 
     harmony knows one call at a time, so several calls at once (another model's) are spelt as one
     call and its result after the other. A result that a user's or developer's message parts from
     its call stays where it is.
     """
-    ordered: list[Said] = []
+    ordered: list[HistoryMessage] = []
     place: dict[str, int] = {}
     """Where in `ordered` a call stands that no user or developer has spoken since."""
     for one in said:

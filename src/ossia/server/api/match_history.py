@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ossia.harmony.messages import Message
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Generation:
 
     model: str
     """What their ids mean."""
-    said: tuple[Said, ...]
+    said: tuple[HistoryMessage, ...]
 
     def to_json(self) -> str:
         """As text, to be stored."""
@@ -55,7 +55,7 @@ class Slot(NamedTuple):
     at: int
 
     @property
-    def said(self) -> Said:
+    def said(self) -> HistoryMessage:
         """The message itself."""
         return self.generation.said[self.at]
 
@@ -66,7 +66,7 @@ def joined_text(generation: Generation) -> str:
     return "\n\n".join(_text(one) for one in seen)
 
 
-def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Message]:
+def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) -> list[Message]:
     """A client's copy of one generation with all that is ours put back.
 
     Args:
@@ -82,7 +82,7 @@ def restored(stretch: Sequence[Said], slots: Sequence[Slot | None]) -> list[Mess
     return _each(stretch, [slot.said for slot in slots if slot])
 
 
-def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Message]:
+def _merged(stretch: Sequence[HistoryMessage], generation: Generation, at: int) -> list[Message]:
     """Their messages before the end and ours, where the end is the same."""
     before, ours, end = stretch[:-1], generation.said[:at], generation.said[at]
     if _are_in_one(before, ours):
@@ -102,7 +102,7 @@ def _merged(stretch: Sequence[Said], generation: Generation, at: int) -> list[Me
     return [*_spelt(lost), *_each(before, ours), *end.messages]
 
 
-def _are_in_one(theirs: Sequence[Said], ours: Sequence[Said]) -> bool:
+def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]) -> bool:
     """Whether thoughts and preambles come back as one thought, as Chat shows them beside JSON."""
     spoken = [one for one in ours if not one.is_call]
     if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
@@ -110,27 +110,27 @@ def _are_in_one(theirs: Sequence[Said], ours: Sequence[Said]) -> bool:
     return squeezed(_text(theirs[0])) == squeezed(*map(_text, spoken))
 
 
-def _is_kept(one: Said, *, told: bool, called: bool) -> bool:
+def _is_kept(one: HistoryMessage, *, told: bool, called: bool) -> bool:
     """Whether a message before an answer outlives it, though the client does not send it."""
     if one.message.channel != "commentary":
         return False
     return called if one.is_call else told
 
 
-def _spelt(said: Iterable[Said]) -> list[Message]:
+def _spelt(said: Iterable[HistoryMessage]) -> list[Message]:
     return [message for one in said for message in one.messages]
 
 
-def _is_thought(one: Said) -> bool:
+def _is_thought(one: HistoryMessage) -> bool:
     return one.message.channel == "analysis" and not one.is_call
 
 
-def _are_calls_intact(theirs: Iterable[Said], ours: Iterable[Said]) -> bool:
+def _are_calls_intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> bool:
     """Whether every call they sent is ours."""
     return all(any(same(one.message, each) for each in ours) for one in theirs if one.is_call)
 
 
-def _intact(theirs: Iterable[Said], ours: Iterable[Said], channel: str) -> bool:
+def _intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage], channel: str) -> bool:
     """Whether what they sent on this channel is ours: all of it, some of it, or joined to one."""
     sent = [one for one in theirs if one.message.channel == channel and not one.is_call]
     mine = [one for one in ours if one.message.channel == channel and not one.is_call]
@@ -139,7 +139,7 @@ def _intact(theirs: Iterable[Said], ours: Iterable[Said], channel: str) -> bool:
     return squeezed(*map(_text, sent)) == squeezed(*map(_text, mine))
 
 
-def _each(theirs: Iterable[Said], ours: Iterable[Said]) -> list[Message]:
+def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> list[Message]:
     """Each of their messages as ours if it is the same, as theirs if not, unless it is empty."""
     messages: list[Message] = []
     left = list(ours)
@@ -151,14 +151,14 @@ def _each(theirs: Iterable[Said], ours: Iterable[Said]) -> list[Message]:
     return messages
 
 
-def _place(theirs: Said, ours: Sequence[Said]) -> int | None:
+def _place(theirs: HistoryMessage, ours: Sequence[HistoryMessage]) -> int | None:
     """Where among ours theirs is; of two that say the same, the one with its name."""
     alike = [at for at, one in enumerate(ours) if same(theirs.message, one)]
     named = [at for at in alike if theirs.item_id and ours[at].item_id == theirs.item_id]
     return next(iter(named or alike), None)
 
 
-def same(theirs: Message, ours: Said) -> bool:
+def same(theirs: Message, ours: HistoryMessage) -> bool:
     """Whether a client's message says what ours says; white space around it does not matter."""
     mine = ours.message
     if theirs.role != mine.role or theirs.recipient != mine.recipient:
@@ -167,7 +167,7 @@ def same(theirs: Message, ours: Said) -> bool:
         return _same_call(theirs, mine)
     if theirs.channel != mine.channel:
         return False
-    texts = {_plain(mine), _plain(mine) if ours.told is None else ours.told}
+    texts = {_plain(mine), _plain(mine) if ours.shown_text is None else ours.shown_text}
     if mine.channel == "final":
         return _plain(theirs).strip() in {text.strip() for text in texts}
     return squeezed(_plain(theirs)) in {squeezed(text) for text in texts}
@@ -217,16 +217,16 @@ def _plain(message: Message) -> str:
     return "".join(message.parts)
 
 
-def _text(one: Said) -> str:
+def _text(one: HistoryMessage) -> str:
     return _plain(one.message)
 
 
-def _row(one: Said) -> list[Any]:
+def _row(one: HistoryMessage) -> list[Any]:
     """A message as `_said` takes it."""
     message = one.message
     told = (message.channel, message.recipient, message.content_type, _text(one))
     result = None if one.result is None else one.result.text
-    return [*told, message.sampled_ids, one.item_id, one.call_id, one.told, result]
+    return [*told, message.sampled_ids, one.item_id, one.call_id, one.shown_text, result]
 
 
 def _said(
@@ -236,8 +236,8 @@ def _said(
     content: str,
     ids: list[int] | None,
     *names: str | None,
-) -> Said:
-    item_id, call_id, told, output = (*names, None, None)[:4]  # older rows have two names
+) -> HistoryMessage:
+    item_id, call_id, shown, output = (*names, None, None)[:4]  # older rows have two names
     message = Message(
         role="assistant",
         channel=channel,
@@ -247,6 +247,8 @@ def _said(
         sampled_ids=None if ids is None else tuple(ids),
     )
     if output is None:
-        return Said(message=message, item_id=item_id, call_id=call_id, told=told)
+        return HistoryMessage(message=message, item_id=item_id, call_id=call_id, shown_text=shown)
     result = Message(role="tool", name=recipient, channel=channel, content=output)
-    return Said(message=message, item_id=item_id, call_id=call_id, told=told, result=result)
+    return HistoryMessage(
+        message=message, item_id=item_id, call_id=call_id, shown_text=shown, result=result
+    )

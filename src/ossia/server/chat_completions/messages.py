@@ -22,7 +22,7 @@ from ossia.server.api.fields import (
     Label,
     Text,
 )
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 
 
 class Part(Form):
@@ -77,7 +77,7 @@ class Dialogue:
 
     told: list[dict[str, str]]
     """What leads the conversation and is told beside the tools, as plain developer messages."""
-    said: list[Said]
+    said: list[HistoryMessage]
     """All that follows."""
     ignored: list[str]
     """Paths of what has no meaning where it stands."""
@@ -90,7 +90,7 @@ def lost_calls(messages: Sequence[ChatMessage]) -> list[str]:
     return [call_id for call_id in answered if call_id is not None and call_id not in made]
 
 
-def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, Said]) -> Dialogue:
+def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, HistoryMessage]) -> Dialogue:
     """Translate messages.
 
     Args:
@@ -108,7 +108,7 @@ def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, Said]) ->
         for at, message in enumerate(leading)
     ]
     reader = _Reader(known)
-    spoken: list[Said] = []
+    spoken: list[HistoryMessage] = []
     for at, message in enumerate(messages[len(leading) :], len(leading)):
         spoken.extend(reader.read(message, f"messages[{at}]"))
     ignored = [
@@ -126,39 +126,43 @@ def _is_told(message: ChatMessage) -> bool:
 class _Reader:
     """Reads messages in order; remembers the calls."""
 
-    def __init__(self, known: Mapping[str, Said]) -> None:
+    def __init__(self, known: Mapping[str, HistoryMessage]) -> None:
         self._known = dict(known)
         self._called: dict[str, str] = {}
 
-    def read(self, message: ChatMessage, path: str) -> Iterator[Said]:
+    def read(self, message: ChatMessage, path: str) -> Iterator[HistoryMessage]:
         """The harmony messages that one message stands for."""
         if message.role == "assistant":
             yield from self._assistant(message, path)
         elif message.role == "tool":
             yield from self._result(message, path)
         elif message.role == "user":
-            yield Said(message=_by_user(message, path))
+            yield HistoryMessage(message=_by_user(message, path))
         else:
-            yield Said(message=Message(role="developer", content=_text(message, path)))
+            yield HistoryMessage(message=Message(role="developer", content=_text(message, path)))
 
-    def _assistant(self, message: ChatMessage, path: str) -> Iterator[Said]:
+    def _assistant(self, message: ChatMessage, path: str) -> Iterator[HistoryMessage]:
         """Reasoning, then a preamble or the answer, then calls."""
         calls = message.tool_calls or []
         reasoning = next(
             (text for name in REASONING_FIELDS if (text := getattr(message, name))), None
         )
         if reasoning:
-            yield Said(message=Message(role="assistant", channel="analysis", content=reasoning))
+            yield HistoryMessage(
+                message=Message(role="assistant", channel="analysis", content=reasoning)
+            )
         content = message.refusal if message.content is None else _text(message, path)
         if content or (content is not None and not calls):
             channel: Channel = "commentary" if calls else "final"
-            yield Said(message=Message(role="assistant", channel=channel, content=content))
+            yield HistoryMessage(
+                message=Message(role="assistant", channel=channel, content=content)
+            )
         elif not calls and not reasoning:
             raise _missing(f"{path}.content", "an assistant message needs content or tool_calls")
         for at, call in enumerate(calls):
             yield self._call(call, f"{path}.tool_calls[{at}]")
 
-    def _call(self, call: ToolCall, path: str) -> Said:
+    def _call(self, call: ToolCall, path: str) -> HistoryMessage:
         kind = call.type or ("function" if call.custom is None else "custom")
         if kind == "function":
             if call.function is None:
@@ -177,9 +181,9 @@ class _Reader:
             content_type=content_type,
             content=content,
         )
-        return Said(message=message, call_id=call.id)
+        return HistoryMessage(message=message, call_id=call.id)
 
-    def _result(self, message: ChatMessage, path: str) -> Iterator[Said]:
+    def _result(self, message: ChatMessage, path: str) -> Iterator[HistoryMessage]:
         call_id = message.tool_call_id
         if call_id is None:
             raise _missing(f"{path}.tool_call_id", "a tool message names the call it answers")
@@ -198,7 +202,7 @@ class _Reader:
             channel="commentary",
             content=_text(message, path),
         )
-        yield Said(message=result, call_id=call_id)
+        yield HistoryMessage(message=result, call_id=call_id)
 
 
 _OF_ROLES = {

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolRan
 from ossia.server.api.choices import Turns, begin, seeded
 from ossia.server.api.fields import day, ignored_header
-from ossia.server.api.history import Said, with_result, without_broken_off
+from ossia.server.api.history import HistoryMessage, with_result, without_broken_off
 from ossia.server.api.json_body import LARGE, Json, beside, documented, json_response, read_form
 from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
@@ -127,16 +127,16 @@ class _Said:
     """What one choice said, to be known again when the client sends it back."""
 
     def __init__(self) -> None:
-        self._said: list[Said] = []
+        self._said: list[HistoryMessage] = []
         self._call_id: str | None = None
 
-    def hear(self, event: Event) -> list[Said] | None:
+    def hear(self, event: Event) -> list[HistoryMessage] | None:
         """All of it once the turn has finished; None before."""
         match event:
             case PartBegan():
                 self._call_id = event.call_id or None
             case PartEnded():
-                self._said.append(Said(message=event.message, call_id=self._call_id))
+                self._said.append(HistoryMessage(message=event.message, call_id=self._call_id))
             case ToolRan():
                 self._said[-1] = with_result(self._said[-1], event)
             case Finished():

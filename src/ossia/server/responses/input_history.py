@@ -12,7 +12,7 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import day
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import beside
 from ossia.server.responses.approvals import Answer, answer_in
 from ossia.server.responses.items import Before, Item, lost_calls, read_items, references
@@ -45,7 +45,7 @@ class Approval:
     """A call that waited, and what was said of it."""
 
     answer: Answer
-    call: Said
+    call: HistoryMessage
     session: str
     """Of the conversation in which it was written."""
 
@@ -131,7 +131,7 @@ def _without_last(said: Sequence[Message], call: Message) -> tuple[Message, ...]
     return (*said[:at], *said[at + 1 :])
 
 
-def calls_of(said: Iterable[Said]) -> dict[str, str]:
+def calls_of(said: Iterable[HistoryMessage]) -> dict[str, str]:
     """Whom each call goes to, by its id."""
     return {
         one.call_id: one.message.recipient

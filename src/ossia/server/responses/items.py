@@ -12,7 +12,7 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Channel, Message, Role
 from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import MAX_PARTS
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tools import joined
 from ossia.server.responses.replayed import REPLAYED, replayed
 
@@ -52,11 +52,11 @@ class Before:
 
     recipients: Mapping[str, str] = field(default_factory=dict)
     """Of calls in earlier responses of the chain, by call id: whom they called."""
-    calls: Mapping[str, Said] = field(default_factory=dict)
+    calls: Mapping[str, HistoryMessage] = field(default_factory=dict)
     """Calls written here that the input does not repeat, by call id."""
-    items: Mapping[str, Said] = field(default_factory=dict)
+    items: Mapping[str, HistoryMessage] = field(default_factory=dict)
     """Items written here that the input refers to, by item id."""
-    waiting: Said | None = None
+    waiting: HistoryMessage | None = None
     """The call that the input decides on; it stands where the input asks for it again, if at all.
 
     Other requests for a yes are history: what came of them is told by other items.
@@ -67,7 +67,7 @@ class Before:
 class Spoken:
     """An input, understood."""
 
-    said: tuple[Said, ...]
+    said: tuple[HistoryMessage, ...]
     ignored: tuple[str, ...] = ()
     """Paths of the items that were skipped."""
 
@@ -115,7 +115,7 @@ class _Reader:
     """Reads items in order; remembers the calls."""
 
     def __init__(self, before: Before) -> None:
-        self.said: list[Said] = []
+        self.said: list[HistoryMessage] = []
         self.ignored: list[str] = []
         self._before = before
         self._recipients = dict(before.recipients)
@@ -128,7 +128,7 @@ class _Reader:
         elif kind in _READERS:  # what a server lists is told anew in each request
             self.said.extend(_READERS[kind](self, item, path))
 
-    def message(self, item: Item, path: str) -> Iterator[Said]:
+    def message(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """What a user, a developer or the model said."""
         role = item.get("role")
         if role not in _ROLES:
@@ -139,19 +139,19 @@ class _Reader:
         text = _content(item.get("content"), f"{path}.content")
         if role != "assistant":
             spoken: Role = "user" if role == "user" else "developer"
-            yield Said(message=Message(role=spoken, content=text))
+            yield HistoryMessage(message=Message(role=spoken, content=text))
         elif text:  # some clients send an empty one beside calls
             channel: Channel = "commentary" if item.get("phase") == "commentary" else "final"
             message = Message(role="assistant", channel=channel, content=text)
-            yield Said(message=message, item_id=_identity(item))
+            yield HistoryMessage(message=message, item_id=_identity(item))
 
-    def reasoning(self, item: Item, path: str) -> Iterator[Said]:
+    def reasoning(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """What the model thought: sealed, or in words."""
         sealed, content = item.get("encrypted_content"), item.get("content")
         text = "" if content is None else _content(content, f"{path}.content")
         if isinstance(sealed, str) or text or _identity(item):
             message = Message(role="assistant", channel="analysis", content=text)
-            yield Said(
+            yield HistoryMessage(
                 message=message,
                 item_id=_identity(item),
                 sealed=sealed if isinstance(sealed, str) else None,
@@ -159,7 +159,7 @@ class _Reader:
         else:
             self.ignored.append(path)
 
-    def item_reference(self, item: Item, path: str) -> Iterator[Said]:
+    def item_reference(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """An item that was written here before."""
         item_id = item.get("id")
         known = self._before.items.get(item_id) if isinstance(item_id, str) else None
@@ -176,21 +176,21 @@ class _Reader:
             self._recipients[known.call_id] = known.message.recipient
         yield known
 
-    def approval_request(self, item: Item, path: str) -> Iterator[Said]:
+    def approval_request(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """A call that waits, or once waited, for a yes: as it was written, not as it is sent."""
         if self._waiting is not None and self._waiting.item_id == item.get("id"):
             yield self._waiting
             self._waiting = None
 
-    def function_call(self, item: Item, path: str) -> Iterator[Said]:
+    def function_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """A call that the model made."""
         yield self._call(item, path, "arguments", "json")
 
-    def custom_tool_call(self, item: Item, path: str) -> Iterator[Said]:
+    def custom_tool_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """A call of a tool that takes plain text."""
         yield self._call(item, path, "input", None)
 
-    def output(self, item: Item, path: str) -> Iterator[Said]:
+    def output(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """What a call brought forth."""
         call_id = required(item, "call_id", path)
         if call_id not in self._recipients and (call := self._before.calls.get(call_id)):
@@ -209,9 +209,9 @@ class _Reader:
             channel="commentary",
             content=_content(item.get("output"), f"{path}.output"),
         )
-        yield Said(message=result, call_id=call_id)
+        yield HistoryMessage(message=result, call_id=call_id)
 
-    def _call(self, item: Item, path: str, field: str, content_type: str | None) -> Said:
+    def _call(self, item: Item, path: str, field: str, content_type: str | None) -> HistoryMessage:
         name, call_id = required(item, "name", path), required(item, "call_id", path)
         namespace = item.get("namespace")
         if isinstance(namespace, str) and namespace:
@@ -237,10 +237,10 @@ class _Reader:
                 param=f"{path}.name",
             ) from None
         self._recipients[call_id] = f"{FUNCTIONS}.{name}"
-        return Said(message=message, item_id=_identity(item), call_id=call_id)
+        return HistoryMessage(message=message, item_id=_identity(item), call_id=call_id)
 
 
-_READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[Said]]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[HistoryMessage]]] = MappingProxyType(
     {
         "message": _Reader.message,
         "reasoning": _Reader.reasoning,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Channel, Message
-from ossia.server.api.history import Said
+from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.objects import Json
 
 LOST = "(what this call gave is no longer at hand)"
@@ -19,7 +19,7 @@ LOST = "(what this call gave is no longer at hand)"
 _Item = Mapping[str, Any]
 
 
-def replayed(kind: str, item: _Item, path: str) -> Said:
+def replayed(kind: str, item: _Item, path: str) -> HistoryMessage:
     """The call an item tells of.
 
     Args:
@@ -49,7 +49,7 @@ def action_of(action: _Item) -> Json:
             return {"type": "search", "query": told.get("query") or "; ".join(texts)}
 
 
-def _search(item: _Item, path: str) -> Said:
+def _search(item: _Item, path: str) -> HistoryMessage:
     action = item.get("action")
     if not isinstance(action, dict):
         raise RequestError(
@@ -68,14 +68,14 @@ def _search(item: _Item, path: str) -> Said:
     return _call(item, f"browser.{name}", json.dumps(asked), "analysis", text, "json")
 
 
-def _python(item: _Item, path: str) -> Said:
+def _python(item: _Item, path: str) -> HistoryMessage:
     code = item.get("code")
     logs = "\n".join(_texts(item.get("outputs"), "logs"))
     text = code if isinstance(code, str) else ""
     return _call(item, "python", text, "analysis", logs or LOST, "code")
 
 
-def _mcp(item: _Item, path: str) -> Said:
+def _mcp(item: _Item, path: str) -> HistoryMessage:
     for key in ("server_label", "name", "arguments"):
         if not isinstance(item.get(key), str):
             raise RequestError(
@@ -96,7 +96,7 @@ def _mcp(item: _Item, path: str) -> Said:
         ) from None
 
 
-REPLAYED: Mapping[str, Callable[[_Item, str], Said]] = MappingProxyType(
+REPLAYED: Mapping[str, Callable[[_Item, str], HistoryMessage]] = MappingProxyType(
     {"web_search_call": _search, "code_interpreter_call": _python, "mcp_call": _mcp}
 )
 """Type of item -> who reads it."""
@@ -104,7 +104,7 @@ REPLAYED: Mapping[str, Callable[[_Item, str], Said]] = MappingProxyType(
 
 def _call(
     item: _Item, recipient: str, body: str, channel: Channel, result: str, content_type: str
-) -> Said:
+) -> HistoryMessage:
     item_id = item.get("id")
     message = Message(
         role="assistant",
@@ -113,7 +113,7 @@ def _call(
         content_type=content_type,
         content=body,
     )
-    return Said(
+    return HistoryMessage(
         message=message,
         item_id=item_id if isinstance(item_id, str) and item_id else None,
         result=Message(role="tool", name=recipient, channel=channel, content=result),

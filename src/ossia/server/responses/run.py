@@ -23,7 +23,7 @@ from ossia.chat.events import (
 )
 from ossia.errors import StoreError
 from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
-from ossia.server.api.history import Said, with_result, without_broken_off
+from ossia.server.api.history import HistoryMessage, with_result, without_broken_off
 from ossia.server.responses.input_history import calls_of
 from ossia.server.responses.objects import Json, ResponseSettings, runs_here, tool_kind
 from ossia.server.responses.stored_turn import StoredTurn
@@ -52,7 +52,7 @@ class Run:
     fault: HttpError | None = None
     """Of ours, if it ended by one."""
     on_close: Callable[[str], object] = lambda response_id: None
-    _wrote: list[Said] = field(default_factory=list)
+    _wrote: list[HistoryMessage] = field(default_factory=list)
     _call_id: str | None = None
     _asks: bool = False
     """Whether the last message is a call that waits for a yes."""
@@ -151,11 +151,11 @@ class Run:
         if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
             last = self.writer.written[-1]  # a call that was cut is no call
             self._wrote.append(
-                Said(
+                HistoryMessage(
                     message=last.message,
                     item_id=last.item_id,
                     call_id=self._call_id,
-                    told=last.told,
+                    shown_text=last.shown_text,
                 )
             )
         if isinstance(event, ToolRan):

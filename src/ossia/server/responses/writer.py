@@ -50,7 +50,7 @@ class Written:
 
     item_id: str
     message: Message
-    told: str | None = None
+    shown_text: str | None = None
     """Its text as the caller got it, where citations changed it."""
 
 
