@@ -7,21 +7,21 @@ import sys
 import time
 from collections.abc import Callable
 
-from ossia.chat.events import Event, PartBegan, Text, Thought, TokenLogprob
+from ossia.chat.events import Event, PartStarted, ReasoningDelta, TextDelta, TokenLogprob
 from ossia.server.api.sse import sse_frame
 from ossia.server.responses.objects import Json, ResponseSettings
 from ossia.server.responses.writer import ResponseWriter
 
 SCORED = TokenLogprob(" word", 1, -0.5, (TokenLogprob(" word", 1, -0.5),) * 5)
-PIECES: dict[str, tuple[PartBegan, Event]] = {
-    "reasoning": (PartBegan("analysis"), Thought(" word")),
-    "text": (PartBegan("final"), Text(" word")),
-    "text with 5 log probabilities": (PartBegan("final"), Text(" word", (SCORED,))),
+PIECES: dict[str, tuple[PartStarted, Event]] = {
+    "reasoning": (PartStarted("analysis"), ReasoningDelta(" word")),
+    "text": (PartStarted("final"), TextDelta(" word")),
+    "text with 5 log probabilities": (PartStarted("final"), TextDelta(" word", (SCORED,))),
 }
 
 
 def microseconds(
-    began: PartBegan, piece: Event, num_deltas: int, use: Callable[[Json], object]
+    began: PartStarted, piece: Event, num_deltas: int, use: Callable[[Json], object]
 ) -> float:
     """Processor time of one delta."""
     writer = ResponseWriter(ResponseSettings(model="nano", include_logprobs=True))

@@ -6,15 +6,15 @@ import pytest
 
 from ossia.chat.agent_loop import DENIED, UNASKED, AgentLoop, LoopLimits, run_turn
 from ossia.chat.events import (
-    Arguments,
+    ApprovalRequested,
+    ArgumentsDelta,
     Finished,
-    PartBegan,
-    PartEnded,
-    Text,
+    PartFinished,
+    PartStarted,
+    TextDelta,
     Timing,
-    ToolAsked,
     ToolCalled,
-    ToolRan,
+    ToolFinished,
     Usage,
     collect,
 )
@@ -60,9 +60,9 @@ def called(arguments, name="python"):
         sampled_ids=(1, 2),
     )  # fmt: skip
     return [
-        PartBegan("call", "c1", name),
+        PartStarted("call", "c1", name),
         ToolCalled("c1", name, arguments),
-        PartEnded(message, is_whole=True),
+        PartFinished(message, is_whole=True),
         Finished("tool_calls", Usage(10, 5, 1, 4), Timing()),
     ]
 
@@ -70,9 +70,9 @@ def called(arguments, name="python"):
 def answered(text="done", prompt=20):
     message = Message(role="assistant", channel="final", content=text, sampled_ids=(3,))
     return [
-        PartBegan("final"),
-        Text(text),
-        PartEnded(message, is_whole=True),
+        PartStarted("final"),
+        TextDelta(text),
+        PartFinished(message, is_whole=True),
         Finished("stop", Usage(prompt, 7, 2, 9), Timing()),
     ]
 
@@ -241,7 +241,7 @@ def test_a_request_may_ask_for_more_yeses(turn):
 
 
 WAITS = CallRules(waits=("python",))
-KINDS = [PartBegan, ToolCalled, ToolAsked, PartEnded, Finished]
+KINDS = [PartStarted, ToolCalled, ApprovalRequested, PartFinished, Finished]
 
 
 @pytest.mark.parametrize("max_tokens", [None, 5])
@@ -250,7 +250,7 @@ def test_a_turn_may_end_with_a_call_that_waits_for_a_yes(turn, max_tokens):
     params = SamplingParams(max_tokens=max_tokens)
     reply, requests, events = turn([called("rm")], tool, calls=WAITS, says=True, params=params)
     assert [type(event) for event in events] == KINDS
-    assert reply.asked == ToolAsked("c1", "python", "rm")
+    assert reply.approval_request == ApprovalRequested("c1", "python", "rm")
     assert (reply.finish_reason, reply.tool_calls, reply.tool_runs) == ("tool_calls", [], [])
     assert (tool.calls, len(requests)) == ([], 1)
 
@@ -258,7 +258,7 @@ def test_a_turn_may_end_with_a_call_that_waits_for_a_yes(turn, max_tokens):
 def test_only_what_needs_a_yes_waits_for_it(turn):
     tool = Echo()
     reply, _, _ = turn([called("1"), answered()], tool, calls=WAITS)
-    assert (reply.asked, tool.calls) == (None, ["1"])
+    assert (reply.approval_request, tool.calls) == (None, ["1"])
 
 
 CALL = Message(
@@ -279,7 +279,8 @@ def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
     )
     assert tool.calls == ["rm"]
     assert [type(event) for event in events] == [
-        PartBegan, Arguments, ToolCalled, PartEnded, ToolRan, PartBegan, Text, PartEnded, Finished,
+        PartStarted, ArgumentsDelta, ToolCalled, PartFinished, ToolFinished,
+        PartStarted, TextDelta, PartFinished, Finished,
     ]  # fmt: skip
     result = Message(role="tool", name="python", channel="analysis", content="got rm")
     assert request.conversation.messages == (QUESTION, CALL, result)
@@ -290,7 +291,7 @@ def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
 def test_a_yes_is_for_one_call_only(turn):
     tool = Echo(approval="always")
     reply, _, _ = turn([called("rm")], tool, calls=decided(True))
-    assert (tool.calls, reply.asked.arguments) == (["rm"], "rm")
+    assert (tool.calls, reply.approval_request.arguments) == (["rm"], "rm")
 
 
 def test_a_no_is_told_with_its_reason_as_data(turn):
@@ -373,7 +374,8 @@ def test_what_ran_is_an_event_between_the_generations(turn):
     *_, events = turn([called("1"), answered()])
     kinds = [type(event) for event in events]
     assert kinds == [
-        PartBegan, ToolCalled, PartEnded, ToolRan, PartBegan, Text, PartEnded, Finished,
+        PartStarted, ToolCalled, PartFinished, ToolFinished,
+        PartStarted, TextDelta, PartFinished, Finished,
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, OpsOptions, SamplingParams
-from ossia.chat.events import Finished, PartEnded, Text
+from ossia.chat.events import Finished, PartFinished, TextDelta
 from ossia.checkpoint import write_checkpoint
 from ossia.errors import CheckpointError, ContextOverflow, RequestError, UnsupportedDevice
 
@@ -53,7 +53,7 @@ def test_a_stream_is_what_its_sum_is_made_of(llm):
     params = SamplingParams(seed=4, max_tokens=80)
     *events, end = llm.stream("Hi", params=params, max_analysis_tokens=0)
     assert isinstance(end, Finished)
-    text = "".join(event.text for event in events if isinstance(event, Text))
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert text == llm.chat("Hi", params=params, max_analysis_tokens=0).text
 
 
@@ -61,7 +61,7 @@ def test_a_closed_stream_gives_nothing_more(llm):
     stream = llm.stream("Hi", params=SamplingParams(seed=5), max_analysis_tokens=0)
     next(stream)
     stream.close()
-    assert all(isinstance(event, Text | PartEnded | Finished) for event in stream)
+    assert all(isinstance(event, TextDelta | PartFinished | Finished) for event in stream)
     assert llm.chat("Hi", params=SamplingParams(max_tokens=20)).usage.completion_tokens <= 20
 
 

@@ -3,13 +3,13 @@ import itertools
 import pytest
 
 from ossia.chat.events import (
-    Arguments,
+    ArgumentsDelta,
     Finished,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
+    PartFinished,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     ToolCalled,
     collect,
 )
@@ -49,8 +49,8 @@ def frame_reader(vocabulary):
 
 def test_reasoning_and_answer_are_told_apart(turn):
     *events, end = turn(THOUGHT + "<|channel|>final<|message|>Hi<|return|>")
-    pieces = [event for event in events if isinstance(event, Thought | Text)]
-    assert pieces == [Thought("h"), Thought("m"), Text("H"), Text("i")]
+    pieces = [event for event in events if isinstance(event, ReasoningDelta | TextDelta)]
+    assert pieces == [ReasoningDelta("h"), ReasoningDelta("m"), TextDelta("H"), TextDelta("i")]
     assert isinstance(end, Finished)
     assert end.reason == "stop"
 
@@ -89,7 +89,7 @@ def test_a_preamble_is_shown(turn):
         "<|channel|>final<|message|>So.<|return|>"
     )
     events = turn(text)
-    assert Preamble("L") in events
+    assert PreambleDelta("L") in events
     assert collect(events).preamble == "Let me see."
 
 
@@ -131,7 +131,7 @@ def test_a_turn_cancelled_before_its_first_token_is_empty(vocabulary):
 
 def test_characters_cut_across_tokens_come_out_whole(turn):
     events = turn("<|channel|>final<|message|>ça €!<|return|>")
-    pieces = [event.text for event in events if isinstance(event, Text)]
+    pieces = [event.text for event in events if isinstance(event, TextDelta)]
     assert pieces == ["ç", "a", " ", "€", "!"]
 
 
@@ -158,14 +158,14 @@ CALL = THOUGHT + "<|channel|>commentary to=functions.f json<|message|>{}<|call|>
 def test_a_turn_is_parts_one_after_the_other(turn):
     kinds = [type(event) for event in turn(CALL)]
     assert kinds == [
-        PartBegan, Thought, Thought, PartEnded, PartBegan, Arguments, Arguments, ToolCalled,
-        PartEnded, Finished,
+        PartStarted, ReasoningDelta, ReasoningDelta, PartFinished,
+        PartStarted, ArgumentsDelta, ArgumentsDelta, ToolCalled, PartFinished, Finished,
     ]  # fmt: skip
 
 
 def test_a_call_bears_one_id_from_its_beginning(turn):
     events = turn(CALL)
-    began = next(each for each in events if isinstance(each, PartBegan) and each.kind == "call")
+    began = next(each for each in events if isinstance(each, PartStarted) and each.kind == "call")
     assert (began.call_id, began.name) == (collect(events).tool_calls[0].call_id, "f")
 
 
@@ -180,11 +180,11 @@ def test_messages_hold_the_exact_ids_that_were_sampled(turn, spell):
 
 def test_an_answer_cut_at_a_stop_string_is_whole_but_has_no_exact_ids(turn):
     events = turn("<|channel|>final<|message|>One END two<|return|>", stop=["END"])
-    (ended,) = [each for each in events if isinstance(each, PartEnded)]
+    (ended,) = [each for each in events if isinstance(each, PartFinished)]
     assert (ended.is_whole, ended.message.text, ended.message.sampled_ids) == (True, "One ", None)
 
 
 def test_a_message_cut_by_the_length_is_not_whole(turn):
     events = turn("<|channel|>final<|message|>Half", reason="length")
-    (ended,) = [each for each in events if isinstance(each, PartEnded)]
+    (ended,) = [each for each in events if isinstance(each, PartFinished)]
     assert (ended.is_whole, ended.message.text) == (False, "Half")

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from ossia import LLM, RequestError, SamplingParams
-from ossia.chat.events import Finished, ToolRan
+from ossia.chat.events import Finished, ToolFinished
 from ossia.chat.sync_tools import Tools
 from ossia.harmony.messages import FunctionTool
 from ossia.tools.tool import ToolResult, ToolSpec
@@ -92,10 +92,10 @@ def test_a_call_that_wants_a_yes_is_asked_for(llm, says, calls):
 def test_a_turn_may_be_left_between_its_generations(llm):
     stream = llm.stream("Go", tools=[Counter()], tool_choice="count", params=PARAMS)
     for event in stream:
-        if isinstance(event, ToolRan):
+        if isinstance(event, ToolFinished):
             break
     stream.close()
-    assert not any(isinstance(event, ToolRan) for event in stream)
+    assert not any(isinstance(event, ToolFinished) for event in stream)
     assert isinstance(llm.chat("What is 1 + 1?", params=PARAMS).finish_reason, str)
 
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from ossia.chat.agent_loop import PendingCall
-from ossia.chat.events import Reply, ToolCalled, ToolRan
+from ossia.chat.events import Reply, ToolCalled, ToolFinished
 from ossia.cli.commands.run import as_json
 from ossia.cli.given_files import GivenFiles
 from ossia.cli.notices import say
@@ -31,7 +31,7 @@ LETTERS = len
 
 
 def ran(text, arguments="1+1", **result):
-    return ToolRan("c1", "python", arguments, ToolResult(text=text, **result), 0.25)
+    return ToolFinished("c1", "python", arguments, ToolResult(text=text, **result), 0.25)
 
 
 def pending(arguments):

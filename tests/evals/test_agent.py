@@ -1,7 +1,7 @@
 import pytest
 
 from ossia import LLM
-from ossia.chat.events import Reply, ToolRan
+from ossia.chat.events import Reply, ToolFinished
 from ossia.chat.sync_tools import Tools
 from ossia.errors import RequestError
 from ossia.evals import agent
@@ -27,7 +27,7 @@ def tasks(tmp_path):
 def ran(tools, name, arguments):
     [tool] = [each for each in tools.session.tools if each.spec.name == name]
     result = tools._thread.run(tool.call(arguments))
-    return ToolRan("c", name, arguments, result, 0.0)
+    return ToolFinished("c", name, arguments, result, 0.0)
 
 
 def test_the_kinds_come_in_turn_and_are_always_the_same(tasks, tmp_path):

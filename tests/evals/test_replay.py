@@ -3,7 +3,15 @@ from dataclasses import replace
 
 import pytest
 
-from ossia.chat.events import Finished, PartEnded, Text, Thought, Timing, ToolCalled, Usage
+from ossia.chat.events import (
+    Finished,
+    PartFinished,
+    ReasoningDelta,
+    TextDelta,
+    Timing,
+    ToolCalled,
+    Usage,
+)
 from ossia.evals.nano_cells import Cell, items
 from ossia.evals.replay import fits, play, steps
 from ossia.harmony.messages import Message
@@ -22,13 +30,13 @@ class Scripted:
         message, thought = self.turns.pop(0)
         usage = Usage(reasoning_tokens=len(thought.split()))
         if thought:
-            yield Thought(thought)
+            yield ReasoningDelta(thought)
         if message.recipient is None:
-            yield Text(message.text)
+            yield TextDelta(message.text)
         else:
             name = message.recipient.removeprefix("functions.")
             yield ToolCalled("1", name, message.text)
-        yield PartEnded(message, True)
+        yield PartFinished(message, True)
         reason = "stop" if message.recipient is None else "tool_calls"
         yield Finished(reason, usage, Timing())
 
@@ -99,7 +107,7 @@ def test_a_call_that_was_cut_is_begun_and_not_whole():
 
     class Cutting:
         def write(self, request):
-            yield PartEnded(replace(call, content=call.text[:-2]), False)
+            yield PartFinished(replace(call, content=call.text[:-2]), False)
             yield Finished("length", Usage(), Timing())
 
     played = play(Cutting(), conversation)

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ossia.chat.events import (
-    Arguments,
+    ArgumentsDelta,
     Event,
     Finished,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
+    PartFinished,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     Timing,
     TokenLogprob,
     ToolCalled,
-    ToolRan,
+    ToolFinished,
     TurnEnd,
     Usage,
 )
@@ -49,11 +49,13 @@ def served_model(**changes: Any) -> ServedModel:
 
 
 def thought(*pieces: str, ids: tuple[int, ...] = (1, 2), is_whole: bool = True) -> list[Event]:
-    return _part("analysis", [Thought(piece) for piece in pieces], ids=ids, is_whole=is_whole)
+    return _part(
+        "analysis", [ReasoningDelta(piece) for piece in pieces], ids=ids, is_whole=is_whole
+    )
 
 
 def preamble(*pieces: str, ids: tuple[int, ...] = (3,), is_whole: bool = True) -> list[Event]:
-    return _part("preamble", [Preamble(piece) for piece in pieces], ids=ids, is_whole=is_whole)
+    return _part("preamble", [PreambleDelta(piece) for piece in pieces], ids=ids, is_whole=is_whole)
 
 
 def answer(
@@ -61,7 +63,7 @@ def answer(
     ids: tuple[int, ...] = (4, 5),
     is_whole: bool = True,
 ) -> list[Event]:
-    texts = [Text(piece) if isinstance(piece, str) else Text(*piece) for piece in pieces]
+    texts = [TextDelta(piece) if isinstance(piece, str) else TextDelta(*piece) for piece in pieces]
     return _part("final", texts, ids=ids, is_whole=is_whole)
 
 
@@ -74,7 +76,7 @@ def call(
 ) -> list[Event]:
     events = _part(
         "call",
-        [Arguments(piece) for piece in pieces],
+        [ArgumentsDelta(piece) for piece in pieces],
         ids=ids,
         is_whole=is_whole,
         call_id=call_id,
@@ -90,7 +92,7 @@ def ran(
 ) -> list[Event]:
     """A call of a tool of ours, and its result."""
     result = ToolResult(text=text, is_error=fails, details=details)
-    run = ToolRan("call_9", name, "".join(pieces), result, 0.5)
+    run = ToolFinished("call_9", name, "".join(pieces), result, 0.5)
     return [*call(name, *pieces, call_id="call_9", ids=(8, 9)), run]
 
 
@@ -117,7 +119,7 @@ def _part(
         content="".join(piece.text for piece in pieces),
         sampled_ids=ids,
     )
-    return [PartBegan(kind, call_id, name), *pieces, PartEnded(message, is_whole)]
+    return [PartStarted(kind, call_id, name), *pieces, PartFinished(message, is_whole)]
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,11 @@ class EitherEngine(ScriptedEngine):
     async def start(self, request: TurnRequest | RawRequest) -> ScriptedStream:
         is_raw = isinstance(request, RawRequest)
         self.play(
-            [[Text("a"), *finished()] if is_raw else [*thought("h"), *answer("a"), *finished()]]
+            [
+                [TextDelta("a"), *finished()]
+                if is_raw
+                else [*thought("h"), *answer("a"), *finished()]
+            ]
         )
         return await super().start(request)
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from ossia.chat.events import Finished, Text, ToolRan, collect
+from ossia.chat.events import Finished, TextDelta, ToolFinished, collect
 from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, Message
@@ -131,7 +131,7 @@ def test_a_call_that_waits_for_a_yes_ends_the_turn_and_is_counted():
         return collect(await read(await client.start(ask("python", calls=rules))))
 
     reply, metrics = run(test, engine, kit)
-    assert (reply.asked.arguments, reply.tool_runs) == ("rm", [])
+    assert (reply.approval_request.arguments, reply.tool_runs) == ("rm", [])
     assert 'ossia_tool_calls_total{outcome="waits",tool="python"} 1.0' in metrics.text().decode()
 
 
@@ -187,7 +187,7 @@ def test_a_turn_closed_while_a_tool_runs_writes_no_more():
         async def read_and_close():
             async for event in stream:
                 seen.append(event)
-                if isinstance(event, ToolRan):
+                if isinstance(event, ToolFinished):
                     stream.close()
 
         with pytest.raises(TurnFailed):
@@ -195,7 +195,7 @@ def test_a_turn_closed_while_a_tool_runs_writes_no_more():
         return seen
 
     seen, _ = run(test, engine, Kit("python"))
-    assert not any(isinstance(event, Text) for event in seen)
+    assert not any(isinstance(event, TextDelta) for event in seen)
     assert engine.streams[1].closed
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ossia.chat.events import Finished, Text, collect
+from ossia.chat.events import Finished, TextDelta, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
@@ -121,7 +121,7 @@ def test_closing_a_stream_stops_the_turn(nano):
         await supervisor.opened()
         stream = await supervisor.start(ENDLESS)
         async for event in stream:
-            assert isinstance(event, Text)
+            assert isinstance(event, TextDelta)
             break
         stream.close()
         stream.close()
@@ -181,9 +181,9 @@ def test_what_nobody_reads_is_given_up(monkeypatch):
     script = """
 say(Ready(model))
 start = decode(lines.readline())
-say(Accepted(start.id, 1), *[Happened(start.id, Thought("x"))] * 12)
+say(Accepted(start.id, 1), *[Happened(start.id, ReasoningDelta("x"))] * 12)
 assert decode(lines.readline()) == Cancel(start.id)
-say(Happened(start.id, Thought("late")), Beat(EngineLoad(7, 0, 0, 0.0, 0)))
+say(Happened(start.id, ReasoningDelta("late")), Beat(EngineLoad(7, 0, 0, 0.0, 0)))
 lines.read()
 """
 
@@ -202,7 +202,8 @@ def test_a_turn_that_fails_leaves_the_others():
 say(Ready(model))
 one, other = decode(lines.readline()), decode(lines.readline())
 say(Accepted(one.id, 1), Accepted(other.id, 1), Failed(one.id), Forced(other.id, "loop"))
-say(Happened(other.id, Thought("x")), Happened(other.id, Finished("stop", Usage(), Timing())))
+say(Happened(other.id, ReasoningDelta("x")))
+say(Happened(other.id, Finished("stop", Usage(), Timing())))
 lines.read()
 """
 

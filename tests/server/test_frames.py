@@ -1,13 +1,13 @@
 import pytest
 
 from ossia.chat.events import (
-    Arguments,
+    ArgumentsDelta,
     Finished,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
+    PartFinished,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     Timing,
     TokenLogprob,
     ToolCalled,
@@ -44,9 +44,10 @@ MODEL = ServedModel(
 )  # fmt: skip
 SPOKEN = Message(role="assistant", channel="final", content="\n“ü”", sampled_ids=(1, 2, 3))
 EVENTS = [
-    PartBegan("call", "call_1", "f"), Thought("a\nb"), Preamble("p"), Arguments('{"a":1}'),
-    Text("é", (TokenLogprob("é", 5, -0.5, (TokenLogprob("e", 6, -1e9, raw=(195,)),)),)),
-    ToolCalled("call_1", "f", "{}"), PartEnded(SPOKEN, is_whole=True),
+    PartStarted("call", "call_1", "f"), ReasoningDelta("a\nb"), PreambleDelta("p"),
+    ArgumentsDelta('{"a":1}'),
+    TextDelta("é", (TokenLogprob("é", 5, -0.5, (TokenLogprob("e", 6, -1e9, raw=(195,)),)),)),
+    ToolCalled("call_1", "f", "{}"), PartFinished(SPOKEN, is_whole=True),
     Finished("stop", Usage(1, 2, 1, 0), Timing(0.5, 9.0)),
 ]  # fmt: skip
 PLAIN = SamplingParams(stop=[], stop_token_ids=[])  # JSON knows lists only

@@ -7,7 +7,7 @@ import pytest
 
 from ossia import LLM
 from ossia.chat import output_parser as chat_turn
-from ossia.chat.events import Finished, Text, collect
+from ossia.chat.events import Finished, TextDelta, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine
@@ -108,7 +108,7 @@ def test_many_turns_at_once_are_told_apart(running, pipe, llm):
 def test_raw_text_is_gone_on_from(running, pipe):
     running.take(StartRaw(1, RawRequest(prompt="Hello", params=SamplingParams(max_tokens=4))))
     *pieces, end = pipe.events(1)
-    assert all(isinstance(each, Text) for each in pieces)
+    assert all(isinstance(each, TextDelta) for each in pieces)
     assert end.usage.completion_tokens == 4
 
 

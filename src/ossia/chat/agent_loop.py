@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ossia.chat.events import (
-    Arguments,
+    ApprovalRequested,
+    ArgumentsDelta,
     Event,
     Finished,
-    PartBegan,
-    PartEnded,
+    PartFinished,
+    PartStarted,
     Timing,
-    ToolAsked,
     ToolCalled,
-    ToolRan,
+    ToolFinished,
     Usage,
     result_message,
 )
@@ -103,10 +103,10 @@ class AgentLoop:
             return
         call = _called(decision)
         self._said.append(decision.call)
-        yield PartBegan("call", call.call_id, call.name)
-        yield Arguments(call.arguments)
+        yield PartStarted("call", call.call_id, call.name)
+        yield ArgumentsDelta(call.arguments)
         yield call
-        yield PartEnded(decision.call, is_whole=True)
+        yield PartFinished(decision.call, is_whole=True)
         self._called = self._clock()
         spec = self._specs.get(decision.call.recipient or "")
         if not decision.allows:
@@ -122,7 +122,7 @@ class AgentLoop:
         if isinstance(event, Finished):
             yield from self._end(event)
             return
-        if isinstance(event, PartEnded):
+        if isinstance(event, PartFinished):
             self._said.append(event.message)
             yield from self._ask(event.message.recipient or "")
         elif isinstance(event, ToolCalled):
@@ -158,7 +158,7 @@ class AgentLoop:
             return
         self.pending = PendingCall(call, spec, self._must_ask(call, spec))
         if self._waits(self.pending):
-            yield ToolAsked(call.call_id, call.name, call.arguments)
+            yield ApprovalRequested(call.call_id, call.name, call.arguments)
 
     def _waits(self, pending: PendingCall) -> bool:
         return pending.must_ask and pending.spec.name in self._rules.waits
@@ -168,7 +168,7 @@ class AgentLoop:
         request = self.request
         seconds = self._clock() - self._called
         self._num_calls += 1
-        ran = ToolRan(call.call_id, call.name, call.arguments, self._capped(result), seconds)
+        ran = ToolFinished(call.call_id, call.name, call.arguments, self._capped(result), seconds)
         yield ran
         spoken, said = request.conversation, self._said
         messages = (*spoken.messages, *said, result_message(ran, said[-1]))

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.chat.events import Finished, Text, Timing, TokenLogprob, TurnEnd, Usage
+from ossia.chat.events import Finished, TextDelta, Timing, TokenLogprob, TurnEnd, Usage
 from ossia.chat.output_parser import Meter, named
 from ossia.chat.stops import StopFinder
 from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.text_decoder import TextDecoder
 from ossia.harmony.vocabulary import Vocabulary
 
-RawEvent = Text | Finished
+RawEvent = TextDelta | Finished
 
 
 @dataclass(slots=True)
@@ -59,11 +59,11 @@ class RawTurn:
         self.ended = True
         last = self._decoder.close() if self._decoder else ""
         if rest := self._stop.push(last) + self._stop.close():
-            yield Text(rest)
+            yield TextDelta(rest)
         assert reason != "error", "a failed request raises instead"
         yield self._meter.finished(reason)
 
-    def _show(self, sampled: SampledToken) -> Text | None:
+    def _show(self, sampled: SampledToken) -> TextDelta | None:
         self.token_ids.append(sampled.token_id)
         if self._vocabulary is None or self._decoder is None:
             return None
@@ -73,14 +73,14 @@ class RawTurn:
             text = self._decoder.close() + self._vocabulary.decode([sampled.token_id])
         logprobs = (named(sampled, self._vocabulary),) if sampled.is_scored else ()
         shown = self._stop.push(text)
-        return Text(shown, logprobs) if shown or logprobs else None
+        return TextDelta(shown, logprobs) if shown or logprobs else None
 
 
 def complete(events: Iterator[RawEvent], turn: RawTurn) -> Completion:
     """Fold a raw stream into one completion."""
     whole = Completion(token_ids=turn.token_ids)
     for event in events:
-        if isinstance(event, Text):
+        if isinstance(event, TextDelta):
             whole.text += event.text
             whole.logprobs.extend(event.logprobs)
         else:

@@ -325,7 +325,7 @@ class LLM:
     def generate_stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
     ) -> ChatStream[RawEvent]:
-        """Continue raw text or ids, event by event: `Text`, then `Finished`.
+        """Continue raw text or ids, event by event: `TextDelta`, then `Finished`.
 
         Raises:
             ContextOverflow: the prompt leaves no room.

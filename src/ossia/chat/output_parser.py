@@ -9,15 +9,15 @@ from typing import Protocol, TypeVar, cast
 from uuid import uuid4
 
 from ossia.chat.events import (
-    Arguments,
+    ArgumentsDelta,
     Event,
     Finished,
-    PartBegan,
-    PartEnded,
+    PartFinished,
     PartKind,
-    Preamble,
-    Text,
-    Thought,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     Timing,
     TokenLogprob,
     ToolCalled,
@@ -122,7 +122,7 @@ class Turn:
             case Opened(channel, recipient):
                 self._part = part = _Part.opened(cast(Channel, channel), recipient)
                 self._logprobs = []
-                yield PartBegan(part.kind, part.call_id, part.name)
+                yield PartStarted(part.kind, part.call_id, part.name)
             case BodyPiece(text):
                 yield from self._body(text)
             case _:  # Closed
@@ -139,9 +139,9 @@ class Turn:
             return
         part.texts.append(text)
         if part.kind == "call":
-            yield Arguments(text)
+            yield ArgumentsDelta(text)
         else:
-            yield Thought(text) if part.kind == "analysis" else Preamble(text)
+            yield ReasoningDelta(text) if part.kind == "analysis" else PreambleDelta(text)
 
     def _end(self, *, is_whole: bool) -> Iterator[Event]:
         part = self._part
@@ -153,12 +153,12 @@ class Turn:
             self._called = True
             yield ToolCalled(part.call_id, part.name, "".join(part.texts))
         ids = None if self._stop.found else tuple(self._ids)
-        yield PartEnded(part.message(ids), is_whole)
+        yield PartFinished(part.message(ids), is_whole)
         self._part, self._ids = None, []
 
-    def _text(self, text: str) -> Text:
+    def _text(self, text: str) -> TextDelta:
         logprobs, self._logprobs = tuple(self._logprobs), []
-        return Text(text, logprobs)
+        return TextDelta(text, logprobs)
 
 
 @dataclass(slots=True)

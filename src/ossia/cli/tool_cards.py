@@ -1,6 +1,6 @@
 """A tool that was run, as a few lines: its name, what it was called with, what it gave."""
 
-from ossia.chat.events import ToolRan
+from ossia.chat.events import ToolFinished
 from ossia.cli.given_files import GivenFiles
 from ossia.cli.terminal.terminal import harmless
 
@@ -8,7 +8,7 @@ MAX_LINES = 12
 MAX_COLUMNS = 200
 
 
-def card(ran: ToolRan, files: GivenFiles) -> str:
+def card(ran: ToolFinished, files: GivenFiles) -> str:
     """Lines for a terminal, each ended; long texts are cut in the middle.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 from ossia.chat.agent_loop import AgentLoop, LoopLimits, run_turn
-from ossia.chat.events import Event, Finished, ToolAsked, ToolRan
+from ossia.chat.events import ApprovalRequested, Event, Finished, ToolFinished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.server.api.metrics import Metrics
 from ossia.server.frames import ServedModel
@@ -82,13 +82,13 @@ class AgentClient:
                 num_prompt=num_prompt,
             )
             async for event in run_turn(loop, lease.session, write):
-                if isinstance(event, ToolRan):
+                if isinstance(event, ToolFinished):
                     self._note(event, request.session)
-                elif isinstance(event, ToolAsked):
+                elif isinstance(event, ApprovalRequested):
                     self._metrics.tool_called(event.name.partition(".")[0], "waits")
                 yield event
 
-    def _note(self, ran: ToolRan, session: str | None) -> None:
+    def _note(self, ran: ToolFinished, session: str | None) -> None:
         """Count a call, and leave a line that tells which it was, but not its words."""
         outcome = "failed" if ran.result.is_error else "ran"
         self._metrics.tool_called(ran.name.partition(".")[0], outcome)

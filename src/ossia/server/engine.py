@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Literal
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded
+from ossia.chat.events import Event, Finished, PartFinished, PartStarted
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
 from ossia.errors import OssiaError, RequestError
@@ -318,7 +318,7 @@ class Supervisor:
         if isinstance(event, Finished):
             self._metrics.finished(event.usage)
             del self._turns[turn.id]
-        elif not isinstance(event, PartBegan | PartEnded):
+        elif not isinstance(event, PartStarted | PartFinished):
             if turn.last is None:
                 self._metrics.first_piece(now - turn.started)
             else:

@@ -6,21 +6,11 @@ Knows the shape of a line; does not know who reads it. No pickle: a line can onl
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import TypeAdapter
 
-from ossia.chat.events import (
-    Arguments,
-    Event,
-    Finished,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
-    ToolCalled,
-)
+from ossia.chat.events import Event
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
 from ossia.engine.options import EngineOptions
@@ -158,11 +148,8 @@ FromEngine: TypeAlias = (
 )
 
 _EVENTS: Mapping[str, TypeAdapter[Any]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (
-        PartBegan, Thought, Preamble, Text, Arguments, ToolCalled, PartEnded, Finished,
-    )
-}  # fmt: skip
+    kind.__name__: TypeAdapter(kind) for kind in get_args(Event)
+}
 _FRAMES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind)
     for kind in (

@@ -4,10 +4,10 @@ import io
 
 import pytest
 
-from ossia.chat.events import Finished, Preamble, Text, Thought, Timing, Usage
+from ossia.chat.events import Finished, PreambleDelta, ReasoningDelta, TextDelta, Timing, Usage
 from ossia.cli.terminal.answer import WAITING, PlainAnswer
 
-TURN = (Thought("hm, "), Thought("yes"), Text("It is "), Text("85."))
+TURN = (ReasoningDelta("hm, "), ReasoningDelta("yes"), TextDelta("It is "), TextDelta("85."))
 END = Finished("stop", Usage(), Timing())
 
 
@@ -56,8 +56,11 @@ def test_an_interrupted_thought_ends_its_line():
 
 
 def test_what_is_said_before_a_tool_is_no_answer():
-    assert shown((Preamble("I look."), Text("Found."))) == ("Found.\n", "thinking:\nI look.\n\n")
+    assert shown((PreambleDelta("I look."), TextDelta("Found."))) == (
+        "Found.\n",
+        "thinking:\nI look.\n\n",
+    )
 
 
 def test_an_answer_with_its_own_newline_gets_no_second_one():
-    assert shown((Text("a\n"),)) == ("a\n", "")
+    assert shown((TextDelta("a\n"),)) == ("a\n", "")

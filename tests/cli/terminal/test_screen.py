@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ossia.chat.events import Text, Thought
+from ossia.chat.events import ReasoningDelta, TextDelta
 from ossia.cli.terminal.screen import CommandCompleter, LiveAnswer, TerminalScreen
 from ossia.cli.terminal.session import COMMANDS
 
@@ -29,7 +29,7 @@ def drawn(console, *events, shows_thinking=True):
 
 def test_markdown_is_drawn_once_each_block(console):
     text = "# One\n\nsome *words*\n\n" + "- a\n- b\n\n" + "The end."
-    lines = drawn(console, *map(Text, text)).splitlines()
+    lines = drawn(console, *map(TextDelta, text)).splitlines()
     assert [line.strip() for line in lines if line.strip()] == [
         "One",
         "some words",
@@ -41,30 +41,30 @@ def test_markdown_is_drawn_once_each_block(console):
 
 def test_an_answer_taller_than_the_terminal_is_whole(console):
     text = "```\n" + "\n".join(f"line {number}" for number in range(50)) + "\n```\n"
-    shown = drawn(console, *map(Text, text))
+    shown = drawn(console, *map(TextDelta, text))
     assert all(f"line {number}\n" in shown.replace(" \n", "\n") or f"line {number} " in shown
                for number in range(50))  # fmt: skip
     assert shown.count("line 49") == 1
 
 
 def test_a_link_shows_where_it_leads(console):
-    assert "http://evil.example" in drawn(console, Text("[bank](http://evil.example)"))
+    assert "http://evil.example" in drawn(console, TextDelta("[bank](http://evil.example)"))
 
 
 def test_no_escape_sequence_of_the_model_passes(console):
-    shown = drawn(console, Thought("\x1b[2Ja"), Text("\x1b]0;x\x07 `\x1b[31m`"))
+    shown = drawn(console, ReasoningDelta("\x1b[2Ja"), TextDelta("\x1b]0;x\x07 `\x1b[31m`"))
     assert "\x1b" not in shown
     assert "\x07" not in shown
 
 
 def test_markup_of_our_own_library_means_nothing_in_model_text(console):
-    assert "[bold]a[/bold]" in drawn(console, Thought("[bold]a[/bold]"))
+    assert "[bold]a[/bold]" in drawn(console, ReasoningDelta("[bold]a[/bold]"))
     TerminalScreen(console).complain("[red]x")
     assert "ossia: [red]x" in paper(console)
 
 
 def test_folded_thinking_is_counted_not_shown(console):
-    shown = drawn(console, Thought("secret"), Text("ok"), shows_thinking=False)
+    shown = drawn(console, ReasoningDelta("secret"), TextDelta("ok"), shows_thinking=False)
     assert "secret" not in shown
     assert "thought for 0 s" in shown
     assert "ok" in shown

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.chat.events import ToolRan
+from ossia.chat.events import ToolFinished
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage, paired, with_result, without_broken_off
 from ossia.tools.tool import ToolResult
@@ -72,7 +72,7 @@ def of_python():
 
 def test_what_a_tool_of_ours_gave_follows_its_call():
     call = of_python()
-    ran = ToolRan("call_1", "python", "2+2", ToolResult(text="4"), 0.5)
+    ran = ToolFinished("call_1", "python", "2+2", ToolResult(text="4"), 0.5)
     whole = with_result(call, ran)
     first, second = whole.messages
     assert first == call.message
@@ -83,6 +83,6 @@ def test_what_a_tool_of_ours_gave_follows_its_call():
 
 
 def test_only_a_call_that_was_to_run_here_and_did_not_is_left_out():
-    ran = with_result(of_python(), ToolRan("call_1", "python", "", ToolResult(text="4"), 0.5))
+    ran = with_result(of_python(), ToolFinished("call_1", "python", "", ToolResult(text="4"), 0.5))
     said = [user(), ran, called("a"), of_python()]
     assert without_broken_off(said) == said[:3]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from ossia.chat.events import Event, PartBegan, Text, TokenLogprob, Usage
+from ossia.chat.events import Event, PartStarted, TextDelta, TokenLogprob, Usage
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
 from tests.server.scripted import answer, call, finished, preamble, ran, thought
 
@@ -253,7 +253,7 @@ def test_logprobs_stand_beside_their_text_with_bytes() -> None:
 
 
 def test_logprobs_of_a_token_without_text_yet_are_not_lost() -> None:
-    events = [PartBegan("final"), Text("", (SCORED,)), Text("é", (SCORED,))]
+    events = [PartStarted("final"), TextDelta("", (SCORED,)), TextDelta("é", (SCORED,))]
     assert len(folded(written(*events, *finished()))["choices"][0]["logprobs"]["content"]) == 2
 
 
@@ -353,7 +353,7 @@ def test_any_turns_are_legal_chunks_that_add_up_as_the_sdk_adds_them(
 @given(turns())
 def test_what_is_said_is_what_the_turn_said(events: list[Event]) -> None:
     found = message(*events)
-    thoughts = "".join(each.text for each in events if type(each).__name__ == "Thought")
+    thoughts = "".join(each.text for each in events if type(each).__name__ == "ReasoningDelta")
     assert found.get("reasoning", "").replace("\n\n", "") == thoughts.replace("\n\n", "")
 
 

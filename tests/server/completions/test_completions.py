@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai import APIError, BadRequestError, NotFoundError, OpenAI
 from openai.types import Completion
 
-from ossia.chat.events import Event, PartBegan, Text, TokenLogprob, Usage
+from ossia.chat.events import Event, PartStarted, TextDelta, TokenLogprob, Usage
 from ossia.chat.request import RawRequest
 from ossia.errors import ContextOverflow, RequestError
 from ossia.server import completions
@@ -36,8 +36,8 @@ def asked(document: dict[str, Any], *, allow: bool = False) -> Asked:
     return understand(form, served_model(), allow_control_ids=allow)
 
 
-def scored(token: str, logprob: float) -> Text:
-    return Text(
+def scored(token: str, logprob: float) -> TextDelta:
+    return TextDelta(
         token,
         (
             TokenLogprob(
@@ -166,7 +166,7 @@ def test_candidates_of_a_prompt_draw_from_seeds_of_their_own() -> None:
 
 def test_a_text_is_its_pieces_and_an_end() -> None:
     found = asked({"stream": True, "stream_options": {"include_usage": True}})
-    chunks = written(found, [Text("He"), Text("llo"), *finished()])
+    chunks = written(found, [TextDelta("He"), TextDelta("llo"), *finished()])
     assert [chunk["choices"][0]["text"] for chunk in chunks[:-1]] == ["He", "llo", ""]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None, None, "stop"]
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
@@ -175,13 +175,13 @@ def test_a_text_is_its_pieces_and_an_end() -> None:
 
 
 def test_a_stream_tells_no_usage_unasked() -> None:
-    chunks = written(asked({"stream": True}), [Text("a"), *finished()])
+    chunks = written(asked({"stream": True}), [TextDelta("a"), *finished()])
     assert not any("usage" in chunk for chunk in chunks)
 
 
 def test_an_echoed_prompt_comes_first() -> None:
     found = asked({"prompt": ["a", "b"], "echo": True, "n": 2})
-    turns = [[Text(str(number)), *finished()] for number in range(4)]
+    turns = [[TextDelta(str(number)), *finished()] for number in range(4)]
     texts = [choice["text"] for choice in whole(found, *turns)["choices"]]
     assert texts == ["a0", "a1", "b2", "b3"]
 
@@ -214,7 +214,7 @@ def test_the_likeliest_candidates_are_given_in_the_order_they_were_drawn() -> No
 def test_logprobs_stand_in_columns_with_offsets() -> None:
     found = asked({"logprobs": 2})
     answer = whole(
-        found, [scored("He", -1.0), Text("y"), scored("llo", float("-inf")), *finished()]
+        found, [scored("He", -1.0), TextDelta("y"), scored("llo", float("-inf")), *finished()]
     )
     assert answer["choices"][0]["logprobs"] == {
         "tokens": ["He", "llo"],
@@ -225,7 +225,7 @@ def test_logprobs_stand_in_columns_with_offsets() -> None:
 
 
 def test_of_two_tokens_with_one_spelling_the_likelier_is_told() -> None:
-    twice = Text(
+    twice = TextDelta(
         "a", (TokenLogprob("a", 1, -1.0, (TokenLogprob("a", 1, -1.0), TokenLogprob("a", 2, -2.0))),)
     )
     logprobs = whole(asked({"logprobs": 2}), [twice, *finished()])["choices"][0]["logprobs"]
@@ -238,7 +238,7 @@ def test_no_logprobs_at_all_are_null() -> None:
 
 def test_a_raw_turn_has_no_parts() -> None:
     with pytest.raises(AssertionError):
-        written(asked({}), [PartBegan("final")])
+        written(asked({}), [PartStarted("final")])
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -249,7 +249,7 @@ TURNS = st.lists(TEXTS, max_size=5)
 def test_chunks_add_up_to_what_was_said(turns: list[list[str]], echo: bool, in_one: bool) -> None:
     document = {"n": 2} if in_one else {"prompt": ["Once", "Once"]}
     found = asked({**document, "echo": echo})
-    events = [[*(Text(piece) for piece in turn), *finished()] for turn in turns]
+    events = [[*(TextDelta(piece) for piece in turn), *finished()] for turn in turns]
     prefix = "Once" if echo else ""
     texts = [choice["text"] for choice in whole(found, *events)["choices"]]
     assert texts == [prefix + "".join(turn) for turn in turns]
@@ -264,7 +264,7 @@ def served() -> Iterator[tuple[ScriptedEngine, OpenAI]]:
 
 @pytest.fixture
 def engine(served: tuple[ScriptedEngine, OpenAI]) -> ScriptedEngine:
-    served[0].play([[Text("He"), Text("llo"), *finished("length")]])
+    served[0].play([[TextDelta("He"), TextDelta("llo"), *finished("length")]])
     return served[0]
 
 
@@ -313,7 +313,7 @@ def test_a_bad_request_and_another_model(client: OpenAI) -> None:
 
 
 def test_the_operator_may_let_control_ids_in() -> None:
-    engine = ScriptedEngine([[Text("a"), *finished()]])
+    engine = ScriptedEngine([[TextDelta("a"), *finished()]])
     with client_of(engine, completions.routes, allow_control_ids=True) as client:
         found = client.completions.create(model="nano", prompt=[1, 95], user="u")
     assert found.choices[0].text == "a"
@@ -325,14 +325,14 @@ def test_ignored_fields_are_named_in_a_header(client: OpenAI) -> None:
 
 
 def test_a_late_error_ends_the_stream(engine: ScriptedEngine, client: OpenAI) -> None:
-    engine.play([[Text("He"), EngineDown("the engine died")]])
+    engine.play([[TextDelta("He"), EngineDown("the engine died")]])
     stream = lenient(client).completions.create(model="nano", prompt="a", stream=True)
     with pytest.raises(APIError, match="the engine died"):
         list(stream)
 
 
 def test_a_client_that_goes_away_ends_its_turns() -> None:
-    engine = ScriptedEngine([[*(Text("x") for _ in range(10_000)), *finished()]], pause=0.002)
+    engine = ScriptedEngine([[*(TextDelta("x") for _ in range(10_000)), *finished()]], pause=0.002)
     with client_of(engine, completions.routes) as client:
         stream = lenient(client).completions.create(model="nano", prompt="a", n=2, stream=True)
         next(iter(stream))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.chat.events import ToolAsked
+from ossia.chat.events import ApprovalRequested
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage
@@ -107,7 +107,13 @@ class TestARun:
     def test_that_asks_for_a_yes_waits_for_it_once_it_is_completed(self, services, is_whole):
         *begun, ended = call("post.send", "{}")
         end = finished("tool_calls") if is_whole else [RuntimeError("oh")]
-        script = [*thought("hm"), *begun, ToolAsked("call_1", "post.send", "{}"), ended, *end]
+        script = [
+            *thought("hm"),
+            *begun,
+            ApprovalRequested("call_1", "post.send", "{}"),
+            ended,
+            *end,
+        ]
 
         async def go():
             run = a_run(services, script)

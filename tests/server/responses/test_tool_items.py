@@ -1,6 +1,6 @@
 import pytest
 
-from ossia.chat.events import Arguments, PartBegan
+from ossia.chat.events import ArgumentsDelta, PartStarted
 from ossia.server.responses.objects import ResponseSettings, ServerTools, tool_kind
 from tests.server.responses.test_writer import a_writer, told, words
 from tests.server.responses.turns import DEAD, SETTINGS, finished, part, ran
@@ -238,19 +238,19 @@ def test_a_result_of_nobody_says_nothing():
     writer = a_writer()
     writer.begin()
     assert writer.push(ran("python")) == []
-    writer.push(PartBegan("final"))
+    writer.push(PartStarted("final"))
     assert writer.push(ran("python")) == []
 
 
 def test_pieces_after_a_call_are_nobodys():
     writer = told([*call("python", "2"), ran("python")])[1]
-    assert writer.push(Arguments("3")) == []
+    assert writer.push(ArgumentsDelta("3")) == []
 
 
 @pytest.mark.parametrize("name", ["browser.search", "python", "post.send"])
 def test_pieces_between_a_call_and_its_result_are_nobodys(name):
     begun, ended = call(name, "{}"), [ran(name)]
-    assert said([*begun, Arguments("!"), *ended]) == said([*begun, *ended])
+    assert said([*begun, ArgumentsDelta("!"), *ended]) == said([*begun, *ended])
 
 
 def test_a_calls_kind_is_told_by_its_name():

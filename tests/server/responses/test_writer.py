@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
-from ossia.chat.events import Arguments, PartBegan, Text, Thought, TokenLogprob
+from ossia.chat.events import ArgumentsDelta, PartStarted, ReasoningDelta, TextDelta, TokenLogprob
 from ossia.server.responses.citations import Page
 from ossia.server.responses.writer import ResponseWriter, fold
 from tests.server.responses.turns import (
@@ -223,19 +223,21 @@ def test_an_event_of_an_unknown_kind_says_nothing():
     writer = a_writer()
     writer.begin()
     assert writer.push(Later()) == []
-    writer.push(PartBegan("final"))
+    writer.push(PartStarted("final"))
     assert writer.push(Later()) == []
 
 
 def test_a_part_that_begins_inside_another_ends_it():
-    events, writer = told([PartBegan("analysis"), Thought("h"), *part("final", "Hi"), finished()])
+    events, writer = told(
+        [PartStarted("analysis"), ReasoningDelta("h"), *part("final", "Hi"), finished()]
+    )
     check(events)
     assert [item["status"] for item in writer.response["output"]] == ["incomplete", "completed"]
 
 
 def test_pieces_after_a_part_are_nobodys():
     writer = told(part("final", "Hi"))[1]
-    assert writer.push(Text("!")) == []
+    assert writer.push(TextDelta("!")) == []
 
 
 @pytest.mark.parametrize("kind", ["analysis", "final", "call"])
@@ -270,7 +272,12 @@ SHOWN = {
 
 
 def test_log_probabilities_go_with_their_delta_and_all_of_them_with_the_end():
-    scored = [PartBegan("final"), Text("é", (SCORED,)), Text("e"), Text("", (SCORED,))]
+    scored = [
+        PartStarted("final"),
+        TextDelta("é", (SCORED,)),
+        TextDelta("e"),
+        TextDelta("", (SCORED,)),
+    ]
     events, _ = told([*scored, part("final", "éé")[-1], finished()])
     check(events)
     deltas = [each["logprobs"] for each in events if each["type"].endswith("text.delta")]
@@ -282,7 +289,7 @@ def test_log_probabilities_go_with_their_delta_and_all_of_them_with_the_end():
 
 def test_log_probabilities_that_nobody_asked_for_are_not_told():
     quiet = type(SETTINGS)(model="nano")
-    scored = [PartBegan("final"), Text("é", (SCORED,)), part("final", "é")[-1]]
+    scored = [PartStarted("final"), TextDelta("é", (SCORED,)), part("final", "é")[-1]]
     events, _ = told([*scored, finished()], asked=quiet)
     assert '"top_logprobs": [' not in json.dumps(events)
 
@@ -319,7 +326,7 @@ def test_a_queued_response_waits_until_it_is_started():
 def test_a_queued_response_that_writes_has_been_started():
     writer = a_writer()
     writer.begin(queued=True)
-    assert words(writer.push(PartBegan("final")))[0] == "in_progress"
+    assert words(writer.push(PartStarted("final")))[0] == "in_progress"
 
 
 def test_created_is_first_even_if_nobody_began():
@@ -336,8 +343,8 @@ def test_a_response_begins_once():
 
 
 def test_a_fault_closes_what_is_open_and_tells_the_code():
-    events, writer = told([*part("analysis", "hm"), PartBegan("call", "call_1", "look_up")])
-    events += writer.push(Arguments("{"))
+    events, writer = told([*part("analysis", "hm"), PartStarted("call", "call_1", "look_up")])
+    events += writer.push(ArgumentsDelta("{"))
     end = writer.fail("server_error", "the engine died", 20)
     check(events + end)
     assert words(end) == ["function_call_arguments.done", "output_item.done", "failed"]
@@ -356,7 +363,7 @@ def test_the_tokens_of_what_broke_are_counted_as_far_as_they_are_known():
 
 def test_a_cancelled_response_is_cancelled_in_an_incomplete_event():
     for end in (lambda writer: writer.cancel(), lambda writer: writer.push(finished("cancelled"))):
-        events, writer = told([PartBegan("final"), Text("Hi")])
+        events, writer = told([PartStarted("final"), TextDelta("Hi")])
         events += end(writer)
         check(events)
         assert events[-1]["type"] == "response.incomplete"
@@ -368,7 +375,7 @@ def test_nothing_follows_the_terminal_event():
     writer = told([finished()])[1]
     before = writer.response
     assert writer.start() == []
-    assert writer.push(PartBegan("final")) == []
+    assert writer.push(PartStarted("final")) == []
     assert writer.fail("server_error", "late") == []
     assert writer.cancel() == []
     assert writer.response == before

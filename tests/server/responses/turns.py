@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from ossia.chat.events import (
-    Arguments,
+    ApprovalRequested,
+    ArgumentsDelta,
     Finished,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
+    PartFinished,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     Timing,
     TokenLogprob,
-    ToolAsked,
     ToolCalled,
-    ToolRan,
+    ToolFinished,
     Usage,
 )
 from ossia.harmony.messages import Message
@@ -86,20 +86,22 @@ def message(kind, text, name="", ids=(1, 2, 3)):
 def ran(name, text="Here.", *, fails=False, **details):
     """The result of a call that was run here."""
     result = ToolResult(text=text, is_error=fails, details=details)
-    return ToolRan("call_7", name, "{}", result, 0.5)
+    return ToolFinished("call_7", name, "{}", result, 0.5)
 
 
 def part(kind, *pieces, name="", whole=True, ids=(1, 2, 3)):
     """All events of one part."""
-    piece = {"preamble": Preamble, "final": Text, "call": Arguments}.get(kind, Thought)
+    piece = {"preamble": PreambleDelta, "final": TextDelta, "call": ArgumentsDelta}.get(
+        kind, ReasoningDelta
+    )
     text = "".join(pieces)
     call_id = "call_7" if kind == "call" else ""
     called = [ToolCalled(call_id, name, text)] if kind == "call" and whole else []
     return [
-        PartBegan(kind, call_id, name),
+        PartStarted(kind, call_id, name),
         *map(piece, pieces),
         *called,
-        PartEnded(message(kind, text, name, ids), whole),
+        PartFinished(message(kind, text, name, ids), whole),
     ]
 
 
@@ -118,7 +120,7 @@ SCORED = st.builds(
         st.builds(TokenLogprob, st.text(max_size=2), st.integers(0, 9), LOGPROBS), max_size=2
     ).map(tuple),
 )
-SCORED_TEXTS = st.builds(Text, TEXTS, st.lists(SCORED, max_size=2).map(tuple))
+SCORED_TEXTS = st.builds(TextDelta, TEXTS, st.lists(SCORED, max_size=2).map(tuple))
 
 
 NAMES = ["look_up", "apply_patch", "mail__send"]
@@ -164,12 +166,12 @@ def parts(draw, *, whole=True):
     name = draw(st.sampled_from(NAMES)) if kind == "call" else ""
     ids = draw(st.none() | st.just((1, 2, 3)))
     began, *_, ended = part(kind, name=name, whole=whole, ids=ids)
-    piece = {"preamble": Preamble, "call": Arguments}.get(kind, Thought)
+    piece = {"preamble": PreambleDelta, "call": ArgumentsDelta}.get(kind, ReasoningDelta)
     pieces = SCORED_TEXTS if kind == "final" else st.builds(piece, TEXTS)
     inside = draw(st.lists(pieces | st.just(Later()), max_size=4))
     results = []
     if whole and name == "post.send" and draw(st.booleans()):
-        ended = (ToolAsked(began.call_id, name, draw(TEXTS)), ended)
+        ended = (ApprovalRequested(began.call_id, name, draw(TEXTS)), ended)
     elif whole and name and runs_here(name, SETTINGS.kinds):  # one that broke off has no result
         results = draw(st.lists(RAN[name], max_size=1))
     return [began, *inside, *(ended if isinstance(ended, tuple) else (ended,)), *results]
@@ -182,7 +184,7 @@ def turns(draw):
     said = draw(st.lists(parts(), max_size=4))
     if reason in ("length", "cancelled") and draw(st.booleans()):
         said.append(draw(parts(whole=False)))
-    between = draw(st.just([]) | st.just([Later(), Thought("of nobody")]))
+    between = draw(st.just([]) | st.just([Later(), ReasoningDelta("of nobody")]))
     usage = draw(st.builds(Usage, *[st.integers(0, 10**6)] * 4))
     events = [each for one in said for each in one] + between + [Finished(reason, usage, Timing())]
     return [

@@ -2,7 +2,7 @@
 
 from typing import TextIO
 
-from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
+from ossia.chat.events import Event, PreambleDelta, ReasoningDelta, TextDelta, ToolFinished
 from ossia.cli.given_files import GivenFiles
 from ossia.cli.terminal.terminal import Writer
 from ossia.cli.tool_cards import card
@@ -30,12 +30,12 @@ class PlainAnswer:
     def show(self, event: Event) -> None:
         """Write one event."""
         match event:
-            case Thought(text) | Preamble(text):
+            case ReasoningDelta(text) | PreambleDelta(text):
                 self._think(text)
-            case Text(text):
+            case TextDelta(text):
                 self._settle()
                 self._out.write(text)
-            case ToolRan():
+            case ToolFinished():
                 self._settle()
                 self._err.write(card(event, self._files), dim=True)
             case _:  # the end is `close`

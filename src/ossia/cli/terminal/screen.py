@@ -20,7 +20,7 @@ from rich.segment import Segment
 from rich.status import Status
 from rich.text import Text as Styled
 
-from ossia.chat.events import Event, Preamble, Text, Thought, ToolRan
+from ossia.chat.events import Event, PreambleDelta, ReasoningDelta, TextDelta, ToolFinished
 from ossia.cli.given_files import GivenFiles
 from ossia.cli.terminal.conversation import Answer
 from ossia.cli.terminal.markdown import Blocks
@@ -70,11 +70,11 @@ class LiveAnswer:
     def show(self, event: Event) -> None:
         """See `Answer.show`."""
         match event:
-            case Thought(text) | Preamble(text):
+            case ReasoningDelta(text) | PreambleDelta(text):
                 self._think(harmless(text))
-            case Text(text):
+            case TextDelta(text):
                 self._write(harmless(text))
-            case ToolRan():
+            case ToolFinished():
                 self._end_thinking()
                 self._end_writing()
                 self._console.print(Styled(card(event, self._files), style="dim"), end="")

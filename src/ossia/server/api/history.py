@@ -6,7 +6,7 @@ It knows no wire format and no memory; both APIs translate what they get into th
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ossia.chat.events import ToolRan, result_message
+from ossia.chat.events import ToolFinished, result_message
 from ossia.harmony.messages import FUNCTIONS, Message
 
 
@@ -37,7 +37,7 @@ class HistoryMessage:
         return (self.message,) if self.result is None else (self.message, self.result)
 
 
-def with_result(call: HistoryMessage, ran: ToolRan) -> HistoryMessage:
+def with_result(call: HistoryMessage, ran: ToolFinished) -> HistoryMessage:
     """A call of a tool of ours once it has run; clients know it by its item alone."""
     return replace(call, result=result_message(ran, call.message), call_id=None)
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ossia.chat.events import Event, Finished, PartBegan, PartEnded, ToolRan
+from ossia.chat.events import Event, Finished, PartFinished, PartStarted, ToolFinished
 from ossia.server.api.choices import Turns, begin, seeded
 from ossia.server.api.fields import day, ignored_header
 from ossia.server.api.history import HistoryMessage, with_result, without_broken_off
@@ -133,11 +133,11 @@ class _Said:
     def hear(self, event: Event) -> list[HistoryMessage] | None:
         """All of it once the turn has finished; None before."""
         match event:
-            case PartBegan():
+            case PartStarted():
                 self._call_id = event.call_id or None
-            case PartEnded():
+            case PartFinished():
                 self._said.append(HistoryMessage(message=event.message, call_id=self._call_id))
-            case ToolRan():
+            case ToolFinished():
                 self._said[-1] = with_result(self._said[-1], event)
             case Finished():
                 return without_broken_off(self._said)

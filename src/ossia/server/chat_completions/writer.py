@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ossia.chat.events import (
-    Arguments,
+    ArgumentsDelta,
     Event,
     Finished,
-    PartBegan,
-    Preamble,
-    Text,
-    Thought,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     TurnEnd,
     Usage,
 )
@@ -102,22 +102,22 @@ class _Choice:
     def push(self, event: Event) -> Json | None:
         """What one event adds."""
         match event:
-            case Text(text, logprobs):
+            case TextDelta(text, logprobs):
                 scored = [logprob_object(each) for each in logprobs]
                 return self._spoken("content", text, scored)
-            case Arguments(text):
+            case ArgumentsDelta(text):
                 is_shown = text and self._kind in _CALLS
                 return self._called({self._kind: {self._body: text}}) if is_shown else None
-            case Thought(text):
+            case ReasoningDelta(text):
                 return self._spoken("reasoning", text)
-            case Preamble(text):
+            case PreambleDelta(text):
                 return self._spoken("reasoning" if self._settings.is_json else "content", text)
-            case PartBegan():
+            case PartStarted():
                 return self._began(event)
             case Finished():
                 self.usage = event.usage
                 return self.said({}, finish_reason=_ENDS[event.reason])
-            case _:  # PartEnded and ToolCalled hold what was said already
+            case _:  # PartFinished and ToolCalled hold what was said already
                 return None
 
     def said(
@@ -144,7 +144,7 @@ class _Choice:
             self._begun.add(name)
         return self.said({name: text}, scored=scored)
 
-    def _began(self, part: PartBegan) -> Json | None:
+    def _began(self, part: PartStarted) -> Json | None:
         self._is_new = True
         if part.kind != "call":
             return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ossia.chat.events import Event, Finished, Text, TokenLogprob, Usage
+from ossia.chat.events import Event, Finished, TextDelta, TokenLogprob, Usage
 from ossia.server.completions.request import Asked
 from ossia.server.responses.objects import LEAST_LOGPROB, Json
 
@@ -33,7 +33,7 @@ class CompletionWriter:
     def push(self, number: int, event: Event) -> list[Json]:
         """One more event of one turn, as no chunk or one."""
         match event:
-            case Text(text, scored):
+            case TextDelta(text, scored):
                 at = self._lengths[number]
                 return [self._chunk(number, text, logprobs=self._scored(scored, at))]
             case Finished(reason, usage):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ossia.chat.events import PartBegan
+from ossia.chat.events import PartStarted
 from ossia.server.responses.objects import ResponseSettings, tool_kind
 from ossia.server.responses.output_items import (
     AnswerItem,
@@ -30,7 +30,7 @@ ITEMS: Mapping[str, type[OutputItem]] = MappingProxyType(
 """Kind of a part, for a call the kind of its tool -> what its item is written by."""
 
 
-def item_class(part: PartBegan, settings: ResponseSettings) -> type[OutputItem]:
+def item_class(part: PartStarted, settings: ResponseSettings) -> type[OutputItem]:
     """Who writes a part; one of an unknown kind is shown as thought, never as answer."""
     if part.kind == "call":
         return ITEMS[tool_kind(part.name, settings.kinds)]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ossia.chat.events import (
-    Arguments,
-    PartBegan,
-    PartEnded,
-    Preamble,
-    Text,
-    Thought,
+    ArgumentsDelta,
+    PartFinished,
+    PartStarted,
+    PreambleDelta,
+    ReasoningDelta,
+    TextDelta,
     TokenLogprob,
 )
 from ossia.server.responses.citations import Citations, Resolve
@@ -29,7 +29,7 @@ class Place:
 
     id: str
     index: int
-    part: PartBegan
+    part: PartStarted
     settings: ResponseSettings
     seal: Callable[[str], str] | None
     """Item's id -> an opaque reference to what was sampled for it."""
@@ -57,7 +57,7 @@ class OutputItem(ABC):
         """The item as it is now."""
 
     @property
-    def part(self) -> PartBegan:
+    def part(self) -> PartStarted:
         """What it is written of."""
         return self._place.part
 
@@ -73,11 +73,11 @@ class OutputItem(ABC):
     def push(self, event: object) -> list[Json]:
         """What an event of the turn adds; one that is not this item's adds nothing."""
         match event:
-            case Text(text, logprobs):
+            case TextDelta(text, logprobs):
                 return self._write(text, logprobs)
-            case Thought(text) | Preamble(text) | Arguments(text):
+            case ReasoningDelta(text) | PreambleDelta(text) | ArgumentsDelta(text):
                 return self._write(text, ())
-            case PartEnded(message, is_whole):
+            case PartFinished(message, is_whole):
                 is_exact = message.sampled_ids is not None
                 return self.close("completed" if is_whole else "incomplete", is_exact=is_exact)
             case _:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ossia.chat.events import (
+    ApprovalRequested,
     Event,
     Finished,
-    PartBegan,
-    PartEnded,
-    Thought,
-    ToolAsked,
+    PartFinished,
+    PartStarted,
+    ReasoningDelta,
     ToolCalled,
-    ToolRan,
+    ToolFinished,
 )
 from ossia.errors import StoreError
 from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
@@ -140,15 +140,15 @@ class Run:
                 yield self.writer.fail("server_error", str(self.fault), tokens)
 
     def _push(self, event: Event) -> Sequence[Json]:
-        if isinstance(event, PartBegan):
+        if isinstance(event, PartStarted):
             self._call_id = event.call_id or None
         kinds = self.settings.kinds
         if isinstance(event, ToolCalled) and not runs_here(event.name, kinds):
             self.services.metrics.tool_called(tool_kind(event.name, kinds), "asked")
-        self._asks = self._asks or isinstance(event, ToolAsked)
-        is_hidden = isinstance(event, Thought) and not self.services.options.raw_reasoning
+        self._asks = self._asks or isinstance(event, ApprovalRequested)
+        is_hidden = isinstance(event, ReasoningDelta) and not self.services.options.raw_reasoning
         told = [] if is_hidden else self.writer.push(event)
-        if isinstance(event, PartEnded) and (event.is_whole or self._call_id is None):
+        if isinstance(event, PartFinished) and (event.is_whole or self._call_id is None):
             last = self.writer.written[-1]  # a call that was cut is no call
             self._wrote.append(
                 HistoryMessage(
@@ -158,7 +158,7 @@ class Run:
                     shown_text=last.shown_text,
                 )
             )
-        if isinstance(event, ToolRan):
+        if isinstance(event, ToolFinished):
             self._wrote[-1] = with_result(self._wrote[-1], event)
         return told
 

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from ossia.chat.events import PartEnded, TokenLogprob, ToolAsked, ToolRan
+from ossia.chat.events import ApprovalRequested, PartFinished, TokenLogprob, ToolFinished
 from ossia.server.responses.items import REQUEST_PREFIX
 from ossia.server.responses.objects import OUTPUTS, RESULTS, SOURCES, Json
 from ossia.server.responses.output_items import ItemStatus, OutputItem, Place
@@ -26,12 +26,12 @@ class ToolItem(OutputItem):
     def push(self, event: object) -> list[Json]:
         """See `OutputItem.push`."""
         match event:
-            case PartEnded(_, True):
+            case PartFinished(_, True):
                 self._is_called = True
                 return self._called()
-            case PartEnded():
+            case PartFinished():
                 return self.close("incomplete")
-            case ToolRan(result=result):
+            case ToolFinished(result=result):
                 self._result = result
                 return self.close("failed" if result.is_error else "completed")
             case _:  # nothing is added to a call that is whole
@@ -222,7 +222,7 @@ class McpApprovalItem(OutputItem):
 
     def push(self, event: object) -> list[Json]:
         """See `OutputItem.push`."""
-        if isinstance(event, ToolAsked):
+        if isinstance(event, ApprovalRequested):
             self._pieces.append(event.arguments)
             return self.open()
         return super().push(event)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ossia.chat.events import (
+    ApprovalRequested,
     Event,
     Finished,
-    PartBegan,
-    PartEnded,
-    ToolAsked,
+    PartFinished,
+    PartStarted,
     TurnEnd,
     Usage,
 )
@@ -166,17 +166,17 @@ class ResponseWriter:
 
     def _follow(self, event: Event) -> list[Json]:
         match event:
-            case PartBegan():
+            case PartStarted():
                 return self._close() + self._begin_item(event)
             case Finished(reason, usage):
                 return self._end(_ENDINGS[reason], usage)
-            case ToolAsked():
+            case ApprovalRequested():
                 self._ask()
         item = self._open
         if item is None:
             return []
         events = item.push(event)
-        if isinstance(event, PartEnded):
+        if isinstance(event, PartFinished):
             self.written.append(_written(item, event.message))
         if item.status != "in_progress":
             self._open = None
@@ -188,7 +188,7 @@ class ResponseWriter:
         assert not untold.is_told, "what was told cannot be asked"
         self._open = self._new_item(McpApprovalItem, untold.part)
 
-    def _begin_item(self, part: PartBegan) -> list[Json]:
+    def _begin_item(self, part: PartStarted) -> list[Json]:
         kind = item_class(part, self._settings)
         label = part.name.partition(".")[0] if kind is McpCallItem else None
         names = [] if part.call_id in self._settings.approved else self._unlisted(label)
@@ -204,9 +204,9 @@ class ResponseWriter:
 
     def _list_tools(self, label: str) -> list[Json]:
         self._listed.add(label)
-        return self._new_item(McpListItem, PartBegan("call", name=label)).open()
+        return self._new_item(McpListItem, PartStarted("call", name=label)).open()
 
-    def _new_item(self, kind: type[OutputItem], part: PartBegan) -> OutputItem:
+    def _new_item(self, kind: type[OutputItem], part: PartStarted) -> OutputItem:
         place = Place(
             id=self._new_id(kind.prefix),
             index=len(self._items),
