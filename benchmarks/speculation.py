@@ -1,12 +1,12 @@
-"""What guessing brings and costs: `python -m benchmarks.speculation --model FOLDER`.
+"""What speculative decoding brings and costs: `python -m benchmarks.speculation --model FOLDER`.
 
-Each case is written by two engines over one model in turns, A without guesses and B with them;
+Each case is written by two engines over one model in turns, A without drafts and B with them;
 the ratios of their rates are reported, and that both wrote the same. Cases:
 
 - copies: sampling is biased to the words of the prompt, in which a passage stands several times.
 - cycle: greedy after random ids; random weights soon write in circles, trained ones do not.
 - coins: two words at random, so that 8 of them often stood together before, and what followed
-  says nothing. The worst case: every guess is a coin toss, and one in two is wrong.
+  says nothing. The worst case: every draft is a coin toss, and one in two is wrong.
 - free: drawn at temperature 1 from the whole vocabulary: nothing repeats itself.
 """
 
@@ -55,7 +55,7 @@ class Found:
     """Rates in tokens a second, written after the first token; medians of all turns."""
 
     plain: float
-    guessing: float
+    drafting: float
     ratio: float
     least_ratio: float
     most_ratio: float
@@ -108,13 +108,13 @@ def _step(engine: Engine) -> list[int]:
 
 def compare(engines: tuple[Engine, Engine], case: Case, rounds: int) -> Found:
     """A B A B: `rounds` times each, after one that is not counted."""
-    plain, guessing = engines
-    first, again = written(plain, case), written(guessing, case)
-    turns = [(written(plain, case), written(guessing, case)) for _ in range(rounds)]
+    plain, drafting = engines
+    first, again = written(plain, case), written(drafting, case)
+    turns = [(written(plain, case), written(drafting, case)) for _ in range(rounds)]
     ratios = [b.rate / a.rate for a, b in turns]
     return Found(
         plain=statistics.median(a.rate for a, _ in turns),
-        guessing=statistics.median(b.rate for _, b in turns),
+        drafting=statistics.median(b.rate for _, b in turns),
         ratio=statistics.median(ratios),
         least_ratio=min(ratios),
         most_ratio=max(ratios),
@@ -150,7 +150,7 @@ def main() -> None:
             found[name] = asdict(one)
             if not asked.json:
                 print(
-                    f"{name:8} {one.plain:9.1f} -> {one.guessing:9.1f} tokens/s, "
+                    f"{name:8} {one.plain:9.1f} -> {one.drafting:9.1f} tokens/s, "
                     f"x{one.ratio:.3f} ({one.least_ratio:.3f} to {one.most_ratio:.3f}), "
                     f"x{one.cpu_ratio:.3f} by processor time, "
                     f"{one.tokens_per_step:.2f} tokens a step, "

@@ -7,7 +7,14 @@ from contextlib import suppress
 
 import pytest
 
-from ossia.checkpoint.files import inside, open_regular, parse_json, read_json, some, written_whole
+from ossia.checkpoint.files import (
+    inside,
+    open_regular,
+    parse_json,
+    read_json,
+    some,
+    written_atomically,
+)
 from ossia.errors import CheckpointError
 
 
@@ -129,7 +136,7 @@ def test_a_ring_of_links_is_refused(cache):
 
 
 def test_a_file_is_not_there_until_it_is_whole(tmp_path):
-    with written_whole(tmp_path / "a") as file:
+    with written_atomically(tmp_path / "a") as file:
         file.write(b"abc")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a").read_bytes() == b"abc"
@@ -138,7 +145,7 @@ def test_a_file_is_not_there_until_it_is_whole(tmp_path):
 
 def test_the_old_file_stays_when_writing_fails(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
-    with suppress(KeyboardInterrupt), written_whole(tmp_path / "a") as file:
+    with suppress(KeyboardInterrupt), written_atomically(tmp_path / "a") as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert (tmp_path / "a").read_bytes() == b"old"
@@ -152,7 +159,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with (
         pytest.raises(CheckpointError, match="a cannot be written: No space left on device"),
-        written_whole(tmp_path / "a") as file,
+        written_atomically(tmp_path / "a") as file,
     ):
         file.write(b"abc")
     assert os.listdir(tmp_path) == []
@@ -162,7 +169,7 @@ def test_writing_where_no_folder_is_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(CheckpointError, match="cannot be written: Not a directory"),
-        written_whole(tmp_path / "file" / "a"),
+        written_atomically(tmp_path / "file" / "a"),
     ):
         pass
 
@@ -171,7 +178,7 @@ def test_two_writers_do_not_share_a_partial_file(tmp_path):
     barrier = threading.Barrier(2)
 
     def write(content):
-        with written_whole(tmp_path / "a") as file:
+        with written_atomically(tmp_path / "a") as file:
             barrier.wait(timeout=10)
             file.write(content)
 

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from ossia.checkpoint import open_checkpoint
-from ossia.checkpoint.files import expect, forget
+from ossia.checkpoint.files import drop_cached, prefetch
 from ossia.checkpoint.prepared import (
     ALIGNMENT,
     PAGE,
     PreparedFile,
-    alone,
     check_space,
+    exclusive_writer,
     prepared_files,
     prepared_path,
+    prepared_writer,
     remove_prepared,
     source_digest,
-    written_prepared,
 )
 from ossia.checkpoint.safetensors import SafetensorsFile
 from ossia.errors import CheckpointError
@@ -40,7 +40,7 @@ ARRAYS = {
 
 
 def write(path, arrays=ARRAYS, *, layout="order-1", source="s"):
-    with written_prepared(
+    with prepared_writer(
         path, layout=layout, source=source, model=path.parent, max_arrays=len(arrays)
     ) as writer:
         for name, array in arrays.items():
@@ -127,7 +127,7 @@ def test_a_name_stands_once_and_is_no_gap(path, first, second):
 
 
 def write_pairs(path, pairs):
-    with written_prepared(
+    with prepared_writer(
         path, layout="order-1", source="s", model=path.parent, max_arrays=len(pairs)
     ) as writer:
         for name, array in pairs:
@@ -219,11 +219,11 @@ def test_verifying_names_each_array(path):
 def test_asking_and_forgetting_change_nothing(path, monkeypatch):
     write(path)
     file = reopen(path)
-    expect(path, [(0, PAGE)])
-    forget(path, 0, PAGE)
+    prefetch(path, [(0, PAGE)])
+    drop_cached(path, 0, PAGE)
     monkeypatch.setattr(sys, "platform", "darwin")  # where nobody can be asked
-    expect(path, [(0, PAGE)])
-    forget(path, 0, PAGE)
+    prefetch(path, [(0, PAGE)])
+    drop_cached(path, 0, PAGE)
     assert (file.view("b") == ARRAYS["b"]).all()
 
 
@@ -276,9 +276,9 @@ def in_another_process(body):
 
 
 HALF_WRITTEN = """
-    from ossia.checkpoint.prepared import alone, written_prepared
+    from ossia.checkpoint.prepared import exclusive_writer, prepared_writer
     path = Path({path!r})
-    with alone(path, lambda: None), written_prepared(
+    with exclusive_writer(path, lambda: None), prepared_writer(
         path, layout="order-1", source="s", model=path, max_arrays=2
     ) as writer:
         writer.add("a", np.zeros(10**6, np.uint8))
@@ -295,7 +295,7 @@ def test_a_killed_writer_leaves_nothing_visible_and_its_remains_are_removed(path
     writer.communicate()
     assert prepared_files(path.parent) == []
     assert any(name.endswith(".partial") for name in os.listdir(path.parent))
-    with alone(path, lambda: None):
+    with exclusive_writer(path, lambda: None):
         write(path)
     reopen(path)
     assert sorted(os.listdir(path.parent)) == [path.name, f"{path.name}.lock"]
@@ -311,7 +311,7 @@ def test_a_second_writer_waits_for_the_first(path):
         calls.append("waiting")
         writer.stdin.close()
 
-    with alone(path, on_wait):
+    with exclusive_writer(path, on_wait):
         assert reopen(path).names == ("a", "b")
     assert calls == ["waiting"]
     assert writer.wait() == 0
@@ -341,7 +341,7 @@ def test_removing_gives_back_the_space_of_one_checkpoint(tmp_path):
     assert remove_prepared(folder, source) == 0
     for one, layout in ((source, "a"), (source, "b"), (other, "a")):
         path = prepared_path(folder, one, layout)
-        with alone(path, lambda: None):
+        with exclusive_writer(path, lambda: None):
             write(path)
     left = folder / f".{prepared_path(folder, source, 'c').name}.0f0f.partial"
     left.write_bytes(bytes(100))

@@ -58,21 +58,21 @@ def opened():
 
 def test_the_first_tokens_are_written_without_drafts():
     policy = SpeculationPolicy()
-    assert not policy.is_on
+    assert not policy.should_draft
     policy.count_tokens(2)
-    assert policy.is_on
+    assert policy.should_draft
 
 
 def test_two_attempts_that_come_to_nothing_stop_drafting_for_a_while():
     policy = opened()
     for _ in range(2):
-        assert policy.is_on
+        assert policy.should_draft
         policy.update(num_draft=4, num_accepted=0, gain=1.0, cost=1.8)
-    assert not policy.is_on
+    assert not policy.should_draft
     policy.count_tokens(PAUSE - 1)
-    assert not policy.is_on
+    assert not policy.should_draft
     policy.count_tokens(1)
-    assert policy.is_on
+    assert policy.should_draft
 
 
 def test_accepted_drafts_keep_it_on_and_grow():
@@ -85,7 +85,7 @@ def test_accepted_drafts_keep_it_on_and_grow():
             gain=1.0 + policy.num_draft_tokens,
             cost=2.0,
         )
-    assert policy.is_on
+    assert policy.should_draft
     assert policy.num_draft_tokens == MAX_DRAFT
     policy.update(num_draft=MAX_DRAFT, num_accepted=5, gain=6.0, cost=2.0)
     assert policy.num_draft_tokens == 6
@@ -95,30 +95,30 @@ def test_what_is_accepted_but_takes_too_long_stops_it_too():
     policy = opened()
     for _ in range(6):
         policy.update(num_draft=1, num_accepted=1, gain=2.0, cost=2.0)
-    assert not policy.is_on
+    assert not policy.should_draft
 
 
 def test_now_and_then_one_token_is_written_without_drafts():
     policy = opened()
     for _ in range(PROBE):
-        assert policy.is_on
+        assert policy.should_draft
         policy.update(num_draft=4, num_accepted=4, gain=5.0, cost=2.0)
-    assert not policy.is_on
+    assert not policy.should_draft
     policy.count_tokens(1)
-    assert policy.is_on
+    assert policy.should_draft
 
 
 def test_the_cost_is_counted_in_steps_without_drafts():
     times = DecodeTimes()
-    assert times.relative(1, 3.0) == 1.0
+    assert times.slowdown(1, 3.0) == 1.0
     times.record(1, 2.0)
-    assert times.relative(1, 3.0) == 1.5
-    assert times.relative(2, 3.0) == 1.0
-    assert times.relative(1, 1.0) == 1.0
+    assert times.slowdown(1, 3.0) == 1.5
+    assert times.slowdown(2, 3.0) == 1.0
+    assert times.slowdown(1, 1.0) == 1.0
     times.record(1, 3.0)
-    assert times.relative(1, 4.6) == pytest.approx(2.0)
+    assert times.slowdown(1, 4.6) == pytest.approx(2.0)
     times.record(2, 0.0)  # a clock too coarse for it
-    assert times.relative(2, 0.0) == 1.0
+    assert times.slowdown(2, 0.0) == 1.0
 
 
 def test_a_policy_that_waits_and_no_room_propose_nothing():

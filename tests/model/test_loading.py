@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.checkpoint import open_checkpoint, write_checkpoint
-from ossia.checkpoint.prepared import prepared_files, prepared_path, written_prepared
+from ossia.checkpoint.prepared import prepared_files, prepared_path, prepared_writer
 from ossia.errors import CheckpointError
 from ossia.model import loading
 from ossia.model.loading import Repacking, load_weights
@@ -222,7 +222,7 @@ def forged(folder, cache, change):
     for name, tiles in work.in_memory(lambda phase, share: None).items():
         arrays |= {f"{name}.values": tiles.values, f"{name}.scales": tiles.scales}
     change(arrays)
-    with written_prepared(
+    with prepared_writer(
         path, layout="test-1", source=work.source, model=folder, max_arrays=99
     ) as writer:
         for name, array in arrays.items():
@@ -281,7 +281,7 @@ def test_what_is_sound_is_opened_without_writing_anything(folder, cache, monkeyp
         raise PermissionError(13, "Permission denied")
 
     Opening(folder, cache)
-    monkeypatch.setattr(loading, "alone", refused)
+    monkeypatch.setattr(loading, "exclusive_writer", refused)
     assert Opening(folder, cache).notices == []
 
 

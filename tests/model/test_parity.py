@@ -12,7 +12,7 @@ from benchmarks.parity import (
     write_random,
 )
 from ossia.model.logits import compute_logits
-from ossia.ops.select import BACKENDS, OpsOptions, why_not
+from ossia.ops.select import BACKENDS, OpsOptions, unavailable_reason
 
 BOUND = 1e-4  # relative L2; float32 in other orders gives 1e-6
 EXACT = OpsOptions(weights="bf16")
@@ -35,7 +35,7 @@ def judges(folders):
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_logits_agree_with_transformers(folders, judges, layout, name):
-    if reason := why_not(name):
+    if reason := unavailable_reason(name):
         pytest.skip(reason)
     model = ours(folders[layout], name, EXACT)
     for count in (1, 128, 129, 300):

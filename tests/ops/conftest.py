@@ -11,7 +11,7 @@ from ossia.ops import Ops, select_ops
 from ossia.ops.api import AttentionMetadata, pages_per_window
 from ossia.ops.cpu import CpuOps, isas
 from ossia.ops.mxfp4 import Mxfp4
-from ossia.ops.select import BACKENDS, why_not
+from ossia.ops.select import BACKENDS, unavailable_reason
 from ossia.ops.weights import ExpertWeights, QkvWeights, Rope, RouterWeights
 
 BF16 = ml_dtypes.bfloat16
@@ -25,7 +25,7 @@ EPS = 1e-5
 def backend(request: pytest.FixtureRequest) -> Ops[Any]:
     """Each fast backend in turn, the C++ one with every instruction set this CPU has."""
     name, _, isa = request.param.partition("-")
-    if reason := why_not(name):
+    if reason := unavailable_reason(name):
         pytest.skip(reason)
     return CpuOps(2, isa, alone_below=0) if name == "cpu" else select_ops(name)
 

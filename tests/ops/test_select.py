@@ -2,12 +2,12 @@ import pytest
 
 from ossia.errors import MissingExtra, UnsupportedDevice
 from ossia.ops import select, select_ops
-from ossia.ops.select import BACKENDS, OpsOptions, why_not
+from ossia.ops.select import BACKENDS, OpsOptions, unavailable_reason
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_backend_that_runs_says_its_name(name):
-    if reason := why_not(name):
+    if reason := unavailable_reason(name):
         pytest.skip(reason)
     assert select_ops(name).name == name
 
@@ -25,4 +25,4 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(select, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"backend torch needs torch.*ossia\[train\]"):
         select_ops("torch")
-    assert "ossia[train]" in why_not("torch")
+    assert "ossia[train]" in unavailable_reason("torch")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ossia.checkpoint.config import ModelConfig
-from ossia.checkpoint.files import some, written_whole
+from ossia.checkpoint.files import some, written_atomically
 from ossia.checkpoint.folder import INDEX
 from ossia.checkpoint.layouts import (
     BYTES,
@@ -155,5 +155,5 @@ def _make_empty(folder: Path) -> None:
 
 
 def _write_json(path: Path, table: Mapping[str, object]) -> None:
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         file.write(json.dumps(table, indent=2).encode() + b"\n")

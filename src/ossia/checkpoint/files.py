@@ -106,7 +106,7 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name complete and on disk, or not at all.
 
     Yields:
@@ -124,14 +124,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def forget(path: Path, first: int, count: int) -> None:
+def drop_cached(path: Path, first: int, count: int) -> None:
     """Ask the system to drop these bytes of a file from its cache, where it can."""
     if sys.platform == "linux":
         with open_regular(path) as file:
             os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
 
 
-def expect(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
+def prefetch(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
     """Ask the system to have small parts of a file in its cache soon, where it can.
 
     A disk reads many pieces it knows of in the time of a few that are read one by one.

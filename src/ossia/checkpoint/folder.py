@@ -77,7 +77,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     layout = detect_layout(placed.keys(), where)
     tensors = locate_tensors(placed, config, layout, where)
     small = [name for name in tensors if not name.endswith(_LARGE)]
-    tensors.expect(small)
+    tensors.prefetch(small)
     for name in small:
         tensors.verify(name)
     return Checkpoint(

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ossia.checkpoint.files import parse_json, short, some, written_whole
+from ossia.checkpoint.files import parse_json, short, some, written_atomically
 from ossia.checkpoint.safetensors import DTYPES, Array, SafetensorsFile
 from ossia.errors import CheckpointError
 from ossia.files import file_lock
@@ -53,7 +53,7 @@ def source_digest(files: Iterable[Path]) -> str:
         line = [path.name, facts.st_size, facts.st_mtime_ns, [*file.metadata.items()]]
         digest.update(repr(line).encode())
         middles = {name: _pages(entry.end - entry.begin)[1] for name, entry in file.entries.items()}
-        file.expect({name: [middle] for name, middle in middles.items()})
+        file.prefetch({name: [middle] for name, middle in middles.items()})
         for name, middle in middles.items():
             digest.update(repr((name, file.entries[name])).encode())
             digest.update(_bytes(file.view(name))[middle].data)
@@ -91,7 +91,7 @@ class PreparedFile:
         self.names = tuple(name for name in self._file.entries if not name.startswith(_GAP))
         self._checksums = self._read_checksums()
         entries = self._file.entries
-        self._file.expect({n: _pages(entries[n].end - entries[n].begin) for n in self.names})
+        self._file.prefetch({n: _pages(entries[n].end - entries[n].begin) for n in self.names})
         for name in self.names:
             self._compare(name, 1, _sampled_checksum(self._file.view(name)))
 
@@ -187,7 +187,7 @@ class ArrayWriter:
 
 
 @contextmanager
-def written_prepared(
+def prepared_writer(
     path: Path, *, layout: str, source: str, model: Path, max_arrays: int
 ) -> Iterator[ArrayWriter]:
     """A file that appears under its name when all its arrays are on disk, or not at all.
@@ -202,7 +202,7 @@ def written_prepared(
     Raises:
         CheckpointError: the file cannot be written.
     """
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         writer = ArrayWriter(file, max_arrays)
         yield writer
         facts = {"kind": KIND, "version": VERSION, "layout": layout, "source": source}
@@ -210,7 +210,7 @@ def written_prepared(
 
 
 @contextmanager
-def alone(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def exclusive_writer(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Be the only process that writes this file; wait for another one that does.
 
     What a writer left that was killed is removed. The lock ends with the process that holds it.
@@ -260,7 +260,7 @@ def remove_prepared(folder: Path, source: Path) -> int:
     freed = 0
     for path in {*prepared_files(folder, source), *begun}:
         freed += sum(each.stat().st_size for each in [*_partials(path), path] if each.exists())
-        with alone(path, lambda: None):
+        with exclusive_writer(path, lambda: None):
             path.unlink(missing_ok=True)
             _lock_path(path).unlink()
     return freed

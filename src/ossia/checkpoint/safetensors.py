@@ -20,7 +20,14 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.checkpoint.files import expect, forget, open_regular, parse_json, short, written_whole
+from ossia.checkpoint.files import (
+    drop_cached,
+    open_regular,
+    parse_json,
+    prefetch,
+    short,
+    written_atomically,
+)
 from ossia.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -138,13 +145,13 @@ class SafetensorsFile:
         if last > first:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
-    def expect(self, pieces: Mapping[str, Iterable[slice]]) -> None:
+    def prefetch(self, pieces: Mapping[str, Iterable[slice]]) -> None:
         """Have the system read bytes of some tensors into its cache, all at once, without waiting.
 
         Args:
             pieces: of each tensor, small ranges of its bytes.
         """
-        expect(
+        prefetch(
             self.path,
             [
                 (self._start + self.entries[name].begin + piece.start, piece.stop - piece.start)
@@ -154,10 +161,10 @@ class SafetensorsFile:
         )
 
     def evict(self, name: str) -> None:
-        """Also ask the system to forget them: for what is not going to be read again soon."""
+        """Also drop them from the system's cache: for what is not going to be read again soon."""
         self.release(name)
         entry = self.entries[name]
-        forget(self.path, self._start + entry.begin, entry.end - entry.begin)
+        drop_cached(self.path, self._start + entry.begin, entry.end - entry.begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ def write_safetensors(
         CheckpointError: the file cannot be written.
         ValueError: a name stands twice, or pieces of another type or number than planned.
     """
-    with written_whole(path) as file:
+    with written_atomically(path) as file:
         stream_safetensors(file, tensors, metadata)
 
 

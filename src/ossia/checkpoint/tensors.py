@@ -83,7 +83,7 @@ class Tensors(Mapping[str, Array]):
         location = self._locations[name]
         location.file.release(location.stored)
 
-    def expect(self, names: Iterable[str]) -> None:
+    def prefetch(self, names: Iterable[str]) -> None:
         """Have the system read these small ones into its cache, all at once, without waiting."""
         wanted: dict[SafetensorsFile, dict[str, list[slice]]] = {}
         for location in map(self._locations.__getitem__, names):
@@ -91,10 +91,10 @@ class Tensors(Mapping[str, Array]):
             whole = [slice(0, entry.end - entry.begin)]
             wanted.setdefault(location.file, {})[location.stored] = whole
         for file, pieces in wanted.items():
-            file.expect(pieces)
+            file.prefetch(pieces)
 
     def evict(self, name: str) -> None:
-        """Also ask the system to forget them: for what is not going to be read again soon."""
+        """Also drop them from the system's cache: for what is not going to be read again soon."""
         location = self._locations[name]
         location.file.evict(location.stored)
 

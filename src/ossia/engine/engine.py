@@ -333,7 +333,7 @@ class Engine:
         num_drafts = sum(each.num_draft_tokens for each in scheduled)
         if num_drafts == 0:
             self._decode_times.record(len(scheduled), seconds)
-        longer = self._decode_times.relative(len(scheduled), seconds) - 1
+        longer = self._decode_times.slowdown(len(scheduled), seconds) - 1
         for each in scheduled:
             request = self._requests.get(each.request_id)
             if request is not None and each.num_draft_tokens:

@@ -65,7 +65,7 @@ class SpeculationPolicy:
     num_attempts: int = 0
 
     @property
-    def is_on(self) -> bool:
+    def should_draft(self) -> bool:
         """Whether to draft now."""
         return self.tokens_to_wait == 0
 
@@ -105,7 +105,7 @@ class NgramProposer:
     def propose(self, tokens: Sequence[int], most: int) -> list[int]:
         """Draft up to `most` tokens that may follow a text; none while it does not pay."""
         count = min(self.policy.num_draft_tokens, most)
-        return self.index.propose(tokens, count) if self.policy.is_on and count > 0 else []
+        return self.index.propose(tokens, count) if self.policy.should_draft and count > 0 else []
 
 
 @dataclass(slots=True)
@@ -119,6 +119,6 @@ class DecodeTimes:
         known = self.seconds.get(num_decoding, seconds)
         self.seconds[num_decoding] = known + WEIGHT * (seconds - known)
 
-    def relative(self, num_decoding: int, seconds: float) -> float:
+    def slowdown(self, num_decoding: int, seconds: float) -> float:
         """How many steps without drafts fit into this one; 1 when none was measured yet."""
         return max(1.0, seconds / (self.seconds.get(num_decoding, 0.0) or seconds or 1.0))

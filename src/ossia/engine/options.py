@@ -10,7 +10,7 @@ MAX_CACHED_PREFIXES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """Options of the operator; None asks for what suits the model."""
+    """Options of the operator; None: what suits the model."""
 
     context_length: int | None = None
     """Most tokens of one request, prompt and answer; by default the model's longest."""
@@ -33,7 +33,7 @@ class EngineOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePlan:
-    """The same with nothing left open."""
+    """`EngineOptions` resolved for one model: nothing is left open."""
 
     context_length: int
     max_running: int

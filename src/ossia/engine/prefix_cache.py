@@ -45,7 +45,7 @@ class PrefixCache:
 
     def longest_common_prefix(self, tokens: Sequence[int]) -> int:
         """How far a text goes along with any cached one: others may part from them there too."""
-        return max((common_prefix(each, tokens) for each in self._entries), default=0)
+        return max((common_prefix_length(each, tokens) for each in self._entries), default=0)
 
     def insert(self, tokens: Sequence[int], blocks: Sequence[int]) -> int | None:
         """Cache one more prefix.
@@ -79,10 +79,10 @@ class PrefixCache:
 
 
 def _is_prefix(start: Sequence[int], tokens: Sequence[int]) -> bool:
-    return len(start) <= len(tokens) and common_prefix(start, tokens) == len(start)
+    return len(start) <= len(tokens) and common_prefix_length(start, tokens) == len(start)
 
 
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
     """Tokens both begin with: by halving, since slices are compared at the speed of memory."""
     low, high = 0, min(len(one), len(other))
     while low < high:

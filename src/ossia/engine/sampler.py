@@ -131,9 +131,9 @@ def _truncated(weight_M: Float32, params: SamplingParams) -> Float32:
 
 
 def _keep_only(weight_M: Float32, places: Int64) -> Float32:
-    alone = np.zeros_like(weight_M)
-    alone[places] = weight_M[places]
-    return alone
+    only_M = np.zeros_like(weight_M)
+    only_M[places] = weight_M[places]
+    return only_M
 
 
 def _draw(weight_M: Float32, uniform: float) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ossia.engine.block_manager import BlockManager
-from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix
+from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix_length
 
 PREFILL_SHARE = 8
 """While others decode, prefill gets one part in so many of a step: decoding waits no longer."""
@@ -243,7 +243,7 @@ class Scheduler:
         cached = self._prefix_cache.find(sequence.tokens)
         least = (len(cached.tokens) if cached else 0) + self._blocks.block_size
         for other in self._running[: self._running.index(sequence)]:
-            length = common_prefix(other.tokens, sequence.tokens)
+            length = common_prefix_length(other.tokens, sequence.tokens)
             if length >= least and other.num_computed < length:
                 other.cache_points.add(length)
                 return True

@@ -19,11 +19,11 @@ import numpy as np
 from ossia.checkpoint.folder import Checkpoint
 from ossia.checkpoint.prepared import (
     PreparedFile,
-    alone,
     check_space,
+    exclusive_writer,
     prepared_path,
+    prepared_writer,
     source_digest,
-    written_prepared,
 )
 from ossia.checkpoint.safetensors import Array
 from ossia.errors import CheckpointError
@@ -150,7 +150,7 @@ class Repacking:
         path.unlink(missing_ok=True)  # of no use any more, and its space is needed
         check_space(path, self.num_bytes)
         phase = f"write {self.num_bytes / 1e9:.3g} GB of prepared weights, once"
-        with written_prepared(
+        with prepared_writer(
             path,
             layout=self.layout,
             source=self.source,
@@ -284,7 +284,8 @@ def open_or_write(
             return work.open(path)
         except CheckpointError as error:
             notice(f"{error}; it is made again")
-    with alone(path, lambda: progress("wait for another process to prepare the weights", 0.0)):
+    waiting = "wait for another process to prepare the weights"
+    with exclusive_writer(path, lambda: progress(waiting, 0.0)):
         if path.exists():
             with suppress(CheckpointError):
                 return work.open(path)  # someone else has made it by now

@@ -78,7 +78,7 @@ def empty_tiles(shape: tuple[int, ...], *, packed: bool, pairs: bool) -> Tiles:
 
 
 def tile_mxfp4(packed: Mxfp4, *, gates_and_ups: bool = False) -> Tiles:
-    """Change the order, not a value.
+    """Tile packed weights: the order changes, no value does.
 
     Args:
         packed: [..., O, I].

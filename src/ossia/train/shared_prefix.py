@@ -14,7 +14,7 @@ from torch import Tensor
 from ossia.model.forward_batch import ForwardBatch
 from ossia.ops.api import AttentionMetadata, Handle, Routing
 from ossia.ops.torch import TorchOps
-from ossia.ops.torch.attend import look_back
+from ossia.ops.torch.attend import attention_with_sinks
 
 TILE = 64
 """Tokens of a sequence that look back together: more see more keys that are not theirs."""
@@ -183,7 +183,7 @@ class TrainingOps(TorchOps):
         if pages is not None or not isinstance(metadata, FamilySpans):
             raise ValueError("the training backend runs steps of families, without pages")
         mixed = [
-            look_back(
+            attention_with_sinks(
                 _rows(query_TKGC, block.query_QT),
                 _rows(key_TKC, block.key_QS),
                 _rows(value_TKC, block.key_QS),

@@ -34,7 +34,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 def report() -> dict[str, Any]:
     """Everything a bug report needs; no name or word of the user's but the folders."""
-    from ossia.ops.select import BACKENDS, why_not
+    from ossia.ops.select import BACKENDS, unavailable_reason
 
     set_here = {each.name: each for each in settings(os.environ)}
     return {
@@ -43,7 +43,7 @@ def report() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(set_here["isa"].value),
         "memory": memory(),
-        "backends": {name: why_not(name) for name in BACKENDS},
+        "backends": {name: unavailable_reason(name) for name in BACKENDS},
         "extras": {extra: {name: _version(name) for name in EXTRAS[extra]} for extra in EXTRAS},
         "python_tool": python_tool(),
         "search": search(),

@@ -424,7 +424,7 @@ class Look {
   const std::size_t channels = round_up(job_.page.C, 16);
 };
 
-// As many tokens at once as a ring can store without losing what the first of them still sees.
+// As many tokens at once as the pages can store without losing what the first of them still sees.
 std::size_t chunk(const Attend& job, std::size_t last) {
   const std::size_t room = job.P * job.page.B;
   return room >= last ? last : room - job.window + 1;

@@ -208,7 +208,7 @@ struct SpanArrays {
     return sum;
   }
 
-  // Every token and page named here exists, and a ring is long enough.
+  // Every token and page named here exists, and its pages hold a window.
   void check(std::int64_t T, std::int64_t num_pages, std::int64_t B) const {
     const std::size_t Q = first_Q.shape(0);
     const std::int64_t P = page_QP.shape(1);

@@ -16,7 +16,7 @@ from torch.nn import functional
 from ossia.ops.api import AttentionMetadata, Int32
 
 
-def look_back(
+def attention_with_sinks(
     query_QTKGC: Tensor, key_QSKC: Tensor, value_QSKC: Tensor, sink_KG: Tensor, visible_QTS: Tensor
 ) -> Tensor:
     """Attention with sinks for sequences of one padded length.

@@ -1,10 +1,10 @@
 """Do approximate logits choose what exact ones choose, and what do they save?
 
-    python -m benchmarks.shortlist --model FOLDER [--positions 10000]
+    python -m benchmarks.approximate_logits --model FOLDER [--positions 10000]
 
-At every position of random texts: the likeliest id by the shortlist beside the exact one, the
-distance (KL) of the distribution that is drawn from at temperature 1, how often the shortlist was
-not trusted and all was scored, and how much mass lies outside of it. Then both ways are timed.
+At every position of random texts: the likeliest id by approximate logits beside the exact one, the
+distance (KL) of the distribution that is drawn from at temperature 1, how often the candidates were
+not trusted and all was scored, and how much mass lies outside of them. Then both ways are timed.
 """
 
 import argparse
@@ -112,8 +112,8 @@ def main() -> None:
             "mean_candidates": statistics.fmean(row["candidates"] for row in trusted),
             "milliseconds": {
                 "all exactly": milliseconds(llm, hidden_TD, GREEDY, exact=True),
-                "shortlist, temperature 0": milliseconds(llm, hidden_TD, GREEDY, exact=False),
-                "shortlist, temperature 1": milliseconds(llm, hidden_TD, DRAWN, exact=False),
+                "approximate, temperature 0": milliseconds(llm, hidden_TD, GREEDY, exact=False),
+                "approximate, temperature 1": milliseconds(llm, hidden_TD, DRAWN, exact=False),
             },
         }
     print(json.dumps(found, indent=2))
