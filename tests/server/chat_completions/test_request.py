@@ -8,8 +8,8 @@ import pytest
 from ossia.errors import RequestError
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import parse_body
-from ossia.server.chat_completions.messages import lost_calls, read_dialogue
-from ossia.server.chat_completions.request import Asked, ChatRequest, understand
+from ossia.server.chat_completions.messages import lost_calls, read_messages
+from ossia.server.chat_completions.request import ChatRequest, ParsedChatRequest, to_turn
 from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
@@ -22,12 +22,12 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 
 def asked(
     document: dict[str, Any], known: dict[str, HistoryMessage] | None = None, **more: Any
-) -> Asked:
+) -> ParsedChatRequest:
     body = json.dumps({"messages": [HELLO], **document}).encode()
     form = parse_body(body, ChatRequest)
-    dialogue = read_dialogue(form.messages, known or {})
+    dialogue = read_messages(form.messages, known or {})
     messages = [one.message for one in dialogue.said]
-    return understand(form, dialogue, messages, model=served_model(), date="2026-11-21", **more)
+    return to_turn(form, dialogue, messages, model=served_model(), date="2026-11-21", **more)
 
 
 def test_what_runs_here_is_offered_where_it_is_available() -> None:
@@ -285,7 +285,9 @@ def test_a_bad_field_is_refused_by_its_path(document: dict[str, Any], param: str
     assert len(str(caught.value)) < 400
 
 
-def talk(*messages: dict[str, Any], known: dict[str, HistoryMessage] | None = None) -> Asked:
+def talk(
+    *messages: dict[str, Any], known: dict[str, HistoryMessage] | None = None
+) -> ParsedChatRequest:
     return asked({"messages": list(messages)}, known)
 
 
@@ -381,7 +383,7 @@ def test_a_call_the_client_lost_is_put_back_before_its_result() -> None:
     messages = [HELLO, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
     form = parse_body(json.dumps({"messages": messages}).encode(), ChatRequest)
     assert lost_calls(form.messages) == ["c1"]
-    made = read_dialogue(
+    made = read_messages(
         parse_body(
             json.dumps({"messages": [{"role": "assistant", "tool_calls": [CALL]}]}).encode(),
             ChatRequest,
@@ -401,7 +403,7 @@ def test_calls_know_their_ids() -> None:
     messages += [{"role": "tool", "tool_call_id": "c1", "content": "1"}]
     form = parse_body(json.dumps({"messages": messages}).encode(), ChatRequest)
     assert lost_calls(form.messages) == []
-    assert [one.call_id for one in read_dialogue(form.messages, {}).said] == ["c1", "c1"]
+    assert [one.call_id for one in read_messages(form.messages, {}).said] == ["c1", "c1"]
 
 
 ASSISTANT = {"role": "assistant", "tool_calls": [CALL]}

@@ -16,7 +16,7 @@ from ossia.chat.request import RawRequest
 from ossia.errors import ContextOverflow, RequestError
 from ossia.server import completions
 from ossia.server.api.json_body import parse_body
-from ossia.server.completions.request import Asked, CompletionRequest, understand
+from ossia.server.completions.request import CompletionRequest, ParsedCompletionRequest, to_turns
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
 from ossia.server.streams import EngineDown
 from tests.server.scripted import ScriptedEngine, finished, served_model
@@ -31,9 +31,9 @@ HEAD = {
 }
 
 
-def asked(document: dict[str, Any], *, allow: bool = False) -> Asked:
+def asked(document: dict[str, Any], *, allow: bool = False) -> ParsedCompletionRequest:
     form = parse_body(json.dumps({"prompt": "Once", **document}).encode(), CompletionRequest)
-    return understand(form, served_model(), allow_control_ids=allow)
+    return to_turns(form, served_model(), allow_control_ids=allow)
 
 
 def scored(token: str, logprob: float) -> TextDelta:
@@ -47,7 +47,7 @@ def scored(token: str, logprob: float) -> TextDelta:
     )
 
 
-def written(found: Asked, *turns: list[Event]) -> list[dict[str, Any]]:
+def written(found: ParsedCompletionRequest, *turns: list[Event]) -> list[dict[str, Any]]:
     writer = CompletionWriter(HEAD, found)
     chunks = writer.begin()
     for number, turn in enumerate(turns):
@@ -56,7 +56,7 @@ def written(found: Asked, *turns: list[Event]) -> list[dict[str, Any]]:
     return chunks + writer.end()
 
 
-def whole(found: Asked, *turns: list[Event]) -> dict[str, Any]:
+def whole(found: ParsedCompletionRequest, *turns: list[Event]) -> dict[str, Any]:
     fold = CompletionFold(found)
     for chunk in written(found, *turns):
         fold.add(chunk)

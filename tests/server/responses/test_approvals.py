@@ -1,7 +1,7 @@
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.responses.approvals import MAX_REASON, answer_in
+from ossia.server.responses.approvals import MAX_REASON, find_approval
 
 
 def request(item_id="mcpr_1", kind="mcp_approval_request"):
@@ -23,12 +23,12 @@ def ran(request_id="mcpr_1"):
 
 def refused(*items, asked=None):
     with pytest.raises(RequestError) as found:
-        answer_in(items, asked)
+        find_approval(items, asked)
     return found.value
 
 
 def test_nothing_asked_nothing_answered():
-    assert answer_in([{"role": "user", "content": "Hi"}], None) is None
+    assert find_approval([{"role": "user", "content": "Hi"}], None) is None
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def test_nothing_asked_nothing_answered():
     ],
 )
 def test_an_answer_belongs_to_its_request(items, asked):
-    found = answer_in(items, asked)
+    found = find_approval(items, asked)
     assert (found.request_id, found.allows, found.reason) == ("mcpr_1", True, "why")
     assert found.path.endswith(".approval_request_id")
 
 
 def test_a_no_needs_no_reason():
-    found = answer_in([response(allows=False, reason=None)], "mcpr_1")
+    found = find_approval([response(allows=False, reason=None)], "mcpr_1")
     assert (found.allows, found.reason) == (False, "")
 
 
 def test_what_was_run_already_is_history():
-    assert answer_in([request(), response(), ran()], None) is None
+    assert find_approval([request(), response(), ran()], None) is None
 
 
 def test_what_a_client_says_was_run_does_not_answer_for_the_last_response():
@@ -84,4 +84,4 @@ def test_what_does_not_fit_together_is_refused(items, asked, param):
 
 @pytest.mark.parametrize("item_id", [None, 3, ["mcpr_1"]])
 def test_a_request_without_an_id_is_nobodys(item_id):
-    assert answer_in([request(item_id)], None) is None
+    assert find_approval([request(item_id)], None) is None

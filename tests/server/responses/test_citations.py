@@ -3,9 +3,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.server.responses.citations import Citations, Page, resolver
+from ossia.server.responses.citations import Citations, CitedPage, resolver
 
-PAGES = {1: Page("https://a.b/x", "A", "a.b"), 20: Page("https://c.d/(y)", "C", "c.d")}
+PAGES = {1: CitedPage("https://a.b/x", "A", "a.b"), 20: CitedPage("https://c.d/(y)", "C", "c.d")}
 TEXTS = st.lists(
     st.sampled_from(
         ["【", "1", "20", "3", "†", "L3-L9", "】", "【1†L3-L9】", "【20†x】", "【3†L1】", "é", " "]
@@ -96,6 +96,6 @@ def test_a_mark_tells_its_first_line_to_the_one_who_knows_the_pages():
 def test_what_is_found_by_its_number_is_cited_by_its_domain():
     found = {1: ("https://a.b/x", "A"), 2: ("corpus://notes/y", "B"), 3: ("odd", "C")}
     resolve = resolver(lambda number, line: found.get(number))
-    assert resolve(1, None) == Page("https://a.b/x", "A", "a.b")
+    assert resolve(1, None) == CitedPage("https://a.b/x", "A", "a.b")
     assert [resolve(number, 4).domain for number in (2, 3)] == ["notes", "odd"]
     assert resolve(4, None) is None

@@ -12,7 +12,7 @@ from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.items import (
     KNOWN,
     SKIPPED,
-    Before,
+    References,
     lost_calls,
     read_items,
     references,
@@ -34,7 +34,7 @@ WRITTEN = HistoryMessage(
 
 
 def read(*items, **before):
-    return read_items(items, Before(**before))
+    return read_items(items, References(**before))
 
 
 def messages(*items, **before):
@@ -43,7 +43,7 @@ def messages(*items, **before):
 
 def refused(*items, **before):
     with pytest.raises((RequestError, NotFound)) as found:
-        read_items(items, Before(**before))
+        read_items(items, References(**before))
     return found.value
 
 
@@ -254,7 +254,7 @@ def test_no_input_does_worse_than_being_refused(items):
     try:
         lost_calls(items)
         references(items)
-        read_items(items, Before())
+        read_items(items, References())
     except (RequestError, NotFound) as error:
         found = error
     assert found is None or found.param

@@ -3,15 +3,15 @@ import json
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.responses.items import Before, read_items
-from ossia.server.responses.replayed import LOST, REPLAYED
+from ossia.server.responses.items import References, read_items
+from ossia.server.responses.replayed import LOST, TOOL_ITEMS
 
 KEYS = ("id", "action", "code", "outputs", "results")
 KEYS += ("server_label", "name", "arguments", "output", "error")
 
 
 def read(item):
-    [said] = read_items([item], Before()).said
+    [said] = read_items([item], References()).said
     return said
 
 
@@ -92,7 +92,7 @@ def test_a_call_of_a_server_has_its_output_or_its_error(more, text):
 
 def test_what_a_server_lists_says_nothing():
     listed = {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "post", "tools": []}
-    spoken = read_items([listed], Before())
+    spoken = read_items([listed], References())
     assert (spoken.said, spoken.ignored) == ((), ())
 
 
@@ -111,7 +111,7 @@ def test_a_fault_is_named_by_its_path(item, param):
     assert refused(item).param == param
 
 
-@pytest.mark.parametrize("kind", sorted(REPLAYED))
+@pytest.mark.parametrize("kind", sorted(TOOL_ITEMS))
 @pytest.mark.parametrize("junk", [None, "x", 3, [], {}, [None], {"type": []}])
 def test_no_item_does_worse_than_being_refused(kind, junk):
     for key in KEYS:

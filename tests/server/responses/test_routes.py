@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from ossia.errors import RequestError
 from ossia.server import responses
-from ossia.server.responses.to_turn import Asked
+from ossia.server.responses.to_turn import ParsedResponseRequest
 from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,
@@ -517,9 +517,11 @@ class TestBackground:
 
 def test_tools_are_read_beside_the_event_loop(client, monkeypatch):
     threads = []
-    read = Asked.of
+    read = ParsedResponseRequest.of
     monkeypatch.setattr(
-        Asked, "of", lambda *given: threads.append(threading.current_thread().name) or read(*given)
+        ParsedResponseRequest,
+        "of",
+        lambda *given: threads.append(threading.current_thread().name) or read(*given),
     )
     create(client)
     create(client, tools=[FUNCTION])

@@ -15,8 +15,8 @@ from ossia.chat.events import ApprovalRequested
 from ossia.errors import StoreError
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage
-from ossia.server.responses.background import Running, settle_unfinished
-from ossia.server.responses.citations import Page
+from ossia.server.responses.background import RunningResponses, settle_unfinished
+from ossia.server.responses.citations import CitedPage
 from ossia.server.responses.objects import ResponseSettings
 from ossia.server.responses.routes import _Frames, routes
 from ossia.server.responses.run import Run
@@ -90,7 +90,7 @@ class TestARun:
 
     def test_that_cites_pages_is_known_again_by_the_text_with_links(self, services):
         def resolve(number, line):
-            return Page("https://a.b/x", "A", "a.b")
+            return CitedPage("https://a.b/x", "A", "a.b")
 
         async def go():
             script = [*thought("hm"), *answer("See 【1†L3", "】."), *finished()]
@@ -349,7 +349,7 @@ def shared():
 class TestBackground:
     def kept(self, services, script=PLAIN, *, pause=0.0, stop=None, watched=True):
         async def go():
-            running = Running(services)
+            running = RunningResponses(services)
             run = a_run(services, script, background=True, pause=pause)
             await run.begin()
             running.add(run)
@@ -411,7 +411,7 @@ class TestBackground:
             run = a_run(services, background=True)
             await run.begin()
             row = await asyncio.wrap_future(services.responses.get(run.writer.id, "anna"))
-            return [event async for event in Running(services).followed(row, 3)]
+            return [event async for event in RunningResponses(services).followed(row, 3)]
 
         (last,) = asyncio.run(go())
         assert (last["type"], last["sequence_number"]) == ("response.failed", 4)

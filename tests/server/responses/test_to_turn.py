@@ -13,7 +13,7 @@ from ossia.server.api.errors import Forbidden
 from ossia.server.api.json_body import parse_body
 from ossia.server.responses.objects import OUTPUTS, SOURCES
 from ossia.server.responses.request import ENCRYPTED, LOGPROBS, CreateRequest
-from ossia.server.responses.to_turn import Asked
+from ossia.server.responses.to_turn import ParsedResponseRequest
 from ossia.server.responses.writer import ResponseWriter
 from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
@@ -30,7 +30,7 @@ OFFER = namespaces_of(SPECS, {"post": "Mail.", "dead": ""})
 
 def asked(offer=MappingProxyType({}), **fields):
     form = parse_body(json.dumps({"input": "hi", **fields}).encode(), CreateRequest)
-    return Asked.of(form, served_model(), offer, {"tools"})
+    return ParsedResponseRequest.of(form, served_model(), offer, {"tools"})
 
 
 def turn(*messages, **fields):
@@ -153,8 +153,8 @@ def test_a_choice_of_what_runs_here_is_said_back_in_openais_words(choice, said):
 def test_who_may_not_have_tools_run_is_told_so():
     form = parse_body(b'{"input": "hi", "tools": [{"type": "web_search"}]}', CreateRequest)
     with pytest.raises(Forbidden):
-        Asked.of(form, served_model(), OFFER)
-    assert Asked.of(form, served_model()).ignored == ("tools[0]",)
+        ParsedResponseRequest.of(form, served_model(), OFFER)
+    assert ParsedResponseRequest.of(form, served_model()).ignored == ("tools[0]",)
 
 
 def test_a_schema_binds_the_answer_and_is_told_to_the_model():

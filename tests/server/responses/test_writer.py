@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from ossia.chat.events import ArgumentsDelta, PartStarted, ReasoningDelta, TextDelta, TokenLogprob
-from ossia.server.responses.citations import Page
+from ossia.server.responses.citations import CitedPage
 from ossia.server.responses.writer import ResponseWriter, fold
 from tests.server.responses.turns import (
     SETTINGS,
@@ -25,7 +25,7 @@ from tests.server.responses.wire_rules import MORE, accumulated, check, typed, u
 
 
 def page(number, line=None):
-    return None if number > 5 else Page(f"https://a.b/{number}", "A", "a.b")
+    return None if number > 5 else CitedPage(f"https://a.b/{number}", "A", "a.b")
 
 
 def a_writer(asked=SETTINGS, **others):
@@ -106,7 +106,7 @@ def test_only_the_fields_we_know_of_are_new_to_openai(stream):
 @given(settings())
 def test_a_response_says_back_everything_that_was_asked_for(asked):
     response = told([finished()], asked=asked)[1].response
-    hidden = "own kinds namespaces include_logprobs includes servers container_id approved"
+    hidden = "extensions kinds namespaces include_logprobs includes servers container_id approved"
     assert not response.keys() & set(hidden.split())
     for name, value in response.items():
         if hasattr(asked, name):

@@ -225,7 +225,7 @@ def settings(draw):
         user=draw(name),
         safety_identifier=draw(name),
         prompt_cache_key=draw(name),
-        own={"seed": 7},
+        extensions={"seed": 7},
         kinds=SETTINGS.kinds,
         namespaces=draw(st.sampled_from([{}, SETTINGS.namespaces])),
         include_logprobs=draw(st.booleans()),

@@ -25,7 +25,7 @@ from ossia.server.api.fields import (
 from ossia.server.api.history import HistoryMessage
 
 
-class Part(Form):
+class ContentPart(Form):
     """A part of a message's content: text, or an old refusal, which is text too."""
 
     type: Label
@@ -60,7 +60,9 @@ class ChatMessage(Form):
     """One message, of whatever role."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | Annotated[list[Part], Field(max_length=MAX_PARTS, fail_fast=True)] | None = None
+    content: (
+        Text | Annotated[list[ContentPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None
+    ) = None
     name: Label | None = None
     refusal: Text | None = None
     reasoning: Text | None = None
@@ -72,7 +74,7 @@ class ChatMessage(Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Dialogue:
+class ChatHistory:
     """The messages of a request, translated."""
 
     told: list[dict[str, str]]
@@ -90,7 +92,9 @@ def lost_calls(messages: Sequence[ChatMessage]) -> list[str]:
     return [call_id for call_id in answered if call_id is not None and call_id not in made]
 
 
-def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, HistoryMessage]) -> Dialogue:
+def read_messages(
+    messages: Sequence[ChatMessage], known: Mapping[str, HistoryMessage]
+) -> ChatHistory:
     """Translate messages.
 
     Args:
@@ -107,7 +111,7 @@ def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, HistoryMe
         {"role": "developer", "content": _text(message, f"messages[{at}]")}
         for at, message in enumerate(leading)
     ]
-    reader = _Reader(known)
+    reader = _MessageReader(known)
     spoken: list[HistoryMessage] = []
     for at, message in enumerate(messages[len(leading) :], len(leading)):
         spoken.extend(reader.read(message, f"messages[{at}]"))
@@ -116,14 +120,14 @@ def read_dialogue(messages: Sequence[ChatMessage], known: Mapping[str, HistoryMe
         for at, message in enumerate(messages)
         if message.name and message.role != "user"
     ]
-    return Dialogue(told, spoken, ignored)
+    return ChatHistory(told, spoken, ignored)
 
 
 def _is_told(message: ChatMessage) -> bool:
     return message.role in ("system", "developer")
 
 
-class _Reader:
+class _MessageReader:
     """Reads messages in order; remembers the calls."""
 
     def __init__(self, known: Mapping[str, HistoryMessage]) -> None:
@@ -241,7 +245,7 @@ def _text(message: ChatMessage, path: str) -> str:
     return "".join(_of_part(part, f"{path}.content[{at}]") for at, part in enumerate(content))
 
 
-def _of_part(part: Part, path: str) -> str:
+def _of_part(part: ContentPart, path: str) -> str:
     if part.type not in ("text", "refusal"):
         raise RequestError(
             f"{path}.type is {part.type!r:.40}; this model is text only: send text parts",

@@ -37,7 +37,7 @@ from ossia.server.api.tools import (
     Offered,
     parse_tools,
 )
-from ossia.server.chat_completions.messages import ChatMessage, Dialogue
+from ossia.server.chat_completions.messages import ChatHistory, ChatMessage
 from ossia.server.frames import ServedModel
 
 SCHEMA_PATH = "response_format.json_schema.schema"
@@ -52,14 +52,14 @@ class NamedSchema(Form):
     strict: bool | None = None
 
 
-class ResponseFormat(Form):
+class ChatResponseFormat(Form):
     """What the answer must be."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
 
 
-class Reasoning(Form):
+class ReasoningOptions(Form):
     """How much the model may think, and whether that is shown; OpenRouter's form of it."""
 
     effort: Effort | None = None
@@ -82,9 +82,9 @@ class ChatRequest(Sampled):
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
     reasoning_effort: Effort | None = None
-    reasoning: Reasoning | None = None
+    reasoning: ReasoningOptions | None = None
     include_reasoning: bool | None = None
-    response_format: ResponseFormat | None = None
+    response_format: ChatResponseFormat | None = None
     tools: list[Any] | None = None
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
@@ -107,7 +107,7 @@ class ChatRequest(Sampled):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParsedChatRequest:
     """A request, understood."""
 
     turn: TurnRequest
@@ -122,15 +122,15 @@ class Asked:
     metadata: dict[str, str] | None
 
 
-def understand(
+def to_turn(
     form: ChatRequest,
-    dialogue: Dialogue,
+    dialogue: ChatHistory,
     messages: Sequence[Message],
     *,
     model: ServedModel,
     date: str,
     available: Mapping[str, Namespace] = NOTHING,
-) -> Asked:
+) -> ParsedChatRequest:
     """Translate a request.
 
     Args:
@@ -148,7 +148,7 @@ def understand(
     offered = _offered(form, available)
     choice, allowed = parse_tool_choice(form.tool_choice, offered)
     effort, may_reason = effort_of(_effort(form))
-    reasoning = form.reasoning or Reasoning()
+    reasoning = form.reasoning or ReasoningOptions()
     shape = _shape(form.response_format)
     conversation = _conversation(
         [*dialogue.told, *messages],
@@ -170,7 +170,7 @@ def understand(
         schema_paths={**offered.schema_paths, "": SCHEMA_PATH},
         calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
     )
-    return Asked(
+    return ParsedChatRequest(
         turn=turn,
         offered=offered,
         num_choices=form.n or 1,
@@ -247,7 +247,7 @@ def _num_logprobs(form: ChatRequest) -> int | None:
     return form.top_logprobs or 0 if form.logprobs else None
 
 
-def _shape(form: ResponseFormat | None) -> dict[str, Any] | None:
+def _shape(form: ChatResponseFormat | None) -> dict[str, Any] | None:
     """The response format as `chat.conversation` reads it: without what was null."""
     if form is None:
         return None

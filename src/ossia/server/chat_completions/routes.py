@@ -19,8 +19,8 @@ from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, unless_gone
 from ossia.server.api.tools import require_scope
-from ossia.server.chat_completions.messages import lost_calls, read_dialogue
-from ossia.server.chat_completions.request import Asked, ChatRequest, understand
+from ossia.server.chat_completions.messages import lost_calls, read_messages
+from ossia.server.chat_completions.request import ChatRequest, ParsedChatRequest, to_turn
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
 from ossia.server.chunks import framed
 from ossia.server.services import Services
@@ -50,17 +50,17 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-async def _understood(services: Services, request: Request, form: ChatRequest) -> Asked:
+async def _understood(services: Services, request: Request, form: ChatRequest) -> ParsedChatRequest:
     owner, model = request.state.caller.owner, services.engine.model
     # a small schema may unfold to ten thousand parts
     is_heavy = bool(form.tools) or len(await request.body()) > LARGE
     lost = lost_calls(form.messages)
     known = await services.memory.calls(owner, lost) if lost else {}
-    dialogue = await beside(is_heavy, read_dialogue, form.messages, known)
+    dialogue = await beside(is_heavy, read_messages, form.messages, known)
     messages = await services.memory.restored(owner, dialogue.said)
     date = day(services.clock())
     translate = partial(
-        understand,
+        to_turn,
         model=model,
         date=date,
         available=services.toolbox.available,
@@ -73,7 +73,9 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
 class _Chat:
     """One answer on its way."""
 
-    def __init__(self, services: Services, owner: str, asked: Asked, model: str) -> None:
+    def __init__(
+        self, services: Services, owner: str, asked: ParsedChatRequest, model: str
+    ) -> None:
         self._services = services
         self._owner = owner
         self._asked = asked

@@ -54,7 +54,7 @@ class CompletionRequest(Sampled):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParsedCompletionRequest:
     """A request, understood."""
 
     prompts: tuple[Prompt, ...]
@@ -78,7 +78,9 @@ class Asked:
         ]
 
 
-def understand(form: CompletionRequest, model: ServedModel, *, allow_control_ids: bool) -> Asked:
+def to_turns(
+    form: CompletionRequest, model: ServedModel, *, allow_control_ids: bool
+) -> ParsedCompletionRequest:
     """Translate a request.
 
     Raises:
@@ -110,7 +112,7 @@ def understand(form: CompletionRequest, model: ServedModel, *, allow_control_ids
         _refuse_echo(form, prompts)
     logprobs = 0 if has_rivals and form.logprobs is None else form.logprobs
     max_tokens = DEFAULT_MAX_TOKENS if form.max_tokens is None else form.max_tokens
-    return Asked(
+    return ParsedCompletionRequest(
         prompts=prompts,
         params=sampling(form, max_tokens=max_tokens, logprobs=logprobs, model=model),
         num_choices=num_choices,

@@ -15,7 +15,7 @@ from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, unless_gone
 from ossia.server.chunks import framed
-from ossia.server.completions.request import Asked, CompletionRequest, understand
+from ossia.server.completions.request import CompletionRequest, ParsedCompletionRequest, to_turns
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
 from ossia.server.services import Services
 
@@ -33,7 +33,7 @@ def routes(services: Services) -> APIRouter:
         model = services.engine.model
         name = named(form.model, model)
         allow = services.options.allow_control_ids
-        asked = understand(form, model, allow_control_ids=allow)
+        asked = to_turns(form, model, allow_control_ids=allow)
         completion = _Completion(
             services,
             asked,
@@ -59,7 +59,7 @@ def routes(services: Services) -> APIRouter:
 class _Completion:
     """One answer on its way."""
 
-    def __init__(self, services: Services, asked: Asked, head: Json) -> None:
+    def __init__(self, services: Services, asked: ParsedCompletionRequest, head: Json) -> None:
         self._services = services
         self._asked = asked
         self._head = head

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ossia.chat.events import Event, Finished, TextDelta, TokenLogprob, Usage
-from ossia.server.completions.request import Asked
+from ossia.server.completions.request import ParsedCompletionRequest
 from ossia.server.responses.objects import LEAST_LOGPROB, Json
 
 
 class CompletionWriter:
     """Events of raw turns -> chunks; as pure as the chat's writer."""
 
-    def __init__(self, head: Json, asked: Asked) -> None:
+    def __init__(self, head: Json, asked: ParsedCompletionRequest) -> None:
         self._head = head
         self._asked = asked
         self._tail: Json = {"usage": None} if asked.streams and asked.includes_usage else {}
@@ -102,7 +102,7 @@ class CompletionWriter:
 class CompletionFold:
     """Adds chunks up to the answer of one who does not stream."""
 
-    asked: Asked
+    asked: ParsedCompletionRequest
     _texts: dict[int, list[str]] = field(default_factory=dict)
     _columns: dict[int, dict[str, list[Any]]] = field(default_factory=dict)
     _ends: dict[int, str] = field(default_factory=dict)

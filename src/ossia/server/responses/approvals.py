@@ -14,7 +14,7 @@ MAX_REASON = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ApprovalResponse:
     """What a client says of one call."""
 
     request_id: str
@@ -32,7 +32,7 @@ class Answer:
         )
 
 
-def answer_in(items: Sequence[Item], asked: str | None) -> Answer | None:
+def find_approval(items: Sequence[Item], asked: str | None) -> ApprovalResponse | None:
     """The answer of an input; None where nothing was asked.
 
     What the input tells to have been run already (an `mcp_call` with that approval) is history.
@@ -67,9 +67,9 @@ def answer_in(items: Sequence[Item], asked: str | None) -> Answer | None:
     return next(iter(answers.values()), None)
 
 
-def _answers(items: Sequence[Item], past: Collection[object]) -> dict[str, Answer]:
+def _answers(items: Sequence[Item], past: Collection[object]) -> dict[str, ApprovalResponse]:
     """Every answer that is no history, by what it answers."""
-    answers: dict[str, Answer] = {}
+    answers: dict[str, ApprovalResponse] = {}
     for at, item in enumerate(items):
         if kind_of(item) != RESPONSE:
             continue
@@ -86,7 +86,7 @@ def _is_call(item: Item) -> bool:
     return kind_of(item) == "mcp_call" and isinstance(item.get("approval_request_id"), str)
 
 
-def _read(item: Item, path: str) -> Answer:
+def _read(item: Item, path: str) -> ApprovalResponse:
     allows, reason = item.get("approve"), item.get("reason")
     if not isinstance(allows, bool):
         raise RequestError(
@@ -97,7 +97,7 @@ def _read(item: Item, path: str) -> Answer:
             f"{path}.reason is no text of at most {MAX_REASON} characters; shorten it",
             param=f"{path}.reason",
         )
-    return Answer(
+    return ApprovalResponse(
         request_id=required(item, "approval_request_id", path),
         allows=allows,
         reason=reason or "",

@@ -25,7 +25,7 @@ LOST = "the server stopped while it wrote this response"
 
 
 @dataclass(eq=False)
-class _Kept:
+class _BackgroundRun:
     """A background response on its way to the store."""
 
     run: Run
@@ -37,13 +37,13 @@ class _Kept:
     task: "asyncio.Task[None] | None" = None
 
 
-class Running:
+class RunningResponses:
     """All responses that are being written in this server."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runs: dict[str, Run] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _BackgroundRun] = {}
 
     def add(self, run: Run) -> None:
         """A stored response begins; it leaves by itself when it is closed."""
@@ -57,7 +57,7 @@ class Running:
 
     def keep(self, run: Run) -> None:
         """Write a response in the background."""
-        kept = _Kept(run)
+        kept = _BackgroundRun(run)
         self._kept[run.writer.id] = kept
         kept.task = asyncio.create_task(self._write(kept))
 
@@ -116,11 +116,11 @@ class Running:
             else:
                 return
 
-    async def _write(self, kept: _Kept) -> None:
+    async def _write(self, kept: _BackgroundRun) -> None:
         with self._services.drain.work():
             await self._written(kept)
 
-    async def _written(self, kept: _Kept) -> None:
+    async def _written(self, kept: _BackgroundRun) -> None:
         flushing = asyncio.create_task(self._flush(kept))
         try:
             async with aclosing(kept.run.events()) as events:
@@ -137,7 +137,7 @@ class Running:
                 del self._kept[kept.run.writer.id]
                 kept.flushed.set()
 
-    async def _flush(self, kept: _Kept) -> None:
+    async def _flush(self, kept: _BackgroundRun) -> None:
         """Store events as they come, those of a short while together."""
         run = kept.run
         while not kept.is_over or kept.waiting:

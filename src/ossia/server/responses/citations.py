@@ -16,7 +16,7 @@ _BEGUN = re.compile("【(?:[0-9]{1,9}(?:†[^【】]{0,64})?)?\\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CitedPage:
     """What can be cited."""
 
     url: str
@@ -24,7 +24,7 @@ class Page:
     domain: str
 
 
-Resolve = Callable[[int, int | None], Page | None]
+Resolve = Callable[[int, int | None], CitedPage | None]
 """A page's number in the conversation and the line that is meant -> the page, or None."""
 
 
@@ -35,12 +35,12 @@ def resolver(find: Callable[[int, int | None], tuple[str, str] | None]) -> Resol
         find: a page's number and a line -> its URL and title.
     """
 
-    def resolve(number: int, line: int | None) -> Page | None:
+    def resolve(number: int, line: int | None) -> CitedPage | None:
         found = find(number, line)
         if found is None:
             return None
         url, title = found
-        return Page(url, title, _DOMAIN.sub("", url).partition("/")[0] or url)
+        return CitedPage(url, title, _DOMAIN.sub("", url).partition("/")[0] or url)
 
     return resolve
 
@@ -51,7 +51,7 @@ class Citations:
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
         self._held = ""
-        self._num_told = 0
+        self._num_sent = 0
 
     def push(self, text: str) -> tuple[str, list[Json]]:
         """Take in a piece.
@@ -65,7 +65,7 @@ class Citations:
         end = begun.start() if begun else len(text)
         self._held = text[end:]
         told, cited, read = [], [], 0
-        at = self._num_told
+        at = self._num_sent
         for mark in _MARK.finditer(text, 0, end):
             page = self._resolve(int(mark[1]), int(mark[2]) if mark[2] else None)
             if page is None:
@@ -85,7 +85,7 @@ class Citations:
             at = start + len(link) + 1
             read = mark.end()
         told.append(text[read:end])
-        self._num_told = at + end - read
+        self._num_sent = at + end - read
         return "".join(told), cited
 
     def close(self) -> str:
@@ -93,6 +93,6 @@ class Citations:
         return self._held
 
 
-def _link(page: Page) -> str:
+def _link(page: CitedPage) -> str:
     url = page.url.replace("(", "%28").replace(")", "%29")  # else a url could end the link itself
     return f"([{page.domain}]({url}))"

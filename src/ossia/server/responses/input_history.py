@@ -14,18 +14,18 @@ from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import day
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import beside
-from ossia.server.responses.approvals import Answer, answer_in
-from ossia.server.responses.items import Before, Item, lost_calls, read_items, references
+from ossia.server.responses.approvals import ApprovalResponse, find_approval
+from ossia.server.responses.items import Item, References, lost_calls, read_items, references
 from ossia.server.responses.listing import listed
 from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import CreateRequest
-from ossia.server.responses.stored_turn import Past, StoredTurn
+from ossia.server.responses.stored_turn import PreviousTurns, StoredTurn
 from ossia.server.services import Services
 from ossia.store.schema import RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialogue:
+class InputHistory:
     """What a turn answers to."""
 
     messages: tuple[Message, ...]
@@ -44,7 +44,7 @@ class Dialogue:
 class Approval:
     """A call that waited, and what was said of it."""
 
-    answer: Answer
+    answer: ApprovalResponse
     call: HistoryMessage
     session: str
     """Of the conversation in which it was written."""
@@ -65,9 +65,9 @@ class Approval:
         )
 
 
-async def gathered(
+async def gather_history(
     services: Services, owner: str, form: CreateRequest, *, is_heavy: bool
-) -> Dialogue:
+) -> InputHistory:
     """Gather what was said.
 
     Args:
@@ -82,14 +82,14 @@ async def gathered(
         StoreError: the store cannot be read.
     """
     model = services.engine.model.fingerprint
-    past = Past()
+    past = PreviousTurns()
     if form.previous_response_id is not None:
         past = await _past(services, owner, form.previous_response_id, model)
     items: Sequence[Item] = form.input if isinstance(form.input, list) else _one(form.input)
     memory = services.memory
-    approval = await _approval(services, owner, answer_in(items, past.asked))
+    approval = await _approval(services, owner, find_approval(items, past.asked))
     waiting = None if approval is None else approval.call
-    before = Before(
+    before = References(
         recipients=past.recipients,
         calls=await memory.calls(owner, _unknown(lost_calls(items), past)),
         items=await memory.items(owner, references(items)),
@@ -106,7 +106,7 @@ async def gathered(
         said=said,
         calls=calls_of(one for one in spoken.said if one != waiting),
     )
-    return Dialogue(
+    return InputHistory(
         messages=(*past.messages, *said),
         turn=turn,
         ignored=spoken.ignored,
@@ -115,7 +115,9 @@ async def gathered(
     )
 
 
-async def _approval(services: Services, owner: str, answer: Answer | None) -> Approval | None:
+async def _approval(
+    services: Services, owner: str, answer: ApprovalResponse | None
+) -> Approval | None:
     """The call that is decided on, as it was written."""
     if answer is None:
         return None
@@ -144,11 +146,11 @@ def _one(text: str | None) -> list[Json]:
     return [] if text is None else [{"type": "message", "role": "user", "content": text}]
 
 
-def _unknown(call_ids: Sequence[str], past: Past) -> list[str]:
+def _unknown(call_ids: Sequence[str], past: PreviousTurns) -> list[str]:
     return [call_id for call_id in call_ids if call_id not in past.recipients]
 
 
-async def _past(services: Services, owner: str, response_id: str, model: str) -> Past:
+async def _past(services: Services, owner: str, response_id: str, model: str) -> PreviousTurns:
     """The response to go on from, and all before it."""
     chain = await asyncio.wrap_future(services.responses.chain(response_id, owner))
     if not chain.responses or chain.lost is not None:
@@ -165,5 +167,5 @@ async def _past(services: Services, owner: str, response_id: str, model: str) ->
             param="previous_response_id",
         )
     turns = [response.turn for response in chain.responses]
-    past = await asyncio.to_thread(Past.of, turns, model)
+    past = await asyncio.to_thread(PreviousTurns.of, turns, model)
     return replace(past, root=chain.responses[0].response_id)

@@ -14,14 +14,14 @@ from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import MAX_PARTS
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tools import joined
-from ossia.server.responses.replayed import REPLAYED, replayed
+from ossia.server.responses.replayed import TOOL_ITEMS, replayed
 
 Item = Mapping[str, Any]
 
 KNOWN = frozenset(
     (
         *("message", "reasoning", "item_reference", "function_call", "function_call_output"),
-        *("custom_tool_call", "custom_tool_call_output", "mcp_list_tools", *REPLAYED),
+        *("custom_tool_call", "custom_tool_call_output", "mcp_list_tools", *TOOL_ITEMS),
         *("mcp_approval_request", "mcp_approval_response"),
     )
 )
@@ -47,7 +47,7 @@ _ROLES = ("user", "assistant", "system", "developer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class References:
     """What the input may refer to."""
 
     recipients: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
+class ParsedInput:
     """An input, understood."""
 
     said: tuple[HistoryMessage, ...]
@@ -86,14 +86,14 @@ def references(items: Sequence[Item]) -> list[str]:
     return list(dict.fromkeys(item_id for item_id in found if isinstance(item_id, str)))
 
 
-def read_items(items: Sequence[Item], before: Before) -> Spoken:
+def read_items(items: Sequence[Item], before: References) -> ParsedInput:
     """Translate the items of an input.
 
     Raises:
         RequestError: an item has no meaning; `param` is the path of the field at fault.
         NotFound: an item is referred to that is not there.
     """
-    reader = _Reader(before)
+    reader = _ItemReader(before)
     ignored = []
     for at, item in enumerate(items):
         path = f"input[{at}]"
@@ -108,13 +108,13 @@ def read_items(items: Sequence[Item], before: Before) -> Spoken:
                 f"{', '.join(sorted(KNOWN))}",
                 param=f"{path}.type",
             )
-    return Spoken(said=tuple(reader.said), ignored=(*ignored, *reader.ignored))
+    return ParsedInput(said=tuple(reader.said), ignored=(*ignored, *reader.ignored))
 
 
-class _Reader:
+class _ItemReader:
     """Reads items in order; remembers the calls."""
 
-    def __init__(self, before: Before) -> None:
+    def __init__(self, before: References) -> None:
         self.said: list[HistoryMessage] = []
         self.ignored: list[str] = []
         self._before = before
@@ -123,7 +123,7 @@ class _Reader:
 
     def read(self, kind: str, item: Item, path: str) -> None:
         """One item of a known type."""
-        if kind in REPLAYED:
+        if kind in TOOL_ITEMS:
             self.said.append(replayed(kind, item, path))
         elif kind in _READERS:  # what a server lists is told anew in each request
             self.said.extend(_READERS[kind](self, item, path))
@@ -240,17 +240,19 @@ class _Reader:
         return HistoryMessage(message=message, item_id=_identity(item), call_id=call_id)
 
 
-_READERS: Mapping[str, Callable[[_Reader, Item, str], Iterator[HistoryMessage]]] = MappingProxyType(
-    {
-        "message": _Reader.message,
-        "reasoning": _Reader.reasoning,
-        "item_reference": _Reader.item_reference,
-        "mcp_approval_request": _Reader.approval_request,
-        "function_call": _Reader.function_call,
-        "function_call_output": _Reader.output,
-        "custom_tool_call": _Reader.custom_tool_call,
-        "custom_tool_call_output": _Reader.output,
-    }
+_READERS: Mapping[str, Callable[[_ItemReader, Item, str], Iterator[HistoryMessage]]] = (
+    MappingProxyType(
+        {
+            "message": _ItemReader.message,
+            "reasoning": _ItemReader.reasoning,
+            "item_reference": _ItemReader.item_reference,
+            "mcp_approval_request": _ItemReader.approval_request,
+            "function_call": _ItemReader.function_call,
+            "function_call_output": _ItemReader.output,
+            "custom_tool_call": _ItemReader.custom_tool_call,
+            "custom_tool_call_output": _ItemReader.output,
+        }
+    )
 )
 
 

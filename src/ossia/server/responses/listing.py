@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ossia.errors import RequestError
 from ossia.server.responses.items import Item, kind_of
 from ossia.server.responses.objects import Json
-from ossia.server.responses.replayed import REPLAYED, action_of
+from ossia.server.responses.replayed import TOOL_ITEMS, action_of
 
 _PREFIXES: Mapping[str, str] = {
     "message": "msg",
@@ -96,7 +96,7 @@ def _listed(item: Item, kind: str, new_id: Callable[[str], str]) -> Json:
         }
     elif kind != "mcp_approval_response":
         told["status"] = "completed"
-    if kind in REPLAYED:
+    if kind in TOOL_ITEMS:
         return told | _ran(item, kind)
     told |= {key: item[key] for key in _KEPT[kind] if item.get(key) is not None}
     for key, part in (("content", "reasoning_text"), ("output", "input_text")):

@@ -63,7 +63,7 @@ class ResponseSettings:
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     service_tier: str | None = "default"
-    own: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
     """Settings that OpenAI has not, such as seed and top_k; said beside the others."""
 
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
@@ -84,14 +84,22 @@ class ResponseSettings:
     def said(self) -> Json:
         """The fields of the Response object that only repeat the request."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in _NOT_SAID:
+        for name in _INTERNAL:
             del named[name]
-        return {**self.own, **named, "tools": list(self.tools)}
+        return {**self.extensions, **named, "tools": list(self.tools)}
 
 
-_NOT_SAID = frozenset(
+_INTERNAL = frozenset(
     (
-        *("own", "kinds", "namespaces", "include_logprobs", "includes", "servers", "approved"),
+        *(
+            "extensions",
+            "kinds",
+            "namespaces",
+            "include_logprobs",
+            "includes",
+            "servers",
+            "approved",
+        ),
         "container_id",
     )
 )

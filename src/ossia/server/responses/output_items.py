@@ -24,7 +24,7 @@ ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ItemContext:
     """Where an item stands, and what its form depends on."""
 
     id: str
@@ -43,12 +43,12 @@ class OutputItem(ABC):
     prefix: ClassVar[str]
     """Of its id."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ItemContext) -> None:
         self.id = place.id
         self.status: ItemStatus = "in_progress"
-        self.is_told = True
+        self.is_visible = True
         """Whether the stream has heard of it."""
-        self._place = place
+        self._context = place
         self._index = place.index
         self._pieces: list[str] = []
 
@@ -59,7 +59,7 @@ class OutputItem(ABC):
     @property
     def part(self) -> PartStarted:
         """What it is written of."""
-        return self._place.part
+        return self._context.part
 
     @property
     def text(self) -> str:
@@ -114,7 +114,7 @@ class ReasoningItem(OutputItem):
 
     prefix = "rs"
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ItemContext) -> None:
         super().__init__(place)
         self._sealed: str | None = None
 
@@ -138,8 +138,8 @@ class ReasoningItem(OutputItem):
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
         """See `OutputItem.close`."""
         self.status = status
-        if is_exact and self._place.seal is not None:
-            self._sealed = self._place.seal(self.id)
+        if is_exact and self._context.seal is not None:
+            self._sealed = self._context.seal(self.id)
         part = self._part()
         return [
             self._event("reasoning_text.done", content_index=0, text=part["text"]),
@@ -171,13 +171,13 @@ class MessageItem(OutputItem):
     prefix = "msg"
     phase: ClassVar[Literal["commentary", "final_answer"]]
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ItemContext) -> None:
         super().__init__(place)
         resolve = place.resolve
         self._citations = None if resolve is None else Citations(resolve)
         self._annotations: list[Json] = []
         self._logprobs: list[Json] = []
-        self._num_told = 0
+        self._num_sent = 0
         """Of the log probabilities: those that went out with a delta."""
 
     def json(self) -> Json:
@@ -210,7 +210,7 @@ class MessageItem(OutputItem):
         ]
 
     def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
-        if logprobs and self._place.settings.include_logprobs:
+        if logprobs and self._context.settings.include_logprobs:
             self._logprobs += map(logprob_object, logprobs)
         if self._citations is None:
             return self._tell(text)
@@ -230,9 +230,9 @@ class MessageItem(OutputItem):
     def _tell(self, text: str) -> list[Json]:
         """Text that is certain, with the log probabilities up to here."""
         logprobs: list[Json] = []
-        if len(self._logprobs) > self._num_told:
-            logprobs = self._logprobs[self._num_told :]
-            self._num_told = len(self._logprobs)
+        if len(self._logprobs) > self._num_sent:
+            logprobs = self._logprobs[self._num_sent :]
+            self._num_sent = len(self._logprobs)
         elif not text:
             return []
         self._pieces.append(text)
@@ -278,14 +278,14 @@ class CallItem(OutputItem):
 
     def json(self) -> Json:
         """See `OutputItem.json`."""
-        called = self._place.part.name
-        namespaces = self._place.settings.namespaces
+        called = self._context.part.name
+        namespaces = self._context.settings.namespaces
         namespace, name = namespaces.get(called, ("", called))
         return {
             "id": self.id,
             "type": self.type,
             "status": self.status,
-            "call_id": self._place.part.call_id,
+            "call_id": self._context.part.call_id,
             **({"namespace": namespace} if namespace else {}),
             "name": name,
             self.body: "".join(self._pieces),

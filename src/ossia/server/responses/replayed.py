@@ -23,14 +23,14 @@ def replayed(kind: str, item: _Item, path: str) -> HistoryMessage:
     """The call an item tells of.
 
     Args:
-        kind: one of `REPLAYED`.
+        kind: one of `TOOL_ITEMS`.
         item: as it was sent.
         path: of the item in the request.
 
     Raises:
         RequestError: a field is not what it should be.
     """
-    return REPLAYED[kind](item, path)
+    return TOOL_ITEMS[kind](item, path)
 
 
 def action_of(action: _Item) -> Json:
@@ -96,7 +96,7 @@ def _mcp(item: _Item, path: str) -> HistoryMessage:
         ) from None
 
 
-REPLAYED: Mapping[str, Callable[[_Item, str], HistoryMessage]] = MappingProxyType(
+TOOL_ITEMS: Mapping[str, Callable[[_Item, str], HistoryMessage]] = MappingProxyType(
     {"web_search_call": _search, "code_interpreter_call": _python, "mcp_call": _mcp}
 )
 """Type of item -> who reads it."""

@@ -58,7 +58,7 @@ class TextConfig(Form):
     verbosity: Unused[Literal["low", "medium", "high"]] = None
 
 
-class Reasoning(Form):
+class ReasoningConfig(Form):
     """How much the model thinks."""
 
     effort: Effort | None = None
@@ -69,7 +69,7 @@ class Reasoning(Form):
     mode: Unused[Label] = None
 
 
-class StreamOptions(Form):
+class EventStreamOptions(Form):
     """What a stream tells besides the answer."""
 
     include_obfuscation: bool | None = None
@@ -88,7 +88,7 @@ class CreateRequest(Sampled):
     background: bool | None = None
     stream: bool | None = None
     include: Annotated[list[Includable], Field(max_length=32, fail_fast=True)] | None = None
-    reasoning: Reasoning | None = None
+    reasoning: ReasoningConfig | None = None
     text: TextConfig | None = None
     tools: list[Any] | None = None
     tool_choice: str | JsonObject | None = None
@@ -103,7 +103,7 @@ class CreateRequest(Sampled):
     prompt_cache_key: Label | None = None
     conversation: Any = None
     prompt: Any = None
-    stream_options: Unused[StreamOptions] = None
+    stream_options: Unused[EventStreamOptions] = None
     service_tier: Unused[Label] = None
     prompt_cache_retention: Unused[Label] = None
     prompt_cache_options: Unused[JsonObject] = None

@@ -21,16 +21,16 @@ from ossia.server.api.fields import ignored_header
 from ossia.server.api.json_body import LARGE, beside, documented, json_response, read_form
 from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, sse_frame, unless_gone
-from ossia.server.responses.background import Running
+from ossia.server.responses.background import RunningResponses
 from ossia.server.responses.citations import resolver
 from ossia.server.responses.fitting import begun
-from ossia.server.responses.input_history import Approval, Dialogue, gathered
+from ossia.server.responses.input_history import Approval, InputHistory, gather_history
 from ossia.server.responses.listing import page
 from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import ENCRYPTED, CreateRequest, refuse_what_is_missing
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
-from ossia.server.responses.to_turn import Asked
+from ossia.server.responses.to_turn import ParsedResponseRequest
 from ossia.server.responses.writer import ResponseWriter, fold
 from ossia.server.services import Services
 from ossia.server.streams import EventStream
@@ -41,7 +41,7 @@ _FIELDS = ("id", "object", "created_at", "status", "model", "output", "error", "
 
 def routes(services: Services) -> APIRouter:
     """The routes under /v1/responses."""
-    rooms = _Rooms(services)
+    rooms = _Endpoints(services)
     router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=rooms.lifespan)
     asked = documented(CreateRequest)
     whole = answers("The response.", _FIELDS)
@@ -59,12 +59,12 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-class _Rooms:
+class _Endpoints:
     """What the routes share: the services, and what is running."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._running = Running(services)
+        self._running = RunningResponses(services)
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -161,17 +161,26 @@ class _Rooms:
         items = StoredTurn.from_json(row.turn).listed
         return json_response(page(items, limit=limit, order=order, after=after))
 
-    async def _understood(self, request: Request, form: CreateRequest) -> tuple[Asked, Dialogue]:
+    async def _understood(
+        self, request: Request, form: CreateRequest
+    ) -> tuple[ParsedResponseRequest, InputHistory]:
         offer = self._services.toolbox.available
         scopes = request.state.caller.scopes
         is_heavy = len(await request.body()) > LARGE
         # a small schema may unfold to ten thousand parts
         asked = await beside(
-            is_heavy or bool(form.tools), Asked.of, form, self._services.engine.model, offer, scopes
+            is_heavy or bool(form.tools),
+            ParsedResponseRequest.of,
+            form,
+            self._services.engine.model,
+            offer,
+            scopes,
         )
-        return asked, await gathered(self._services, _owner(request), form, is_heavy=is_heavy)
+        return asked, await gather_history(self._services, _owner(request), form, is_heavy=is_heavy)
 
-    async def _stream(self, asked: Asked, dialogue: Dialogue, session: str | None) -> EventStream:
+    async def _stream(
+        self, asked: ParsedResponseRequest, dialogue: InputHistory, session: str | None
+    ) -> EventStream:
         date, approval = dialogue.turn.date, dialogue.approval
         decision = None if approval is None else approval.decision
         return await begun(
@@ -181,7 +190,9 @@ class _Rooms:
             truncates=asked.form.truncation == "auto",
         )
 
-    async def _begun(self, request: Request, asked: Asked, dialogue: Dialogue) -> Run:
+    async def _begun(
+        self, request: Request, asked: ParsedResponseRequest, dialogue: InputHistory
+    ) -> Run:
         """Begin the turn and keep its row; what goes wrong from here on is told by events."""
         owner, form, services = _owner(request), asked.form, self._services
         response_id = new_id("resp")

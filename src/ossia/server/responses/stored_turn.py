@@ -56,7 +56,7 @@ class StoredTurn:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PreviousTurns:
     """The turns that a new one goes on from."""
 
     messages: tuple[Message, ...] = ()
@@ -70,7 +70,7 @@ class Past:
     """Id of the item that still asks for a yes."""
 
     @classmethod
-    def of(cls, turns: Sequence[str], model: str) -> "Past":
+    def of(cls, turns: Sequence[str], model: str) -> "PreviousTurns":
         """Read stored turns, the oldest first; ids of another model are left out."""
         found = [StoredTurn.from_json(turn) for turn in turns]
         messages: list[Message] = []

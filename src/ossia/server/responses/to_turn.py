@@ -34,18 +34,26 @@ from ossia.server.responses.request import (
     ENCRYPTED,
     LOGPROBS,
     CreateRequest,
-    Reasoning,
+    ReasoningConfig,
     TextConfig,
     TextFormat,
 )
 
 _OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
 SCHEMA_PATH = "text.format.schema"
-_OWN = ("seed", "stop", "top_k", "min_p", "logit_bias", "frequency_penalty", "presence_penalty")
+_EXTENSIONS = (
+    "seed",
+    "stop",
+    "top_k",
+    "min_p",
+    "logit_bias",
+    "frequency_penalty",
+    "presence_penalty",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedResponseRequest:
     """A request whose fields are understood; what is said in it comes later."""
 
     form: CreateRequest
@@ -61,7 +69,7 @@ class Asked:
         model: ServedModel,
         available: Mapping[str, Namespace] = NOTHING,
         scopes: Collection[str] = (),
-    ) -> "Asked":
+    ) -> "ParsedResponseRequest":
         """Understand a request.
 
         Args:
@@ -168,7 +176,7 @@ class Asked:
             tool_choice=_told_choice(form.tool_choice),
             parallel_tool_calls=form.parallel_tool_calls is not False,
             text=_told_text(form.text or TextConfig()),
-            reasoning=_told_reasoning(form.reasoning or Reasoning()),
+            reasoning=_told_reasoning(form.reasoning or ReasoningConfig()),
             truncation=form.truncation or "disabled",
             store=form.stores,
             background=bool(form.background),
@@ -176,7 +184,9 @@ class Asked:
             user=form.user,
             safety_identifier=form.safety_identifier,
             prompt_cache_key=form.prompt_cache_key,
-            own={name: getattr(form, name) for name in _OWN if getattr(form, name) is not None},
+            extensions={
+                name: getattr(form, name) for name in _EXTENSIONS if getattr(form, name) is not None
+            },
             kinds=self.offered.kinds,
             namespaces=self.offered.namespaces,
             include_logprobs=self._num_logprobs() is not None,
@@ -292,7 +302,7 @@ def _told_text(text: TextConfig) -> Json:
     return told if text.verbosity is None else {**told, "verbosity": text.verbosity}
 
 
-def _told_reasoning(reasoning: Reasoning) -> Json:
+def _told_reasoning(reasoning: ReasoningConfig) -> Json:
     effort, may_reason = effort_of(reasoning.effort)
     told: Json = {"effort": effort if may_reason else "none", "summary": reasoning.summary}
     return told if reasoning.max_tokens is None else {**told, "max_tokens": reasoning.max_tokens}

@@ -11,14 +11,14 @@ from typing import Any
 from ossia.chat.events import ApprovalRequested, PartFinished, TokenLogprob, ToolFinished
 from ossia.server.responses.items import REQUEST_PREFIX
 from ossia.server.responses.objects import OUTPUTS, RESULTS, SOURCES, Json
-from ossia.server.responses.output_items import ItemStatus, OutputItem, Place
+from ossia.server.responses.output_items import ItemContext, ItemStatus, OutputItem
 from ossia.tools.tool import ToolResult
 
 
 class ToolItem(OutputItem):
     """A call of a tool of ours."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ItemContext) -> None:
         super().__init__(place)
         self._result: ToolResult | None = None
         self._is_called = False
@@ -69,20 +69,20 @@ class WebSearchItem(ToolItem):
             "status": self.status,
             "action": self._action(),
         }
-        if self._result is not None and RESULTS in self._place.settings.includes:
+        if self._result is not None and RESULTS in self._context.settings.includes:
             told["results"] = [{"type": "text", "text": self._result.text}]
         return told
 
     def open(self) -> list[Json]:
         """See `OutputItem.open`."""
-        self.is_told = False
+        self.is_visible = False
         return []
 
     def _called(self) -> list[Json]:
         return [*self._cut(), self._event("web_search_call.searching")]
 
     def _cut(self) -> list[Json]:
-        self.is_told = True
+        self.is_visible = True
         return [self._added(self.json()), self._event("web_search_call.in_progress")]
 
     def _ended(self) -> list[Json]:
@@ -97,7 +97,7 @@ class WebSearchItem(ToolItem):
         """What the browser says it did; before it ran, what it was asked to do."""
         done = {} if self._result is None else self._result.details
         if "type" not in done:
-            done = _asked_of_browser(self._place.part.name, "".join(self._pieces))
+            done = _asked_of_browser(self._context.part.name, "".join(self._pieces))
         match done["type"]:
             case "open_page":
                 return {"type": "open_page", "url": done.get("url")}
@@ -105,7 +105,7 @@ class WebSearchItem(ToolItem):
                 url, pattern = done.get("url") or "", done.get("pattern") or ""
                 return {"type": "find_in_page", "url": url, "pattern": pattern}
         action = {"type": "search", "query": done.get("query") or ""}
-        if SOURCES in self._place.settings.includes:
+        if SOURCES in self._context.settings.includes:
             action["sources"] = list(done.get("sources", ()))
         return action
 
@@ -118,12 +118,12 @@ class CodeItem(ToolItem):
     def json(self) -> Json:
         """See `OutputItem.json`."""
         ran = {} if self._result is None else self._result.details
-        has_outputs = OUTPUTS in self._place.settings.includes and "outputs" in ran
+        has_outputs = OUTPUTS in self._context.settings.includes and "outputs" in ran
         return {
             "id": self.id,
             "type": "code_interpreter_call",
             "status": self.status,
-            "container_id": ran.get("container_id") or self._place.settings.container_id,
+            "container_id": ran.get("container_id") or self._context.settings.container_id,
             "code": "".join(self._pieces),
             "outputs": list(ran["outputs"]) if has_outputs else None,
         }
@@ -156,14 +156,14 @@ class McpCallItem(ToolItem):
 
     def json(self) -> Json:
         """See `OutputItem.json`."""
-        label, _, name = self._place.part.name.partition(".")
+        label, _, name = self._context.part.name.partition(".")
         output, error = None, None
         if self._result is not None:
             output = self._result.text
         if self._result is not None and self._result.is_error:
             content = [{"type": "text", "text": output}]
             output, error = None, {"type": "mcp_tool_execution_error", "content": content}
-        request = self._place.settings.approved.get(self._place.part.call_id)
+        request = self._context.settings.approved.get(self._context.part.call_id)
         return {
             "id": self.id,
             "type": "mcp_call",
@@ -178,14 +178,14 @@ class McpCallItem(ToolItem):
 
     def open(self) -> list[Json]:
         """See `OutputItem.open`."""
-        self.is_told = False
+        self.is_visible = False
         return []
 
     def _called(self) -> list[Json]:
         return self._cut()
 
     def _cut(self) -> list[Json]:
-        self.is_told = True
+        self.is_visible = True
         text = self.text
         delta = [self._event("mcp_call_arguments.delta", delta=text)] if text else []
         return [
@@ -211,7 +211,7 @@ class McpApprovalItem(OutputItem):
 
     def json(self) -> Json:
         """See `OutputItem.json`."""
-        label, _, name = self._place.part.name.partition(".")
+        label, _, name = self._context.part.name.partition(".")
         return {
             "id": self.id,
             "type": "mcp_approval_request",
@@ -243,8 +243,8 @@ class McpListItem(OutputItem):
 
     def json(self) -> Json:
         """See `OutputItem.json`."""
-        label = self._place.part.name
-        server = self._place.settings.servers[label]
+        label = self._context.part.name
+        server = self._context.settings.servers[label]
         failed = {} if server.error is None else {"error": server.error}
         return {
             "id": self.id,

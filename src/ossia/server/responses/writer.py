@@ -28,7 +28,7 @@ from ossia.server.responses.objects import (
     new_id,
     usage_object,
 )
-from ossia.server.responses.output_items import MessageItem, OutputItem, Place
+from ossia.server.responses.output_items import ItemContext, MessageItem, OutputItem
 from ossia.server.responses.tool_items import McpApprovalItem, McpCallItem, McpListItem
 
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
@@ -119,7 +119,7 @@ class ResponseWriter:
             "error": self._error,
             "incomplete_details": self._incomplete,
             **self._said,
-            "output": [item.json() for item in self._items if item.is_told],
+            "output": [item.json() for item in self._items if item.is_visible],
             "usage": self._usage,
         }
 
@@ -185,7 +185,7 @@ class ResponseWriter:
     def _ask(self) -> None:
         """The call that is open, and not told yet, is not to be run: it becomes a question."""
         untold = self._items.pop()
-        assert not untold.is_told, "what was told cannot be asked"
+        assert not untold.is_visible, "what was told cannot be asked"
         self._open = self._new_item(McpApprovalItem, untold.part)
 
     def _begin_item(self, part: PartStarted) -> list[Json]:
@@ -207,7 +207,7 @@ class ResponseWriter:
         return self._new_item(McpListItem, PartStarted("call", name=label)).open()
 
     def _new_item(self, kind: type[OutputItem], part: PartStarted) -> OutputItem:
-        place = Place(
+        place = ItemContext(
             id=self._new_id(kind.prefix),
             index=len(self._items),
             part=part,
