@@ -25,10 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ossia.tools.python.installed_python import InstalledPython
 from ossia.tools.python.launching import Launching
-from ossia.tools.python.limits import Limits
-from ossia.tools.python.sandboxes import TIERS, Tier
+from ossia.tools.python.sandboxes import TIERS, InstalledPython, Limits, Tier
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit, examine
 
 ESCAPES = "tests/tools/python/test_escapes.py"

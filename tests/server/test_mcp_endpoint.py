@@ -20,7 +20,7 @@ from ossia.server.http.listen import ListeningOptions
 from ossia.server.mcp_endpoint import McpEndpoint
 from ossia.server.toolbox import Toolbox
 from ossia.store.api_keys import KeyFile, open_keys
-from ossia.tools.mcp.http import http_transport
+from ossia.tools.mcp.connection import http_transport
 from tests.server.live import live, read_answer
 from tests.server.test_toolbox import lazy
 from tests.tools.mcp.counting import CountingKit

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 from typing_extensions import TypedDict
 
 from ossia.errors import RequestError
-from ossia.tools.functions import as_tool
+from ossia.tools.functions import Docstring, as_tool, read_docstring, trimmed
 from ossia.tools.tool import Tool, ToolResult
 
 
@@ -363,3 +365,118 @@ def endless(tree: Endless): ...
 def test_what_cannot_be_told_is_refused_at_once(function, said):
     with pytest.raises(RequestError, match=said):
         as_tool(function)
+
+
+GOOGLE = """Add numbers.
+
+    More words: here.
+
+    Args:
+        a: the first,
+            on two lines
+        b (int, optional): the second
+
+        *rest: all others
+        and a line that is none
+
+    Returns:
+        int: the sum
+
+    Words after it.
+    """
+NUMPY = """Add numbers.
+
+    More words: here.
+
+    Parameters
+    ----------
+    a : int
+        the first,
+        on two lines
+    b, c : int, optional
+        both
+
+        of them
+    (odd)
+
+    Returns
+    -------
+    int
+        the sum
+    """
+REST = """Add numbers.
+
+    More words: here.
+
+    :param a: the first,
+        on two lines
+    :param int b: the second
+    :type b: int
+    :returns: the sum
+    :rtype: int
+    """
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "arguments"),
+    [
+        (
+            GOOGLE,
+            "\n\nWords after it.",
+            {"a": "the first, on two lines", "b": "the second", "rest": "all others"},
+        ),
+        (NUMPY, "", {"a": "the first, on two lines", "b": "both of them", "c": "both of them"}),
+        (REST, "", {"a": "the first, on two lines", "b": "the second"}),
+    ],
+    ids=["google", "numpy", "rest"],
+)
+def test_takes_each_style_apart(text, after, arguments):
+    assert read_docstring(text) == Docstring(f"Add numbers.\n\nMore words: here.{after}", arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Add.", "Add.\n\nSome words:\n    stay as they are", "Usage\n-----\nCall it.", ":) smile"],
+)
+def test_text_of_no_style_is_all_description(text):
+    assert read_docstring(text) == Docstring(text, {})
+
+
+@given(st.text(alphabet="Args:\n -ab(*,):param "))
+def test_never_raises(text):
+    assert read_docstring(text).arguments is not None
+
+
+def test_titles_and_null_defaults_go_wherever_a_schema_stands():
+    part = {"type": "string", "title": "T", "default": None}
+    plain = {"type": "string"}
+    schema = {
+        "title": "All",
+        "properties": {"title": part, "default": part},
+        "$defs": {"title": part},
+        "items": part,
+        "anyOf": [part, True],
+        "additionalProperties": False,
+        "default": 0,
+        "enum": [{"title": "kept"}],
+    }
+    assert trimmed(schema) == {
+        "properties": {"title": plain, "default": plain},
+        "$defs": {"title": plain},
+        "items": plain,
+        "anyOf": [plain, True],
+        "additionalProperties": False,
+        "default": 0,
+        "enum": [{"title": "kept"}],
+    }
+    assert schema["title"] == "All"
+
+
+def test_a_schema_of_any_depth_is_survived():
+    schema = {"type": "integer", "title": "deep"}
+    for _ in range(5000):
+        schema = {"items": schema}
+    found = trimmed(schema)
+    for _ in range(5000):
+        found = found["items"]
+    assert found["title"] == "deep"

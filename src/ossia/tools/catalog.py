@@ -265,7 +265,7 @@ def _patch(choice: Choice) -> StartToolkit:
 
 
 def _mcp(choice: Choice) -> StartToolkit:
-    from ossia.tools.mcp.known import KnownTools
+    from ossia.tools.mcp.listing import KnownTools
     from ossia.tools.mcp.settings import read_server_file
     from ossia.tools.mcp.toolkit import McpToolkit
 

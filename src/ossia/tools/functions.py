@@ -1,11 +1,12 @@
 """A Python function as a tool: its hints and docstring tell the model, pydantic checks the call.
 
-Knows signatures and threads; does not know who calls, nor what the function does.
+Knows signatures, docstrings of three styles and threads; not who calls, nor what the function does.
 """
 
 import asyncio
 import functools
 import inspect
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
@@ -20,8 +21,6 @@ from pydantic_core import to_json
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, FunctionTool
-from ossia.tools.docstrings import read_docstring
-from ossia.tools.plain_schema import trimmed
 from ossia.tools.tool import Approval, Label, Tool, ToolResult, ToolSpec
 
 MAX_ERROR_CHARS = 500
@@ -278,4 +277,144 @@ def _no_json(name: str, error: Exception) -> str:
     return (
         f"function {name} has a type hint that has no JSON form: {first}; "
         "use str, numbers, lists, dicts, enums, dataclasses or pydantic models"
+    )
+
+
+_ONE = frozenset(("items", "additionalProperties", "contains", "not", "propertyNames"))
+_LISTS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
+_MAPS = frozenset(("properties", "$defs", "definitions", "patternProperties"))
+
+
+def trimmed(schema: Mapping[str, Any], *, depth: int = 64) -> dict[str, Any]:
+    """A copy that validates the same values.
+
+    Args:
+        schema: JSON; parts deeper than `depth` stay as they are.
+        depth: levels to go down.
+    """
+    if depth == 0:
+        return dict(schema)
+
+    def part(value: Any) -> Any:
+        return trimmed(value, depth=depth - 1) if isinstance(value, Mapping) else value
+
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if (key == "title" and isinstance(value, str)) or (key == "default" and value is None):
+            continue
+        if key in _ONE:
+            found[key] = part(value)
+        elif key in _LISTS and isinstance(value, list):
+            found[key] = [part(each) for each in value]
+        elif key in _MAPS and isinstance(value, Mapping):
+            found[key] = {name: part(each) for name, each in value.items()}
+        else:
+            found[key] = value
+    return found
+
+
+_GOOGLE = re.compile(r"(?P<name>[A-Z][A-Za-z ]{2,20}):\s*")
+_UNDERLINE = re.compile(r"-{3,}\s*")
+_ENTRY = re.compile(r"\*{0,2}(?P<name>\w+)\s*(\([^)]*\)+)?\s*:\s*(?P<text>.*)")
+_NUMPY_ENTRY = re.compile(r"(?P<names>\w+(\s*,\s*\w+)*)\s*(:.*)?")
+_REST = re.compile(r":(?P<kind>\w+)(?P<words>(\s+[^:]+)?):\s*(?P<text>.*)")
+_REST_ARGUMENT = frozenset(("param", "parameter", "arg", "argument", "key", "keyword"))
+_ARGUMENTS = frozenset(
+    ("args", "arguments", "parameters", "params", "keyword args", "keyword arguments", "attributes")
+)
+_OTHER = frozenset(
+    (
+        *("returns", "return", "yields", "yield", "raises", "raise", "examples", "example"),
+        *("note", "notes", "references", "see also", "warnings", "warning", "warns", "source"),
+        *("todo", "other parameters", "methods"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Docstring:
+    """A docstring, taken apart."""
+
+    description: str
+    """Everything before and after the sections."""
+    arguments: dict[str, str]
+    """Each described argument's text, on one line."""
+
+
+class _Reader:
+    """Goes down the lines, and knows which section it stands in."""
+
+    def __init__(self) -> None:
+        self.description: list[str] = []
+        self.arguments: dict[str, list[str]] = {}
+        self._section = ""
+        self._is_numpy = False
+        self._entry_indent = 0
+        self._names: list[str] = []
+        self._in_rest = False
+
+    def line(self, line: str, following: str) -> None:
+        """Take one line, knowing the next."""
+        indent = len(line) - len(line.lstrip())
+        if section := _section(line, following):
+            self._section, self._is_numpy = section, bool(_UNDERLINE.fullmatch(following))
+            self._entry_indent, self._names, self._in_rest = -1, [], False
+        elif indent == 0 and (field := _REST.fullmatch(line)):
+            self._rest(field)
+        elif self._in_rest and indent > 0:
+            self._add(line)
+        elif self._section and (not line.strip() or indent > 0 or self._is_numpy):
+            self._in_section(line, indent)
+        else:
+            self._section, self._in_rest = "", False
+            self.description.append(line)
+
+    def _rest(self, field: re.Match[str]) -> None:
+        words = field["words"].split()
+        is_argument = field["kind"] in _REST_ARGUMENT and words
+        self._names, self._in_rest, self._section = [words[-1]] if is_argument else [], True, ""
+        self._add(field["text"])
+
+    def _in_section(self, line: str, indent: int) -> None:
+        if self._section not in _ARGUMENTS or _UNDERLINE.fullmatch(line) or not line.strip():
+            return
+        if self._entry_indent < 0:
+            self._entry_indent = indent
+        if indent > self._entry_indent:
+            self._add(line)
+        elif self._is_numpy:
+            entry = _NUMPY_ENTRY.fullmatch(line.strip())
+            self._names = re.split(r"\s*,\s*", entry["names"]) if entry else []
+        elif entry := _ENTRY.fullmatch(line.strip()):
+            self._names = [entry["name"]]
+            self._add(entry["text"])
+        else:
+            self._names = []
+
+    def _add(self, text: str) -> None:
+        for name in self._names:
+            self.arguments.setdefault(name, []).extend(text.split())
+
+
+def _section(line: str, following: str) -> str:
+    """The section that a line opens, in lower case; empty if none."""
+    if line[:1].isspace():
+        return ""
+    if _UNDERLINE.fullmatch(following):
+        name = line.strip().lower()
+        return name if name in _ARGUMENTS | _OTHER else ""
+    heading = _GOOGLE.fullmatch(line)
+    name = heading["name"].lower() if heading else ""
+    return name if name in _ARGUMENTS | _OTHER else ""
+
+
+def read_docstring(text: str) -> Docstring:
+    """Take a docstring apart; text of no known style is all description."""
+    lines = inspect.cleandoc(text).split("\n")
+    reader = _Reader()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        reader.line(line, following)
+    return Docstring(
+        description=re.sub(r"\n{3,}", "\n\n", "\n".join(reader.description)).strip(),
+        arguments={name: " ".join(words) for name, words in reader.arguments.items() if words},
     )

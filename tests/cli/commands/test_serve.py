@@ -14,7 +14,7 @@ from mcp import Client
 from benchmarks.serving import Served
 from ossia.cli import servers
 from ossia.cli.servers import Running, registered, running
-from ossia.tools.mcp.http import http_transport
+from ossia.tools.mcp.connection import http_transport
 
 
 def test_a_server_says_where_it_listens_and_is_listed_until_it_ends(ossia, tmp_path, monkeypatch):

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.tools.browser.backend import Failure
-from ossia.tools.browser.documents import MAX_TEXT_CHARS, decode, read_document
-from ossia.tools.browser.reading import read_apart
+from ossia.tools.browser.documents import MAX_TEXT_CHARS, decode, read_apart, read_document
 
 URL = "https://a.example/notes/x"
 has_pypdf = importlib.util.find_spec("pypdf") is not None

@@ -178,7 +178,7 @@ def test_a_file_of_others_is_left_alone(tmp_path):
 
 
 def test_two_cannot_write_at_once(index, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("ossia.tools.browser.corpus_file.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("ossia.tools.browser.corpus.BUSY_SECONDS", 0.05)
     name = index.add(folder)
     with Index(tmp_path / "index") as second:
         index._connection.execute("BEGIN IMMEDIATE")

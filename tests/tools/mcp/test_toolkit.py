@@ -8,8 +8,8 @@ import time
 import pytest
 
 from ossia.errors import RequestError, StoreError
-from ossia.tools.mcp.known import KnownTools
-from ossia.tools.mcp.stdio import MAX_MESSAGE_BYTES
+from ossia.tools.mcp.connection import MAX_MESSAGE_BYTES
+from ossia.tools.mcp.listing import KnownTools
 from ossia.tools.sessions import to_prompt
 from ossia.tools.tool import ALL_LABELS, Closable, Toolkit
 
@@ -169,7 +169,7 @@ def is_gone(pid):
 
 
 def test_a_server_that_will_not_go_is_made_to(settings, kit_on, monkeypatch):
-    monkeypatch.setattr("ossia.tools.mcp.stdio.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("ossia.tools.mcp.connection.GRACE_SECONDS", 0.1)
     stubborn = settings()
     stubborn["mcpServers"]["raw"]["args"].append("stubborn")
 
@@ -212,7 +212,7 @@ def test_what_is_known_may_not_be_kept_and_the_call_is_not_carried_out(
 
 def test_without_any_server_that_works_the_kit_is_refused(settings, kit_on, monkeypatch):
     monkeypatch.setattr("ossia.tools.mcp.connection.CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr("ossia.tools.mcp.stdio.GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("ossia.tools.mcp.connection.GRACE_SECONDS", 0.05)
     both = settings()
     both["mcpServers"]["deaf"] = {
         **both["mcpServers"]["raw"],

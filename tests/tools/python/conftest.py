@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from ossia.errors import RequestError
-from ossia.tools.python.installed_python import InstalledPython
 from ossia.tools.python.launching import LauncherGone, Launching
-from ossia.tools.python.limits import MIB, Limits
-from ossia.tools.python.sandboxes import why_not
+from ossia.tools.python.sandboxes import MIB, InstalledPython, Limits, why_not
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 
 SMALL = Limits(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.sandboxes import InstalledPython
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 from tests.tools.python.conftest import SMALL
 

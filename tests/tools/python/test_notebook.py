@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ossia.tools.python.installed_python import InstalledPython
+from ossia.tools.python.sandboxes import InstalledPython
 
 
 def png():

@@ -6,8 +6,8 @@ import pytest
 from openai.types.responses.response_code_interpreter_tool_call import Output
 from pydantic import TypeAdapter
 
-from ossia.tools.python.limits import Limits
 from ossia.tools.python.outcome import MAX_IMAGE_BYTES, MAX_IMAGES, result
+from ossia.tools.python.sandboxes import Limits
 
 ANSWER = {
     "ended": "finished", "text": "", "files": [], "left": 0, "status": None, "is_alive": True,

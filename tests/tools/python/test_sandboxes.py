@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 
 from ossia.tools.python import landlock
-from ossia.tools.python.installed_python import InstalledPython
-from ossia.tools.python.limits import Limits
 from ossia.tools.python.other_user import FIRST_OF_FEW, may_all_enter, users
-from ossia.tools.python.sandboxes import DRIVER, Place, start, why_not
-from ossia.tools.python.seatbelt import profile
+from ossia.tools.python.sandboxes import (
+    DRIVER,
+    InstalledPython,
+    Limits,
+    Place,
+    profile,
+    start,
+    why_not,
+)
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="walls of Linux")
 

@@ -4,8 +4,15 @@ import struct
 
 import pytest
 
-from ossia.tools.python.seccomp import ALLOW, ALWAYS, AUDIT_ARCH, KILL, METADATA, filter_for
-from ossia.tools.python.syscalls import NUMBERS
+from ossia.tools.python.seccomp import (
+    ALLOW,
+    ALWAYS,
+    AUDIT_ARCH,
+    KILL,
+    METADATA,
+    NUMBERS,
+    filter_for,
+)
 
 MACHINES = ("x86_64", "aarch64")
 EPERM, ENOSYS = 0x50001, 0x50026

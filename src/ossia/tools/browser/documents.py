@@ -1,18 +1,24 @@
 """Documents of every kind we read, as clean text with numbered links.
 
-Knows kinds and encodings; not where documents come from, nor how long reading may take.
+`python -m ossia.tools.browser.documents` reads one from outside, in a process that is killed when
+it takes too long or too much. Knows kinds, encodings and limits; not where documents come from.
 """
 
 import importlib
 import io
+import json
 import re
+import signal
+import subprocess
+import sys
 from typing import Literal
 
 from ossia.errors import MissingExtra
-from ossia.tools.browser.cleaning import cleaned, one_line
+from ossia.processes import limit_memory, run_module
+from ossia.tools.browser.backend import Failure
 from ossia.tools.browser.html import read_html
 from ossia.tools.browser.links import Links
-from ossia.tools.browser.text import ReadText
+from ossia.tools.browser.text import ReadText, cleaned, one_line
 
 Kind = Literal["text", "markdown", "html", "pdf"]
 MAX_TEXT_CHARS = 2_000_000
@@ -129,3 +135,62 @@ def _read_pdf(content: bytes) -> ReadText:
         if num_chars > MAX_TEXT_CHARS:
             break
     return ReadText(title, cleaned("\n\n".join(texts)), ())
+
+
+SECONDS = 2.0
+"""Of processor time; what else the computer does makes no page unreadable."""
+MEGABYTES = 1024
+"""Of address space."""
+
+_START_SECONDS = 10.0
+
+
+def read_apart(
+    content: bytes, kind: Kind, url: str, charset: str | None = None, *, seconds: float = SECONDS
+) -> ReadText:
+    """Do `read_document` elsewhere; waits for it, so call it in a thread.
+
+    Raises:
+        Failure: it cannot be read, or not within the limits.
+    """
+    request = {"kind": kind, "url": url, "charset": charset, "seconds": seconds}
+    try:
+        done = run_module(
+            "ossia.tools.browser.documents",
+            content=json.dumps(request).encode() + b"\n" + content,
+            timeout_seconds=3 * seconds + _START_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise _too_slow(url) from None
+    if sys.platform != "win32" and done.returncode == -signal.SIGPROF:
+        raise _too_slow(url)
+    if done.returncode:
+        raise Failure(f"{url} cannot be read: it is damaged, or too large")
+    answer = json.loads(done.stdout)
+    if "missing" in answer:
+        raise Failure(answer["missing"])
+    return ReadText(answer["title"], answer["text"], tuple(answer["links"]))
+
+
+def _too_slow(url: str) -> Failure:
+    return Failure(f"{url} takes too long to read; open another page")
+
+
+def main() -> None:  # runs in the process that is ended
+    """Read one document from standard input."""
+    request = json.loads(sys.stdin.buffer.readline())
+    content = sys.stdin.buffer.read()
+    limit_memory(MEGABYTES)
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+    try:
+        read = read_document(content, request["kind"], request["url"], request["charset"])
+    except MissingExtra as error:
+        answer: dict[str, object] = {"missing": str(error)}
+    else:
+        answer = read._asdict()
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

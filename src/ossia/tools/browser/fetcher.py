@@ -1,20 +1,239 @@
 """Fetches web pages that a model asks for, and nothing but public ones.
 
 A name is resolved once, every address it has is judged, and the judged address is connected to;
-each redirect begins anew. Knows no page text.
+each redirect begins anew. Answers are bounded in size and time. Knows no page text.
 """
 
 import asyncio
+import ipaddress
+import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
-from ossia.tools.browser.addresses import WebAddress, is_public, parse
+import httpx2  # noqa: TID253 - loaded where a web search is configured, and nowhere else
+
 from ossia.tools.browser.backend import Failure
-from ossia.tools.browser.exchange import Answer, Request, Unreached, default_tls, exchange
+
+
+class Unreached(Failure):
+    """Nobody answers there: another address of the same host may do."""
+
+
+CONNECT_SECONDS = 5.0
+USER_AGENT = "ossia"
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What zlib must expect of a coding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is sent."""
+
+    url: str
+    """Where to; its host is connected to as it stands here."""
+    headers: Mapping[str, str]
+    server_name: str | None = None
+    """The name a certificate must hold; None: the URL's host."""
+    content: bytes | None = None
+    """Sent as POST; None: GET."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name in lower case."""
+    content: bytes
+    """Decompressed; empty where it was not wanted."""
+
+
+Wants = Callable[[int, Mapping[str, str]], bool]
+"""Whether the content is wanted, by status and headers; may raise Failure."""
+
+
+def default_tls() -> ssl.SSLContext:
+    """Certificates as the system trusts them."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+async def exchange(
+    request: Request, *, tls: ssl.SSLContext, max_bytes: int, seconds: float, wants: Wants
+) -> Answer:
+    """Send a request and read its answer; sets no limit to the time of it all.
+
+    Args:
+        request: what is sent.
+        tls: whom to trust.
+        max_bytes: of the content, compressed or not.
+        seconds: between two signs of life.
+        wants: asked before the content is read.
+
+    Raises:
+        Unreached: no connection.
+        Failure: a broken answer, or one that is too large, or what `wants` raises.
+    """
+    transport = httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, retries=0)
+    try:
+        async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
+            extensions = {"sni_hostname": request.server_name} if request.server_name else {}
+            sent = client.build_request(
+                "GET" if request.content is None else "POST",
+                request.url,
+                headers={
+                    "User-Agent": USER_AGENT,
+                    "Accept-Encoding": "gzip, deflate",
+                    "Connection": "close",
+                    **request.headers,
+                },
+                content=request.content,
+                timeout=httpx2.Timeout(seconds, connect=CONNECT_SECONDS),
+                extensions=extensions,
+            )
+            answer = await client.send(sent, stream=True, follow_redirects=False)
+            try:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                content = b""
+                if wants(answer.status_code, headers):
+                    coding = headers.get("content-encoding", "")
+                    content = await _received(answer.aiter_raw(), coding, max_bytes)
+                return Answer(answer.status_code, headers, content)
+            finally:
+                await answer.aclose()
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise Unreached(f"no connection: {type(error).__name__}") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise Failure(f"no answer could be read: {type(error).__name__}") from error
+    except zlib.error:
+        raise Failure("the answer is damaged: it cannot be decompressed") from None
+
+
+async def _received(chunks: AsyncIterator[bytes], coding: str, max_bytes: int) -> bytes:
+    """The content; never holds much more than it may have."""
+    decoder = _decoder(coding.strip().lower())
+    content = bytearray()
+    num_raw = 0
+    async for chunk in chunks:
+        num_raw += len(chunk)
+        if decoder is None:
+            content += chunk
+        else:
+            content += decoder.decompress(chunk, max_bytes + 1 - len(content))
+        if num_raw > max_bytes or len(content) > max_bytes:
+            raise Failure(f"the answer has more than {max_bytes} bytes, too many to read")
+        if decoder is not None and decoder.eof:
+            break  # what may follow is no part of it
+    return bytes(content)
+
+
+def _decoder(coding: str) -> "zlib._Decompress | None":
+    if coding in ("", "identity"):
+        return None
+    if coding not in _WINDOWS:
+        raise Failure(f"the answer is compressed in a way not asked for: {coding:.40}")
+    return zlib.decompressobj(_WINDOWS[coding])
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_URL_CHARS = 4096
+_URL = re.compile(
+    r"(https?)://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?([/?#].*)?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_UNRESERVED = "/?:@!$&'()*+,;=-._~%[]"
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+            "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+            "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+            "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+        ),
+    )
+)  # fmt: skip
+"""Said here, since each Python knows another list: some call NAT64, 6to4, multicast global."""
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that was ever given to anybody for use on the public net."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A URL taken apart: what is checked is what is fetched."""
+
+    scheme: str
+    host: str
+    """A name or an address; without brackets, in lower case."""
+    port: int
+    target: str
+    """Path and query, quoted."""
+
+    @property
+    def authority(self) -> str:
+        """Host and, where it is another than usual, port: as it stands in a URL and in `Host`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL again."""
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    def at(self, address: str) -> str:
+        """The URL with an address of the net for its host."""
+        host = f"[{address}]" if ":" in address else address
+        return f"{self.scheme}://{host}:{self.port}{self.target}"
+
+
+def parse(url: str, ports: frozenset[int]) -> WebAddress:
+    """Take a URL apart.
+
+    Args:
+        url: of http or https, without user or password, its host spelt in ASCII.
+        ports: that may be spoken to.
+
+    Raises:
+        Failure: it is anything else.
+    """
+    if len(url) > MAX_URL_CHARS or _UNPRINTABLE.search(url):
+        raise Failure("the URL is too long, or holds what no URL may; open another")
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise Failure(
+            f"{url:.200} cannot be opened; expected http:// or https://, a plain host and a path"
+        )
+    scheme, host = parts[1].lower(), parts[2].strip("[]").removesuffix(".").lower()
+    port = int(parts[3]) if parts[3] else DEFAULT_PORTS[scheme]
+    if port not in ports:
+        allowed = ", ".join(map(str, sorted(ports)))
+        raise Failure(f"port {port} may not be opened; allowed are: {allowed}")
+    rest = (parts[4] or "/").partition("#")[0]
+    target = quote(rest if rest.startswith("/") else f"/{rest}", _UNRESERVED, errors="replace")
+    return WebAddress(scheme, host, port, target)
+
+
+def is_public(address: str) -> bool:
+    """Whether an address of the net is one that everybody can reach, and of no special use."""
+    try:
+        judged = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(judged, ipaddress.IPv6Address):
+        if judged.scope_id is not None:
+            return False
+        judged = judged.ipv4_mapped or judged
+    if judged.version == 6 and judged not in _GIVEN_OUT:
+        return False
+    special = any(judged in network for network in _NOT_PUBLIC if network.version == judged.version)
+    return judged.is_global and not special
+
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _TYPES = frozenset(("application/json", "application/xml", "application/xhtml+xml"))

@@ -1,24 +1,339 @@
-"""A web page as text: what a reader would see, with numbered links.
+"""A web page as text: what a reader would see, with numbered links. Opens no address.
 
-Knows elements and what they look like in plain text; cuts no tags itself and opens no address.
+Tags are cut here in time that grows with the page's length only, whatever it holds: the standard
+library's parser is quadratic on malformed input, and lexbor's in the depth of its tree.
 """
 
-from collections.abc import Mapping
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from ossia.tools.browser import elements
-from ossia.tools.browser.cleaning import cleaned, one_line
-from ossia.tools.browser.elements import (
-    BLOCKS,
-    DROPPED,
-    END_BY_THEMSELVES,
-    VOID,
-    is_hidden,
-)
-from ossia.tools.browser.layout import Layout
 from ossia.tools.browser.links import Links, joined
-from ossia.tools.browser.markup import Closed, Opened, pieces
-from ossia.tools.browser.text import ReadText
+from ossia.tools.browser.text import ReadText, cleaned, one_line
+
+_RAW = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes"))
+_ESCAPABLE = frozenset(("title", "textarea"))
+_NO_MARKUP = _RAW | _ESCAPABLE
+_COMMENT_END = re.compile("--!?>")
+_NAME = re.compile(r"[a-zA-Z][^\s/>]*+")
+_ATTRIBUTE = re.compile(
+    r"""[\s/]*+(?:([^\s/>][^\s/>=]*+)(?:\s*+=\s*+(?:"([^"]*+)"?+|'([^']*+)'?+|([^\s>]*+)))?+)?+"""
+)
+_LONG_NUMBER = re.compile("&#(?:[xX][0-9a-fA-F]{8,}+|[0-9]{8,}+);?+")
+_BLANKS = re.compile("[ \t\n]+")
+MAX_DEPTH = 12
+"""Deeper lists and quotes are shown as deep as this."""
+
+
+class Layout:
+    """Text as it grows."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._line: list[str] = []
+        self._ends_blank = True  # nothing, or a blank, stands before what comes
+        self._lead = ""
+        self._has_cell = False
+        self._lists: list[int | None] = []
+        self._num_quotes = 0
+        self._verbatim = False
+
+    def write(self, text: str) -> None:
+        """Add clean text."""
+        if self._verbatim:
+            first, *others = text.split("\n")
+            self._line.append(first)
+            for line in others:
+                self._flush(blank_too=True)
+                self._line.append(line)
+            return
+        words = _BLANKS.sub(" ", text)
+        if self._ends_blank:
+            words = words.removeprefix(" ")
+        if words:
+            self._line.append(words)
+            self._ends_blank = words.endswith(" ")
+
+    def line(self) -> None:
+        """What comes begins a line."""
+        if not self._verbatim:
+            self._flush(blank_too=False)
+
+    def paragraph(self) -> None:
+        """What comes stands apart."""
+        self.line()
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def prefix(self, lead: str) -> None:
+        """What comes begins with this, if anything comes."""
+        self._lead = lead
+
+    def rule(self) -> None:
+        """A line is drawn."""
+        self.write("* * *")
+        self.paragraph()
+
+    def cell(self) -> None:
+        """What comes is the next cell of a row."""
+        if self._has_cell and not self._verbatim:
+            self._line.append("| " if self._ends_blank else " | ")
+            self._ends_blank = True
+        self._has_cell = True
+
+    def begin_list(self, *, numbered: bool) -> None:
+        """Items come."""
+        self._lists.append(0 if numbered else None)
+
+    def end_list(self) -> None:
+        """No more items."""
+        if self._lists:
+            self._lists.pop()
+
+    def begin_item(self) -> None:
+        """An item comes."""
+        indent = "  " * min(max(len(self._lists), 1), MAX_DEPTH)
+        number = self._lists[-1] if self._lists else None
+        if number is None:
+            self._lead = f"{indent}* "
+        else:
+            self._lists[-1] = number + 1
+            self._lead = f"{indent}{number + 1}. "
+
+    def begin_quote(self) -> None:
+        """Somebody else's words come."""
+        self._num_quotes += 1
+
+    def end_quote(self) -> None:
+        """No more of them."""
+        self.line()
+        self._num_quotes = max(self._num_quotes - 1, 0)
+
+    def begin_verbatim(self) -> None:
+        """Blanks and breaks count in what comes."""
+        self._verbatim = True
+
+    def end_verbatim(self) -> None:
+        """They count no more."""
+        if self._verbatim:
+            self._flush(blank_too=False)
+            self._verbatim = False
+
+    def text(self) -> str:
+        """All of it, without blank lines at its ends."""
+        self._flush(blank_too=False)
+        kept: list[str] = []
+        for line in self._lines:
+            if line or (kept and kept[-1]):
+                kept.append(line)
+        while kept and not kept[-1]:
+            kept.pop()
+        return "\n".join(kept)
+
+    def _flush(self, *, blank_too: bool) -> None:
+        text = "".join(self._line).rstrip()
+        if text:
+            lead = "    " if self._verbatim else self._lead
+            self._lines.append(f"{self._margin()}{lead}{text}")
+            self._lead = ""
+        elif blank_too:
+            self._lines.append("")
+        self._line = []
+        self._ends_blank = True
+        self._has_cell = False
+
+    def _margin(self) -> str:
+        return "> " * min(self._num_quotes, MAX_DEPTH)
+
+
+DROPPED = frozenset((
+    "script", "style", "template", "svg", "math", "canvas", "audio", "video", "object", "iframe",
+    "noembed", "noframes", "xmp", "select", "datalist", "dialog", "map",
+))  # fmt: skip
+"""Elements whose content is no text of the page."""
+VOID = frozenset((
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
+    "track", "wbr",
+))  # fmt: skip
+"""Elements that have no end."""
+END_BY_THEMSELVES = frozenset(("p", "li", "dt", "dd", "option", "tr", "td", "th"))
+"""Elements that end where their like begins."""
+_PARAGRAPHS = frozenset((
+    "p", "blockquote", "ul", "ol", "dl", "table", "figure", "pre", "hr",
+    "h1", "h2", "h3", "h4", "h5", "h6",
+))  # fmt: skip
+_LINES = frozenset((
+    "div", "section", "article", "header", "footer", "main", "aside", "nav", "address", "form",
+    "fieldset", "li", "dt", "dd", "tr", "caption", "figcaption", "details", "summary", "option",
+    "legend", "br", "body", "head", "html",
+))  # fmt: skip
+BLOCKS = _PARAGRAPHS | _LINES
+"""Elements that do not stand in a line of text."""
+_HIDING = re.compile(
+    r"display:none|visibility:(?:hidden|collapse)|font-size:0[a-z%]*(?:;|$)"
+    r"|opacity:0(?:\.0*)?(?:;|$)"
+)
+_WHITE = re.compile(r"(?<![a-z-])color:(?:white|#fff|#ffffff|rgba?\(255,255,255)(?![0-9a-f])")
+
+
+def _heading(level: int) -> Callable[[Layout], None]:
+    return lambda layout: layout.prefix("#" * level + " ")
+
+
+_BEGINS: Mapping[str, Callable[[Layout], None]] = MappingProxyType(
+    {
+        "ul": lambda layout: layout.begin_list(numbered=False),
+        "ol": lambda layout: layout.begin_list(numbered=True),
+        "li": Layout.begin_item,
+        "blockquote": Layout.begin_quote,
+        "pre": Layout.begin_verbatim,
+        "td": Layout.cell,
+        "th": Layout.cell,
+        "hr": Layout.rule,
+    }
+    | {f"h{level}": _heading(level) for level in range(1, 7)}
+)
+_ENDS: Mapping[str, Callable[[Layout], None]] = MappingProxyType(
+    {
+        "ul": Layout.end_list,
+        "ol": Layout.end_list,
+        "blockquote": Layout.end_quote,
+        "pre": Layout.end_verbatim,
+    }
+)
+
+
+def begin_element(name: str, layout: Layout) -> None:
+    """An element begins."""
+    _stand_apart(name, layout)
+    if does := _BEGINS.get(name):
+        does(layout)
+
+
+def end_element(name: str, layout: Layout) -> None:
+    """An element ends."""
+    if does := _ENDS.get(name):
+        does(layout)
+    _stand_apart(name, layout)
+
+
+def _stand_apart(name: str, layout: Layout) -> None:
+    if name in _PARAGRAPHS:
+        layout.paragraph()
+    elif name in _LINES:
+        layout.line()
+
+
+def is_hidden(attributes: Mapping[str, str]) -> bool:
+    """Whether an element's own attributes keep readers from seeing it."""
+    if "hidden" in attributes or attributes.get("aria-hidden", "").lower() == "true":
+        return True
+    if "style" not in attributes:
+        return False
+    style = re.sub(r"\s+|!important", "", attributes["style"].lower())
+    on_white = bool(_WHITE.search(style)) and "background" not in style
+    return on_white or bool(_HIDING.search(style))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The beginning of an element."""
+
+    name: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of an element."""
+
+    name: str
+
+
+Piece = Opened | Closed | str
+"""A string is text with its entities decoded."""
+
+
+def pieces(markup: str) -> Iterator[Piece]:
+    """Cut a page; what is never closed swallows the rest, as in browsers.
+
+    Source:
+        HTML Living Standard, section 13.2.5, as far as text depends on it.
+    """
+    at = 0
+    while (start := markup.find("<", at)) >= 0:
+        if start > at:
+            yield decoded(markup[at:start])
+        piece, at = _tag(markup, start)
+        if piece is None:
+            continue
+        yield piece
+        if isinstance(piece, Opened) and piece.name in _NO_MARKUP:
+            close, end = _end_of(markup, at, piece.name)
+            if piece.name in _ESCAPABLE and close > at:
+                yield decoded(markup[at:close])
+            yield Closed(piece.name)
+            at = end
+    if at < len(markup):
+        yield decoded(markup[at:])
+
+
+def decoded(text: str) -> str:
+    """Text with its entities decoded."""
+    if "&" not in text:
+        return text
+    return html.unescape(_LONG_NUMBER.sub("\ufffd", text))  # int() refuses very long numbers
+
+
+def _tag(markup: str, start: int) -> tuple[Piece | None, int]:
+    """What begins with "<" at `start`, and where it ends."""
+    closing = markup.startswith("/", start + 1)
+    name = _NAME.match(markup, start + 1 + closing)
+    if name is None:
+        return _no_tag(markup, start)
+    if closing:
+        return Closed(name[0].lower()), _behind(markup, name.end())
+    attributes, at = _attributes(markup, name.end())
+    if at >= len(markup):
+        return None, at
+    return Opened(name[0].lower(), attributes), at + 1
+
+
+def _no_tag(markup: str, start: int) -> tuple[Piece | None, int]:
+    """A comment or a declaration, or a "<" that is text."""
+    if markup.startswith("<!--", start):
+        end = _COMMENT_END.search(markup, start + 2)
+        return None, end.end() if end else len(markup)
+    if markup.startswith(("</", "<!", "<?"), start):
+        return None, _behind(markup, start)
+    return "<", start + 1
+
+
+def _attributes(markup: str, at: int) -> tuple[dict[str, str], int]:
+    """All up to the ">" and where that is; the first of equal names counts."""
+    found: dict[str, str] = {}
+    while (match := _ATTRIBUTE.match(markup, at)) and match[1]:
+        value = match[2] or match[3] or match[4] or ""
+        found.setdefault(match[1].lower(), decoded(value))
+        at = match.end()
+    return found, match.end() if match else at
+
+
+def _behind(markup: str, start: int) -> int:
+    end = markup.find(">", start)
+    return len(markup) if end < 0 else end + 1
+
+
+def _end_of(markup: str, at: int, name: str) -> tuple[int, int]:
+    """Where the end tag of an element without markup begins and ends."""
+    close = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(markup, at)
+    if close is None:
+        return len(markup), len(markup)
+    return close.start(), _behind(markup, close.end())
+
 
 MAX_LINK_CHARS = 400
 
@@ -80,7 +395,7 @@ class _Reader:
             case "sup" | "sub":
                 self.write("^{" if name == "sup" else "_{")
             case _ if self._anchor is None:
-                elements.begin(name, self._layout)
+                begin_element(name, self._layout)
             case _ if name in BLOCKS:
                 self.write(" ")  # a link is one line
 
@@ -101,7 +416,7 @@ class _Reader:
             case "body" | "html":
                 self._end_link()
             case _ if self._anchor is None:
-                elements.end(name, self._layout)
+                end_element(name, self._layout)
             case _ if name in BLOCKS:
                 self.write(" ")
 

@@ -16,13 +16,10 @@ from typing import NamedTuple, Self
 
 from ossia.errors import MissingExtra, StoreError
 from ossia.tools.browser.backend import Failure
-from ossia.tools.browser.cleaning import one_line
-from ossia.tools.browser.corpus import corpus_url
-from ossia.tools.browser.corpus_file import open_to_write, refusal
-from ossia.tools.browser.documents import Kind, read_document
+from ossia.tools.browser.corpus import corpus_url, open_to_write, refusal
+from ossia.tools.browser.documents import Kind, read_apart, read_document
 from ossia.tools.browser.page import MAX_TITLE_CHARS, without_marks
-from ossia.tools.browser.reading import read_apart
-from ossia.tools.browser.text import ReadText
+from ossia.tools.browser.text import ReadText, one_line
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {

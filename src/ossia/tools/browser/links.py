@@ -2,8 +2,8 @@
 
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from ossia.tools.browser.cleaning import one_line
 from ossia.tools.browser.page import link_mark
+from ossia.tools.browser.text import one_line
 
 SCHEMES = ("http", "https", "corpus")
 MAX_LINKS = 5000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from urllib.parse import unquote
 
-from ossia.tools.browser.cleaning import one_line
+from ossia.tools.browser.text import one_line
 
 COLUMNS = 80
 MAX_TOKENS = 1024

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from ossia.errors import RequestError
 from ossia.tools.browser.backend import Failure, Hit
-from ossia.tools.browser.exchange import Request, default_tls, exchange
+from ossia.tools.browser.fetcher import Request, default_tls, exchange
 
 MAX_BYTES = 4 << 20
 SECONDS = 20.0

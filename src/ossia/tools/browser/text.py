@@ -1,5 +1,6 @@
-"""What reading a document gives."""
+"""Text from outside made harmless: no control, bidi or tag characters, no forged marks."""
 
+import re
 from typing import NamedTuple
 
 
@@ -12,3 +13,34 @@ class ReadText(NamedTuple):
     """Clean."""
     links: tuple[str, ...]
     """URL of each link by its number."""
+
+
+_DROPPED = (
+    *range(0x09), *range(0x0E, 0x20), *range(0x7F, 0x85), *range(0x86, 0xA0),  # control
+    0xAD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F),  # bidi, zero width
+    *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC),
+    *range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0),  # tags, rare variants: hidden writing
+)  # fmt: skip
+_BREAKS = (0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029)
+_SURROGATES = range(0xD800, 0xE000)
+_TABLE = (
+    dict.fromkeys(_DROPPED)
+    | dict.fromkeys(_BREAKS, "\n")
+    | dict.fromkeys(_SURROGATES, "\ufffd")
+    | {0xA0: " ", ord("【"): "〖", ord("】"): "〗", ord("†"): "‡"}
+)
+_BLANKS = re.compile(r"\s+")
+
+
+def cleaned(text: str) -> str:
+    """Text without hidden characters and with look-alikes for the marks of links and citations.
+
+    To be given text whose entities are decoded: what is decoded later would not be seen here.
+    """
+    return text.replace("\r\n", "\n").translate(_TABLE)
+
+
+def one_line(text: str, max_chars: int) -> str:
+    """The same as one line of at most so many characters, at least 4; cut ones end in dots."""
+    line = _BLANKS.sub(" ", cleaned(text)).strip()
+    return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."

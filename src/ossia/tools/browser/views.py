@@ -1,13 +1,15 @@
-"""The views of one conversation, by number, and what a citation of one means.
+"""The views of one conversation, by number: what a citation means, where a pattern is found.
 
 Knows no call and no backend.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import quote
 
 from ossia.tools.browser.backend import Failure
-from ossia.tools.browser.page import Page
+from ossia.tools.browser.page import MAX_TITLE_CHARS, Page, plain_lines
+from ossia.tools.browser.text import one_line
 
 MAX_CHARS = 16_000_000
 """Of the pages kept for a conversation."""
@@ -113,3 +115,44 @@ class Views:
                 page=empty, source=view.source, hits=view.hits, hit_lines=view.hit_lines
             )
         self._num_forgotten = last + 1
+
+
+MAX_HITS = 50
+SHOWN_LINES = 4
+
+
+class Found(NamedTuple):
+    """What was found, as a page of its own."""
+
+    page: Page
+    places: tuple[int, ...]
+    """The line on the searched page of each hit."""
+
+
+def find_in(page: Page, pattern: str) -> Found:
+    """Look for a text, in any case, in the lines of a page as they are without link marks.
+
+    Each hit is shown with the lines that follow; the search goes on behind those.
+    """
+    lines = plain_lines(page)
+    wanted = pattern.lower()
+    places: list[int] = []
+    at = 0
+    while at < len(lines) and len(places) < MAX_HITS:
+        if wanted in lines[at].lower():
+            places.append(at)
+            at += SHOWN_LINES
+        else:
+            at += 1
+    parts = [
+        "\n".join((f"# 【{number}†match at L{place}】", *lines[place : place + SHOWN_LINES]))
+        for number, place in enumerate(places)
+    ]
+    shown = one_line(pattern, MAX_TITLE_CHARS // 2)
+    view = Page.of_text(
+        f"{page.url}/find?pattern={quote(pattern, safe='', errors='replace')}",
+        f"Find results for text: `{shown}` in `{page.title}`",
+        "\n\n".join(parts) or f"No `find` results for pattern: `{shown}`",
+        [page.url] * len(places),
+    )
+    return Found(view, tuple(places))

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from ossia.tools.browser.backend import Failure, Hit
-from ossia.tools.browser.documents import Kind
+from ossia.tools.browser.documents import Kind, read_apart
 from ossia.tools.browser.fetcher import Fetched, Fetcher
 from ossia.tools.browser.page import Page
 from ossia.tools.browser.providers import Provider
-from ossia.tools.browser.reading import read_apart
 
 MAX_READERS = 2
 """Pages that are read at once, each in its own process."""

@@ -1,6 +1,7 @@
-"""The way to one MCP server: made when needed, given up when dead, made again after a while.
+"""The way to one MCP server, over stdio or HTTP: made when needed, made again when dead.
 
-Knows the protocol library; does not know what the tools are for, nor who may call them.
+Knows the protocol library and bounds every message; does not know what the tools are for, nor who
+may call them.
 """
 
 import asyncio
@@ -8,20 +9,25 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import anyio
+import httpx2  # noqa: TID253 - loaded where MCP servers are configured, and nowhere else
 import mcp_types
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp import Client, MCPError  # noqa: TID253 - loaded where MCP servers are configured
+from mcp.client.stdio import get_default_environment  # noqa: TID253 - with the extra only
+from mcp.client.streamable_http import streamable_http_client  # noqa: TID253 - the same
+from mcp.shared.message import SessionMessage  # noqa: TID253 - the same
 from mcp_types import CallToolResult
 
 from ossia import __version__
-from ossia.tools.mcp.http import http_transport
-from ossia.tools.mcp.listing import Listed
-from ossia.tools.mcp.results import clean
+from ossia.processes import end_group, spawn_async
+from ossia.tools.mcp.listing import Listed, clean
 from ossia.tools.mcp.settings import McpServer, filled
-from ossia.tools.mcp.stdio import LastWords, stdio_transport
 
 CONNECT_SECONDS = 20.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -250,3 +256,181 @@ def _kind(error: BaseException) -> str:
 def quiet_library() -> None:
     """Keep the library from logging what servers say: it may hold what users said."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
+
+
+_SECONDS = 30.0
+_QUIET_SECONDS = 300.0
+"""How long an open stream may say nothing."""
+
+
+@contextlib.asynccontextmanager
+async def http_transport(url: str, *, headers: Mapping[str, str]) -> AsyncIterator[Any]:
+    """Speak to a server.
+
+    Args:
+        url: the only address that is spoken to; redirects are followed within its origin alone.
+        headers: sent with every request.
+
+    Yields:
+        The two streams that `mcp.Client` wants.
+    """
+    async with (
+        httpx2.AsyncClient(
+            headers={"accept-encoding": "identity", **headers},
+            timeout=httpx2.Timeout(_SECONDS, read=_QUIET_SECONDS),
+            transport=_Bounded(trust_env=False),
+            trust_env=False,
+            follow_redirects=False,
+        ) as client,
+        streamable_http_client(
+            url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES
+        ) as streams,
+    ):
+        yield streams
+
+
+class _Bounded(httpx2.AsyncHTTPTransport):
+    """Answers of a bounded size that are what they seem: nothing is unpacked."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise httpx2.UnsupportedProtocol(
+                "the server sent a packed answer that was not asked for"
+            )
+        response.headers.pop("set-cookie", None)
+        is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        if not is_stream:  # the events of a stream are bounded one by one
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = _Counted(response.stream)
+        return response
+
+
+class _Counted(httpx2.AsyncByteStream):
+    """A body that ends in an error when it is too long."""
+
+    def __init__(self, body: httpx2.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        num_bytes = 0
+        async for chunk in self._body:
+            num_bytes += len(chunk)
+            if num_bytes > MAX_MESSAGE_BYTES:
+                raise httpx2.StreamError(f"the answer has more than {MAX_MESSAGE_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+MAX_MESSAGE_BYTES = 8 << 20
+GRACE_SECONDS = 2.0
+"""From the end of its input until a server is told to go, and from there until it is made to."""
+_TAIL_BYTES = 2000
+
+Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
+Outgoing = MemoryObjectSendStream[SessionMessage]
+
+
+class LastWords:
+    """The end of what a server wrote to stderr, and why it is not heard any more."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.ended: str | None = None
+        self._tail = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Keep the end."""
+        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+
+    @property
+    def text(self) -> str:
+        """The last line that is not blank."""
+        lines = self._tail.decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+@contextlib.asynccontextmanager
+async def stdio_transport(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | None,
+    words: LastWords,
+) -> AsyncIterator[tuple[Incoming, Outgoing]]:
+    """Start a server and speak to it; at the end it and all it started is gone.
+
+    Args:
+        command: program and arguments; no shell reads them.
+        env: variables beside PATH, HOME and the like; nothing else of ours is passed on.
+        cwd: where it runs; our own folder if None.
+        words: told what it says on stderr, and when it ends.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = await spawn_async(
+        command,
+        env={**get_default_environment(), **env},
+        cwd=cwd,
+        max_line_bytes=MAX_MESSAGE_BYTES,
+    )
+    heard, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    outgoing, said = anyio.create_memory_object_stream[SessionMessage](0)
+    async with heard, incoming, outgoing, said, anyio.create_task_group() as group:
+        group.start_soon(_read, process, heard, words)
+        group.start_soon(_write, process, said)
+        group.start_soon(_keep_tail, process, words)
+        try:
+            yield incoming, outgoing
+        finally:
+            with anyio.CancelScope(shield=True):
+                await end_group(process, GRACE_SECONDS)
+            group.cancel_scope.cancel()
+
+
+async def _read(
+    process: Process, heard: MemoryObjectSendStream[SessionMessage | Exception], words: LastWords
+) -> None:
+    assert process.stdout is not None
+    async with heard:
+        while True:
+            try:
+                line = await process.stdout.readuntil(b"\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                words.ended = "it ended"
+                return
+            except asyncio.LimitOverrunError:
+                words.ended = f"it sent a message of more than {MAX_MESSAGE_BYTES} bytes"
+                return
+            message: SessionMessage | Exception
+            try:
+                parsed = mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                message = SessionMessage(parsed)
+            except ValueError as error:
+                message = error
+            try:
+                await heard.send(message)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
+
+
+async def _write(process: Process, said: MemoryObjectReceiveStream[SessionMessage]) -> None:
+    assert process.stdin is not None
+    async with said:
+        async for each in said:
+            line = each.message.model_dump_json(by_alias=True, exclude_unset=True)
+            try:
+                process.stdin.write(f"{line}\n".encode())
+                await process.stdin.drain()
+            except (ConnectionError, RuntimeError):
+                return  # the reading side tells of its end
+
+
+async def _keep_tail(process: Process, words: LastWords) -> None:
+    assert process.stderr is not None
+    while chunk := await process.stderr.read(4096):
+        words.add(chunk)

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ossia.errors import MissingExtra, RequestError, StoreError
-from ossia.tools.mcp.known import KnownTools
-from ossia.tools.mcp.listing import Offered, namespace_text, offered
+from ossia.tools.mcp.listing import KnownTools, Offered, namespace_text, offered
 from ossia.tools.mcp.settings import McpServer, namespace
 from ossia.tools.tool import Tool, ToolResult, ToolSpec
 
 try:
     from ossia.tools.mcp.connection import Connection, Refused, Unreachable, quiet_library
-    from ossia.tools.mcp.results import as_result, failure
+    from ossia.tools.mcp.listing import as_result, failure
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
         raise

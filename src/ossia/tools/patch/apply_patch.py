@@ -15,11 +15,16 @@ from pathlib import Path as DiskPath
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS
-from ossia.tools.beneath import open_beneath
-from ossia.tools.patch.file_changes import Change, NotUndone, carry_out
+from ossia.tools.patch.file_changes import (
+    Change,
+    NotUndone,
+    TextBytes,
+    carry_out,
+    new_file,
+    open_beneath,
+)
 from ossia.tools.patch.match import patched
 from ossia.tools.patch.parse import AddFile, DeleteFile, PatchRefused, Path, Section, read_patch
-from ossia.tools.text_bytes import TextBytes, new_file
 from ossia.tools.tool import Approval, Tool, ToolResult, ToolSpec
 
 MAX_FILE_BYTES = 4 << 20

@@ -1,18 +1,21 @@
 """Changes of several files below a folder: all of them happen, or none.
 
-Knows bytes, names and handles; what the bytes mean is not known here.
+No link leads out of the folder. Knows bytes, names and handles; not what the bytes mean.
 """
 
+import codecs
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from ossia.tools.beneath import open_beneath
+from ossia.tools.patch.match import Patched
 from ossia.tools.patch.parse import PatchRefused, Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -224,3 +227,154 @@ def _marks(status: os.stat_result) -> tuple[int, ...]:
 
 def _own_name() -> str:
     return f".ossia-{secrets.token_hex(8)}"
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextBytes:
+    """The lines of a file, and all else that its bytes say."""
+
+    lines: tuple[str, ...]
+    """Without their ends."""
+    ends: tuple[str, ...]
+    """Of each line; the last one's may be empty."""
+    encoding: str
+    byte_order_mark: bytes
+    is_clean: bool
+    """Whether all bytes are text of that encoding; others stand in lines as lone surrogates."""
+
+    @classmethod
+    def read(cls, content: bytes) -> "TextBytes":
+        """Take a file apart.
+
+        Raises:
+            PatchRefused: it is binary.
+        """
+        mark, encoding = next(
+            (found for found in _MARKS if content.startswith(found[0])), (b"", "utf-8")
+        )
+        raw = content.removeprefix(mark)
+        try:
+            text, is_clean = raw.decode(encoding), True
+        except UnicodeDecodeError:
+            if encoding != "utf-8":
+                raise PatchRefused("it is damaged UTF-16; patches change text files only") from None
+            text, is_clean = raw.decode(encoding, "surrogateescape"), False
+        if "\0" in text:
+            raise PatchRefused("it is binary; patches change text files only")
+        *whole, last = text.split("\n")
+        lines = [line.removesuffix("\r") for line in whole]
+        ends = ["\r\n" if line.endswith("\r") else "\n" for line in whole]
+        if last:
+            lines.append(last)
+            ends.append("")
+        return cls(tuple(lines), tuple(ends), encoding, mark, is_clean)
+
+    def after(self, patched: Patched) -> bytes:
+        """The file with other lines; a new line ends as most of the old ones do.
+
+        Raises:
+            PatchRefused: a new line cannot be written in the file's encoding.
+        """
+        usual = "\r\n" if self.ends.count("\r\n") > len(self.ends) / 2 else "\n"
+        lines, ends = [], []
+        for each in patched:
+            if isinstance(each, int):
+                lines.append(self.lines[each])
+                ends.append(self.ends[each] or usual)
+            else:
+                lines.append(each.removesuffix("\r") if usual == "\r\n" else each)
+                ends.append(usual)
+        if ends and self.ends and not self.ends[-1]:
+            ends[-1] = ""
+        new = "".join(each for each in patched if isinstance(each, str))
+        if not self.is_clean and not new.isascii():
+            raise PatchRefused("its encoding is not known, and a new line is not plain ASCII")
+        text = "".join(line + end for line, end in zip(lines, ends, strict=True))
+        return self.byte_order_mark + text.encode(self.encoding, "surrogateescape")
+
+
+def new_file(lines: Iterable[str]) -> bytes:
+    """The bytes of a file of these lines; it ends with a newline."""
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+_OPENAT2 = 437
+"""The same number on every architecture of Linux, since 5.6."""
+_RESOLVE = 0x02 | 0x04 | 0x08
+"""RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH (linux/openat2.h)."""
+_NOT_HERE = frozenset((errno.ENOSYS, errno.EPERM))
+"""An older kernel, or a filter of system calls that does not know this one."""
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_beneath(root: int, names: Sequence[str], flags: int) -> int:
+    """Open a file or folder below a folder; the handle is the caller's to close.
+
+    Args:
+        root: handle of the folder.
+        names: from the root down; none means the folder itself.
+        flags: of `os.open`; nothing is ever created.
+
+    Raises:
+        OSError: not there, not allowed, or reached by a link.
+    """
+    _refuse_steps(names)
+    try:
+        return _openat2(root, "/".join(names) or ".", flags)
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+    return walk_beneath(root, names, flags)
+
+
+def walk_beneath(root: int, names: Sequence[str], flags: int) -> int:
+    """The same by one handle after the other, for systems without openat2."""
+    _refuse_steps(names)
+    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _PLAIN, dir_fd=root)
+    for depth, name in enumerate(names, start=1):
+        here = flags if depth == len(names) else os.O_RDONLY | os.O_DIRECTORY
+        try:
+            below = os.open(name, here | _PLAIN, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = below
+    return handle
+
+
+def _refuse_steps(names: Sequence[str]) -> None:
+    for name in names:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise PermissionError(errno.EACCES, "no name of a file", name)
+
+
+def _openat2(root: int, path: str, flags: int) -> int:
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "no openat2")
+    how = _OpenHow(flags | _PLAIN, 0, _RESOLVE)
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        ctypes.c_int(root),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if handle < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return int(handle)

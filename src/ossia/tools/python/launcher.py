@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ossia.tools.python.interpreter import Interpreter
-from ossia.tools.python.limits import Limits
 from ossia.tools.python.other_user import hidden, shown, users
-from ossia.tools.python.sandboxes import Place
+from ossia.tools.python.sandboxes import Limits, Place
 from ossia.tools.python.wire import Frames, frame
 
 LOOK_SECONDS = 0.2

@@ -13,9 +13,7 @@ from typing import Any
 
 import ossia
 from ossia.processes import inherited_environment, kill_group, signal_group, spawn
-from ossia.tools.python.installed_python import InstalledPython
-from ossia.tools.python.limits import Limits
-from ossia.tools.python.sandboxes import Tier
+from ossia.tools.python.sandboxes import InstalledPython, Limits, Tier
 from ossia.tools.python.wire import Breach, Frames, frame
 
 _START = (

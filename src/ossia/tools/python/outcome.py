@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ossia.tools.python.limits import MIB, Limits
+from ossia.tools.python.sandboxes import MIB, Limits
 from ossia.tools.tool import Attachment, ToolResult
 
 LOST = "The interpreter was restarted; variables are lost."

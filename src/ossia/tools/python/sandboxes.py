@@ -1,23 +1,94 @@
-"""The ways to wall an interpreter in: one function each gives the command that starts it.
+"""The sandboxes for an interpreter: limits, what it sees of the disk, and how it is started.
 
-Says how a wall is asked for; whether it stands, the self-test finds out.
+Says how a sandbox is asked for; whether it holds, the self-test finds out.
 """
 
 import ctypes
+import json
 import os
 import platform
 import shutil
+import site
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ossia.tools.python import landlock
-from ossia.tools.python.installed_python import SYSTEM
-from ossia.tools.python.limits import Limits
-from ossia.tools.python.seatbelt import profile
 from ossia.tools.python.seccomp import AUDIT_ARCH, filter_for
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one interpreter and of one cell."""
+
+    wall_seconds: float = 120.0
+    """Of a cell; the models were told so."""
+    cpu_seconds: float = 60.0
+    """Of a cell, all its processes together."""
+    address_bytes: int = 2048 * MIB
+    """Address space of each process."""
+    rss_bytes: int = 1024 * MIB
+    """Memory of all processes together, looked at five times a second."""
+    processes: int = 32
+    descriptors: int = 128
+    file_bytes: int = 64 * MIB
+    data_bytes: int = 256 * MIB
+    """Of /mnt/data."""
+    temporary_bytes: int = 64 * MIB
+    """Of the folder for temporary files, and as much again of shared memory."""
+    files: int = 65_536
+    """Of one folder: an empty file costs memory too."""
+    code_bytes: int = 256 << 10
+    output_bytes: int = 1 * MIB
+    """A cell that writes more is stopped."""
+    grace_seconds: float = 2.0
+    """Between the interrupt and the end."""
+    niceness: int = 10
+    """How far cells stand back behind the engine, from 0 to 19."""
+
+
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
+"""Programs and libraries of the system; the last three are often links into the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledPython:
+    """A Python: its program, and folders beyond the system's."""
+
+    executable: str
+    folders: tuple[str, ...]
+    """To be read and executed, besides `SYSTEM`."""
+    packages: tuple[str, ...]
+    """Where installed packages lie; no `.pth` file in them is obeyed."""
+
+    @classmethod
+    def here(cls) -> "InstalledPython":
+        """The one that runs us, with the packages installed beside us."""
+        executable = os.path.realpath(sys.executable)
+        packages = tuple(filter(os.path.isdir, site.getsitepackages()))
+        wanted = (os.path.realpath(sys.base_prefix), *map(os.path.realpath, packages))
+        folders: list[str] = []
+        for folder in wanted:
+            if not _is_inside(folder, (*SYSTEM, *folders)):
+                folders.append(folder)
+        return cls(executable=executable, folders=tuple(folders), packages=packages)
+
+    def why_not(self) -> str | None:
+        """What would show too much of the disk, if anything."""
+        home = os.path.realpath(Path.home())
+        for folder in self.folders:
+            if _is_inside(home, (folder,)):
+                return f"Python's own folder is {folder}, which holds more than Python"
+        return None
+
+
+def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
+    return any(Path(path).is_relative_to(folder) for folder in folders)
+
 
 Tier = Literal["bubblewrap", "landlock", "seatbelt", "container", "unsandboxed"]
 TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "seatbelt", "container")
@@ -224,3 +295,39 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, ctypes.c_ulong(9))  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
+
+
+# The Seatbelt profile is written from Apple's published ones and was never run by us: no Mac was at
+# hand. The self-test decides there as everywhere.
+_FRAMEWORKS = (
+    "/usr/lib",
+    "/usr/share",
+    "/System/Library",
+    "/Library/Frameworks",
+    "/private/var/db/dyld",
+)
+
+
+def profile(*, read: Sequence[str], write: str) -> str:
+    """The profile: some folders to read, one to write, no network, and no second process.
+
+    Args:
+        read: folders of Python and of its packages.
+        write: the one folder that may be written, its links resolved.
+    """
+    below = " ".join(f"(subpath {json.dumps(folder)})" for folder in (*_FRAMEWORKS, *read))
+    lines = (
+        "(version 1)",
+        "(deny default)",
+        # Without fork there is one process: no bomb, and nothing outlives the one that is killed.
+        "(deny process-fork)",
+        f"(allow process-exec {below})",
+        f"(allow file-read* {below})",
+        '(allow file-read-metadata (literal "/") (literal "/private") (literal "/var"))',
+        '(allow file-read* file-write-data (literal "/dev/null") (literal "/dev/zero"))',
+        '(allow file-read* (literal "/dev/urandom") (literal "/dev/random"))',
+        f"(allow file-read* file-write* (subpath {json.dumps(write)}))",
+        "(allow sysctl-read)",
+        "(allow signal (target self))",
+    )
+    return "\n".join(lines)

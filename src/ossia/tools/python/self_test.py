@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ossia.tools.python.launching import LauncherGone, Launching
-from ossia.tools.python.limits import Limits
-from ossia.tools.python.sandboxes import LABELS, Tier
+from ossia.tools.python.sandboxes import LABELS, Limits, Tier
 
 SOURCE = (Path(__file__).parent / "probe_cell.py").read_text()
 PROBE_SECONDS = 30.0

@@ -9,11 +9,9 @@ from typing import Literal
 
 from ossia.errors import RequestError
 from ossia.harmony.tool_text import PYTHON
-from ossia.tools.python.installed_python import InstalledPython
 from ossia.tools.python.launching import LauncherGone, Launching
-from ossia.tools.python.limits import Limits
 from ossia.tools.python.outcome import result
-from ossia.tools.python.sandboxes import REMEDY, TIERS, Tier, why_not
+from ossia.tools.python.sandboxes import REMEDY, TIERS, InstalledPython, Limits, Tier, why_not
 from ossia.tools.python.self_test import SandboxReport, test_tier
 from ossia.tools.tool import Tool, ToolResult, ToolSpec
 

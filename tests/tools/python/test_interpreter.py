@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.tools.python.capture import HEAD_BYTES, TAIL_BYTES, Capture, plain
+from ossia.tools.python.interpreter import HEAD_BYTES, TAIL_BYTES, Capture, plain
 
 
 def captured(*pieces):
