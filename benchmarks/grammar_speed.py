@@ -41,12 +41,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def measure(vocabulary: Vocabulary, vocab_size: int, rounds: int) -> dict[str, float]:
     """Times in milliseconds, of masks in microseconds: the median, the mean and the slowest."""
-
-    def token_bytes() -> list[bytes | None]:
-        ids = range(vocabulary.size)
-        return [vocabulary.bytes_of(i) if vocabulary.is_text(i) else None for i in ids]
-
-    with Grammars(token_bytes, vocab_size=vocab_size) as grammars:
+    with Grammars(vocabulary.token_bytes, vocab_size=vocab_size) as grammars:
         warm = seconds(grammars.warm)
         first = seconds(lambda: grammars.compile({"type": "null"}))
         compiled = [

@@ -21,7 +21,7 @@ from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
 
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
-from ossia.chat.constraint import FrameGuide
+from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
@@ -70,13 +70,13 @@ class RandomTurns:
                 self.vocabulary, RULES[seed % len(RULES)], vocab_size=self.config.vocab_size
             )
             budget = None if seed % 3 else 40
-            guide = FrameGuide(frame, max_analysis=budget, max_tokens=MAX_TOKENS)
+            constraint = OutputConstraint(frame, max_analysis=budget, max_tokens=MAX_TOKENS)
             prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
             # a random model ends a text of 256 bytes too seldom: lean towards the terminators
             ids = self.vocabulary.ids
             lean = {ids.end: 3.0, ids.return_: 3.0, ids.call: 3.0}
             params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=lean)
-            turns[self.engine.submit(prompt, params, guide)] = []
+            turns[self.engine.submit(prompt, params, constraint)] = []
         while not self.engine.idle:
             for event in self.engine.step():
                 if event.error is not None:

@@ -26,7 +26,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from benchmarks.schema_maker import Schema, SchemaMaker
-from ossia.chat.constraint import FrameGuide
+from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
@@ -76,15 +76,11 @@ class HeldAnswers:
         model: Transformer[Any] = Transformer(self.config, ops, weights)
         options = EngineOptions(context_length=512, max_running=32, pool_tokens=32 * 512)
         self.engine = Engine(model, resolve(options, self.config, PAGE_TOKENS), PAGE_TOKENS)
-        self.grammars = Grammars(self._token_bytes, vocab_size=self.config.vocab_size)
+        self.grammars = Grammars(self.vocabulary.token_bytes, vocab_size=self.config.vocab_size)
         self.counts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.faults: list[str] = []
         self._seed = seed
-
-    def _token_bytes(self) -> list[bytes | None]:
-        known = self.vocabulary
-        return [known.bytes_of(i) if known.is_text(i) else None for i in range(known.size)]
 
     def write(self, count: int) -> None:
         """Make so many schemas that compile, hold an answer to each, and judge the answers."""
@@ -121,11 +117,13 @@ class HeldAnswers:
             rules = FrameRules(recipients={}, final_kind="json", opener=opener)
         frame = Frame(self.vocabulary, rules, vocab_size=self.config.vocab_size)
         bodies = {CALL if is_call else None: grammar}
-        guide = FrameGuide(frame, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies)
+        constraint = OutputConstraint(
+            frame, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
+        )
         prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
         params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=self._lean())
         prompt += [] if is_call else opener
-        return self.engine.submit(prompt, params, guide), Answer(schema, frame)
+        return self.engine.submit(prompt, params, constraint), Answer(schema, frame)
 
     def _lean(self) -> dict[int, float]:
         """Towards ends and away from white space: random text of bytes ends too seldom."""

@@ -3,10 +3,9 @@ import itertools
 import pytest
 
 from benchmarks.byte_vocabulary import CONTROL
-from ossia.chat.completion import RawTurn, complete, meaningful_ids, raw_stops
+from ossia.chat.completion import CompletionParser, complete, end_token_ids, meaningful_ids
 from ossia.chat.events import TokenLogprob
-from ossia.chat.output_parser import Meter, read_turn
-from ossia.chat.stops import StopFinder
+from ossia.chat.output_parser import StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
@@ -19,14 +18,14 @@ def raw(vocabulary, spell):
 
     def run(choices, reason="length", stop=(), spelt=True):
         ticks = itertools.count()
-        meter = Meter(lambda: next(ticks), 3)
-        turn = RawTurn(vocabulary if spelt else None, StopFinder(stop), meter)
+        usage = UsageTracker(lambda: next(ticks), 3)
+        parser = CompletionParser(vocabulary if spelt else None, StopFinder(stop), usage)
         events = [TokenEvent(0, choice) for choice in choices]
         if reason == "cancelled":
             events.append(TokenEvent(0, None, finish_reason=reason))
         else:
             events[-1] = TokenEvent(0, choices[-1], finish_reason=reason)
-        return complete(read_turn(iter(events), turn), turn)
+        return complete(parse_tokens(iter(events), parser), parser)
 
     return run
 
@@ -74,8 +73,8 @@ def test_padding_of_the_table_and_reserved_names_mean_nothing(tmp_path):
 
 def test_raw_text_ends_where_a_turn_or_a_text_ends(vocabulary):
     ids = vocabulary.ids
-    assert raw_stops(vocabulary) == {ids.endoftext, ids.return_, ids.call}
-    assert raw_stops(None) == frozenset()
+    assert end_token_ids(vocabulary) == {ids.endoftext, ids.return_, ids.call}
+    assert end_token_ids(None) == frozenset()
 
 
 def test_half_a_character_is_told_by_its_bytes(raw):

@@ -1,6 +1,8 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ossia.chat.events import (
     ArgumentsDelta,
@@ -13,8 +15,7 @@ from ossia.chat.events import (
     ToolCalled,
     collect,
 )
-from ossia.chat.output_parser import Meter, Turn, read_turn
-from ossia.chat.stops import StopFinder
+from ossia.chat.output_parser import OutputParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.output_grammar import Frame
@@ -30,8 +31,10 @@ def turn(vocabulary, played):
     def read(text, reason="stop", stop=(), tools=TOOLS):
         frame = Frame(vocabulary, FrameRules(recipients=tools), vocab_size=320)
         finder, ticks = StopFinder(stop), itertools.count()
-        meter = Meter(lambda: next(ticks), num_prompt=7)
-        return list(read_turn(played(text, reason), Turn(frame, vocabulary, finder, meter)))
+        usage = UsageTracker(lambda: next(ticks), prompt_tokens=7)
+        return list(
+            parse_tokens(played(text, reason), OutputParser(frame, vocabulary, finder, usage))
+        )
 
     return read
 
@@ -41,8 +44,8 @@ def frame_reader(vocabulary):
     def read(tokens):
         frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=320)
         stop = StopFinder(())
-        meter = Meter(lambda: 0.0, num_prompt=7)
-        return read_turn(iter(tokens), Turn(frame, vocabulary, stop, meter))
+        usage = UsageTracker(lambda: 0.0, prompt_tokens=7)
+        return parse_tokens(iter(tokens), OutputParser(frame, vocabulary, stop, usage))
 
     return read
 
@@ -122,9 +125,9 @@ def test_what_was_held_back_for_a_stop_string_comes_at_the_end(turn):
 
 def test_a_turn_cancelled_before_its_first_token_is_empty(vocabulary):
     frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
-    stop, meter = StopFinder(()), Meter(lambda: 0.0, num_prompt=1)
+    stop, usage = StopFinder(()), UsageTracker(lambda: 0.0, prompt_tokens=1)
     tokens = iter([TokenEvent(0, None, finish_reason="cancelled")])
-    (end,) = read_turn(tokens, Turn(frame, vocabulary, stop, meter))
+    (end,) = parse_tokens(tokens, OutputParser(frame, vocabulary, stop, usage))
     assert (end.reason, end.usage.completion_tokens) == ("cancelled", 0)
     assert end.timing.tokens_per_second == 0
 
@@ -138,7 +141,7 @@ def test_characters_cut_across_tokens_come_out_whole(turn):
 def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
     frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
     times = iter([10.0, 10.5, 11.0, 11.5, 12.0])
-    meter = Meter(lambda: next(times), num_prompt=1)
+    usage = UsageTracker(lambda: next(times), prompt_tokens=1)
     ids = spell("<|channel|>a")
     events = [
         TokenEvent(0, SampledToken(ids[0]), forced=True),
@@ -147,7 +150,7 @@ def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
         TokenEvent(0, SampledToken(spell("a")[0]), finish_reason="length"),
     ]
     stop = StopFinder(())
-    (end,) = read_turn(iter(events), Turn(frame, vocabulary, stop, meter))
+    (end,) = parse_tokens(iter(events), OutputParser(frame, vocabulary, stop, usage))
     assert end.timing.time_to_first_token == 1.0  # the forced one at 10.5 cost no sampling
     assert end.timing.tokens_per_second == 2 / 1.0
 
@@ -188,3 +191,46 @@ def test_a_message_cut_by_the_length_is_not_whole(turn):
     events = turn("<|channel|>final<|message|>Half", reason="length")
     (ended,) = [each for each in events if isinstance(each, PartFinished)]
     assert (ended.is_whole, ended.message.text) == (False, "Half")
+
+
+TEXT = st.text("abc", max_size=30)
+
+
+def shown(pieces, stops):
+    finder = StopFinder(stops)
+    text = "".join(finder.push(piece) for piece in pieces)
+    return text + finder.close(), finder.found
+
+
+def test_text_ends_before_the_stop():
+    assert shown(["hello\nwor", "ld"], ["\n"]) == ("hello", True)
+
+
+def test_a_stop_split_over_pieces_is_found():
+    assert shown(["one E", "N", "D two"], ["END"]) == ("one ", True)
+
+
+def test_what_only_began_a_stop_is_shown_in_the_end():
+    assert shown(["one EN"], ["END"]) == ("one EN", False)
+
+
+def test_nothing_that_may_begin_a_stop_is_shown_early():
+    finder = StopFinder(["END"])
+    assert finder.push("one E") == "one "
+    assert finder.push("x") == "Ex"
+
+
+@given(TEXT, st.lists(st.text("abc", min_size=1, max_size=4), max_size=3), st.data())
+def test_the_split_of_the_text_does_not_matter(text, stops, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    places = [text.find(stop) for stop in stops if stop in text]
+    # a stop that ends first wins over one that begins earlier but ends later
+    found, has_stopped = shown(pieces, stops)
+    assert has_stopped == bool(places)
+    if not places:
+        assert found == text
+    else:
+        assert text.startswith(found)
+        assert not any(stop in found for stop in stops)
+        assert any(text.startswith(stop, len(found)) for stop in stops)

@@ -170,7 +170,7 @@ def test_spent_reasoning_is_reported(running, pipe):
 
 
 def test_a_fault_of_ours_ends_its_turn_only(running, pipe, monkeypatch):
-    monkeypatch.setattr(worker.LLM, "open", lambda self, request: 1 // 0)
+    monkeypatch.setattr(worker.LLM, "prepare_turn", lambda self, request: 1 // 0)
     running.take(Start(1, ask("Hi")))
     pipe.wait(lambda each: isinstance(each, Failed))
     monkeypatch.undo()
@@ -189,11 +189,11 @@ def test_a_fault_in_the_engine_ends_what_ran_in_the_step(running, pipe, monkeypa
 
 
 def test_a_turn_that_cannot_be_read_ends_alone(running, pipe, monkeypatch):
-    push = chat_turn.Turn.push
-    monkeypatch.setattr(chat_turn.Turn, "push", lambda self, token: 1 // 0)
+    push = chat_turn.OutputParser.push
+    monkeypatch.setattr(chat_turn.OutputParser, "push", lambda self, token: 1 // 0)
     running.take(Start(1, ask("Hi")))
     pipe.wait(lambda each: isinstance(each, Failed) and each.id == 1)
-    monkeypatch.setattr(chat_turn.Turn, "push", push)
+    monkeypatch.setattr(chat_turn.OutputParser, "push", push)
     running.take(Start(2, ask("Hi")))
     assert pipe.events(2)
 

@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ossia.chat.events import Finished, TextDelta, Timing, TokenLogprob, TurnEnd, Usage
-from ossia.chat.output_parser import Meter, named
-from ossia.chat.stops import StopFinder
+from ossia.chat.output_parser import StopFinder, UsageTracker, to_token_logprob
 from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.text_decoder import TextDecoder
 from ossia.harmony.vocabulary import Vocabulary
 
-RawEvent = TextDelta | Finished
+CompletionEvent = TextDelta | Finished
 
 
 @dataclass(slots=True)
@@ -29,22 +28,24 @@ class Completion:
     timing: Timing = field(default_factory=Timing)
 
 
-class RawTurn:
-    """Spells tokens; remembers their ids."""
+class CompletionParser:
+    """Parses the tokens of a raw continuation into events, and keeps their ids."""
 
-    def __init__(self, vocabulary: Vocabulary | None, stop: StopFinder, meter: Meter) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary | None, stop: StopFinder, usage: UsageTracker
+    ) -> None:
         self._vocabulary = vocabulary
         self._decoder = None if vocabulary is None else TextDecoder(vocabulary)
         self._stop = stop
-        self._meter = meter
+        self._usage = usage
         self.token_ids: list[int] = []
         self.ended = False
 
-    def push(self, token: TokenEvent) -> Iterator[RawEvent]:
+    def push(self, token: TokenEvent) -> Iterator[CompletionEvent]:
         """Take in one event of the engine; the last one gives `Finished`."""
         if token.sampled is not None:
-            self._meter.count(forced=token.forced)
-            self._meter.cached = token.cached_tokens
+            self._usage.count(forced=token.forced)
+            self._usage.cached = token.cached_tokens
             if shown := self._show(token.sampled):
                 yield shown
         if self._stop.found:
@@ -52,7 +53,7 @@ class RawTurn:
         elif token.finish_reason is not None:
             yield from self.close(token.finish_reason)
 
-    def close(self, reason: FinishReason) -> Iterator[RawEvent]:
+    def close(self, reason: FinishReason) -> Iterator[CompletionEvent]:
         """No token follows: give what was held back."""
         if self.ended:
             return
@@ -61,7 +62,7 @@ class RawTurn:
         if rest := self._stop.push(last) + self._stop.close():
             yield TextDelta(rest)
         assert reason != "error", "a failed request raises instead"
-        yield self._meter.finished(reason)
+        yield self._usage.finished(reason)
 
     def _show(self, sampled: SampledToken) -> TextDelta | None:
         self.token_ids.append(sampled.token_id)
@@ -71,14 +72,14 @@ class RawTurn:
             text = self._decoder.push(sampled.token_id)
         else:
             text = self._decoder.close() + self._vocabulary.decode([sampled.token_id])
-        logprobs = (named(sampled, self._vocabulary),) if sampled.is_scored else ()
+        logprobs = (to_token_logprob(sampled, self._vocabulary),) if sampled.is_scored else ()
         shown = self._stop.push(text)
         return TextDelta(shown, logprobs) if shown or logprobs else None
 
 
-def complete(events: Iterator[RawEvent], turn: RawTurn) -> Completion:
+def complete(events: Iterator[CompletionEvent], parser: CompletionParser) -> Completion:
     """Fold a raw stream into one completion."""
-    whole = Completion(token_ids=turn.token_ids)
+    whole = Completion(token_ids=parser.token_ids)
     for event in events:
         if isinstance(event, TextDelta):
             whole.text += event.text
@@ -99,7 +100,7 @@ def meaningful_ids(vocabulary: Vocabulary | None, vocab_size: int) -> NDArray[np
     return mask_V
 
 
-def raw_stops(vocabulary: Vocabulary | None) -> frozenset[int]:
+def end_token_ids(vocabulary: Vocabulary | None) -> frozenset[int]:
     """Ids that end a raw continuation."""
     if vocabulary is None:
         return frozenset()

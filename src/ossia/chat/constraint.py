@@ -1,26 +1,37 @@
-"""Holds a request to the harmony frame, its bodies to their grammars, its reasoning to a budget.
+"""What may be written next: the harmony frame, a grammar for each body, a budget for reasoning.
 
-Knows ids and counts only; what the words mean is read in turn.py.
+Knows ids and counts; what the text means is for output_parser.py.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.chat.loops import LoopDetector
+from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
-from ossia.grammar.body import Body, BodyGrammar
+from ossia.grammar.body import Body, BodyGrammar, Grammars
 from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
+from ossia.harmony.messages import FunctionTool
 from ossia.harmony.output_grammar import Frame
 
 MAX_RESERVE = 1024
 """Most tokens kept back for the answer when a length limit comes near; else a quarter of it."""
 
+MAX_COMPILE_SECONDS = 15.0
+"""For all tools of one request: a hundred take half a second, and other requests wait."""
 
-class FrameGuide:
-    """See `ossia.engine.request.Guide`."""
+MAX_PERIOD = 256
+MIN_REPEATS = 4
+MIN_LOOP_TOKENS = 256
+CHECK_EVERY = 16
+"""Tokens between two checks for a loop."""
+
+
+class OutputConstraint:
+    """The `Guide` of a turn: which token ids may come next, and which must."""
 
     closed_because: Literal["budget", "loop", "length"] | None
     """Why reasoning was closed by force; None while it was not."""
@@ -51,7 +62,7 @@ class FrameGuide:
         self._body: Body | None = None
         self._left = max_analysis
         self._reserve = min(MAX_RESERVE, max_tokens // 4)
-        self._loops = LoopDetector()
+        self._loop_detector = LoopDetector()
         self._is_looping = False
         self.closed_because = None
         if max_analysis == 0:
@@ -123,7 +134,7 @@ class FrameGuide:
         """One more id while a thought is open."""
         if self._left is not None:
             self._left -= 1
-        self._is_looping = self._is_looping or self._loops.loops(token_id)
+        self._is_looping = self._is_looping or self._loop_detector.push(token_id)
 
     def _write(self, body: Body, token_id: int) -> None:
         if token_id not in self._frame.legal(self._state).ids:
@@ -144,3 +155,84 @@ class FrameGuide:
         if opened.recipient is not None or opened.channel == "final":
             return self._bodies.get(opened.recipient)
         return None
+
+
+class LoopDetector:
+    """Detects text that goes round in circles, from its ids alone.
+
+    A loop is a block of at most 256 tokens, at least four times in a row, over at least 256 tokens
+    in all: enumerations and tables change from one entry to the next, and short chants soon end.
+    """
+
+    def __init__(self) -> None:
+        self._latest: list[int] = []
+        self._count = 0
+
+    def push(self, token_id: int) -> bool:
+        """Add a token; at every sixteenth, check whether the text has become a loop."""
+        self._latest.append(token_id)
+        self._count += 1
+        if self._count % CHECK_EVERY or self._count < MIN_LOOP_TOKENS:
+            return False
+        del self._latest[: -MIN_REPEATS * MAX_PERIOD]
+        return any(map(self._repeats, self._likely_periods()))
+
+    def _likely_periods(self) -> list[int]:
+        """The periods by which the two latest ids are what they were."""
+        last, before = self._latest[-1], self._latest[-2]
+        earlier = zip(self._latest[-2 : -2 - MAX_PERIOD : -1], self._latest[-3::-1], strict=False)
+        return [period for period, (a, b) in enumerate(earlier, 1) if a == last and b == before]
+
+    def _repeats(self, period: int) -> bool:
+        """Whether the text ends in a block of this many tokens, repeated often enough."""
+        ids, span = self._latest, max(MIN_LOOP_TOKENS, MIN_REPEATS * period)
+        return len(ids) >= span and ids[-span:-period] == ids[period - span :]
+
+
+def compile_grammars(request: TurnRequest, grammars: Grammars) -> dict[str | None, BodyGrammar]:
+    """Compile the grammars of each call's arguments and of the answer; may take a while.
+
+    Returns:
+        Grammars by full recipient, the answer's under None; what is missing is free text.
+
+    Raises:
+        RequestError: a strict schema, or a grammar, cannot be honoured; names the place.
+    """
+    may_be_called, paths = request.rules.callable, request.schema_paths
+    deadline = time.monotonic() + MAX_COMPILE_SECONDS
+    compiled: dict[str | None, BodyGrammar] = {}
+    for name, tool in request.offered.items():
+        if name not in may_be_called:
+            continue
+        if time.monotonic() > deadline:
+            raise RequestError(
+                "the schemas of the tools take too long to compile together; simplify them or "
+                "offer fewer tools",
+                param="tools",
+                code="invalid_json_schema",
+            )
+        if grammar := _compile_arguments(tool, grammars, paths.get(tool.name)):
+            compiled[name] = grammar
+    if request.answer is not None:
+        compiled[None] = grammars.compile(
+            request.answer.schema,
+            path=paths.get("", "response_format.json_schema.schema"),
+            strict=request.answer.strict,
+        )
+    return compiled
+
+
+def _compile_arguments(
+    tool: FunctionTool, grammars: Grammars, path: str | None
+) -> BodyGrammar | None:
+    """The grammar of a tool's arguments; None for any text."""
+    if tool.body == "json":
+        return grammars.compile(
+            tool.parameters,
+            path=path or f"tools.{tool.name}.parameters",
+            strict=tool.strict,
+            only_objects=True,
+        )
+    if tool.grammar is None:
+        return None
+    return grammars.compile_text(*tool.grammar, path=path or f"tools.{tool.name}.format.definition")

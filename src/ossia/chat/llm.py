@@ -4,7 +4,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -12,15 +11,25 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ossia.chat.completion import Completion, RawEvent, RawTurn, complete, meaningful_ids, raw_stops
-from ossia.chat.constraint import FrameGuide
+from ossia.chat.completion import (
+    Completion,
+    CompletionEvent,
+    CompletionParser,
+    complete,
+    end_token_ids,
+    meaningful_ids,
+)
+from ossia.chat.constraint import OutputConstraint, compile_grammars
 from ossia.chat.conversation import ChatMessage, to_conversation, to_shape
 from ossia.chat.events import Event, Reply, collect
-from ossia.chat.language import token_bytes, vocabulary_of
-from ossia.chat.output_parser import Meter, Reading, Turn, read_turn
+from ossia.chat.output_parser import (
+    OutputParser,
+    StopFinder,
+    TokenParser,
+    UsageTracker,
+    parse_tokens,
+)
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.chat.shapes import held_bodies
-from ossia.chat.stops import StopFinder
 from ossia.chat.sync_tools import Offer, Offered, Tools, ToolTurn
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
@@ -66,13 +75,13 @@ class ChatStream(Iterator[AnyEvent]):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened(Generic[AnyEvent]):
-    """A request made ready for the engine, and what will read its tokens."""
+class PreparedRequest(Generic[AnyEvent]):
+    """A request made ready for the engine, and the parser of its tokens."""
 
     prompt: list[int]
     params: SamplingParams
-    guide: Guide
-    reading: Reading[AnyEvent]
+    constraint: Guide
+    parser: TokenParser[AnyEvent]
     cache_points: tuple[int, ...] = ()
 
 
@@ -98,7 +107,7 @@ class LLM:
             engine: context length, and how many requests run together.
             prepared: folder for the weights as the backend reads them, written at the first
                 opening of a large model. auto: the user's cache; None: made in memory each time.
-            progress: called while the model is being opened.
+            progress: called while the model is being prepared.
 
         Raises:
             CheckpointError: the files are not what they should be.
@@ -112,7 +121,7 @@ class LLM:
         self.config = self.checkpoint.config
         self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
         self.ops = select_ops(backend, ops or OpsOptions())
-        self.vocabulary = vocabulary_of(self.checkpoint)
+        self.vocabulary = Vocabulary.of(self.checkpoint)
         notices: list[str] = []
         tensors = load_weights(
             self.checkpoint,
@@ -131,9 +140,9 @@ class LLM:
         )
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
-        self._grammars = Grammars(
-            partial(token_bytes, self.vocabulary), vocab_size=self.config.vocab_size
-        )
+        # without a vocabulary no turn is prepared; no reference to self, which is to be collected
+        token_bytes = self.vocabulary.token_bytes if self.vocabulary else list
+        self._grammars = Grammars(token_bytes, vocab_size=self.config.vocab_size)
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
         self._close = weakref.finalize(self, _close, self._service, self._grammars)
 
@@ -210,59 +219,60 @@ class LLM:
 
     def write(self, request: TurnRequest) -> ChatStream[Event]:
         """Write a turn, event by event; see `stream`."""
-        return self._stream(self.open(request))
+        return self._stream(self.prepare_turn(request))
 
-    def open(self, request: TurnRequest) -> Opened[Event]:
-        """Make a turn ready: render its prompt, compile its shapes; may take a while.
+    def prepare_turn(self, request: TurnRequest) -> PreparedRequest[Event]:
+        """Render the prompt of a turn and compile its grammars; may take a while.
 
         Raises:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
-        vocabulary = self._language()
+        vocabulary = self._require_vocabulary()
         frame = Frame(vocabulary, request.rules, vocab_size=self.config.vocab_size)
         prompt = render_prompt(vocabulary, request.conversation)
         self._service.engine.check(prompt, request.params)
         left = self.context_length - len(prompt)
         analysis = request.max_analysis_tokens
-        guide = FrameGuide(
+        constraint = OutputConstraint(
             frame,
             max_analysis=analysis if request.allow_analysis else 0,
             max_tokens=min(request.params.max_tokens or left, left),
-            bodies=held_bodies(request, self._grammars),
+            bodies=compile_grammars(request, self._grammars),
         )
-        stop, meter = StopFinder(request.params.stop), Meter(time.monotonic, len(prompt))
-        turn = Turn(frame, vocabulary, stop, meter)
+        usage = UsageTracker(time.monotonic, len(prompt))
+        parser = OutputParser(frame, vocabulary, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
         cache_points = (num_told(vocabulary, request.conversation),)
-        return Opened(prompt, request.params, guide, turn, cache_points)
+        return PreparedRequest(prompt, request.params, constraint, parser, cache_points)
 
-    def open_raw(self, request: RawRequest) -> Opened[RawEvent]:
-        """Make a raw prompt ready.
+    def prepare_raw(self, request: RawRequest) -> PreparedRequest[CompletionEvent]:
+        """Encode a raw prompt.
 
         Raises:
             ContextOverflow: the prompt leaves no room for an answer.
             RequestError: the prompt is text and the model has no vocabulary, or an id is unknown.
         """
         prompt, params = request.prompt, request.params
-        ids = self._language().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self._require_vocabulary().encode(prompt) if isinstance(prompt, str) else list(prompt)
         self._service.engine.check(ids, params)
-        guide = Unguided(
-            stop_ids=raw_stops(self.vocabulary),
+        constraint = Unguided(
+            stop_ids=end_token_ids(self.vocabulary),
             mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
         )
-        meter = Meter(time.monotonic, len(ids))
-        return Opened(ids, params, guide, RawTurn(self.vocabulary, StopFinder(params.stop), meter))
+        usage = UsageTracker(time.monotonic, len(ids))
+        parser = CompletionParser(self.vocabulary, StopFinder(params.stop), usage)
+        return PreparedRequest(ids, params, constraint, parser)
 
     def warm(self) -> None:
         """Do now what the first tool call or JSON answer would wait for."""
         if self.vocabulary is not None:
             self._grammars.warm()
 
-    def submit(self, opened: Opened[AnyEvent], on_token: OnToken) -> EngineRequest:
+    def submit(self, prepared: PreparedRequest[AnyEvent], on_token: OnToken) -> EngineRequest:
         """Let the engine's thread hand each token to `on_token`; for servers of many requests."""
         request = EngineRequest(
-            opened.prompt, opened.params, opened.guide, opened.cache_points, on_token
+            prepared.prompt, prepared.params, prepared.constraint, prepared.cache_points, on_token
         )
         self._service.submit(request)
         return request
@@ -271,11 +281,11 @@ class LLM:
         """Stop what was submitted; a request that has ended may be cancelled."""
         self._service.cancel(request)
 
-    def _stream(self, opened: Opened[AnyEvent]) -> ChatStream[AnyEvent]:
+    def _stream(self, prepared: PreparedRequest[AnyEvent]) -> ChatStream[AnyEvent]:
         tokens = self._service.stream(
-            opened.prompt, opened.params, opened.guide, opened.cache_points
+            prepared.prompt, prepared.params, prepared.constraint, prepared.cache_points
         )
-        return ChatStream(read_turn(tokens, opened.reading), tokens.close, self)
+        return ChatStream(parse_tokens(tokens, prepared.parser), tokens.close, self)
 
     def conversation(
         self,
@@ -308,23 +318,25 @@ class LLM:
 
     def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
         """The exact token ids of the prompt that `stream` would send."""
-        return render_prompt(self._language(), self.conversation(messages, **conversation))
+        return render_prompt(
+            self._require_vocabulary(), self.conversation(messages, **conversation)
+        )
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text has, for this model."""
-        return len(self._language().encode(text))
+        return len(self._require_vocabulary().encode(text))
 
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
     ) -> Completion:
         """Continue raw text or ids, without the harmony frame: the sum of `generate_stream`."""
-        opened = self._raw(prompt, params)
-        assert isinstance(opened.reading, RawTurn)
-        return complete(self._stream(opened), opened.reading)
+        prepared = self._raw(prompt, params)
+        assert isinstance(prepared.parser, CompletionParser)
+        return complete(self._stream(prepared), prepared.parser)
 
     def generate_stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
-    ) -> ChatStream[RawEvent]:
+    ) -> ChatStream[CompletionEvent]:
         """Continue raw text or ids, event by event: `TextDelta`, then `Finished`.
 
         Raises:
@@ -367,11 +379,13 @@ class LLM:
         """Close."""
         self.close()
 
-    def _raw(self, prompt: str | Sequence[int], params: SamplingParams | None) -> Opened[RawEvent]:
+    def _raw(
+        self, prompt: str | Sequence[int], params: SamplingParams | None
+    ) -> PreparedRequest[CompletionEvent]:
         given = prompt if isinstance(prompt, str) else tuple(prompt)
-        return self.open_raw(RawRequest(prompt=given, params=params or SamplingParams()))
+        return self.prepare_raw(RawRequest(prompt=given, params=params or SamplingParams()))
 
-    def _language(self) -> Vocabulary:
+    def _require_vocabulary(self) -> Vocabulary:
         if self.vocabulary is None:
             raise RequestError(
                 f"{self.checkpoint.folder} has no tokenizer.json; add one, or work in token ids: "

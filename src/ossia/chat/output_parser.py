@@ -1,9 +1,9 @@
-"""One turn of the model: tokens -> what a caller sees. The only reader of the frame's events.
+"""Tokens of a turn -> events. The only reader of the frame's events.
 
 Knows no model, no thread and no wire: a clock is given to it, and each token when it comes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, cast
 from uuid import uuid4
@@ -24,7 +24,6 @@ from ossia.chat.events import (
     TurnEnd,
     Usage,
 )
-from ossia.chat.stops import StopFinder
 from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
@@ -33,11 +32,11 @@ from ossia.harmony.vocabulary import Vocabulary
 
 
 @dataclass(slots=True)
-class Meter:
-    """Counts tokens and times them."""
+class UsageTracker:
+    """Counts the tokens of a request and times them."""
 
     clock: Callable[[], float]
-    num_prompt: int
+    prompt_tokens: int
     started: float = field(init=False)
     first: float | None = None
     last: float = 0.0
@@ -60,8 +59,8 @@ class Meter:
                 self.first = self.last
 
     def finished(self, reason: TurnEnd) -> Finished:
-        """Sum up."""
-        usage = Usage(self.num_prompt, self.tokens, self.reasoning, self.cached)
+        """The last event: usage and timing so far."""
+        usage = Usage(self.prompt_tokens, self.tokens, self.reasoning, self.cached)
         if self.first is None:
             return Finished(reason, usage, Timing())
         later, seconds = self.tokens - self.tokens_at_first, self.last - self.first
@@ -69,18 +68,50 @@ class Meter:
         return Finished(reason, usage, Timing(self.first - self.started, rate))
 
 
-class Turn:
-    """Follows the frame and says what each token adds."""
+class StopFinder:
+    """Passes text on up to the first stop string; holds back the tail that may begin one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._pending = ""
+        self.found = False
+
+    def push(self, text: str) -> str:
+        """Text that may be shown now; after a stop string was found, none ever again."""
+        if self.found or not self._stops:
+            return "" if self.found else text
+        text = self._pending + text
+        places = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if places:
+            self.found, self._pending = True, ""
+            return text[: min(places)]
+        longest = max(map(len, self._stops)) - 1
+        for size in range(min(longest, len(text)), 0, -1):
+            tail = text[-size:]
+            if any(stop.startswith(tail) for stop in self._stops):
+                self._pending = tail
+                return text[:-size]
+        self._pending = ""
+        return text
+
+    def close(self) -> str:
+        """Text held back that turned out to begin no stop string."""
+        pending, self._pending = self._pending, ""
+        return pending
+
+
+class OutputParser:
+    """Parses the tokens of a turn into events, along the states of the frame."""
 
     def __init__(
-        self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder, meter: Meter
+        self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder, usage: UsageTracker
     ) -> None:
         self._frame = frame
         self._vocabulary = vocabulary
         self._stop = stop
-        self._meter = meter
+        self._usage = usage
         self._state = frame.start
-        self._part: _Part | None = None
+        self._part: _MessageBuilder | None = None
         self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
         self._called = False
@@ -89,9 +120,9 @@ class Turn:
     def push(self, token: TokenEvent) -> Iterator[Event]:
         """Take in one event of the engine; the last one gives `Finished`."""
         if token.sampled is not None:
-            self._meter.count(forced=token.forced)
-            self._meter.cached = token.cached_tokens
-            self._meter.reasoning += self._frame.in_analysis(self._state)
+            self._usage.count(forced=token.forced)
+            self._usage.cached = token.cached_tokens
+            self._usage.reasoning += self._frame.in_analysis(self._state)
             yield from self._follow(token.sampled)
         if self._stop.found:
             yield from self.close("stop")
@@ -104,31 +135,31 @@ class Turn:
             return
         self.ended = True
         for one in self._frame.cut(self._state):
-            yield from self._say(one)
+            yield from self._events(one)
         assert reason != "error", "a failed request raises instead"
-        yield self._meter.finished("tool_calls" if self._called else reason)
+        yield self._usage.finished("tool_calls" if self._called else reason)
 
     def _follow(self, sampled: SampledToken) -> Iterator[Event]:
         if self._part is not None and self._part.kind == "final" and sampled.is_scored:
-            self._logprobs.append(named(sampled, self._vocabulary))
+            self._logprobs.append(to_token_logprob(sampled, self._vocabulary))
         if self._state.phase not in (Phase.START, Phase.ROLE):
             self._ids.append(sampled.token_id)
         self._state, seen = self._frame.step(self._state, sampled.token_id)
         for one in seen:
-            yield from self._say(one)
+            yield from self._events(one)
 
-    def _say(self, seen: FrameEvent) -> Iterator[Event]:
+    def _events(self, seen: FrameEvent) -> Iterator[Event]:
         match seen:
             case Opened(channel, recipient):
-                self._part = part = _Part.opened(cast(Channel, channel), recipient)
+                self._part = part = _MessageBuilder.begin(cast(Channel, channel), recipient)
                 self._logprobs = []
                 yield PartStarted(part.kind, part.call_id, part.name)
             case BodyPiece(text):
-                yield from self._body(text)
+                yield from self._delta(text)
             case _:  # Closed
                 yield from self._end(is_whole=seen.kind != "cut" or self._stop.found)
 
-    def _body(self, text: str) -> Iterator[Event]:
+    def _delta(self, text: str) -> Iterator[Event]:
         part = self._part
         assert part is not None
         if part.kind == "final":
@@ -162,7 +193,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class _Part:
+class _MessageBuilder:
     """The message that is being written."""
 
     kind: PartKind
@@ -173,7 +204,7 @@ class _Part:
     texts: list[str] = field(default_factory=list)
 
     @classmethod
-    def opened(cls, channel: Channel, recipient: str | None) -> "_Part":
+    def begin(cls, channel: Channel, recipient: str | None) -> "_MessageBuilder":
         if recipient is not None:
             name = recipient.removeprefix(f"{FUNCTIONS}.")
             return cls("call", channel, recipient, f"call_{uuid4().hex[:24]}", name)
@@ -193,7 +224,7 @@ class _Part:
         )
 
 
-def named(sampled: SampledToken, vocabulary: Vocabulary) -> TokenLogprob:
+def to_token_logprob(sampled: SampledToken, vocabulary: Vocabulary) -> TokenLogprob:
     """A sampled token with its texts."""
     top = tuple(_scored(vocabulary, each, logprob) for each, logprob in sampled.top)
     return replace(_scored(vocabulary, sampled.token_id, sampled.logprob), top=top)
@@ -206,33 +237,33 @@ def _scored(vocabulary: Vocabulary, token_id: int, logprob: float) -> TokenLogpr
     return TokenLogprob(token, token_id, logprob, raw=raw)
 
 
-Said = TypeVar("Said", covariant=True)
+EventT = TypeVar("EventT", covariant=True)
 
 
-class Reading(Protocol[Said]):
-    """What makes events of tokens: a `Turn`, or a `RawTurn`."""
+class TokenParser(Protocol[EventT]):
+    """Turns tokens into events: an `OutputParser`, or a `CompletionParser`."""
 
     @property
     def ended(self) -> bool:
         """Whether `Finished` was given."""
         ...
 
-    def push(self, token: TokenEvent) -> Iterator[Said]:
+    def push(self, token: TokenEvent) -> Iterator[EventT]:
         """Take in one event of the engine."""
         ...
 
-    def close(self, reason: FinishReason) -> Iterator[Said]:
+    def close(self, reason: FinishReason) -> Iterator[EventT]:
         """No token follows; gives `Finished` unless it was given."""
         ...
 
 
-def read_turn(tokens: Iterator[TokenEvent], turn: Reading[Said]) -> Iterator[Said]:
+def parse_tokens(tokens: Iterator[TokenEvent], parser: TokenParser[EventT]) -> Iterator[EventT]:
     """Turn a stream of tokens into a stream of events, ending with exactly one `Finished`.
 
     The source is left early when a stop string is found; closing it is the caller's part.
     """
     for token in tokens:
-        yield from turn.push(token)
-        if turn.ended:
+        yield from parser.push(token)
+        if parser.ended:
             return
-    yield from turn.close("cancelled")
+    yield from parser.close("cancelled")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from ossia.checkpoint.folder import Checkpoint
 from ossia.errors import CheckpointError, RequestError
 from ossia.harmony import o200k
 from ossia.harmony.byte_bpe import missing_bytes, unspell
@@ -100,6 +101,14 @@ class Vocabulary:
         ranks = o200k.read_ranks()
         return cls(o200k.build(ranks), ranks=ranks)
 
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self | None:
+        """A checkpoint's own, or the published one where its table has that size; else None."""
+        if checkpoint.tokenizer_path is not None:
+            return cls.from_file(checkpoint.tokenizer_path)
+        is_published = checkpoint.config.vocab_size == o200k.MODEL_ROWS
+        return cls.o200k_harmony() if is_published else None
+
     def _check(self, *, has_normalizer: bool) -> None:
         if has_normalizer:
             raise CheckpointError("the tokenizer changes text before encoding; expected none to")
@@ -153,6 +162,10 @@ class Vocabulary:
     def is_text(self, token_id: int) -> bool:
         """Whether the id is an ordinary token, with bytes."""
         return 0 <= token_id < len(self._bytes) and self._bytes[token_id] is not None
+
+    def token_bytes(self) -> list[bytes | None]:
+        """Bytes of each id in order; None for control ids and gaps."""
+        return list(self._bytes)
 
     def bytes_of(self, token_id: int) -> bytes:
         """Bytes of an ordinary token; not always valid UTF-8 alone.

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ossia import __version__
-from ossia.chat.constraint import FrameGuide
-from ossia.chat.llm import LLM, Opened
+from ossia.chat.constraint import OutputConstraint
+from ossia.chat.llm import LLM, PreparedRequest
 from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
 from ossia.engine.service import EngineRequest
@@ -55,7 +55,7 @@ class _Running:
     """A request between its acceptance and its end."""
 
     id: int
-    opened: Opened[Any]
+    prepared: PreparedRequest[Any]
     engine_request: EngineRequest | None = None
 
 
@@ -110,15 +110,15 @@ class Worker:
 
     def _admit(self, start: Start | StartRaw) -> None:
         try:
-            opened = self._open(start)
-            running = _Running(start.id, opened)
+            prepared = self._prepare(start)
+            running = _Running(start.id, prepared)
             with self._lock:
                 if start.id not in self._running:
                     return  # cancelled at the door
                 self._running[start.id] = running
-            self._send(encode(Accepted(start.id, len(opened.prompt))))
+            self._send(encode(Accepted(start.id, len(prepared.prompt))))
             engine_request = self._llm.submit(
-                opened, lambda event: self._tokens.put((running, event))
+                prepared, lambda event: self._tokens.put((running, event))
             )
             with self._lock:
                 running.engine_request = engine_request
@@ -131,10 +131,10 @@ class Worker:
             log_failure(error, f"turn {start.id}")
             self._end(start.id, Failed(start.id))
 
-    def _open(self, start: Start | StartRaw) -> Opened[Any]:
+    def _prepare(self, start: Start | StartRaw) -> PreparedRequest[Any]:
         if isinstance(start, Start):
-            return self._llm.open(start.request)
-        return self._llm.open_raw(start.request)
+            return self._llm.prepare_turn(start.request)
+        return self._llm.prepare_raw(start.request)
 
     def _cancel(self, request_id: int) -> None:
         with self._lock:
@@ -173,16 +173,16 @@ class Worker:
 
     def _lines(self, running: _Running, token: TokenEvent) -> list[bytes]:
         frames: list[FromEngine] = []
-        reading = running.opened.reading
+        parser = running.prepared.parser
         if token.error is not None:
             log_failure(token.error, f"turn {running.id}")
             frames.append(Failed(running.id))
         else:
-            frames.extend(Happened(running.id, event) for event in reading.push(token))
-        if reading.ended or token.error is not None:
-            guide = running.opened.guide
-            if isinstance(guide, FrameGuide) and guide.closed_because is not None:
-                frames.insert(0, Forced(running.id, guide.closed_because))
+            frames.extend(Happened(running.id, event) for event in parser.push(token))
+        if parser.ended or token.error is not None:
+            constraint = running.prepared.constraint
+            if isinstance(constraint, OutputConstraint) and constraint.closed_because is not None:
+                frames.insert(0, Forced(running.id, constraint.closed_because))
             if token.finish_reason is None:  # a stop string leaves tokens behind
                 self._cancel(running.id)
             with self._lock:

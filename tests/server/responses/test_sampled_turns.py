@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.byte_vocabulary import write_byte_vocabulary
-from ossia.chat.output_parser import Meter, Turn, read_turn
-from ossia.chat.stops import StopFinder
+from ossia.chat.output_parser import OutputParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.output_grammar import Frame
@@ -56,10 +55,12 @@ def body(item):
 )
 def test_whatever_is_sampled_is_told_by_the_rules(vocabulary, seed, max_tokens, reason, end, stop):
     frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
-    turn = Turn(frame, vocabulary, StopFinder(stop), Meter(lambda: 0.0, num_prompt=7))
+    turn = OutputParser(
+        frame, vocabulary, StopFinder(stop), UsageTracker(lambda: 0.0, prompt_tokens=7)
+    )
     writer = ResponseWriter(SETTINGS)
     events = writer.begin()
-    for event in read_turn(sampled(frame, random.Random(seed), max_tokens, reason), turn):
+    for event in parse_tokens(sampled(frame, random.Random(seed), max_tokens, reason), turn):
         if end != "finished" and type(event).__name__ == "Finished":
             break
         events += writer.push(event)

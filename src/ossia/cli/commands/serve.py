@@ -295,11 +295,10 @@ def _counter(model: ModelOptions) -> CountTokens:
 
     @cache
     def vocabulary() -> "Vocabulary":
-        from ossia.chat.language import vocabulary_of
         from ossia.checkpoint import open_checkpoint
         from ossia.checkpoint.find import find_model
 
-        found = vocabulary_of(open_checkpoint(find_model(model.model)))
+        found = Vocabulary.of(open_checkpoint(find_model(model.model)))
         assert found is not None, "the engine refuses a model without a vocabulary"
         return found
 
