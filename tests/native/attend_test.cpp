@@ -53,7 +53,7 @@ struct Text {
       job.sink_KG = sink.data();
       job.page_PKY = bytes.data();
       job.page = layout;
-      job.mixed_TE = &out[begin * E];
+      job.attention_TE = &out[begin * E];
       job.Q = 1, job.P = P, job.K = K, job.G = G, job.window = window;
       job.plan = ossia::plan_attend(job, pool.threads());
       Bytes scratch(ossia::attend_scratch(job, pool.threads(), 0).bytes);

@@ -283,27 +283,27 @@ void test_mix(const Kernels& kernels, Pool& pool, std::size_t F) {
     std::vector<std::size_t> item(tokens * A + N + 1);
     Rounded outer(tokens * A, D), inner(tokens * A, F);
     Floats out(tokens * D);
-    pool.run(kernels.mix_experts, ossia::MixExperts{hidden.data(),
-                                                    rows.data(),
-                                                    expert.data(),
-                                                    weight.data(),
-                                                    gate_up.matrix,
-                                                    down.matrix,
-                                                    up_bias.matrix,
-                                                    down_bias.matrix,
-                                                    7.0f,
-                                                    1.702f,
-                                                    item.data(),
-                                                    nullptr,
-                                                    nullptr,
-                                                    outer.arrays(),
-                                                    inner.arrays(),
-                                                    out.data(),
-                                                    tokens,
-                                                    A,
-                                                    N,
-                                                    D,
-                                                    F});
+    pool.run(kernels.moe, ossia::Moe{hidden.data(),
+                                     rows.data(),
+                                     expert.data(),
+                                     weight.data(),
+                                     gate_up.matrix,
+                                     down.matrix,
+                                     up_bias.matrix,
+                                     down_bias.matrix,
+                                     7.0f,
+                                     1.702f,
+                                     item.data(),
+                                     nullptr,
+                                     nullptr,
+                                     outer.arrays(),
+                                     inner.arrays(),
+                                     out.data(),
+                                     tokens,
+                                     A,
+                                     N,
+                                     D,
+                                     F});
     return out;
   };
   std::vector<double> law(hidden.begin(), hidden.end());

@@ -280,7 +280,7 @@ class Look {
     const std::size_t C = job_.page.C;
     for (std::size_t r = 0; r < (unit_.last - unit_.first) * G; ++r) {
       const std::size_t token = unit_.first + unit_.offset + r / G;
-      float* to = job_.mixed_TE + ((token * job_.K + unit_.k) * G + r % G) * C;
+      float* to = job_.attention_TE + ((token * job_.K + unit_.k) * G + r % G) * C;
       for (std::size_t c = 0; c < C; ++c) {
         to[c] = desk_.sum.mixed[r * width + c] / desk_.sum.mass[r];
       }

@@ -10,7 +10,7 @@ void project_qkv(const ProjectQkv& job, const Team& team);
 void attend(const Attend& job, const Team& team);
 void project_out(const ProjectOut& job, const Team& team);
 void route(const Route& job, const Team& team);
-void mix_experts(const MixExperts& job, const Team& team);
+void moe(const Moe& job, const Team& team);
 void unembed(const Unembed& job, const Team& team);
 void unembed_ids(const UnembedIds& job, const Team& team);
 

@@ -46,9 +46,9 @@ struct Sorted {
   std::size_t* first;
   std::size_t* item;
 
-  explicit Sorted(const MixExperts& job) : first(job.item), item(job.item + job.N + 1) {}
+  explicit Sorted(const Moe& job) : first(job.item), item(job.item + job.N + 1) {}
 
-  void sort(const MixExperts& job) const {
+  void sort(const Moe& job) const {
     const std::size_t items = job.T * job.A;
     for (std::size_t n = 0; n <= job.N; ++n) first[n] = 0;
     for (std::size_t i = 0; i < items; ++i) ++first[job.expert_TA[i] + 1];
@@ -61,7 +61,7 @@ struct Sorted {
 };
 
 // gate[f] = swiglu of `channels` gates and ups, up to kTileChannels; both hold whole vectors.
-void swiglu(float* gate, const float* up, const MixExperts& job) {
+void swiglu(float* gate, const float* up, const Moe& job) {
   const Vec limit = set1(job.limit), one = set1(1.0f);
   for (std::size_t f = 0; f < kTileChannels; f += W) {
     const Vec g = min(limit, load(gate + f));
@@ -72,7 +72,7 @@ void swiglu(float* gate, const float* up, const MixExperts& job) {
 }
 
 // inner[f] = swiglu of one token's tile, in which gates and ups alternate.
-void activate(const float* total, const MixExperts& job, std::size_t expert, std::size_t row,
+void activate(const float* total, const Moe& job, std::size_t expert, std::size_t row,
               std::size_t rows, float* out) {
   float gate[kTileChannels] = {}, up[kTileChannels] = {};
   for (std::size_t r = 0; r + 1 < rows; r += 2) {
@@ -87,7 +87,7 @@ void activate(const float* total, const MixExperts& job, std::size_t expert, std
   }
 }
 
-void gate_up(const MixExperts& job, const float* x_TD, const Sorted& sorted, const Team& team) {
+void gate_up(const Moe& job, const float* x_TD, const Sorted& sorted, const Team& team) {
   const Range mine = share(2 * job.F, kTileRows, team);
   for (std::size_t n = 0; n < job.N; ++n) {
     const std::size_t first = sorted.first[n];
@@ -105,7 +105,7 @@ void gate_up(const MixExperts& job, const float* x_TD, const Sorted& sorted, con
 }
 
 // out = hidden, in this thread's columns.
-void begin_with_hidden(const MixExperts& job, Range mine) {
+void begin_with_hidden(const Moe& job, Range mine) {
   for (std::size_t t = 0; t < job.T; ++t) {
     for (std::size_t d = mine.first; d < mine.last; ++d) {
       job.out_TD[t * job.D + d] = job.hidden_TD[t * job.D + d];
@@ -115,7 +115,7 @@ void begin_with_hidden(const MixExperts& job, Range mine) {
 
 // out += weight * (total + bias), for an expert's items from `first` on; up to kTileRows rows.
 template <class Totals>
-void add_down(const MixExperts& job, const std::size_t* item, std::size_t n, std::size_t row,
+void add_down(const Moe& job, const std::size_t* item, std::size_t n, std::size_t row,
               std::size_t rows, std::size_t tokens, const Totals& total) {
   float bias[kTileRows];
   for (std::size_t r = 0; r < rows; ++r) bias[r] = at(job.down_bias_ND, n, row + r);
@@ -126,7 +126,7 @@ void add_down(const MixExperts& job, const std::size_t* item, std::size_t n, std
   }
 }
 
-void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
+void down(const Moe& job, const Sorted& sorted, const Team& team) {
   const Range mine = share(job.D, 8, team);
   begin_with_hidden(job, mine);
   for (std::size_t n = 0; n < job.N; ++n) {
@@ -143,7 +143,7 @@ void down(const MixExperts& job, const Sorted& sorted, const Team& team) {
 
 // An expert's items in passes of equal size: visit(expert, item index of its first, tokens).
 template <class Visit>
-void each_pass(const MixExperts& job, const Sorted& sorted, const Visit& visit) {
+void each_pass(const Moe& job, const Sorted& sorted, const Visit& visit) {
   for (std::size_t n = 0; n < job.N; ++n) {
     const std::size_t last = sorted.first[n + 1];
     const std::size_t passes = (last - sorted.first[n] + kPassTokens - 1) / kPassTokens;
@@ -156,7 +156,7 @@ void each_pass(const MixExperts& job, const Sorted& sorted, const Visit& visit) 
 }
 
 // Rounds the normed rows into the order of the experts, a part on each thread.
-void round_outer(const MixExperts& job, const Sorted& sorted, const Team& team) {
+void round_outer(const Moe& job, const Sorted& sorted, const Team& team) {
   const Range mine = share(job.T * job.A, 1, team);
   const Matrix& weights = job.gate_up_NUD;
   each_pass(job, sorted, [&](std::size_t, std::size_t first, std::size_t tokens) {
@@ -171,7 +171,7 @@ void round_outer(const MixExperts& job, const Sorted& sorted, const Team& team) 
 
 // The passes, each in parts of some blocks of its rows: visit(expert, first item, tokens, blocks).
 template <class Visit>
-void each_part(const MixExperts& job, const Sorted& sorted, std::size_t blocks, const Team& team,
+void each_part(const Moe& job, const Sorted& sorted, std::size_t blocks, const Team& team,
                const Visit& visit) {
   if (!shares_freely(job.T, team)) {
     const Range mine = share(blocks, 1, team);
@@ -191,7 +191,7 @@ void each_part(const MixExperts& job, const Sorted& sorted, std::size_t blocks, 
 }
 
 // Four groups of rows are the gates and ups of 32 channels: one block of what `down` reads.
-void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+void gate_up_tiles(const Moe& job, const Sorted& sorted, const Team& team) {
   const std::size_t blocks = job.gate_up_NUD.blocks(), inner_blocks = job.down_NDF.blocks();
   alignas(64) GroupTotals total[2];
   alignas(64) float inner[kPassTokens][kTileBlock];
@@ -230,7 +230,7 @@ void gate_up_tiles(const MixExperts& job, const Sorted& sorted, const Team& team
   each_part(job, sorted, inner_blocks, team, visit);
 }
 
-void down_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+void down_tiles(const Moe& job, const Sorted& sorted, const Team& team) {
   const std::size_t blocks = job.down_NDF.blocks(), groups = job.down_NDF.groups;
   alignas(64) GroupTotals total;
   // a token's experts are added one after the other, so a row stays with one thread
@@ -253,7 +253,7 @@ void down_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
   });
 }
 
-void mix_tiles(const MixExperts& job, const Sorted& sorted, const Team& team) {
+void moe_tiles(const Moe& job, const Sorted& sorted, const Team& team) {
   round_outer(job, sorted, team);
   team.meet();
   gate_up_tiles(job, sorted, team);
@@ -285,13 +285,13 @@ void route(const Route& job, const Team& team) {
   }
 }
 
-void mix_experts(const MixExperts& job, const Team& team) {
+void moe(const Moe& job, const Team& team) {
   const Sorted sorted(job);
   const bool arranged = kArranges && job.gate_up_NUD.format == Format::mxfp4;
   if (team.index == 0) sorted.sort(job);
   if (job.gate_up_NUD.is_tiled()) {
     team.meet();
-    return mix_tiles(job, sorted, team);
+    return moe_tiles(job, sorted, team);
   }
   if (arranged) {
     const Range mine = share(job.T * job.D, 16, team);  // D is a multiple of 32

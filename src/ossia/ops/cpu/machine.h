@@ -86,7 +86,7 @@ class Machine {
   }
 
   void attend(Floats<4> query_TKGC, Floats<3> key_TKC, Floats<3> value_TKC, const SpanArrays& spans,
-              Pages& pages, Floats<2> sink_KG, Array<float, 2> mixed_TE) {
+              Pages& pages, Floats<2> sink_KG, Array<float, 2> attention_TE) {
     const std::size_t T = query_TKGC.shape(0), K = query_TKGC.shape(1), G = query_TKGC.shape(2),
                       C = query_TKGC.shape(3);
     for (const auto& part : {key_TKC, value_TKC}) {
@@ -95,7 +95,7 @@ class Machine {
     }
     require(sink_KG.shape(0) == K && sink_KG.shape(1) == G, "attend: one sink for each query head");
     require(pages.bytes_PKY.shape(1) == K && pages.layout.C == C, "attend: pages of another shape");
-    require_shape(mixed_TE, T, K * G * C);
+    require_shape(attention_TE, T, K * G * C);
     spans.check(T, pages.bytes_PKY.shape(0), pages.layout.B);
     Attend job{query_TKGC.data(),
                key_TKC.data(),
@@ -109,7 +109,7 @@ class Machine {
                pages.layout,
                AttendPlan{},
                nullptr,
-               mixed_TE.data(),
+               attention_TE.data(),
                spans.first_Q.shape(0),
                spans.page_QP.shape(1),
                K,
@@ -124,18 +124,18 @@ class Machine {
     });
   }
 
-  void project_out(Floats<2> hidden_TD, Floats<2> mixed_TE, const Out& out,
+  void project_out(Floats<2> hidden_TD, Floats<2> attention_TE, const Out& out,
                    Array<float, 2> out_TD) {
     const std::size_t T = hidden_TD.shape(0);
     const Matrix& weight = out.weight_DE.matrix;
-    require(mixed_TE.shape(0) == T && mixed_TE.shape(1) == weight.columns,
-            "project_out: mixed does not fit the weights");
+    require(attention_TE.shape(0) == T && attention_TE.shape(1) == weight.columns,
+            "project_out: attention does not fit the weights");
     require(hidden_TD.shape(1) == weight.rows, "project_out: hidden does not fit the weights");
     require_shape(out_TD, T, weight.rows);
     run(kernels_.project_out, T * weight.rows * weight.columns, Quantised::bytes(T, weight.columns),
         [&](std::byte* scratch) {
           return ProjectOut{hidden_TD.data(),
-                            mixed_TE.data(),
+                            attention_TE.data(),
                             weight,
                             out.bias_D.data(),
                             Quantised::in(scratch, T, weight.columns),
@@ -167,8 +167,8 @@ class Machine {
     });
   }
 
-  void mix_experts(Floats<2> hidden_TD, Floats<2> normed_TD, Ints<2> expert_TA, Floats<2> weight_TA,
-                   const Experts& experts, Array<float, 2> out_TD) {
+  void moe(Floats<2> hidden_TD, Floats<2> normed_TD, Ints<2> expert_TA, Floats<2> weight_TA,
+           const Experts& experts, Array<float, 2> out_TD) {
     const std::size_t T = hidden_TD.shape(0), A = expert_TA.shape(1), N = experts.num_experts(),
                       D = experts.width(), F = experts.inner();
     require_shape(hidden_TD, T, D);
@@ -178,39 +178,38 @@ class Machine {
     require_shape(weight_TA, T, A);
     for (std::size_t i = 0; i < expert_TA.size(); ++i) {
       const std::int32_t expert = expert_TA.data()[i];
-      require(expert >= 0 && static_cast<std::size_t>(expert) < N, "mix_experts: no such expert");
+      require(expert >= 0 && static_cast<std::size_t>(expert) < N, "moe: no such expert");
     }
     const bool tiled = experts.gate_up.matrix.is_tiled();
     const std::size_t items = T * A;
     const std::size_t item_bytes = aligned((items + N + 1) * sizeof(std::size_t));
     const std::size_t first = aligned(tiled ? Quantised::bytes(items, D) : items * F * 4);
     const std::size_t second = tiled ? Quantised::bytes(items, F) : T * D * 4;
-    run(kernels_.mix_experts, 3 * items * D * F, item_bytes + first + second,
-        [&](std::byte* scratch) {
-          auto* item = reinterpret_cast<std::size_t*>(scratch);
-          std::byte *one = scratch + item_bytes, *two = one + first;
-          return MixExperts{hidden_TD.data(),
-                            normed_TD.data(),
-                            expert_TA.data(),
-                            weight_TA.data(),
-                            experts.gate_up.matrix,
-                            experts.down.matrix,
-                            experts.gate_up_bias.matrix,
-                            experts.down_bias.matrix,
-                            experts.limit,
-                            experts.alpha,
-                            item,
-                            reinterpret_cast<float*>(one),
-                            reinterpret_cast<float*>(two),
-                            Quantised::in(one, items, D),
-                            Quantised::in(two, items, F),
-                            out_TD.data(),
-                            T,
-                            A,
-                            N,
-                            D,
-                            F};
-        });
+    run(kernels_.moe, 3 * items * D * F, item_bytes + first + second, [&](std::byte* scratch) {
+      auto* item = reinterpret_cast<std::size_t*>(scratch);
+      std::byte *one = scratch + item_bytes, *two = one + first;
+      return Moe{hidden_TD.data(),
+                 normed_TD.data(),
+                 expert_TA.data(),
+                 weight_TA.data(),
+                 experts.gate_up.matrix,
+                 experts.down.matrix,
+                 experts.gate_up_bias.matrix,
+                 experts.down_bias.matrix,
+                 experts.limit,
+                 experts.alpha,
+                 item,
+                 reinterpret_cast<float*>(one),
+                 reinterpret_cast<float*>(two),
+                 Quantised::in(one, items, D),
+                 Quantised::in(two, items, F),
+                 out_TD.data(),
+                 T,
+                 A,
+                 N,
+                 D,
+                 F};
+    });
   }
 
   void unembed(Floats<2> hidden_TD, Ints<1> row_R, const Head& head, Array<float, 2> logits_RV) {

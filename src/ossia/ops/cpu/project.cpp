@@ -99,10 +99,11 @@ void project_qkv(const ProjectQkv& job, const Team& team) {
 void project_out(const ProjectOut& job, const Team& team) {
   const std::size_t D = job.weight_DE.rows, E = job.weight_DE.columns;
   if (job.weight_DE.is_tiled()) {
-    round_rows(job.mixed_TE, E, job.T, job.weight_DE.format, job.quantised, share(job.T, 1, team));
+    round_rows(job.attention_TE, E, job.T, job.weight_DE.format, job.quantised,
+               share(job.T, 1, team));
     team.meet();
   }
-  each_tile(job.weight_DE, {job.mixed_TE, job.quantised, job.T}, team,
+  each_tile(job.weight_DE, {job.attention_TE, job.quantised, job.T}, team,
             [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens,
                 const auto& total) {
               for (std::size_t t = 0; t < tokens; ++t) {

@@ -7,8 +7,8 @@
 namespace ossia::OSSIA_ISA {
 
 const Kernels kernels = {
-    OSSIA_TEXT(OSSIA_ISA), repack, embed,       project_qkv, attend,
-    project_out,           route,  mix_experts, unembed,     unembed_ids,
+    OSSIA_TEXT(OSSIA_ISA), repack, embed, project_qkv, attend,
+    project_out,           route,  moe,   unembed,     unembed_ids,
 };
 
 }  // namespace ossia::OSSIA_ISA
