@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ossia.tools.python.sandboxes import InstalledPython
+from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
+from tests.tools.python.conftest import SMALL
 
 
 def png():
@@ -171,6 +173,32 @@ def test_numpy_runs_within_the_limits(run):
     assert run(
         "import numpy as np\n(np.ones((300, 300)) @ np.ones((300, 300))).sum().item()"
     ).text == ("27000000.0")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_packages_below_a_closed_temporary_folder_are_offered(
+    tier, runner, tmp_path, monkeypatch, mode, is_link
+):
+    packages = tmp_path / "site-packages"
+    (packages / "of_a_test").mkdir(parents=True)
+    (packages / "of_a_test" / "__init__.py").write_text("VALUE = 5")
+    tmp_path.chmod(mode)
+    seen = tmp_path / "link" if is_link else packages
+    if is_link:
+        seen.symlink_to(packages)
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(seen)])
+
+    async def imported():
+        toolkit = await PythonToolkit.start(PythonOptions(tier=tier, limits=SMALL))
+        session = await toolkit.open()
+        result = await session.call(
+            "import of_a_test, sys\nof_a_test.VALUE, any('site-packages' in p for p in sys.path)"
+        )
+        await toolkit.close()
+        return result.text
+
+    assert runner.run(imported()) == "(5, True)"
 
 
 def test_a_forked_child_that_runs_on_answers_nothing(run):

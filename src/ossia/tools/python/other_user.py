@@ -73,7 +73,7 @@ def shown(folders: Sequence[str], view: Path) -> dict[str, str]:
     whole = os.fsencode(view)
     _checked(libc.mount(b"none", whole, b"tmpfs", MS_NOSUID, b"size=64k,mode=755"), "mount tmpfs")
     for number, folder in enumerate(closed):
-        there = view / str(number)
+        there = view / f"{number}-{Path(folder).name}"
         there.mkdir()
         there.chmod(0o755)
         target, source = os.fsencode(there), os.fsencode(folder)

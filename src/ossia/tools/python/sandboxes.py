@@ -69,8 +69,8 @@ class InstalledPython:
     def here(cls) -> "InstalledPython":
         """The one that runs us, with the packages installed beside us."""
         executable = os.path.realpath(sys.executable)
-        packages = tuple(filter(os.path.isdir, site.getsitepackages()))
-        wanted = (os.path.realpath(sys.base_prefix), *map(os.path.realpath, packages))
+        packages = tuple(map(os.path.realpath, filter(os.path.isdir, site.getsitepackages())))
+        wanted = (os.path.realpath(sys.base_prefix), *packages)
         folders: list[str] = []
         for folder in wanted:
             if not _is_inside(folder, (*SYSTEM, *folders)):
