@@ -23,9 +23,9 @@ from ossia.chat.events import (
 )
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.harmony.messages import Message
-from ossia.server.frames import ServedModel
+from ossia.providers.provider import ServedModel
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.responses.objects import runs_here
-from ossia.server.toolbox import Toolbox
 from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
 

@@ -11,13 +11,13 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from openai import OpenAI
 
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api import errors
 from ossia.server.api.exact_tokens import ExactTokens
 from ossia.server.api.metrics import Metrics
 from ossia.server.http.guard import LOCAL, Caller
 from ossia.server.sealing import Seal
 from ossia.server.services import ServeOptions, Services
-from ossia.server.toolbox import Toolbox
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory

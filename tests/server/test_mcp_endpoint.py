@@ -13,16 +13,16 @@ from fastapi import FastAPI
 from mcp import Client
 
 from ossia.errors import RequestError
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api import errors
 from ossia.server.api.metrics import Metrics
 from ossia.server.http.guard import GuardOptions
 from ossia.server.http.listen import ListeningOptions
 from ossia.server.mcp_endpoint import McpEndpoint
-from ossia.server.toolbox import Toolbox
 from ossia.store.api_keys import KeyFile, open_keys
 from ossia.tools.mcp.connection import http_transport
+from tests.providers.test_tool_sessions import lazy
 from tests.server.live import live, read_answer
-from tests.server.test_toolbox import lazy
 from tests.tools.mcp.counting import CountingKit
 
 HELLO = {

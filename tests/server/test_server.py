@@ -10,15 +10,15 @@ import pytest
 
 from benchmarks.server_storms import NUMBERS
 from ossia.errors import RequestError
+from ossia.providers.ipc import Opening
 from ossia.server.app import Server, Serving
-from ossia.server.frames import Opening
 from ossia.server.http.drain import Drain
 from ossia.server.http.guard import Guard, GuardOptions
 from ossia.server.http.listen import Listening, ListeningOptions
 from ossia.store.api_keys import open_keys
 from ossia.tools.python.self_test import SandboxReport
 from ossia.tools.sessions import LazyToolkit
-from tests.server.test_toolbox import lazy, refused
+from tests.providers.test_tool_sessions import lazy, refused
 from tests.tools.test_sessions import Kit
 
 SUM = {"input": "What is 37 + 48?", "temperature": 0}

@@ -16,18 +16,18 @@ from fastapi import FastAPI
 
 from ossia import __version__
 from ossia.errors import OssiaError
+from ossia.providers.agent import AgentClient
+from ossia.providers.ipc import Opening
+from ossia.providers.supervisor import Supervisor
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server import chat_completions, completions, discovery, health, responses
-from ossia.server.agent import AgentClient
 from ossia.server.api import errors, models
 from ossia.server.api.exact_tokens import ExactTokens
 from ossia.server.api.metrics import Metrics
 from ossia.server.api.openapi import DocumentedApp
-from ossia.server.engine import Supervisor
-from ossia.server.frames import Opening
 from ossia.server.http.drain import Drain
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.server.services import ServeOptions, Services
-from ossia.server.toolbox import Toolbox
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from ossia.store.token_memory import TokenMemory
@@ -95,7 +95,9 @@ class Server:
         folder = serving.state_folder
         seal = Seal(secrets.token_bytes(KEY_BYTES)) if folder is None else Seal.kept_in(folder)
         self._services = Services(
-            engine=AgentClient(self.supervisor, self._toolbox, self.metrics),
+            engine=AgentClient(
+                self.supervisor, self._toolbox, on_tool_call=self.metrics.tool_called
+            ),
             toolbox=self._toolbox,
             responses=Responses(self._database),
             memory=ExactTokens(

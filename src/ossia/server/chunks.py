@@ -3,8 +3,9 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from ossia.errors import log_failure
 from ossia.server.api.choices import Turns
-from ossia.server.api.errors import as_http, log_failure
+from ossia.server.api.errors import as_http, is_expected
 from ossia.server.api.json_body import Json
 from ossia.server.api.sse import DONE, sse_frame
 
@@ -31,6 +32,6 @@ async def framed(
             yield DONE
         except Exception as error:  # too late for a status: the client is told in the stream
             found = as_http(error)
-            if found is not error:
+            if not is_expected(error):
                 log_failure(error, request_id)
             yield sse_frame(found.object())

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from ossia import __version__
 from ossia.errors import RequestError
+from ossia.providers.provider import ServedModel
 from ossia.server.api.fields import Form, Identifier, Unused
 from ossia.server.api.json_body import Json, documented, json_response, read_form
 from ossia.server.api.models import named, public_name
 from ossia.server.api.openapi import LINES, answers
-from ossia.server.frames import ServedModel
 from ossia.server.services import Services
 
 OLLAMA_VERSION = "0.20.0"

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ossia import __version__
+from ossia.providers.supervisor import Supervisor
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.metrics import CONTENT_TYPE
 from ossia.server.api.openapi import TEXT, Answers, answers
-from ossia.server.engine import Supervisor
 from ossia.server.http.drain import Drain
 from ossia.server.services import Services
-from ossia.server.toolbox import Toolbox
 
 
 def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:

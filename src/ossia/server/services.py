@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ossia.providers.provider import EngineClient
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.metrics import Metrics
 from ossia.server.http.drain import Drain
-from ossia.server.streams import EngineClient
-from ossia.server.toolbox import Toolbox
 from ossia.store.responses import Responses
 
 if TYPE_CHECKING:

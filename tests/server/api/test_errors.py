@@ -16,8 +16,11 @@ from ossia.errors import (
     ContextOverflow,
     MissingExtra,
     OssiaError,
+    ProviderBusy,
+    ProviderUnavailable,
     RequestError,
     StoreError,
+    TurnFailed,
     UnsupportedDevice,
 )
 from ossia.server.api.errors import (
@@ -31,6 +34,7 @@ from ossia.server.api.errors import (
     WrongForm,
     as_http,
     install,
+    is_expected,
     log_failure,
 )
 
@@ -42,7 +46,10 @@ EXAMPLES = MappingProxyType(
         MissingExtra: MissingExtra("a grammar", "llguidance", "server"),
         OssiaError: OssiaError("/etc/shadow"),
         RequestError: RequestError("n is 9", param="n", code="unsupported_parameter"),
+        ProviderBusy: ProviderBusy("2 requests run already"),
+        ProviderUnavailable: ProviderUnavailable("the engine died"),
         StoreError: StoreError("/home/x/ossia.db is locked"),
+        TurnFailed: TurnFailed("0xdeadbeef"),
         UnsupportedDevice: UnsupportedDevice("no GPU at 0xdeadbeef"),
     }
 )
@@ -100,9 +107,21 @@ def test_every_error_of_the_house_has_an_answer():
     assert kinds == set(EXAMPLES)
     for kind, error in EXAMPLES.items():
         shown = as_http(error)
-        told_to_the_caller = kind in {RequestError, ContextOverflow, MissingExtra}
-        assert shown.status == (400 if told_to_the_caller else 500)
-        assert shown.status == 400 or str(error) not in str(shown)
+        shown_to_the_caller = dict.fromkeys((RequestError, ContextOverflow, MissingExtra), 400)
+        shown_to_the_caller |= {ProviderBusy: 429, ProviderUnavailable: 503}
+        assert shown.status == shown_to_the_caller.get(kind, 500)
+        assert shown.status in (400, 429, 503) or str(error) not in str(shown)
+
+
+def test_a_busy_or_absent_provider_keeps_its_code_and_says_when_to_come_back():
+    busy = as_http(ProviderBusy("2 requests"))
+    assert (busy.status, busy.type, busy.code) == (429, "rate_limit_error", "queue_full")
+    assert busy.headers["retry-after"] == "1"
+    absent = as_http(ProviderUnavailable("it died", code="engine_failed", retry_seconds=60))
+    assert (absent.status, absent.type, absent.code) == (503, "server_error", "engine_failed")
+    assert absent.headers["retry-after"] == "60"
+    assert is_expected(ProviderUnavailable("it died"))
+    assert not is_expected(TurnFailed("it failed"))
 
 
 def test_a_request_error_keeps_its_field_and_code():

@@ -8,10 +8,10 @@ from urllib.request import urlopen
 import pytest
 from openai import InternalServerError, NotFoundError, OpenAI
 
+from ossia.errors import ProviderUnavailable
 from ossia.server.api import models
 from ossia.server.api.errors import NotFound
 from ossia.server.api.models import catalogue_entry, named, public_name
-from ossia.server.streams import EngineDown
 from tests.server.scripted import ScriptedEngine, served_model
 from tests.server.serving import client_of
 
@@ -134,7 +134,7 @@ class Unopened(ScriptedEngine):
 
     @property
     def model(self) -> Any:
-        raise EngineDown("the model is being opened", code="loading")
+        raise ProviderUnavailable("the model is being opened", code="loading")
 
     @model.setter
     def model(self, value: Any) -> None:

@@ -17,10 +17,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from ossia.providers.ipc import Opening
 from ossia.server import chat_completions, completions, discovery, responses
 from ossia.server.api import models
 from ossia.server.app import Server, Serving
-from ossia.server.frames import Opening
 from ossia.server.http.drain import Drain
 from tests.server.scripted import EitherEngine
 from tests.server.serving import app_of, listening, services_with

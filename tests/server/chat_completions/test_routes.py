@@ -19,10 +19,9 @@ from pydantic import BaseModel
 
 from ossia.chat.events import TokenLogprob
 from ossia.chat.request import TurnRequest
-from ossia.errors import OssiaError, RequestError
+from ossia.errors import OssiaError, ProviderBusy, ProviderUnavailable, RequestError
 from ossia.server import chat_completions
 from ossia.server.http.guard import LOCAL
-from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,
     answer,
@@ -320,8 +319,8 @@ def test_a_bad_request_is_refused_before_any_stream(client: OpenAI, streams: boo
     ("refusal", "kind"),
     [
         (RequestError("too long", code="context_length_exceeded"), BadRequestError),
-        (EngineBusy("full", code="queue_full"), RateLimitError),
-        (EngineDown("loading"), InternalServerError),
+        (ProviderBusy("full", code="queue_full"), RateLimitError),
+        (ProviderUnavailable("loading"), InternalServerError),
     ],
 )
 def test_what_the_engine_refuses_is_a_status(
@@ -339,7 +338,7 @@ def test_what_the_engine_refuses_is_a_status(
 
 
 LATE = [
-    (EngineDown("the engine died", code="engine_died"), "the engine died"),
+    (ProviderUnavailable("the engine died", code="engine_died"), "the engine died"),
     (OssiaError("inside"), "failed"),
     (RuntimeError("secret"), "failed"),
 ]
@@ -366,7 +365,7 @@ def test_a_late_error_ends_the_stream_with_an_error(
 def test_a_late_error_without_a_stream_is_a_status(
     engine: ScriptedEngine, client: OpenAI, num_choices: int
 ) -> None:
-    engine.scripts = [[*answer("He")[:2], EngineDown("the engine died")]]
+    engine.scripts = [[*answer("He")[:2], ProviderUnavailable("the engine died")]]
     with pytest.raises(InternalServerError):
         client.chat.completions.create(model="nano", messages=HELLO, n=num_choices)
     wait_until_closed(engine)

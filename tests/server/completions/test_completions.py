@@ -13,12 +13,11 @@ from openai.types import Completion
 
 from ossia.chat.events import Event, PartStarted, TextDelta, TokenLogprob, Usage
 from ossia.chat.request import RawRequest
-from ossia.errors import ContextOverflow, RequestError
+from ossia.errors import ContextOverflow, ProviderUnavailable, RequestError
 from ossia.server import completions
 from ossia.server.api.json_body import parse_body
 from ossia.server.completions.request import CompletionRequest, ParsedCompletionRequest, to_turns
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
-from ossia.server.streams import EngineDown
 from tests.server.scripted import ScriptedEngine, finished, served_model
 from tests.server.serving import client_of
 
@@ -325,7 +324,7 @@ def test_ignored_fields_are_named_in_a_header(client: OpenAI) -> None:
 
 
 def test_a_late_error_ends_the_stream(engine: ScriptedEngine, client: OpenAI) -> None:
-    engine.play([[TextDelta("He"), EngineDown("the engine died")]])
+    engine.play([[TextDelta("He"), ProviderUnavailable("the engine died")]])
     stream = lenient(client).completions.create(model="nano", prompt="a", stream=True)
     with pytest.raises(APIError, match="the engine died"):
         list(stream)

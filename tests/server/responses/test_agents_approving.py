@@ -6,10 +6,9 @@ import pytest
 from agents import Agent, HostedMCPTool, OpenAIResponsesModel, RunConfig, Runner
 from openai import AsyncOpenAI
 
+from ossia.providers.agent import AgentClient
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server import responses
-from ossia.server.agent import AgentClient
-from ossia.server.api.metrics import Metrics
-from ossia.server.toolbox import Toolbox
 from ossia.tools.sessions import LazyToolkit
 from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender
 from tests.server.serving import app_of, listening, services_with
@@ -24,7 +23,7 @@ def kit():
 def address(kit):
     toolbox = Toolbox({"post": LazyToolkit(kit.start)})
     asyncio.run(toolbox.open())
-    agent = AgentClient(Sender(), toolbox, Metrics())
+    agent = AgentClient(Sender(), toolbox)
     with (
         services_with(agent, toolbox) as services,
         listening(app_of(services, responses.routes)) as address,

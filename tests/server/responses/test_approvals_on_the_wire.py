@@ -6,10 +6,9 @@ import time
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
+from ossia.providers.agent import AgentClient
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server import responses
-from ossia.server.agent import AgentClient
-from ossia.server.api.metrics import Metrics
-from ossia.server.toolbox import Toolbox
 from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
 from tests.server.responses.wire_rules import accumulated, check, typed
@@ -85,7 +84,7 @@ def served():
     engine, kit = Sender(), Post()
     toolbox = Toolbox({"post": LazyToolkit(kit.start)})
     asyncio.run(toolbox.open())
-    agent = AgentClient(engine, toolbox, Metrics())
+    agent = AgentClient(engine, toolbox)
     with client_of(agent, responses.routes, toolbox=toolbox) as client:
         yield engine, kit, client
 

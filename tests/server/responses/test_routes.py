@@ -14,10 +14,9 @@ from openai import (
 )
 from pydantic import BaseModel
 
-from ossia.errors import RequestError
+from ossia.errors import ProviderBusy, ProviderUnavailable, RequestError
 from ossia.server import responses
 from ossia.server.responses.to_turn import ParsedResponseRequest
-from ossia.server.streams import EngineBusy, EngineDown
 from tests.server.scripted import (
     ScriptedEngine,
     answer,
@@ -173,8 +172,8 @@ class TestCreating:
         [
             (RequestError("no", param="text.format.schema.x", code="invalid_json_schema"),
              BadRequestError),
-            (EngineBusy("full", code="queue_full"), RateLimitError),
-            (EngineDown("restarting"), InternalServerError),
+            (ProviderBusy("full", code="queue_full"), RateLimitError),
+            (ProviderUnavailable("restarting"), InternalServerError),
         ],
     )  # fmt: skip
     def test_a_turn_that_cannot_begin_is_an_http_error(self, client, engine, error, kind, stream):
@@ -189,7 +188,7 @@ class TestCreating:
 
 
 class TestTheEnginesDeath:
-    SCRIPT = (*thought("hm"), *answer("He")[:2], EngineDown("the engine died"))
+    SCRIPT = (*thought("hm"), *answer("He")[:2], ProviderUnavailable("the engine died"))
 
     def test_ends_a_stream_with_its_terminal_event(self, client, engine):
         engine.play([self.SCRIPT])
@@ -498,7 +497,7 @@ class TestBackground:
         assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
 
     def test_that_fails_says_so(self, client, engine):
-        engine.play([[*thought("hm"), EngineDown("the engine died")]])
+        engine.play([[*thought("hm"), ProviderUnavailable("the engine died")]])
         *_, last = create(client, background=True, stream=True)
         assert last.type == "response.failed"
         assert client.responses.retrieve(last.response.id).status == "failed"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.chat.events import ApprovalRequested
-from ossia.errors import StoreError
+from ossia.errors import ProviderUnavailable, StoreError, TurnFailed
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.background import RunningResponses, settle_unfinished
@@ -22,7 +22,6 @@ from ossia.server.responses.routes import _Frames, routes
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter
-from ossia.server.streams import EngineDown, TurnFailed
 from ossia.store.database import Database
 from ossia.store.responses import Responses
 from tests.server.responses.wire_rules import check
@@ -316,7 +315,7 @@ PARTS = st.lists(
         st.just(answer("Hel", is_whole=False)),
         st.just(call("f", "{", is_whole=False)),
         st.sampled_from([finished(), finished("length"), finished("cancelled")]),
-        st.just([EngineDown("died")]),
+        st.just([ProviderUnavailable("died")]),
         st.just([ZeroDivisionError("x")]),
     ),
     max_size=6,

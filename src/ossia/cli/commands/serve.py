@@ -20,8 +20,8 @@ from ossia.tools.catalog import CountTokens
 
 if TYPE_CHECKING:
     from ossia.harmony.vocabulary import Vocabulary
+    from ossia.providers.supervisor import Supervisor
     from ossia.server.app import Serving
-    from ossia.server.engine import Supervisor
     from ossia.server.http.listen import Listening
     from ossia.server.mcp_endpoint import McpEndpoint
     from ossia.store.api_keys import KeyRing
@@ -253,8 +253,8 @@ def _served(
     port: int | None,
 ) -> "Serving":
     from ossia import EngineOptions
+    from ossia.providers.ipc import Opening
     from ossia.server.app import Serving
-    from ossia.server.frames import Opening
     from ossia.server.services import ServeOptions
 
     opening = Opening(

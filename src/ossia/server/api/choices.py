@@ -12,8 +12,8 @@ from types import TracebackType
 from ossia.chat.events import Event, Finished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.request import SamplingParams
+from ossia.providers.provider import EngineClient, EventStream
 from ossia.server.api.errors import Unavailable
-from ossia.server.streams import EngineClient, EventStream
 
 
 def seeded(params: SamplingParams, choice: int) -> SamplingParams:
@@ -80,8 +80,8 @@ async def begin(engine: EngineClient, requests: Sequence[TurnRequest | RawReques
 
     Raises:
         RequestError: one has no meaning.
-        EngineBusy: too many wait already.
-        EngineDown: there is no engine now.
+        ProviderBusy: too many wait already.
+        ProviderUnavailable: there is no engine now.
     """
     starts = [asyncio.ensure_future(engine.start(request)) for request in requests]
     try:

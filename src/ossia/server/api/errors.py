@@ -4,8 +4,6 @@ It knows neither routes nor the guard; both answer with what stands here.
 """
 
 import json
-import logging
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,13 +20,15 @@ from ossia.errors import (
     ContextOverflow,
     MissingExtra,
     OssiaError,
+    ProviderBusy,
+    ProviderUnavailable,
     RequestError,
     StoreError,
+    TurnFailed,
     UnsupportedDevice,
+    log_failure,
 )
 from ossia.server.api.validation import refusal, without_place
-
-logger = logging.getLogger("ossia.server")
 
 NO_RETRY = {"x-should-retry": "false"}
 """For a lasting fault whose status OpenAI's clients would try again."""
@@ -145,6 +145,9 @@ _OURS: dict[type[Any], int] = {
     UnsupportedDevice: 500,
     CheckpointError: 500,
     StoreError: 500,
+    TurnFailed: 500,
+    ProviderBusy: 429,
+    ProviderUnavailable: 503,
 }
 """Every error of errors.py, and its status. What is 500 is told to the operator, in the log."""
 
@@ -156,6 +159,10 @@ def as_http(error: BaseException) -> HttpError:
     match error:
         case HttpError():
             return error
+        case ProviderBusy():
+            return TooMany(str(error), code=error.code, retry_seconds=error.retry_seconds)
+        case ProviderUnavailable():
+            return Unavailable(str(error), code=error.code, retry_seconds=error.retry_seconds)
         case OssiaError():
             return _from_ours(error)
         case RequestValidationError():
@@ -166,6 +173,11 @@ def as_http(error: BaseException) -> HttpError:
             return _from_starlette(error)
         case _:
             return ServerFault()
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether the answer says all there is to know, so that the log has nothing to add."""
+    return isinstance(error, HttpError | ProviderBusy | ProviderUnavailable)
 
 
 def invalid(error: ValidationError, document: object = None) -> RequestError:
@@ -206,23 +218,6 @@ def _from_starlette(error: HTTPException) -> HttpError:
     return HttpError(status, type.get(status, INVALID), code, message, headers=headers)
 
 
-def log_failure(error: BaseException, request_id: str) -> None:
-    """Write down where an unexpected exception came from; not its words, which may quote a prompt.
-
-    Args:
-        error: what was raised; causes are written too.
-        request_id: what the caller can name.
-    """
-    lines: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(lines) < 10:
-        frames = traceback.extract_tb(cause.__traceback__)[-12:]
-        places = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))
-        lines.append(f"{type(cause).__name__} at {places}")
-        cause = cause.__cause__ or cause.__context__
-    logger.error("request %s failed: %s", request_id, "; from ".join(lines))
-
-
 def response(error: HttpError) -> Response:
     """An error as a whole answer."""
     return Response(error.body(), error.status, error.headers, "application/json")
@@ -237,7 +232,7 @@ def install(app: FastAPI) -> None:
 
 async def _answer(request: Request, error: Exception) -> Response:
     found = as_http(error)
-    if found.status >= 500 and found is not error:
+    if found.status >= 500 and not is_expected(error):
         state = request.scope.setdefault("state", {})
         state["logged"] = error  # the guard sees it too, and writes it down only once
         log_failure(error, state.get("request_id", "without an id"))

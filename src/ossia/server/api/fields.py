@@ -20,7 +20,7 @@ from pydantic import (
 from ossia.engine.request import MAX_BIASED_TOKENS, SamplingParams
 from ossia.errors import RequestError
 from ossia.harmony import messages as harmony
-from ossia.server.frames import ServedModel
+from ossia.providers.provider import ServedModel
 
 MAX_MESSAGES = 2000
 MAX_TOOLS = 128

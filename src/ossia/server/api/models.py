@@ -5,10 +5,10 @@ import re
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from ossia.providers.provider import ServedModel
 from ossia.server.api.errors import NotFound
 from ossia.server.api.json_body import Json, json_response
 from ossia.server.api.openapi import answers
-from ossia.server.frames import ServedModel
 from ossia.server.services import Services
 
 _PUBLIC = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)

@@ -10,6 +10,7 @@ from ossia.chat.conversation import to_conversation, to_shape
 from ossia.chat.request import CallRules, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
+from ossia.providers.provider import ServedModel
 from ossia.server.api.fields import (
     MAX_MESSAGES,
     Choices,
@@ -38,7 +39,6 @@ from ossia.server.api.tools import (
     parse_tools,
 )
 from ossia.server.chat_completions.messages import ChatHistory, ChatMessage
-from ossia.server.frames import ServedModel
 
 SCHEMA_PATH = "response_format.json_schema.schema"
 

@@ -9,6 +9,7 @@ from pydantic import Field, WithJsonSchema
 from ossia.chat.request import RawRequest
 from ossia.engine.request import SamplingParams
 from ossia.errors import ContextOverflow, RequestError
+from ossia.providers.provider import ServedModel
 from ossia.server.api.choices import seeded
 from ossia.server.api.fields import (
     Choices,
@@ -22,7 +23,6 @@ from ossia.server.api.fields import (
     ignored,
     sampling,
 )
-from ossia.server.frames import ServedModel
 
 MAX_PROMPTS = 8
 MAX_TURNS = 32

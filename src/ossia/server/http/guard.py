@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ossia.errors import RequestError
+from ossia.errors import RequestError, log_failure
 from ossia.server.addresses import OurNames
 from ossia.server.api.errors import (
     NO_RETRY,
@@ -23,7 +23,7 @@ from ossia.server.api.errors import (
     Unauthorized,
     Unavailable,
     as_http,
-    log_failure,
+    is_expected,
 )
 from ossia.server.http.body_limits import Bodies, replayed
 from ossia.server.http.drain import Drain
@@ -259,7 +259,7 @@ class Guard:
     async def _fail(self, error: Exception, logged: object, answer: "_Answer") -> None:
         """Answer an exception; where an answer has begun, its connection is cut instead."""
         shown = as_http(error)
-        if shown is not error and shown.status >= 500 and logged is not error:
+        if not is_expected(error) and shown.status >= 500 and logged is not error:
             log_failure(error, answer.request_id)
         if not answer.begun:
             await answer.refuse(shown)

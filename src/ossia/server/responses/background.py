@@ -10,8 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from ossia.errors import StoreError
-from ossia.server.api.errors import log_failure
+from ossia.errors import StoreError, log_failure
 from ossia.server.responses.objects import Json
 from ossia.server.responses.run import Run
 from ossia.server.responses.writer import TERMINAL

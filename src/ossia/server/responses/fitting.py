@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from ossia.chat.request import TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Message
-from ossia.server.streams import EngineClient, EventStream
+from ossia.providers.provider import EngineClient, EventStream
 
 
 async def begun(
@@ -29,8 +29,8 @@ async def begun(
 
     Raises:
         RequestError: it has no meaning, or does not fit even so.
-        EngineBusy: too many wait already.
-        EngineDown: there is no engine now.
+        ProviderBusy: too many wait already.
+        ProviderUnavailable: there is no engine now.
     """
     try:
         return await engine.start(turn(messages))

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ossia.errors import RequestError
+from ossia.providers.provider import EventStream
 from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import ignored_header
 from ossia.server.api.json_body import LARGE, beside, documented, json_response, read_form
@@ -33,7 +34,6 @@ from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.to_turn import ParsedResponseRequest
 from ossia.server.responses.writer import ResponseWriter, fold
 from ossia.server.services import Services
-from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 
 _FIELDS = ("id", "object", "created_at", "status", "model", "output", "error", "usage")

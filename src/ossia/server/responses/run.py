@@ -21,15 +21,15 @@ from ossia.chat.events import (
     ToolCalled,
     ToolFinished,
 )
-from ossia.errors import StoreError
-from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http, log_failure
+from ossia.errors import StoreError, log_failure
+from ossia.providers.provider import EventStream
+from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http
 from ossia.server.api.history import HistoryMessage, with_result, without_broken_off
 from ossia.server.responses.input_history import calls_of
 from ossia.server.responses.objects import Json, ResponseSettings, runs_here, tool_kind
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.writer import TERMINAL, ResponseWriter
 from ossia.server.services import Services
-from ossia.server.streams import EventStream
 from ossia.store.responses import StoredResponse
 
 STOPPING = "the server is being stopped"

@@ -11,6 +11,7 @@ from typing import Any
 from ossia.chat.request import AnswerShape, CallRules, Decision, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, Namespace, ResponseFormat
+from ossia.providers.provider import ServedModel
 from ossia.server.api.builtin_tools import BUILTIN_TYPES
 from ossia.server.api.fields import effort_of, ignored, sampling
 from ossia.server.api.models import named
@@ -21,7 +22,6 @@ from ossia.server.api.tools import (
     parse_tools,
     require_scope,
 )
-from ossia.server.frames import ServedModel
 from ossia.server.responses.objects import (
     OUTPUTS,
     RESULTS,

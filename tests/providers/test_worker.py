@@ -13,8 +13,8 @@ from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import Conversation, FunctionTool, Message
-from ossia.server import worker
-from ossia.server.frames import (
+from ossia.providers import worker
+from ossia.providers.ipc import (
     Accepted,
     Beat,
     Cancel,
@@ -31,7 +31,7 @@ from ossia.server.frames import (
     decode,
     encode,
 )
-from ossia.server.worker import Worker, serve, served
+from ossia.providers.worker import Worker, serve, served
 
 GREEDY = SamplingParams(temperature=0, max_tokens=64)
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ossia.errors import RequestError
-from ossia.server.toolbox import Toolbox
+from ossia.providers.tool_sessions import Toolbox
 from ossia.tools.sessions import LazyToolkit
 from tests.tools.test_sessions import Kit
 

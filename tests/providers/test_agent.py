@@ -4,15 +4,14 @@ import pytest
 
 from ossia.chat.events import Finished, TextDelta, ToolFinished, collect
 from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
-from ossia.errors import CONTEXT_OVERFLOW, RequestError
+from ossia.errors import CONTEXT_OVERFLOW, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
-from ossia.server.agent import AgentClient
+from ossia.providers.agent import AgentClient
+from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.metrics import Metrics
-from ossia.server.streams import TurnFailed
-from ossia.server.toolbox import Toolbox
 from tests.chat.test_agent_loop import answered, called
-from tests.server.test_frames import MODEL
-from tests.server.test_toolbox import lazy
+from tests.providers.test_ipc import MODEL
+from tests.providers.test_tool_sessions import lazy
 from tests.tools.test_sessions import Kit
 
 QUESTION = Message(role="user", content="see http://a.example")
@@ -63,7 +62,7 @@ def run(test, engine, *kits):
     async def whole():
         await box.open()
         try:
-            return await test(AgentClient(engine, box, metrics))
+            return await test(AgentClient(engine, box, on_tool_call=metrics.tool_called))
         finally:
             await box.close()
 

@@ -10,16 +10,22 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Literal, Protocol
 
-from ossia.chat.events import Event, Finished, PartFinished, PartStarted
+from ossia.chat.events import Event, Finished, PartFinished, PartStarted, Usage
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
-from ossia.errors import OssiaError, RequestError
-from ossia.server.api.metrics import Metrics
-from ossia.server.frames import (
+from ossia.errors import (
+    OssiaError,
+    ProviderBusy,
+    ProviderUnavailable,
+    RequestError,
+    TurnFailed,
+)
+from ossia.providers.ipc import (
     Accepted,
     Beat,
     Cancel,
@@ -32,14 +38,13 @@ from ossia.server.frames import (
     Progress,
     Ready,
     Refused,
-    ServedModel,
     Start,
     StartRaw,
     ToEngine,
     decode,
     encode,
 )
-from ossia.server.streams import EngineBusy, EngineDown, EventStream, Turn, TurnFailed
+from ossia.providers.provider import EventStream, ServedModel
 
 MAX_UNREAD = 4096
 """Events that wait for a slow reader, some 256 KiB; then its turn is cancelled."""
@@ -51,11 +56,89 @@ LEAVE_SECONDS = 5.0
 """For an engine that was told to end."""
 MAX_RESTARTS, RESTART_WINDOW = 3, 600.0
 READ_BYTES = 1 << 18
-WORKER = (sys.executable, "-m", "ossia.server.worker")
+WORKER = (sys.executable, "-m", "ossia.providers.worker")
 
 logger = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "restarting", "failed", "closed"]
+
+
+class SupervisorObserver(Protocol):
+    """Counts what happens to turns and to the engine."""
+
+    def first_piece(self, seconds: float) -> None:
+        """A turn's first piece came so long after its start."""
+        ...
+
+    def next_piece(self, seconds: float) -> None:
+        """Another piece came so long after the one before."""
+        ...
+
+    def finished(self, usage: Usage) -> None:
+        """A turn is over."""
+        ...
+
+    def forced_final(self, reason: str) -> None:
+        """A turn's reasoning was closed by force."""
+        ...
+
+    def engine_restarted(self) -> None:
+        """An engine died, and another one was started."""
+        ...
+
+    def load(self, load: EngineLoad) -> None:
+        """How busy the engine says it is."""
+        ...
+
+
+@dataclass(eq=False)
+class TurnStream:
+    """An `EventStream`: the supervisor pushes events, the reader takes them."""
+
+    id: int
+    cancel: Callable[["TurnStream"], None]
+    accepted: "asyncio.Future[int]"
+    started: float
+    prompt_tokens: int = 0
+    waiting: deque[Event] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    error: OssiaError | None = None
+    last: float | None = None
+    is_over: bool = False
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """See `EventStream`."""
+        while True:
+            while self.waiting:
+                event = self.waiting.popleft()
+                yield event
+                if isinstance(event, Finished):
+                    return
+            if self.error is not None:
+                raise self.error
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    def close(self) -> None:
+        """See `EventStream`."""
+        if not self.is_over:
+            self.cancel(self)
+            self.fail(TurnFailed("the turn was cancelled"))
+
+    def push(self, event: Event) -> None:
+        """One more event."""
+        self.waiting.append(event)
+        self.is_over = isinstance(event, Finished)
+        self.arrived.set()
+
+    def fail(self, error: OssiaError) -> None:
+        """No more events."""
+        self.is_over = True
+        self.error = error
+        if not self.accepted.done():
+            self.accepted.set_exception(error)
+            self.accepted.exception()  # whoever began it may have gone
+        self.arrived.set()
 
 
 class Supervisor:
@@ -64,7 +147,7 @@ class Supervisor:
     def __init__(
         self,
         opening: Opening,
-        metrics: Metrics,
+        observer: SupervisorObserver,
         *,
         max_waiting: int = 64,
         clock: Callable[[], float] = time.monotonic,
@@ -75,7 +158,7 @@ class Supervisor:
 
         Args:
             opening: the model and how to open it.
-            metrics: where events are counted.
+            observer: counts events.
             max_waiting: turns beyond those that the engine runs at once.
             clock: seconds.
             progress: told while the model is opened.
@@ -83,13 +166,13 @@ class Supervisor:
         """
         self._command = command
         self._opening = opening
-        self._metrics = metrics
+        self._observer = observer
         self._max_waiting = max_waiting
         self._clock = clock
         self._progress = progress
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._turns: dict[int, Turn] = {}
+        self._turns: dict[int, TurnStream] = {}
         self._ids = count(1)
         self._model: ServedModel | None = None
         self._is_up = asyncio.Event()
@@ -152,12 +235,12 @@ class Supervisor:
             raise self._down()
         most = self.model.max_running + self._max_waiting
         if len(self._turns) >= most:
-            raise EngineBusy(
+            raise ProviderBusy(
                 f"{most} requests are running or waiting already; try again in a moment",
                 code="queue_full",
             )
         future = asyncio.get_running_loop().create_future()
-        turn = Turn(next(self._ids), self._forget, future, self._clock())
+        turn = TurnStream(next(self._ids), self._forget, future, self._clock())
         frame = Start if isinstance(request, TurnRequest) else StartRaw
         line = encode(frame(turn.id, request))  # type: ignore[arg-type]
         if not self._turns:
@@ -187,23 +270,25 @@ class Supervisor:
         """End every turn that runs or waits with an error."""
         for turn in list(self._turns.values()):
             self._forget(turn)
-            turn.fail(EngineDown(reason, code="engine_died"))
+            turn.fail(ProviderUnavailable(reason, code="engine_died"))
 
-    def _down(self) -> EngineDown:
+    def _down(self) -> ProviderUnavailable:
         if self.state == "loading":
-            return EngineDown(
+            return ProviderUnavailable(
                 f"the model is being opened ({self.phase} {self.share:.0%}); try again in a moment",
                 code="loading",
             )
         if self.state == "failed":
-            return EngineDown(
+            return ProviderUnavailable(
                 "the engine died too often and is not started again; the operator must look",
                 code="engine_failed",
                 retry_seconds=60,
             )
-        return EngineDown("the engine is being started again; try again", code="engine_restarting")
+        return ProviderUnavailable(
+            "the engine is being started again; try again", code="engine_restarting"
+        )
 
-    def _forget(self, turn: Turn) -> None:
+    def _forget(self, turn: TurnStream) -> None:
         if self._turns.pop(turn.id, None) is not None and self._process is not None:
             with contextlib.suppress(OSError, RuntimeError):
                 stdin = self._process.stdin
@@ -235,7 +320,7 @@ class Supervisor:
                 return
             logger.error("the engine died and is started again")
             self.restarts += 1
-            self._metrics.engine_restarted()
+            self._observer.engine_restarted()
 
     async def _run_one(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -245,7 +330,7 @@ class Supervisor:
         try:
             await self._send(encode(self._opening))
             await self._read()
-        except EngineDown:
+        except ProviderUnavailable:
             pass  # it died before it heard the first word
         except Exception:
             logger.exception("the engine said what no engine says")
@@ -290,7 +375,7 @@ class Supervisor:
             case Failed():
                 self._fail(frame.id, TurnFailed("the engine failed at this turn; the log says why"))
             case Forced():
-                self._metrics.forced_final(frame.reason)
+                self._observer.forced_final(frame.reason)
             case _:
                 self._note(frame)
 
@@ -313,16 +398,16 @@ class Supervisor:
             case _:
                 raise ValueError(f"{type(frame).__name__} is not for the server")
 
-    def _happened(self, turn: Turn, event: Event) -> None:
+    def _happened(self, turn: TurnStream, event: Event) -> None:
         now = self._clock()
         if isinstance(event, Finished):
-            self._metrics.finished(event.usage)
+            self._observer.finished(event.usage)
             del self._turns[turn.id]
         elif not isinstance(event, PartStarted | PartFinished):
             if turn.last is None:
-                self._metrics.first_piece(now - turn.started)
+                self._observer.first_piece(now - turn.started)
             else:
-                self._metrics.next_piece(now - turn.last)
+                self._observer.next_piece(now - turn.last)
             turn.last = now
         turn.push(event)
         if len(turn.waiting) > MAX_UNREAD and not turn.is_over:
@@ -339,7 +424,7 @@ class Supervisor:
         if load.steps != self.current.steps:
             self._last_step = self._last_beat
         self.current = load
-        self._metrics.load(load)
+        self._observer.load(load)
 
 
 def _environment() -> dict[str, str]:

@@ -9,13 +9,12 @@ from ossia.chat.events import Finished, TextDelta, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
-from ossia.errors import OssiaError, RequestError
+from ossia.errors import OssiaError, ProviderBusy, ProviderUnavailable, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
-from ossia.server import engine
+from ossia.providers import supervisor as module
+from ossia.providers.ipc import Accepted, Opening
+from ossia.providers.supervisor import Supervisor
 from ossia.server.api.metrics import Metrics
-from ossia.server.engine import Supervisor
-from ossia.server.frames import Accepted, Opening
-from ossia.server.streams import EngineBusy, EngineDown, TurnFailed
 
 QUESTION = Conversation(messages=(Message(role="user", content="What is 3 + 4?"),), effort="low")
 GREEDY = TurnRequest(conversation=QUESTION, params=SamplingParams(temperature=0, max_tokens=64))
@@ -24,7 +23,7 @@ READY = """
 import sys, time
 from ossia.chat.events import *
 from ossia.engine.engine import EngineLoad
-from ossia.server.frames import *
+from ossia.providers.ipc import *
 def say(*frames):
     sys.stdout.buffer.write(b"".join(map(encode, frames))); sys.stdout.buffer.flush()
 lines = sys.stdin.buffer
@@ -78,7 +77,7 @@ def test_a_turn_goes_in_and_its_events_come_out(nano):
     prompt, reply, supervisor = run(test, nano)
     assert (reply.finish_reason, reply.usage.prompt_tokens) == ("stop", prompt)
     assert supervisor.num_turns == 0
-    told = supervisor._metrics.text().decode()
+    told = supervisor._observer.text().decode()
     assert f"ossia_generation_tokens_total {reply.usage.completion_tokens}.0" in told
     assert "ossia_time_to_first_token_seconds_count 1.0" in told
 
@@ -102,9 +101,9 @@ def test_a_killed_engine_ends_its_turns_and_comes_back(nano):
         before = supervisor.pid
         stream = await supervisor.start(ENDLESS)
         os.kill(before, signal.SIGKILL)
-        with pytest.raises(EngineDown, match="died while it wrote"):
+        with pytest.raises(ProviderUnavailable, match="died while it wrote"):
             await read(stream)
-        with pytest.raises(EngineDown):
+        with pytest.raises(ProviderUnavailable):
             await supervisor.start(GREEDY)
         assert not supervisor.is_stepping
         await until(lambda: supervisor.state == "ready")
@@ -113,7 +112,7 @@ def test_a_killed_engine_ends_its_turns_and_comes_back(nano):
 
     reply, supervisor = run(test, nano)
     assert reply.finish_reason == "stop"
-    assert "ossia_engine_restarts_total 1.0" in supervisor._metrics.text().decode()
+    assert "ossia_engine_restarts_total 1.0" in supervisor._observer.text().decode()
 
 
 def test_closing_a_stream_stops_the_turn(nano):
@@ -137,7 +136,7 @@ def test_a_full_queue_sends_away():
     async def test(supervisor):
         await supervisor.opened()
         streams = [await supervisor.start(ENDLESS) for _ in range(2)]
-        with pytest.raises(EngineBusy, match="2 requests") as busy:
+        with pytest.raises(ProviderBusy, match="2 requests") as busy:
             await supervisor.start(ENDLESS)
         for stream in streams:
             stream.close()
@@ -145,7 +144,7 @@ def test_a_full_queue_sends_away():
 
     options = EngineOptions(max_running=1)
     busy = run(test, Supervisor(Opening(model="nano", engine=options), Metrics(), max_waiting=1))
-    assert (busy.status, busy.code, busy.headers["retry-after"]) == (429, "queue_full", "1")
+    assert (busy.code, busy.retry_seconds) == ("queue_full", 1)
 
 
 def test_a_starter_that_leaves_cancels_its_turn():
@@ -177,7 +176,7 @@ def test_a_starter_that_leaves_as_the_answer_comes_harms_nobody():
 
 
 def test_what_nobody_reads_is_given_up(monkeypatch):
-    monkeypatch.setattr(engine, "MAX_UNREAD", 10)
+    monkeypatch.setattr(module, "MAX_UNREAD", 10)
     script = """
 say(Ready(model))
 start = decode(lines.readline())
@@ -216,7 +215,7 @@ lines.read()
 
     events, supervisor = run(test, scripted(script))
     assert isinstance(events[-1], Finished)
-    assert 'ossia_forced_final_total{reason="loop"} 1.0' in supervisor._metrics.text().decode()
+    assert 'ossia_forced_final_total{reason="loop"} 1.0' in supervisor._observer.text().decode()
 
 
 def test_a_server_that_stops_ends_turns_with_an_error():
@@ -226,7 +225,7 @@ def test_a_server_that_stops_ends_turns_with_an_error():
         await supervisor.opened()
         stream = await supervisor.start(GREEDY)
         supervisor.end_turns("the server is being stopped")
-        with pytest.raises(EngineDown, match="being stopped"):
+        with pytest.raises(ProviderUnavailable, match="being stopped"):
             await read(stream)
 
     run(test, scripted(script))
@@ -234,13 +233,13 @@ def test_a_server_that_stops_ends_turns_with_an_error():
 
 def test_a_model_that_cannot_be_opened_is_told_once(tmp_path):
     async def test(supervisor):
-        with pytest.raises(EngineDown, match="being opened"):
+        with pytest.raises(ProviderUnavailable, match="being opened"):
             await supervisor.start(GREEDY)
-        with pytest.raises(EngineDown):
+        with pytest.raises(ProviderUnavailable):
             _ = supervisor.model
         with pytest.raises(OssiaError, match=r"config\.json"):
             await supervisor.opened()
-        with pytest.raises(EngineDown, match="died too often"):
+        with pytest.raises(ProviderUnavailable, match="died too often"):
             await supervisor.start(GREEDY)
         return supervisor.state
 
@@ -248,7 +247,7 @@ def test_a_model_that_cannot_be_opened_is_told_once(tmp_path):
 
 
 def test_an_engine_that_keeps_dying_is_given_up(monkeypatch):
-    monkeypatch.setattr(engine, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(module, "MAX_RESTARTS", 1)
 
     async def test(supervisor):
         with pytest.raises(OssiaError, match="died while it opened"):
@@ -259,7 +258,7 @@ def test_an_engine_that_keeps_dying_is_given_up(monkeypatch):
 
 
 def test_deaths_long_ago_are_forgiven(monkeypatch):
-    monkeypatch.setattr(engine, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(module, "MAX_RESTARTS", 1)
     times = iter(range(0, 10**9, 1000))
 
     async def test(supervisor):
@@ -277,7 +276,7 @@ def test_babble_is_a_death(caplog):
 
 
 def test_an_engine_that_does_not_leave_is_killed(monkeypatch):
-    monkeypatch.setattr(engine, "LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.1)
 
     async def test(supervisor):
         await supervisor.opened()
@@ -311,11 +310,11 @@ lines.read()
         await until(lambda: supervisor.current.steps == 1)
         await supervisor.start(GREEDY)
         assert supervisor.is_stepping
-        now[0] = engine.SILENT_SECONDS + 1
+        now[0] = module.SILENT_SECONDS + 1
         assert not supervisor.is_stepping
         supervisor._beat(supervisor.current)
         assert supervisor.is_stepping
-        now[0] = engine.STUCK_SECONDS + 1
+        now[0] = module.STUCK_SECONDS + 1
         supervisor._beat(supervisor.current)
         assert not supervisor.is_stepping
 
@@ -326,7 +325,7 @@ def test_the_engine_is_given_no_secret(monkeypatch):
     monkeypatch.setenv("OSSIA_API_KEY", "sk-local-secret")
     monkeypatch.setenv("EXA_API_KEY", "secret")
     monkeypatch.setenv("OSSIA_THREADS", "1")
-    given = engine._environment()
+    given = module._environment()
     assert "EXA_API_KEY" not in given
     assert "OSSIA_API_KEY" not in given
     assert given["OSSIA_THREADS"] == "1"

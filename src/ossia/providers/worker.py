@@ -1,6 +1,6 @@
 """The engine's own process: opens the model, writes turns, and says what happens, line by line.
 
-    python -m ossia.server.worker
+    python -m ossia.providers.worker
 
 Speaks `frames` over stdin and stdout; knows no HTTP. When stdin ends, so does the process.
 """
@@ -23,9 +23,8 @@ from ossia.chat.llm import LLM, PreparedRequest
 from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
 from ossia.engine.service import EngineRequest
-from ossia.errors import OssiaError, RequestError
-from ossia.server.api.errors import log_failure
-from ossia.server.frames import (
+from ossia.errors import OssiaError, RequestError, log_failure
+from ossia.providers.ipc import (
     Accepted,
     Beat,
     Cancel,
@@ -38,12 +37,12 @@ from ossia.server.frames import (
     Progress,
     Ready,
     Refused,
-    ServedModel,
     Start,
     StartRaw,
     decode,
     encode,
 )
+from ossia.providers.provider import ServedModel
 
 BEAT_SECONDS = 0.5
 DOORS = 2

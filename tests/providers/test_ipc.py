@@ -19,7 +19,7 @@ from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import Conversation, FunctionTool, Message, ResponseFormat
 from ossia.ops.select import OpsOptions
-from ossia.server.frames import (
+from ossia.providers.ipc import (
     Accepted,
     Beat,
     Cancel,

@@ -12,10 +12,8 @@ from contextlib import AsyncExitStack
 from ossia.chat.agent_loop import AgentLoop, LoopLimits, run_turn
 from ossia.chat.events import ApprovalRequested, Event, Finished, ToolFinished
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.server.api.metrics import Metrics
-from ossia.server.frames import ServedModel
-from ossia.server.streams import EngineClient, EventStream
-from ossia.server.toolbox import Toolbox
+from ossia.providers.provider import EngineClient, EventStream, ServedModel
+from ossia.providers.tool_sessions import Toolbox
 
 audit = logging.getLogger("ossia.audit")
 """One line for each call of a tool; silent until it is given a handler."""
@@ -28,15 +26,23 @@ class AgentClient:
         self,
         engine: EngineClient,
         toolbox: Toolbox,
-        metrics: Metrics,
         *,
+        on_tool_call: Callable[[str, str], object] = lambda tool, outcome: None,
         limits: LoopLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Stand before an engine."""
+        """Stand before an engine.
+
+        Args:
+            engine: writes the generations.
+            toolbox: the tools, and their sessions.
+            on_tool_call: gets a tool's group and how its call ended.
+            limits: of one turn.
+            clock: seconds.
+        """
         self._engine = engine
         self._toolbox = toolbox
-        self._metrics = metrics
+        self._on_tool_call = on_tool_call
         self._limits = limits or LoopLimits()
         self._clock = clock
 
@@ -85,13 +91,13 @@ class AgentClient:
                 if isinstance(event, ToolFinished):
                     self._note(event, request.session)
                 elif isinstance(event, ApprovalRequested):
-                    self._metrics.tool_called(event.name.partition(".")[0], "waits")
+                    self._on_tool_call(event.name.partition(".")[0], "waits")
                 yield event
 
     def _note(self, ran: ToolFinished, session: str | None) -> None:
         """Count a call, and leave a line that tells which it was, but not its words."""
         outcome = "failed" if ran.result.is_error else "ran"
-        self._metrics.tool_called(ran.name.partition(".")[0], outcome)
+        self._on_tool_call(ran.name.partition(".")[0], outcome)
         digest = hashlib.sha256(ran.arguments.encode()).hexdigest()
         conversation = hashlib.sha256((session or ran.call_id).encode()).hexdigest()[:16]
         audit.info(

@@ -15,6 +15,7 @@ from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
 from ossia.engine.options import EngineOptions
 from ossia.ops.select import OpsOptions
+from ossia.providers.provider import ServedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +50,6 @@ class Cancel:
     """To the engine: nobody reads this any more."""
 
     id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
-    """What there is to know about the model that is served."""
-
-    name: str
-    """As it was asked for: nano, a folder, or a hub name."""
-    context_length: int
-    """Tokens of one request, prompt and answer."""
-    max_running: int
-    vocab_size: int
-    control_ids: tuple[int, ...]
-    """Ids that no caller may write or lean towards."""
-    num_params: int
-    num_bytes: int
-    """Of the weights on disk."""
-    backend: str
-    fingerprint: str
-    """Of weights, backend and version: answers with equal seeds may differ between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
