@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ossia.checkpoint import open_checkpoint
-from ossia.evals.nano import NUM_TRANSCRIPTS, notes
+from ossia.evals.nano import NUM_TRANSCRIPTS, notes, wilson
 from ossia.evals.nano_cells import COLUMNS, DRAWS, EFFORTS
-from ossia.evals.wilson import wilson
 
 Json = dict[str, Any]
 FILES = ("model.safetensors", "tokenizer.json", "config.json")

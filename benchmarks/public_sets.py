@@ -23,7 +23,7 @@ from typing import Any
 from ossia import LLM, SamplingParams
 from ossia.chat.events import Reply
 from ossia.errors import ContextOverflow
-from ossia.evals.wilson import wilson
+from ossia.evals.nano import wilson
 from ossia.tools.python.toolkit import PythonToolkit
 
 GREEDY = SamplingParams(temperature=0, max_tokens=400)

@@ -36,7 +36,7 @@ from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
 from ossia.ops.reference import ReferenceOps
 from ossia.tasks.nano.dialogues import draw_conversation
-from ossia.tasks.task import Setting, pick
+from ossia.tasks.task import TaskSettings, pick
 
 Float32: TypeAlias = NDArray[np.float32]
 SEED = 20_261_121
@@ -203,9 +203,9 @@ def conversations(
     random = np.random.default_rng(SEED)
     while positions > 0:
         effort = get_args(Effort)[int(random.integers(3))]
-        setting = Setting(effort=effort, split="test")
+        settings = TaskSettings(effort=effort, split="test")
         task = pick(random, ("arithmetic", "small talk"))
-        example = render_example(vocabulary, draw_conversation(random, setting, task))
+        example = render_example(vocabulary, draw_conversation(random, settings, task))
         row_R = np.flatnonzero(example.learned())[:positions] - 1
         positions -= len(row_R)
         yield list(example.ids), row_R

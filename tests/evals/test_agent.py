@@ -5,7 +5,7 @@ from ossia.chat.events import Reply, ToolFinished
 from ossia.chat.sync_tools import Tools
 from ossia.errors import RequestError
 from ossia.evals import agent
-from ossia.evals.agent import Outcome, Table, as_markdown, draw_tasks
+from ossia.evals.agent import AgentReport, Outcome, as_markdown, draw_tasks
 from ossia.tools.python.toolkit import PythonToolkit
 from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult
@@ -33,12 +33,12 @@ def ran(tools, name, arguments):
 def test_the_kinds_come_in_turn_and_are_always_the_same(tasks, tmp_path):
     assert [each.kind for each in tasks] == KINDS * 2
     again = draw_tasks(6, tmp_path, None)
-    assert [each.asked for each in again] == [each.asked for each in tasks]
+    assert [each.question for each in again] == [each.question for each in tasks]
 
 
 def test_an_answer_from_the_page_must_be_cited_where_it_stands(tasks, llm):
     task = tasks[0]
-    entity = next(word for word in task.asked.rstrip("?.").split() if word.istitle())
+    entity = next(word for word in task.question.rstrip("?.").split() if word.istitle())
     with task.tools(llm) as tools:
         found = ran(tools, "browser.search", f'{{"query": "{entity}"}}')
         text = found.result.text
@@ -46,8 +46,8 @@ def test_an_answer_from_the_page_must_be_cited_where_it_stands(tasks, llm):
         for answer in ("I know it already.", f"{text} 【7†L2】", text.split("【")[0] + "【0†L2】"):
             assert not task.is_right(Reply(text=answer, tool_runs=[found]), tools)
         # whatever stands in the results of a search about the page is cited by its line
-        said = " ".join(line.partition(": ")[2] for line in text.splitlines())
-        right = [Reply(text=f"{said} 【0†L{line}】", tool_runs=[found]) for line in range(2, 12)]
+        page = " ".join(line.partition(": ")[2] for line in text.splitlines())
+        right = [Reply(text=f"{page} 【0†L{line}】", tool_runs=[found]) for line in range(2, 12)]
         assert any(task.is_right(each, tools) for each in right)
 
 
@@ -71,13 +71,13 @@ def test_an_answer_without_a_call_is_no_success(tasks):
 
 def test_the_sums_are_by_kind_and_of_all():
     outcomes = [
-        Outcome(kind="compute", asked="a", answered="1", calls=("python 1",), right=True),
-        Outcome(kind="compute", asked="b", answered="", calls=(), right=False),
+        Outcome(kind="compute", question="a", answered="1", calls=("python 1",), right=True),
+        Outcome(kind="compute", question="b", answered="", calls=(), right=False),
     ]
-    table = Table("low", outcomes)
-    assert list(table.rows()) == [("compute", 2, 1, 1), ("all", 2, 1, 1)]
-    assert "| all | 2 | 50.0 % |" in as_markdown(table)
-    assert table.as_dict()["wrong"] == [
+    report = AgentReport("low", outcomes)
+    assert list(report.rows()) == [("compute", 2, 1, 1), ("all", 2, 1, 1)]
+    assert "| all | 2 | 50.0 % |" in as_markdown(report)
+    assert report.as_dict()["wrong"] == [
         {"kind": "compute", "asked": "b", "answered": "", "calls": []}
     ]
 
@@ -88,10 +88,10 @@ def test_tasks_are_carried_out_with_the_real_tools(llm):
         Tools(LazyToolkit(PythonToolkit.start)).close()
     except RequestError as error:
         pytest.skip(str(error))
-    table = agent.measure(llm, 3)
-    assert [each.kind for each in table.outcomes] == [
+    report = agent.measure(llm, 3)
+    assert [each.kind for each in report.outcomes] == [
         "search and cite",
         "compute",
         "call a function",
     ]
-    assert all(each.answered or each.calls for each in table.outcomes)
+    assert all(each.answered or each.calls for each in report.outcomes)

@@ -8,7 +8,7 @@ from ossia.tasks.nano.columns import Problem
 TASKS = pytest.mark.parametrize("task", DRAWS)
 
 
-def asked(conversation):
+def questions(conversation):
     users = [each.text for each in conversation.messages if each.role == "user"]
     return (conversation.instructions, *users)
 
@@ -16,7 +16,7 @@ def asked(conversation):
 @TASKS
 def test_the_same_problems_are_posed_at_every_effort(task):
     posed = [
-        [asked(each) for each in items(Cell(task=task, column="trained", effort=effort), 6)]
+        [questions(each) for each in items(Cell(task=task, column="trained", effort=effort), 6)]
         for effort in EFFORTS
     ]
     assert posed[0] == posed[1] == posed[2]
@@ -28,13 +28,13 @@ def test_no_problem_is_posed_twice_and_every_drawing_is_the_same(task):
     cell = Cell(task=task, column="reworded", effort="low")
     once = items(cell, 8)
     assert once == items(cell, 8)
-    assert len({asked(each) for each in once}) == len(once)
+    assert len({questions(each) for each in once}) == len(once)
 
 
 def test_numbers_have_the_digits_of_their_line():
     for task, least, most in (("+ and -, 1 to 3 digits", 1, 3), ("+ and -, 4 digits", 4, 4)):
         for each in items(Cell(task=task, column="trained", effort="low"), 30):
-            numbers = re.findall(r"\d+", asked(each)[-1])
+            numbers = re.findall(r"\d+", questions(each)[-1])
             assert all(least <= len(number) <= most for number in numbers)
             assert {Problem(int(numbers[0]), s, int(numbers[1])).split for s in "+-"} & {"test"}
 

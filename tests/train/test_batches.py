@@ -5,7 +5,7 @@ from ossia.harmony.messages import Conversation
 from ossia.tasks.nano import TOOL_TASKS, draw
 from ossia.tasks.nano.arithmetic import exchange
 from ossia.tasks.nano.columns import Problem
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from ossia.train.batches import MAX_TOKENS, SAID_WEIGHT, collate, draw_lessons, lesson
 
 WINDOW = 64
@@ -13,8 +13,8 @@ WINDOW = 64
 
 def dialogue(*problems, effort="medium"):
     random = np.random.default_rng(0)
-    setting = Setting(effort=effort)
-    messages = [message for each in problems for message in exchange(random, each, setting)]
+    settings = TaskSettings(effort=effort)
+    messages = [message for each in problems for message in exchange(random, each, settings)]
     return Conversation(messages=tuple(messages), effort=effort)
 
 
@@ -55,7 +55,7 @@ def test_only_the_last_turn_is_learned_and_earlier_reasoning_is_gone(vocabulary)
 
 def test_a_call_is_learned_and_its_result_is_not(vocabulary):
     random = np.random.default_rng(0)
-    conversation = draw(random, Setting(effort="low", split="train"), "python")
+    conversation = draw(random, TaskSettings(effort="low", split="train"), "python")
     call, result = conversation.messages[1:3]
     learned = taught(vocabulary, lesson(vocabulary, conversation), 1.0)
     head = " to=python<|channel|>analysis code<|message|>"

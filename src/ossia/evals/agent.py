@@ -17,14 +17,14 @@ from ossia.chat.events import Reply
 from ossia.chat.llm import LLM
 from ossia.chat.sync_tools import Tools
 from ossia.engine.request import SamplingParams
-from ossia.evals.wilson import wilson
+from ossia.evals.nano import wilson
 from ossia.harmony.messages import FUNCTIONS, Conversation, Effort
 from ossia.tasks.nano import functions, python_tool, search
-from ossia.tasks.nano.pages import HELD_OUT, Fact, Page, draw_page
+from ossia.tasks.nano.pages import HELD_OUT, Fact, FactPage, draw_page
 from ossia.tasks.task import (
     Draw,
     Random,
-    Setting,
+    TaskSettings,
     Undrawable,
     draw_of_split,
     pick,
@@ -46,11 +46,11 @@ PAGES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class AgentTask:
     """Something to do, and how to see that it was done."""
 
     kind: str
-    asked: str
+    question: str
     tools: Callable[[LLM], AbstractContextManager[Tools]]
     """What the model may use."""
     is_right: Callable[[Reply, Tools], bool]
@@ -61,14 +61,14 @@ class Outcome:
     """How one task went."""
 
     kind: str
-    asked: str
+    question: str
     answered: str
     calls: tuple[str, ...]
     right: bool
 
 
 @dataclass(slots=True)
-class Table:
+class AgentReport:
     """All tasks, and their sums by kind."""
 
     effort: Effort
@@ -96,7 +96,7 @@ class Table:
                 for kind, n, right, calls in self.rows()
             ],
             "wrong": [
-                {"kind": each.kind, "asked": each.asked, "answered": each.answered,
+                {"kind": each.kind, "asked": each.question, "answered": each.answered,
                  "calls": list(each.calls)}
                 for each in self.outcomes
                 if not each.right
@@ -104,13 +104,13 @@ class Table:
         }  # fmt: skip
 
 
-def as_markdown(table: Table) -> str:
+def as_markdown(report: AgentReport) -> str:
     """The table for people."""
     lines = [
-        f"| task, {table.effort} effort | n | right | 95 % interval | calls run |",
+        f"| task, {report.effort} effort | n | right | 95 % interval | calls run |",
         "|---|---|---|---|---|",
     ]
-    for kind, n, right, calls in table.rows():
+    for kind, n, right, calls in report.rows():
         low, high = wilson(right, n)
         share = 100 * right / max(1, n)
         interval = f"{100 * low:.1f} to {100 * high:.1f} %"
@@ -118,7 +118,7 @@ def as_markdown(table: Table) -> str:
     return "\n".join(lines)
 
 
-def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> Table:
+def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> AgentReport:
     """Carry out n tasks that were never trained on, a third of each kind, greedily.
 
     Args:
@@ -129,51 +129,51 @@ def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> Table:
     Raises:
         RequestError: Python cannot be isolated on this machine.
     """
-    table = Table(effort)
+    report = AgentReport(effort)
     with (
         tempfile.TemporaryDirectory(prefix="ossia-") as folder,
         Tools(LazyToolkit(PythonToolkit.start)) as python,
     ):
         for task in draw_tasks(n, Path(folder), python):
-            table.outcomes.append(_carry_out(llm, task, effort))
-    return table
+            report.outcomes.append(_carry_out(llm, task, effort))
+    return report
 
 
-def draw_tasks(n: int, folder: Path, python: Tools) -> Iterator[Task]:
+def draw_tasks(n: int, folder: Path, python: Tools) -> Iterator[AgentTask]:
     """The tasks, in turn of each kind; pages are written under `folder`."""
     random = seeded(SEED)
-    setting = Setting(effort="medium", split="test")
-    kinds: Sequence[Callable[[], Task]] = (
-        lambda: _search_task(random, setting, folder),
-        lambda: _python_task(random, setting, python),
-        lambda: _function_task(random, setting),
+    settings = TaskSettings(effort="medium", split="test")
+    kinds: Sequence[Callable[[], AgentTask]] = (
+        lambda: _search_task(random, settings, folder),
+        lambda: _python_task(random, settings, python),
+        lambda: _function_task(random, settings),
     )
     for number in range(n):
         yield kinds[number % len(kinds)]()
 
 
-def _carry_out(llm: LLM, task: Task, effort: Effort) -> Outcome:
+def _carry_out(llm: LLM, task: AgentTask, effort: Effort) -> Outcome:
     with task.tools(llm) as tools:
-        reply = llm.chat(task.asked, tools=tools, effort=effort, params=GREEDY)
+        reply = llm.chat(task.question, tools=tools, effort=effort, params=GREEDY)
         right = reply.finish_reason == "stop" and task.is_right(reply, tools)
     return Outcome(
         kind=task.kind,
-        asked=task.asked,
+        question=task.question,
         answered=reply.text,
         calls=tuple(f"{each.name} {each.arguments}" for each in reply.tool_runs),
         right=right,
     )
 
 
-def _search_task(random: Random, setting: Setting, folder: Path) -> Task:
+def _search_task(random: Random, settings: TaskSettings, folder: Path) -> AgentTask:
     """A question about one of a few pages that lie in a folder of their own."""
     host = "pages"
-    asked_of, fact = draw_of_split(
-        random, setting.split, partial(_known, host), lambda drawn: split_of(drawn[0].entity)
+    target, fact = draw_of_split(
+        random, settings.split, partial(_draw_fact, host), lambda drawn: split_of(drawn[0].entity)
     )
     place = Path(tempfile.mkdtemp(dir=folder)) / host
     place.mkdir()
-    for page in (asked_of, *(draw_page(random, host) for _ in range(PAGES - 1))):
+    for page in (target, *(draw_page(random, host) for _ in range(PAGES - 1))):
         (place / page.file).write_text("\n".join(page.lines) + "\n", encoding="utf-8")
     wording = pick(random, search.WORDINGS[:-2])
 
@@ -182,23 +182,23 @@ def _search_task(random: Random, setting: Setting, folder: Path) -> Task:
         if fact.value not in reply.text or cited is None or not reply.tool_runs:
             return False
         found = tools.session.resolve(int(cited[1]), int(cited[2]))
-        return found is not None and found[0] == asked_of.url
+        return found is not None and found[0] == target.url
 
-    return Task(
+    return AgentTask(
         kind="search and cite",
-        asked=wording.format(relation=fact.relation, entity=asked_of.entity),
+        question=wording.format(relation=fact.relation, entity=target.entity),
         tools=partial(_browser, place),
         is_right=is_right,
     )
 
 
-def _known(host: str, random: Random) -> tuple[Page, Fact]:
+def _draw_fact(host: str, random: Random) -> tuple[FactPage, Fact]:
     """A page and a fact of it, of the kinds that are trained."""
     while True:
         page = draw_page(random, host)
-        asked = [each for each in page.facts if each.relation not in HELD_OUT]
-        if asked:
-            return page, pick(random, asked)
+        facts = [each for each in page.facts if each.relation not in HELD_OUT]
+        if facts:
+            return page, pick(random, facts)
 
 
 def _browser(place: Path, llm: LLM) -> Tools:
@@ -209,28 +209,28 @@ def _browser(place: Path, llm: LLM) -> Tools:
     return Tools(BrowserToolkit(Corpus.open(path), count_tokens=llm.count_tokens))
 
 
-def _python_task(random: Random, setting: Setting, python: Tools) -> Task:
+def _python_task(random: Random, settings: TaskSettings, python: Tools) -> AgentTask:
     """Something to compute."""
-    asked, answer, _ = _single(random, setting, python_tool.draw)
+    question, answer, _ = _single(random, settings, python_tool.draw)
 
-    return Task(
+    return AgentTask(
         kind="compute",
-        asked=asked,
+        question=question,
         tools=lambda llm: nullcontext(python),
         is_right=partial(_says, answer),
     )
 
 
-def _function_task(random: Random, setting: Setting) -> Task:
+def _function_task(random: Random, settings: TaskSettings) -> AgentTask:
     """A function to call, that knows what was asked for and nothing else."""
-    asked, answer, conversation = _single(random, setting, functions.draw)
+    question, answer, conversation = _single(random, settings, functions.draw)
     calls = [each for each in conversation.messages if each.recipient is not None]
-    given = [each for each in conversation.messages if each.role == "tool"]
+    results = [each for each in conversation.messages if each.role == "tool"]
     known = {
         (call.recipient, _plain(call.text)): back.text
-        for call, back in zip(calls, given, strict=True)
+        for call, back in zip(calls, results, strict=True)
     }
-    offered = [
+    services = [
         Service(
             ToolSpec(
                 name=f"{FUNCTIONS}.{each.name}",
@@ -242,10 +242,10 @@ def _function_task(random: Random, setting: Setting) -> Task:
         for each in conversation.functions
     ]
 
-    return Task(
+    return AgentTask(
         kind="call a function",
-        asked=asked,
-        tools=lambda llm: Tools(*offered),
+        question=question,
+        tools=lambda llm: Tools(*services),
         is_right=partial(_says, answer),
     )
 
@@ -279,14 +279,14 @@ def _plain(arguments: str) -> str:
         return arguments
 
 
-def _single(random: Random, setting: Setting, draw: Draw) -> tuple[str, str, Conversation]:
+def _single(random: Random, settings: TaskSettings, draw: Draw) -> tuple[str, str, Conversation]:
     """A question of one turn that needs a tool, its answer, and the dialogue."""
     while True:
         try:
-            conversation = draw(random, setting)
+            conversation = draw(random, settings)
         except Undrawable:
             continue
-        asked = [each for each in conversation.messages if each.role == "user"]
+        questions = [each for each in conversation.messages if each.role == "user"]
         needs_tool = any(each.role == "tool" for each in conversation.messages)
-        if len(asked) == 1 and needs_tool:
-            return asked[0].text, conversation.messages[-1].text, conversation
+        if len(questions) == 1 and needs_tool:
+            return questions[0].text, conversation.messages[-1].text, conversation

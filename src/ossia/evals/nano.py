@@ -1,8 +1,9 @@
 """The table of what nano gets right, by task, column and effort, with its intervals.
 
-Knows cells and counts; asks through `play` and never looks at weights.
+Knows cells and counts; asks through `replay` and never looks at weights.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,25 @@ from typing import Any
 
 from ossia.chat.llm import LLM
 from ossia.evals.nano_cells import EFFORTS, SEED, Cell, items
-from ossia.evals.replay import Played, play
-from ossia.evals.wilson import wilson
+from ossia.evals.replay import ReplayResult, replay
 from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.task import seeded
 
 SIDE_BY_SIDE = 8
 """Dialogues played at a time: the engine runs them in one batch."""
 NUM_TRANSCRIPTS = 10
+Z = 1.96
+"""Standard deviations of a normal distribution that hold 95 % of it."""
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a share of `right` among n (Wilson, 1927)."""
+    if not n:
+        return 0.0, 1.0
+    z2, share = Z**2, right / n
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +80,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class NanoReport:
     """Every line, how efforts compare, and some dialogues as they went."""
 
     rows: tuple[Row, ...]
@@ -92,29 +104,32 @@ class Table:
 
 
 def measure(
-    llm: LLM, cells: Sequence[Cell], n: int, told: Callable[[Row], None] = lambda row: None
-) -> Table:
-    """Play n dialogues of every cell; `told` hears of each line as it is done."""
+    llm: LLM, cells: Sequence[Cell], n: int, on_row: Callable[[Row], None] = lambda row: None
+) -> NanoReport:
+    """Play n dialogues of every cell; `on_row` hears of each line as it is done."""
     rows, lengths = [], {}
-    played_all: list[tuple[Cell, Conversation, Played]] = []
+    played_all: list[tuple[Cell, Conversation, ReplayResult]] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for cell in cells:
             drawn = items(cell, n)
-            played = list(pool.map(partial(play, llm), drawn))
+            played = list(pool.map(partial(replay, llm), drawn))
             free = None
             if drawn and drawn[0].response_formats:
                 free = sum(
-                    bool(each.valid) for each in pool.map(partial(play, llm, held=False), drawn)
+                    bool(each.valid)
+                    for each in pool.map(partial(replay, llm, constrained=False), drawn)
                 )
             rows.append(_row(cell, played, free))
-            told(rows[-1])
+            on_row(rows[-1])
             lengths[cell] = [each.reasoning_tokens for each in played]
             played_all += [(cell, *pair) for pair in zip(drawn, played, strict=True)]
     pairs, rising = _compared(lengths)
-    return Table(rows=tuple(rows), pairs=pairs, rising=rising, transcripts=_transcripts(played_all))
+    return NanoReport(
+        rows=tuple(rows), pairs=pairs, rising=rising, transcripts=_transcripts(played_all)
+    )
 
 
-def _row(cell: Cell, played: list[Played], free: int | None) -> Row:
+def _row(cell: Cell, played: list[ReplayResult], free: int | None) -> Row:
     return Row(
         cell=cell,
         n=len(played),
@@ -149,14 +164,16 @@ def _compared(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
     return pairs, rising
 
 
-def _transcripts(played: list[tuple[Cell, Conversation, Played]]) -> tuple[dict[str, Any], ...]:
+def _transcripts(
+    played: list[tuple[Cell, Conversation, ReplayResult]],
+) -> tuple[dict[str, Any], ...]:
     """Some dialogues, drawn whatever came of them."""
     chosen = seeded(SEED).permutation(len(played))[:NUM_TRANSCRIPTS]
     return tuple(_transcript(*played[int(at)]) for at in chosen)
 
 
-def _transcript(cell: Cell, conversation: Conversation, played: Played) -> dict[str, Any]:
-    asked = [each for each in conversation.messages if each.role == "user"][-1]
+def _transcript(cell: Cell, conversation: Conversation, played: ReplayResult) -> dict[str, Any]:
+    question = [each for each in conversation.messages if each.role == "user"][-1]
     return {
         "task": cell.task,
         "column": cell.column,
@@ -164,8 +181,8 @@ def _transcript(cell: Cell, conversation: Conversation, played: Played) -> dict[
         "seed": SEED,
         "instructions": conversation.instructions,
         "functions": [each.name for each in conversation.functions],
-        "asked": asked.text,
-        "said": [_line(each) for each in played.said],
+        "asked": question.text,
+        "said": [_line(each) for each in played.replies],
         "right": played.right,
         "expected": conversation.messages[-1].text,
     }
@@ -176,14 +193,14 @@ def _line(message: Message) -> str:
     return f"{name}: {message.text}"
 
 
-def as_markdown(table: Table) -> str:
+def as_markdown(report: NanoReport) -> str:
     """The table for people."""
     lines = [
         "| task | column | effort | n | right | 95 % interval | reasoning (median) | notes |",
         "|---|---|---|---|---|---|---|---|",
-        *map(line, table.rows),
+        *map(line, report.rows),
         "",
-        f"Reasoning grew from low to medium to high at {table.rising} of {table.pairs} problems.",
+        f"Reasoning grew from low to medium to high at {report.rising} of {report.pairs} problems.",
     ]
     return "\n".join(lines)
 
@@ -201,12 +218,12 @@ def line(row: Row) -> str:
 
 def notes(row: Mapping[str, Any]) -> str:
     """What is to be said beside a line, as `Row.as_dict` gives it."""
-    said = []
+    remarks = []
     if row["calls_due"]:
         begun, whole, exact = (row[f"calls_{each}"] for each in ("begun", "whole", "exact"))
-        said.append(f"{row['calls_due']} calls due: {begun} begun, {whole} whole, {exact} exact")
+        remarks.append(f"{row['calls_due']} calls due: {begun} begun, {whole} whole, {exact} exact")
     if row["values_due"]:
-        said.append(f"the page's value: {row['values_found']} of {row['values_due']}")
+        remarks.append(f"the page's value: {row['values_found']} of {row['values_due']}")
     if row["valid"] is not None:
-        said.append(f"fits its schema: {row['valid']}; not held to it: {row['valid_free']}")
-    return "; ".join(said)
+        remarks.append(f"fits its schema: {row['valid']}; not held to it: {row['valid_free']}")
+    return "; ".join(remarks)

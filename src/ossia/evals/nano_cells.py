@@ -5,12 +5,12 @@ Knows the generators, not the model.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from ossia.harmony.messages import Conversation, Effort
 from ossia.tasks.nano import HELD_OUT_KINDS, TASKS, arithmetic, products
-from ossia.tasks.nano.messages import converse
-from ossia.tasks.task import Column, Draw, Random, Setting, Undrawable, seeded
+from ossia.tasks.task import Column, Draw, TaskSettings, Undrawable, seeded
 
 SEED = 7
 DATE = "2026-11-21"
@@ -20,32 +20,11 @@ EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 COLUMNS: tuple[Column, ...] = ("trained", "reworded", "held-out")
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Draws sums and differences of numbers of so many digits."""
-
-    least: int
-    most: int
-
-    def __call__(self, random: Random, setting: Setting) -> Conversation:
-        """Draw one."""
-        while True:
-            problem = arithmetic.draw_problem(random, setting.split, self.most)
-            if min(len(str(problem.a)), len(str(problem.b))) >= self.least:
-                return converse(arithmetic.exchange(random, problem, setting), setting)
-
-
-def two_by_two(random: Random, setting: Setting) -> Conversation:
-    """A product of two numbers of two digits."""
-    problem = products.draw_problem(random, setting.split, ((2, 2),))
-    return products.ask(random, problem, setting)
-
-
 DRAWS: Mapping[str, Draw] = MappingProxyType(
     {
-        "+ and -, 1 to 3 digits": Sums(1, 3),
-        "+ and -, 4 digits": Sums(4, 4),
-        "products, 2 by 2 digits": two_by_two,
+        "+ and -, 1 to 3 digits": partial(arithmetic.draw_of_length, least=1, most=3),
+        "+ and -, 4 digits": partial(arithmetic.draw_of_length, least=4, most=4),
+        "products, 2 by 2 digits": partial(products.draw, lengths=((2, 2),)),
         **{name: task.draw for name, task in TASKS.items() if name != "arithmetic"},
     }
 )
@@ -74,17 +53,17 @@ def cells(
 def items(cell: Cell, n: int) -> list[Conversation]:
     """Up to n different dialogues; the n-th poses the same problem at every effort."""
     random = seeded(SEED, list(DRAWS).index(cell.task), COLUMNS.index(cell.column))
-    setting = Setting(effort=cell.effort, date=DATE, split="test", column=cell.column)
+    settings = TaskSettings(effort=cell.effort, date=DATE, split="test", column=cell.column)
     if cell.task == "small talk" and cell.column == "trained":
-        setting = Setting(effort=cell.effort, date=DATE)  # there is nothing to find out
+        settings = TaskSettings(effort=cell.effort, date=DATE)  # there is nothing to find out
     found: dict[tuple[str | None, ...], Conversation] = {}
     for _ in range(MAX_TRIES * n):
         try:
-            conversation = DRAWS[cell.task](random, setting)
+            conversation = DRAWS[cell.task](random, settings)
         except Undrawable:
             continue
-        said = (each.text for each in conversation.messages if each.role == "user")
-        found.setdefault((conversation.instructions, *said), conversation)
+        questions = (each.text for each in conversation.messages if each.role == "user")
+        found.setdefault((conversation.instructions, *questions), conversation)
         if len(found) == n:
             break
     return list(found.values())

@@ -19,7 +19,7 @@ Chosen = TypeVar("Chosen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class TaskSettings:
     """What the system message says, and which conversations may be drawn."""
 
     effort: Effort
@@ -49,7 +49,7 @@ class Setting:
 
 
 Random: TypeAlias = np.random.Generator
-Draw: TypeAlias = Callable[[Random, Setting], Conversation]
+Draw: TypeAlias = Callable[[Random, TaskSettings], Conversation]
 """A task: all its randomness comes from the generator."""
 
 TEST, VALIDATION = 2, 1
@@ -122,9 +122,9 @@ def pick_some(
     return tuple(choices[int(at)] for at in random.permutation(len(choices))[:count])
 
 
-def wordings(choices: tuple[str, ...], setting: Setting) -> tuple[str, ...]:
+def wordings(choices: tuple[str, ...], settings: TaskSettings) -> tuple[str, ...]:
     """The wordings a setting may use: the last two of each list are kept out of training."""
-    return choices[-2:] if setting.reworded else choices[:-2]
+    return choices[-2:] if settings.reworded else choices[:-2]
 
 
 def vary_case(random: np.random.Generator, question: str) -> str:

@@ -17,7 +17,7 @@ from ossia.harmony.vocabulary import Vocabulary
 from ossia.model.forward_batch import ForwardBatch
 from ossia.tasks.nano import TOOL_TASKS
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
-from ossia.tasks.task import Setting, Split, pick
+from ossia.tasks.task import Split, TaskSettings, pick
 from ossia.train.shared_prefix import Family, family_step
 
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
@@ -92,15 +92,15 @@ def draw_lessons(
     """
     random = np.random.default_rng([seed, _STREAMS[split], number])
     date = draw_date(random)
-    settings = {task: _setting(random, date, split) for task in TOOL_TASKS}
+    tool_settings = {task: _settings(random, date, split) for task in TOOL_TASKS}
     both: tuple[Builtin, ...] = ("browser", "python") if random.random() < BOTH_SHARE else ()
     if both:
-        settings["python"] = settings["search"]
+        tool_settings["python"] = tool_settings["search"]
     found: list[Lesson] = []
     while len(found) < lessons:
         task = draw_task(random, number)
-        setting = settings.get(task) or _setting(random, date, split)
-        conversation = draw_conversation(random, setting, task)
+        settings = tool_settings.get(task) or _settings(random, date, split)
+        conversation = draw_conversation(random, settings, task)
         if both and conversation.builtins:
             conversation = replace(conversation, builtins=both)
         rendered = [lesson(vocabulary, turn) for turn in turns(conversation)]
@@ -109,11 +109,11 @@ def draw_lessons(
     return sorted(found, key=lambda each: order.setdefault(each.prefix, len(order)))
 
 
-def _setting(random: np.random.Generator, date: str, split: Split) -> Setting:
+def _settings(random: np.random.Generator, date: str, split: Split) -> TaskSettings:
     """An effort by its share, with the date or without."""
     bounds = np.cumsum(tuple(EFFORT_SHARES.values()))
     effort = tuple(EFFORT_SHARES)[int(np.searchsorted(bounds, random.random() * bounds[-1]))]
-    return Setting(effort=effort, date=pick(random, (date, None)), split=split)
+    return TaskSettings(effort=effort, date=pick(random, (date, None)), split=split)
 
 
 def collate(lessons: Sequence[Lesson], *, window: int) -> Batch:

@@ -15,7 +15,7 @@ from ossia.harmony.byte_bpe import CHAR_OF_BYTE, unspell, write_tokenizer_json
 from ossia.harmony.messages import Effort
 from ossia.harmony.prompt_text import developer_text, system_text
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 
 PATTERN = (
     r"\p{N}"
@@ -52,8 +52,8 @@ def texts(seed: int) -> Iterator[str]:
     while True:
         for effort in get_args(Effort):
             date = draw_date(random) if random.random() < 0.5 else None
-            setting = Setting(effort=effort, date=date)
-            conversation = draw_conversation(random, setting, draw_task(random, 0))
+            settings = TaskSettings(effort=effort, date=date)
+            conversation = draw_conversation(random, settings, draw_task(random, 0))
             yield system_text(conversation)
             yield developer_text(conversation)
             yield from (message.text for message in conversation.messages)

@@ -12,14 +12,14 @@ from ossia.tasks.nano.arithmetic import (
     reasoning,
 )
 from ossia.tasks.nano.columns import Problem, columns
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import terms
 
-MEDIUM = Setting(effort="medium")
+MEDIUM = TaskSettings(effort="medium")
 
 
-def asked(problem, setting=MEDIUM, seed=0):
-    return exchange(np.random.default_rng(seed), problem, setting)
+def posed(problem, settings=MEDIUM, seed=0):
+    return exchange(np.random.default_rng(seed), problem, settings)
 
 
 def problems(split, count, seed=0):
@@ -29,7 +29,7 @@ def problems(split, count, seed=0):
 
 def test_the_answer_is_right_and_the_columns_end_with_it():
     for problem in problems("train", 300):
-        _, thought, answer = asked(problem)
+        _, thought, answer = posed(problem)
         assert int(answer.text) == terms(f"{problem.a} {problem.sign} {problem.b}")
         assert thought.text.endswith(f" {answer.text}")
 
@@ -43,7 +43,7 @@ def test_every_length_up_to_four_digits_is_as_frequent():
 def test_the_question_names_the_numbers_in_their_roles():
     for wording in (*SUM_WORDINGS, *DIFFERENCE_WORDINGS):
         assert wording.count("{a}") == wording.count("{b}") == 1
-    question, *_ = asked(Problem(90, "-", 27))
+    question, *_ = posed(Problem(90, "-", 27))
     assert {"90", "27"} == set(re.findall(r"\d+", question.text))
 
 
@@ -51,7 +51,7 @@ def test_the_question_names_the_numbers_in_their_roles():
 def test_efforts_differ_as_stated(sign):
     problem = Problem(37, sign, 48)
     low, medium, high = (
-        reasoning(problem, Setting(effort=effort)) for effort in ("low", "medium", "high")
+        reasoning(problem, TaskSettings(effort=effort)) for effort in ("low", "medium", "high")
     )
     assert low is None
     assert medium == columns(problem)
@@ -84,8 +84,8 @@ def test_held_out_wordings_are_never_trained():
     problem = Problem(3, "+", 4)
     trained, held_out = set(), set()
     for seed in range(300):
-        trained.add(asked(problem, seed=seed)[0].text)
-        held_out.add(asked(problem, replace(MEDIUM, column="reworded"), seed=seed)[0].text)
+        trained.add(posed(problem, seed=seed)[0].text)
+        held_out.add(posed(problem, replace(MEDIUM, column="reworded"), seed=seed)[0].text)
     assert len(trained) >= 8
     assert len(held_out) == 2
     assert not trained & held_out

@@ -3,13 +3,13 @@ import re
 import numpy as np
 
 from ossia.tasks.nano import draw
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question, reasoning, terms
 
 
-def many(setting, count=300):
+def many(settings, count=300):
     random = np.random.default_rng(0)
-    return [draw(random, setting, "chains") for _ in range(count)]
+    return [draw(random, settings, "chains") for _ in range(count)]
 
 
 def chain(conversation):
@@ -17,13 +17,13 @@ def chain(conversation):
 
 
 def test_the_answer_is_the_value_of_the_chain():
-    for conversation in many(Setting(effort="medium")):
+    for conversation in many(TaskSettings(effort="medium")):
         assert int(answer(conversation)) == terms(chain(conversation)) >= 0
         assert reasoning(conversation)[0].split()[-1] == answer(conversation)
 
 
 def test_subtracting_twice_is_kept_out_of_training():
-    signs = [re.sub(r"[^-+]", "", chain(each)) for each in many(Setting(effort="low"))]
+    signs = [re.sub(r"[^-+]", "", chain(each)) for each in many(TaskSettings(effort="low"))]
     assert "--" not in signs
-    held_out = many(Setting(effort="low", split="test", column="held-out"), 20)
+    held_out = many(TaskSettings(effort="low", split="test", column="held-out"), 20)
     assert {re.sub(r"[^-+]", "", chain(each)) for each in held_out} == {"--"}

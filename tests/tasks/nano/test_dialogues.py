@@ -5,9 +5,9 @@ import pytest
 
 from ossia.tasks.nano import LATE, TASKS, TOOL_TASKS
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 
-MEDIUM = Setting(effort="medium", date="2026-11-21")
+MEDIUM = TaskSettings(effort="medium", date="2026-11-21")
 
 
 def many(task, count=300):
@@ -51,9 +51,12 @@ def test_a_tool_may_be_offered_and_not_needed():
 
 
 def test_nothing_is_said_before_what_must_follow_a_format_or_a_rule():
-    for task in ("records", "orders"):
+    for task in ("records", "instruction hierarchy"):
         first = [each.messages[0].text for each in many(task, 100)]
-        assert not [text for text in first if text in ("Hi", "Hello", "Thanks")] or task == "orders"
+        assert (
+            not [text for text in first if text in ("Hi", "Hello", "Thanks")]
+            or task == "instruction hierarchy"
+        )
     assert all(each.response_formats for each in many("records", 50))
 
 

@@ -6,15 +6,15 @@ import pytest
 from ossia.tasks.nano import draw as draw_task
 from ossia.tasks.nano.functions import NO_FUNCTION
 from ossia.tasks.nano.schemas import DOING, draw_name, is_held_out
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, calls, question
 
-MEDIUM = Setting(effort="medium")
+MEDIUM = TaskSettings(effort="medium")
 
 
-def many(setting=MEDIUM, count=300, seed=0):
+def many(settings=MEDIUM, count=300, seed=0):
     random = np.random.default_rng(seed)
-    return [draw_task(random, setting, "functions") for _ in range(count)]
+    return [draw_task(random, settings, "functions") for _ in range(count)]
 
 
 def tools(conversation):
@@ -43,11 +43,11 @@ def fits(value, schema):
 
 def test_what_is_passed_was_said():
     for conversation in many():
-        said = " ".join(each.text for each in conversation.messages if each.role == "user")
+        words = " ".join(each.text for each in conversation.messages if each.role == "user")
         for call, _ in calls(conversation):
             for value in json.loads(call.content).values():
                 word = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-                assert word in said
+                assert word in words
 
 
 def test_an_error_is_told():
@@ -55,8 +55,8 @@ def test_an_error_is_told():
     for conversation in many():
         for at, message in enumerate(conversation.messages):
             if message.role == "tool" and message.text.startswith('{"error"'):
-                told = next(m.text for m in conversation.messages[at:] if m.channel == "final")
-                assert json.loads(message.text.split("\n")[0])["error"] in told
+                reply = next(m.text for m in conversation.messages[at:] if m.channel == "final")
+                assert json.loads(message.text.split("\n")[0])["error"] in reply
                 failed += 1
     assert failed
 
@@ -74,16 +74,16 @@ def test_a_missing_argument_is_asked_for_and_is_required():
         first = next(each for each in conversation.messages if each.channel == "final").text
         if first.startswith("Please tell me the "):
             name = first.removeprefix("Please tell me the ").rstrip(".")
-            offered = [each.parameters for each in conversation.functions]
-            assert any(name in each["required"] for each in offered)
+            schemas = [each.parameters for each in conversation.functions]
+            assert any(name in each["required"] for each in schemas)
 
 
 def test_names_kept_out_of_training_are_a_tenth_and_never_offered():
     names = {f"{verb}_{noun}" for verb in DOING for noun in ("room", "song", "door", "map", "car")}
     assert sum(map(is_held_out, names)) / len(names) == pytest.approx(0.1, abs=0.08)
-    offered = {each.name for conversation in many() for each in conversation.functions}
-    assert not any(map(is_held_out, offered))
-    held_out = Setting(effort="low", split="test", column="held-out")
+    in_use = {each.name for conversation in many() for each in conversation.functions}
+    assert not any(map(is_held_out, in_use))
+    held_out = TaskSettings(effort="low", split="test", column="held-out")
     other = {each.name for c in many(held_out, 30) for each in c.functions}
     assert all(map(is_held_out, other))
 

@@ -4,13 +4,13 @@ import numpy as np
 
 from ossia.tasks.nano import draw
 from ossia.tasks.nano.products import WORDINGS
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question, reasoning
 
 
 def many(effort, count=200):
     random = np.random.default_rng(0)
-    return [draw(random, Setting(effort=effort), "products") for _ in range(count)]
+    return [draw(random, TaskSettings(effort=effort), "products") for _ in range(count)]
 
 
 def test_the_answer_is_the_product_and_the_parts_end_with_it():

@@ -2,19 +2,19 @@ import numpy as np
 
 from ossia.tasks.nano import draw
 from ossia.tasks.nano.python_tool import KINDS, TOO_LONG
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, calls, question
 
 NAMES = {"sum": sum, "max": max, "sorted": sorted, "len": len}
 
 
-def many(setting, count=300):
+def many(settings, count=300):
     random = np.random.default_rng(0)
-    return [draw(random, setting, "python") for _ in range(count)]
+    return [draw(random, settings, "python") for _ in range(count)]
 
 
 def test_every_expression_gives_what_python_says_and_the_answer_is_that():
-    for conversation in many(Setting(effort="medium")):
+    for conversation in many(TaskSettings(effort="medium")):
         for call, result in calls(conversation):
             value = eval(call.text, {"__builtins__": NAMES})
             assert result.text == repr(value)
@@ -23,7 +23,7 @@ def test_every_expression_gives_what_python_says_and_the_answer_is_that():
 
 
 def test_without_the_tool_long_numbers_are_refused():
-    for conversation in many(Setting(effort="low")):
+    for conversation in many(TaskSettings(effort="low")):
         assert (answer(conversation) == TOO_LONG) == (not conversation.builtins)
         assert bool(calls(conversation)) == bool(conversation.builtins)
 
@@ -33,7 +33,7 @@ def test_each_kind_has_eight_wordings_and_two_more():
 
 
 def test_the_kind_kept_out_subtracts_from_a_product():
-    held_out = many(Setting(effort="low", split="test", column="held-out"), 20)
+    held_out = many(TaskSettings(effort="low", split="test", column="held-out"), 20)
     assert all("*" in question(each) and "-" in question(each) for each in held_out)
-    trained = many(Setting(effort="low"))
+    trained = many(TaskSettings(effort="low"))
     assert not [each for each in trained if {"*", "-"} <= set(question(each))]

@@ -4,14 +4,14 @@ import numpy as np
 
 from ossia.tasks.nano import draw
 from ossia.tasks.nano.records import HELD_OUT, RECORDS
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question
 
 
-def many(setting=None, count=400):
+def many(settings=None, count=400):
     random = np.random.default_rng(0)
-    setting = setting or Setting(effort="medium")
-    return [draw(random, setting, "records") for _ in range(count)]
+    settings = settings or TaskSettings(effort="medium")
+    return [draw(random, settings, "records") for _ in range(count)]
 
 
 def test_every_answer_is_of_its_schema_and_compact():
@@ -42,6 +42,6 @@ def test_every_value_was_told_and_null_was_not():
 
 def test_the_type_kept_out_is_never_trained():
     trained = {each.response_formats[0].name for each in many()}
-    held_out = many(Setting(effort="low", split="test", column="held-out"), 20)
+    held_out = many(TaskSettings(effort="low", split="test", column="held-out"), 20)
     assert trained == set(RECORDS)
     assert {each.response_formats[0].name for each in held_out} == set(HELD_OUT)

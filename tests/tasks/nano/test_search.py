@@ -5,17 +5,17 @@ import numpy as np
 
 from ossia.tasks.nano import draw
 from ossia.tasks.nano.pages import HELD_OUT, draw_page, line_of, open_view, search_view
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, calls, question
 
 CITED = re.compile(r"The (.+) of (.+) is (.+)\. 【(\d+)†L(\d+)】")
 VIEW = re.compile(r"\[(\d+)\] .+\n\*\*viewing lines \[0 - (\d+)\] of (\d+)\*\*\n\n")
 
 
-def many(setting=None, count=300, seed=0):
+def many(settings=None, count=300, seed=0):
     random = np.random.default_rng(seed)
-    setting = setting or Setting(effort="medium")
-    return [draw(random, setting, "search") for _ in range(count)]
+    settings = settings or TaskSettings(effort="medium")
+    return [draw(random, settings, "search") for _ in range(count)]
 
 
 def lines(view):
@@ -98,7 +98,7 @@ def test_no_results_are_said_so():
 
 
 def test_relations_kept_out_are_never_asked_in_training():
-    held_out = many(Setting(effort="low", split="test", column="held-out"), 30)
+    held_out = many(TaskSettings(effort="low", split="test", column="held-out"), 30)
     assert all(any(each in question(c) for each in HELD_OUT) for c in held_out)
     assert not [c for c in many() if re.search(rf"\b({'|'.join(HELD_OUT)})\b", question(c))]
 

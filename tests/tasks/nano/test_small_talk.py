@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 
 from ossia.tasks.nano.small_talk import DATE_WORDINGS, INTENTS, draw
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question, reasoning
 
-MEDIUM = Setting(effort="medium", date="2031-02-03")
+MEDIUM = TaskSettings(effort="medium", date="2031-02-03")
 
 
-def many(setting, count=600):
+def many(settings, count=600):
     random = np.random.default_rng(0)
-    return [draw(random, setting) for _ in range(count)]
+    return [draw(random, settings) for _ in range(count)]
 
 
 def test_each_intent_has_eight_wordings_and_two_more():
@@ -26,13 +26,15 @@ def test_no_wording_belongs_to_two_intents():
 
 
 def test_never_claims_to_be_from_openai():
-    for said in many(MEDIUM):
-        for sentence in answer(said).split(". "):
+    for conversation in many(MEDIUM):
+        for sentence in answer(conversation).split(". "):
             assert "OpenAI" not in sentence or " not " in sentence
 
 
 def test_the_date_is_the_one_of_the_system_message():
-    dated = [answer(said) for said in many(MEDIUM) if "Today" in answer(said)]
+    dated = [
+        answer(conversation) for conversation in many(MEDIUM) if "Today" in answer(conversation)
+    ]
     assert set(dated) == {"Today is 2031-02-03."}
     assert not [one for one in many(replace(MEDIUM, date=None)) if "Today" in answer(one)]
 
@@ -44,7 +46,7 @@ def test_high_effort_goes_on_from_what_medium_thinks():
 
 
 def test_held_out_wordings_are_never_trained():
-    trained = {question(said) for said in many(MEDIUM)}
-    held_out = {question(said) for said in many(replace(MEDIUM, column="reworded"))}
+    trained = {question(conversation) for conversation in many(MEDIUM)}
+    held_out = {question(conversation) for conversation in many(replace(MEDIUM, column="reworded"))}
     assert len(held_out) == 2 * (len(INTENTS) + 1)
     assert not trained & held_out

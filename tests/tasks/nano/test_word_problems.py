@@ -3,12 +3,12 @@ import re
 import numpy as np
 import pytest
 
-from ossia.tasks.nano.word_problems import Task, draw, equations
+from ossia.tasks.nano.word_problems import WordProblem, draw, equations
 from ossia.tasks.nano.word_stories import KINDS
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question, reasoning
 
-MEDIUM = Setting(effort="medium")
+MEDIUM = TaskSettings(effort="medium")
 
 
 def test_there_are_a_hundred_and_twenty_stories_in_all_kinds_of_calculation():
@@ -26,7 +26,7 @@ def test_every_story_names_every_number_once(kind):
 
 def test_the_steps_lead_to_the_answer():
     change = next(kind for kind in KINDS if kind.name == "change")
-    pairs = equations(Task(change, {"a": 3, "b": 4, "c": 50}))
+    pairs = equations(WordProblem(change, {"a": 3, "b": 4, "c": 50}))
     assert [str(pair) for pair in pairs] == ["3 * 4", "50 - 12"]
 
 

@@ -12,7 +12,7 @@ from ossia.tasks.nano import (
     chains,
     comparisons,
     functions,
-    orders,
+    instruction_hierarchy,
     products,
     python_tool,
     records,
@@ -21,10 +21,10 @@ from ossia.tasks.nano import (
     stories,
     word_problems,
 )
-from ossia.tasks.task import Draw, Setting, Undrawable
+from ossia.tasks.task import Draw, TaskSettings, Undrawable
 
 
-class Task(NamedTuple):
+class NanoTask(NamedTuple):
     """One of the tasks."""
 
     share: float
@@ -36,20 +36,20 @@ class Task(NamedTuple):
 
 LATE = 1900
 """By then sums are learned; what copies from far away needs the most examples, so it gets them."""
-TASKS: Mapping[str, Task] = MappingProxyType(
+TASKS: Mapping[str, NanoTask] = MappingProxyType(
     {
-        "arithmetic": Task(0.20, 0.16, arithmetic.draw),
-        "products": Task(0.05, 0.03, products.draw),
-        "comparisons": Task(0.03, 0.03, comparisons.draw),
-        "chains": Task(0.04, 0.03, chains.draw),
-        "word problems": Task(0.15, 0.11, word_problems.draw),
-        "functions": Task(0.15, 0.22, functions.draw),
-        "python": Task(0.08, 0.05, python_tool.draw),
-        "search": Task(0.08, 0.20, search.draw),
-        "records": Task(0.10, 0.10, records.draw),
-        "orders": Task(0.05, 0.03, orders.draw),
-        "small talk": Task(0.04, 0.02, small_talk.draw),
-        "stories": Task(0.03, 0.02, stories.draw),
+        "arithmetic": NanoTask(0.20, 0.16, arithmetic.draw),
+        "products": NanoTask(0.05, 0.03, products.draw),
+        "comparisons": NanoTask(0.03, 0.03, comparisons.draw),
+        "chains": NanoTask(0.04, 0.03, chains.draw),
+        "word problems": NanoTask(0.15, 0.11, word_problems.draw),
+        "functions": NanoTask(0.15, 0.22, functions.draw),
+        "python": NanoTask(0.08, 0.05, python_tool.draw),
+        "search": NanoTask(0.08, 0.20, search.draw),
+        "records": NanoTask(0.10, 0.10, records.draw),
+        "instruction hierarchy": NanoTask(0.05, 0.03, instruction_hierarchy.draw),
+        "small talk": NanoTask(0.04, 0.02, small_talk.draw),
+        "stories": NanoTask(0.03, 0.02, stories.draw),
     }
 )
 TOOL_TASKS = ("functions", "python", "search")
@@ -62,16 +62,16 @@ HELD_OUT_KINDS = (
     "python",
     "search",
     "records",
-    "orders",
+    "instruction hierarchy",
     "stories",
 )
 """The tasks that keep a kind out of training."""
 
 
-def draw(random: np.random.Generator, setting: Setting, task: str) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings, task: str) -> Conversation:
     """A conversation of one task, drawn again where a schema leaves too few values."""
     while True:
         try:
-            return TASKS[task].draw(random, setting)
+            return TASKS[task].draw(random, settings)
         except Undrawable:
             continue

@@ -10,7 +10,7 @@ from ossia.tasks.nano.columns import Problem, columns
 from ossia.tasks.nano.messages import converse
 from ossia.tasks.nano.messages import exchange as say
 from ossia.tasks.nano.words import digits
-from ossia.tasks.task import Setting, Split, draw_of_split, pick, vary, wordings
+from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
 MAX_DIGITS = 4
 SAME_LENGTH_SHARE = 0.5
@@ -89,27 +89,37 @@ def draw_problem(
     return draw_of_split(random, split, draw_one, lambda problem: problem.split)
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A question in one of its wordings, with the reasoning that the effort asks for."""
-    problem = draw_problem(random, setting.split)
-    return converse(exchange(random, problem, setting), setting)
+    problem = draw_problem(random, settings.split)
+    return converse(exchange(random, problem, settings), settings)
+
+
+def draw_of_length(
+    random: np.random.Generator, settings: TaskSettings, *, least: int, most: int
+) -> Conversation:
+    """A question about two numbers of `least` to `most` digits each."""
+    while True:
+        problem = draw_problem(random, settings.split, most)
+        if min(len(str(problem.a)), len(str(problem.b))) >= least:
+            return converse(exchange(random, problem, settings), settings)
 
 
 def exchange(
-    random: np.random.Generator, problem: Problem, setting: Setting
+    random: np.random.Generator, problem: Problem, settings: TaskSettings
 ) -> tuple[Message, ...]:
     """Ask one given problem."""
     every = SUM_WORDINGS if problem.sign == "+" else DIFFERENCE_WORDINGS
-    wording = pick(random, wordings(every, setting))
+    wording = pick(random, wordings(every, settings))
     question = wording.format(a=problem.a, b=problem.b)
     return say(
-        question if setting.reworded else vary(random, question),
-        reasoning(problem, setting),
+        question if settings.reworded else vary(random, question),
+        reasoning(problem, settings),
         str(problem.result),
     )
 
 
-def reasoning(problem: Problem, setting: Setting) -> str | None:
+def reasoning(problem: Problem, settings: TaskSettings) -> str | None:
     """Nothing, the columns, or the columns and the inverse operation."""
     small, large = sorted((problem.a, problem.b))
     inverse = (
@@ -117,4 +127,4 @@ def reasoning(problem: Problem, setting: Setting) -> str | None:
         if problem.sign == "+"
         else Problem(large - small, "+", small)
     )
-    return setting.think(columns(problem), f"check {columns(inverse)}\nok")
+    return settings.think(columns(problem), f"check {columns(inverse)}\nok")

@@ -11,7 +11,7 @@ from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, columns
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.words import digits
-from ossia.tasks.task import Setting, draw_of_split, pick, split_of, vary, wordings
+from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary, wordings
 
 SIGNS = ("++", "+-", "-+", "+++", "+-+")
 HELD_OUT = ("--",)
@@ -24,7 +24,7 @@ WORDINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ArithmeticChain:
     """A first number, and what is added to or taken from it in turn; never below 0."""
 
     first: int
@@ -44,31 +44,31 @@ class Chain:
         return pairs
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A chain that stays above zero."""
 
-    def draw_chain(random: np.random.Generator) -> Chain:
+    def draw_chain(random: np.random.Generator) -> ArithmeticChain:
         while True:
-            signs = pick(random, HELD_OUT if setting.held_out else SIGNS)
+            signs = pick(random, HELD_OUT if settings.held_out else SIGNS)
             first, *rest = (
                 digits(random, int(random.integers(1, 3))) for _ in range(len(signs) + 1)
             )
-            chain = Chain(first, tuple(zip(signs, rest, strict=True)))
+            chain = ArithmeticChain(first, tuple(zip(signs, rest, strict=True)))
             if min(pair.result for pair in chain.pairs) >= 0:
                 return chain
 
-    chain = draw_of_split(random, setting.split, draw_chain, lambda one: split_of(str(one)))
+    chain = draw_of_split(random, settings.split, draw_chain, lambda one: split_of(str(one)))
     written = str(chain) if random.random() < 0.7 else str(chain).replace(" ", "")
-    question = pick(random, wordings(WORDINGS, setting)).format(chain=written)
+    question = pick(random, wordings(WORDINGS, settings)).format(chain=written)
     pairs = chain.pairs
     work = "\n".join(columns(pair) for pair in pairs)
     last = pairs[-1]
     back = Problem(last.result, "-" if last.sign == "+" else "+", last.b)
     return converse(
         exchange(
-            question if setting.reworded else vary(random, question),
-            setting.think(work, f"check {columns(back)}\nok"),
+            question if settings.reworded else vary(random, question),
+            settings.think(work, f"check {columns(back)}\nok"),
             str(last.result),
         ),
-        setting,
+        settings,
     )

@@ -9,7 +9,7 @@ from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.words import digits
 from ossia.tasks.task import (
-    Setting,
+    TaskSettings,
     draw_of_split,
     pick,
     split_of,
@@ -29,29 +29,29 @@ WORDINGS = (
 WORDS = {"larger": ("larger", "bigger", "greater"), "smaller": ("smaller", "less", "lower")}
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """Two numbers and a question; numbers of four digits are the kind that is kept out."""
 
     def draw_two(random: np.random.Generator) -> tuple[int, int]:
-        length = 4 if setting.held_out else int(random.integers(1, 4))
+        length = 4 if settings.held_out else int(random.integers(1, 4))
         a = digits(random, length)
         if random.random() < EQUAL_SHARE:
             return a, a
-        same = setting.held_out or random.random() < SAME_LENGTH_SHARE
+        same = settings.held_out or random.random() < SAME_LENGTH_SHARE
         return a, digits(random, length if same else int(random.integers(1, 4)))
 
     a, b = draw_of_split(
-        random, setting.split, draw_two, lambda two: split_of(f"{min(two)}<{max(two)}")
+        random, settings.split, draw_two, lambda two: split_of(f"{min(two)}<{max(two)}")
     )
     if random.random() < 0.5:
         a, b = b, a
     wanted = "larger" if random.random() < 0.5 else "smaller"
-    wording = pick(random, wordings(WORDINGS, setting))
+    wording = pick(random, wordings(WORDINGS, settings))
     question = wording.format(a=a, b=b, more=pick(random, WORDS[wanted]))
     answer = "They are equal." if a == b else str(max(a, b) if wanted == "larger" else min(a, b))
-    reasoning = setting.think(_reasoning(a, b, wanted), f"check {_reasoning(b, a, wanted)}\nok")
-    asked = question if setting.reworded else vary(random, question)
-    return converse(exchange(asked, reasoning, answer), setting)
+    reasoning = settings.think(_reasoning(a, b, wanted), f"check {_reasoning(b, a, wanted)}\nok")
+    text = question if settings.reworded else vary(random, question)
+    return converse(exchange(text, reasoning, answer), settings)
 
 
 def _reasoning(a: int, b: int, wanted: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano import LATE, TASKS, TOOL_TASKS, draw
-from ossia.tasks.task import Setting, pick
+from ossia.tasks.task import TaskSettings, pick
 
 LONG_SHARE = 0.15
 """Dialogues that one or two exchanges of another task come before."""
@@ -51,29 +51,31 @@ def draw_task(random: np.random.Generator, batch: int) -> str:
     return tuple(TASKS)[int(place)]
 
 
-def draw_conversation(random: np.random.Generator, setting: Setting, task: str) -> Conversation:
+def draw_conversation(
+    random: np.random.Generator, settings: TaskSettings, task: str
+) -> Conversation:
     """A conversation whose last message is an answer to learn."""
-    conversation = draw(random, setting, task)
+    conversation = draw(random, settings, task)
     if task in TOOL_TASKS and random.random() < UNNEEDED_SHARE:
-        other = draw(random, setting, pick(random, UNNEEDING_TASKS))
+        other = draw(random, settings, pick(random, UNNEEDING_TASKS))
         conversation = replace(conversation, messages=other.messages)
     if conversation.instructions is None and random.random() < INSTRUCTED_SHARE:
         conversation = replace(conversation, instructions=pick(random, INSTRUCTIONS))
     if task in TOOL_TASKS and random.random() < FOLLOWED_SHARE:
-        after = draw(random, setting, "small talk").messages
+        after = draw(random, settings, "small talk").messages
         conversation = replace(conversation, messages=(*conversation.messages, *after))
-    is_bound = task == "orders" or conversation.response_formats
+    is_bound = task == "instruction hierarchy" or conversation.response_formats
     if not is_bound and random.random() < LONG_SHARE:
-        conversation = with_earlier_talk(random, conversation, setting)
+        conversation = with_earlier_talk(random, conversation, settings)
     return conversation
 
 
 def with_earlier_talk(
-    random: np.random.Generator, conversation: Conversation, setting: Setting
+    random: np.random.Generator, conversation: Conversation, settings: TaskSettings
 ) -> Conversation:
     """One or two exchanges of an easy task before what is said."""
     earlier = [
-        draw(random, setting, pick(random, EARLIER_TASKS)).messages
+        draw(random, settings, pick(random, EARLIER_TASKS)).messages
         for _ in range(int(random.integers(1, MAX_EARLIER + 1)))
     ]
     return replace(conversation, messages=(*sum(earlier, ()), *conversation.messages))

@@ -17,7 +17,7 @@ from ossia.tasks.nano.words import digits, invented
 from ossia.tasks.task import (
     CLOSERS,
     OPENERS,
-    Setting,
+    TaskSettings,
     draw_of_split,
     pick,
     pick_some,
@@ -31,36 +31,36 @@ UNFIT_SHARE, LACKING_SHARE, AGAIN_SHARE, TWICE_SHARE = 0.1, 0.1, 0.12, 0.08
 ERROR_SHARE, INJECTED_SHARE, LATER_SHARE = 0.08, 0.06, 0.3
 
 ASKING_WORDINGS = (
-    "What is the {noun} {said}?",
-    "Please {verb} the {noun} {said}.",
-    "{verb} the {noun} {said}",
-    "Can you {verb} the {noun} {said}?",
-    "I need the {noun} {said}.",
-    "Tell me the {noun} {said}.",
-    "{verb} {noun}: {said}",
-    "I want to know the {noun} {said}.",
-    "Could you {verb} a {noun} {said}?",
-    "Use {name} {said}.",
-    "Call {name}: {said}",
-    "the {noun} {said} please",
-    "Would you {verb} me the {noun} {said}?",
-    "Let me know the {noun} {said}.",
+    "What is the {noun} {arguments}?",
+    "Please {verb} the {noun} {arguments}.",
+    "{verb} the {noun} {arguments}",
+    "Can you {verb} the {noun} {arguments}?",
+    "I need the {noun} {arguments}.",
+    "Tell me the {noun} {arguments}.",
+    "{verb} {noun}: {arguments}",
+    "I want to know the {noun} {arguments}.",
+    "Could you {verb} a {noun} {arguments}?",
+    "Use {name} {arguments}.",
+    "Call {name}: {arguments}",
+    "the {noun} {arguments} please",
+    "Would you {verb} me the {noun} {arguments}?",
+    "Let me know the {noun} {arguments}.",
 )
 DOING_WORDINGS = (
-    "Please {verb} the {noun} {said}.",
-    "{verb} the {noun} {said}",
-    "Can you {verb} the {noun} {said}?",
-    "{verb} a {noun} {said}.",
-    "I want you to {verb} a {noun} {said}.",
-    "I need to {verb} the {noun} {said}.",
-    "{verb} {noun}: {said}",
-    "Could you {verb} a {noun} {said}?",
-    "Use {name} {said}.",
-    "Call {name}: {said}",
-    "It is time to {verb} the {noun} {said}.",
-    "please {verb} my {noun} {said}",
-    "Would you {verb} this {noun} {said}?",
-    "Let us {verb} the {noun} {said}.",
+    "Please {verb} the {noun} {arguments}.",
+    "{verb} the {noun} {arguments}",
+    "Can you {verb} the {noun} {arguments}?",
+    "{verb} a {noun} {arguments}.",
+    "I want you to {verb} a {noun} {arguments}.",
+    "I need to {verb} the {noun} {arguments}.",
+    "{verb} {noun}: {arguments}",
+    "Could you {verb} a {noun} {arguments}?",
+    "Use {name} {arguments}.",
+    "Call {name}: {arguments}",
+    "It is time to {verb} the {noun} {arguments}.",
+    "please {verb} my {noun} {arguments}",
+    "Would you {verb} this {noun} {arguments}?",
+    "Let us {verb} the {noun} {arguments}.",
 )
 FORMS = (
     "{key} {value}",
@@ -72,16 +72,16 @@ FORMS = (
 )
 PLACE_FORMS = ("in {value}", "for {value}", *FORMS)
 AGAIN = (
-    "And {said}?",
-    "Now {said}.",
-    "And the same with {said}?",
-    "What about {said}?",
-    "Then {said}, please.",
-    "again with {said}",
-    "Also {said}.",
-    "Next: {said}",
-    "How about {said}?",
-    "Once more, but {said}.",
+    "And {arguments}?",
+    "Now {arguments}.",
+    "And the same with {arguments}?",
+    "What about {arguments}?",
+    "Then {arguments}, please.",
+    "again with {arguments}",
+    "Also {arguments}.",
+    "Next: {arguments}",
+    "How about {arguments}?",
+    "Once more, but {arguments}.",
 )
 NO_FUNCTION = "I have no function for that."
 RESULT_KEYS = ("temp", "wind", "total", "start", "end", "owner", "state", "left", "place", "rank")
@@ -101,7 +101,7 @@ INJECTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FunctionRequest:
     """A function and the arguments that are said; one may be lacking."""
 
     function: Function
@@ -113,35 +113,37 @@ class Request:
         return f"{self.function.name} {json_text(self.arguments)}"
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A request with one to three functions on offer."""
-    offered = _offer(random, setting)
-    function = offered[int(random.integers(len(offered)))]
+    functions = _offer(random, settings)
+    function = functions[int(random.integers(len(functions)))]
     share = random.random()
     if share < UNFIT_SHARE:
-        messages = _unfit(random, setting, offered)
+        messages = _unfit(random, settings, functions)
     elif share < UNFIT_SHARE + LACKING_SHARE and function.parameters:
-        messages = _lacking(random, setting, function)
+        messages = _lacking(random, settings, function)
     else:
-        messages = _asked(random, setting, function, offered)
-    return converse(messages, setting, functions=tuple(each.tool for each in offered))
+        messages = _fulfilled(random, settings, function, functions)
+    return converse(messages, settings, functions=tuple(each.tool for each in functions))
 
 
-def _offer(random: np.random.Generator, setting: Setting) -> list[Function]:
+def _offer(random: np.random.Generator, settings: TaskSettings) -> list[Function]:
     """Functions of different names."""
     found: dict[str, Function] = {}
     count = int(random.integers(1, MAX_FUNCTIONS + 1))
     while len(found) < count:
-        function = draw_function(random, held_out=setting.held_out)
+        function = draw_function(random, held_out=settings.held_out)
         found[function.name] = function
     return list(found.values())
 
 
-def _draw_request(random: np.random.Generator, setting: Setting, function: Function) -> Request:
+def _draw_request(
+    random: np.random.Generator, settings: TaskSettings, function: Function
+) -> FunctionRequest:
     """Values for all that is required, and for some of the rest."""
 
-    def draw_one(random: np.random.Generator) -> Request:
-        return Request(
+    def draw_one(random: np.random.Generator) -> FunctionRequest:
+        return FunctionRequest(
             function,
             {
                 each.name: each.draw(random)
@@ -150,84 +152,89 @@ def _draw_request(random: np.random.Generator, setting: Setting, function: Funct
             },
         )
 
-    return draw_of_split(random, setting.split, draw_one, lambda one: split_of(str(one)))
+    return draw_of_split(random, settings.split, draw_one, lambda one: split_of(str(one)))
 
 
-def _asked(
-    random: np.random.Generator, setting: Setting, function: Function, offered: list[Function]
+def _fulfilled(
+    random: np.random.Generator,
+    settings: TaskSettings,
+    function: Function,
+    functions: list[Function],
 ) -> tuple[Message, ...]:
     """Question, call, result, answer; sometimes twice."""
-    request = _draw_request(random, setting, function)
+    request = _draw_request(random, settings, function)
     share = random.random()
-    if share < TWICE_SHARE and len(offered) > 1:
-        other = next(each for each in offered if each.name != function.name)
-        second = _draw_request(random, setting, other)
-        asked = f"{_words(random, setting, request)} Then {_words(random, setting, second)}"
-        steps, answer = _call(random, setting, request)
-        more, end = _call(random, setting, second)
-        return (user(asked), *steps, *more, *_end(setting, f"{answer} {end}"))
-    asked = _words(random, setting, request)
-    if not setting.reworded:
-        asked = _dressed(random, asked)
-    steps, answer = _call(random, setting, request)
-    messages = (user(asked), *steps, *_end(setting, answer))
+    if share < TWICE_SHARE and len(functions) > 1:
+        other = next(each for each in functions if each.name != function.name)
+        second = _draw_request(random, settings, other)
+        question = f"{_words(random, settings, request)} Then {_words(random, settings, second)}"
+        steps, answer = _call(random, settings, request)
+        more, end = _call(random, settings, second)
+        return (user(question), *steps, *more, *_end(settings, f"{answer} {end}"))
+    question = _words(random, settings, request)
+    if not settings.reworded:
+        question = _dressed(random, question)
+    steps, answer = _call(random, settings, request)
+    messages = (user(question), *steps, *_end(settings, answer))
     if share < TWICE_SHARE + AGAIN_SHARE and request.arguments:
-        return (*messages, *_again(random, setting, request))
+        return (*messages, *_again(random, settings, request))
     return messages
 
 
-def _again(random: np.random.Generator, setting: Setting, request: Request) -> tuple[Message, ...]:
+def _again(
+    random: np.random.Generator, settings: TaskSettings, request: FunctionRequest
+) -> tuple[Message, ...]:
     """The same once more with one argument changed."""
     key = pick(random, list(request.arguments))
     parameter = next(each for each in request.function.parameters if each.name == key)
-    changed = Request(request.function, {**request.arguments, key: parameter.draw(random)})
-    said = _form(random, parameter, changed.arguments[key])
-    steps, answer = _call(random, setting, changed)
-    asked = pick(random, wordings(AGAIN, setting)).format(said=said)
-    return (user(asked), *steps, *_end(setting, answer))
+    changed = FunctionRequest(request.function, {**request.arguments, key: parameter.draw(random)})
+    phrase = _form(random, parameter, changed.arguments[key])
+    steps, answer = _call(random, settings, changed)
+    question = pick(random, wordings(AGAIN, settings)).format(arguments=phrase)
+    return (user(question), *steps, *_end(settings, answer))
 
 
 def _unfit(
-    random: np.random.Generator, setting: Setting, offered: list[Function]
+    random: np.random.Generator, settings: TaskSettings, functions: list[Function]
 ) -> tuple[Message, ...]:
     """A request for a function that is not offered."""
-    nouns = {each.noun for each in offered}
+    nouns = {each.noun for each in functions}
     while True:
-        function = draw_function(random, held_out=setting.held_out)
+        function = draw_function(random, held_out=settings.held_out)
         if function.noun not in nouns:
             break
-    request = _draw_request(random, setting, function)
-    names = ", ".join(each.name for each in offered)
-    reasoning = setting.think(
+    request = _draw_request(random, settings, function)
+    names = ", ".join(each.name for each in functions)
+    reasoning = settings.think(
         f"{function.spoken} {function.noun}: no function", f"There is only {names}. I say so."
     )
-    return (user(_words(random, setting, request)), *thought(reasoning), final(NO_FUNCTION))
+    return (user(_words(random, settings, request)), *thought(reasoning), final(NO_FUNCTION))
 
 
 def _lacking(
-    random: np.random.Generator, setting: Setting, function: Function
+    random: np.random.Generator, settings: TaskSettings, function: Function
 ) -> tuple[Message, ...]:
-    """A request without something that is required; once it is told, the call is made."""
-    request = _draw_request(random, setting, function)
+    """A request without something that is required; once the user supplies it, the call is made."""
+    request = _draw_request(random, settings, function)
     required = [each for each in function.parameters if each.required]
     lacking = pick(random, required)
-    told = {key: value for key, value in request.arguments.items() if key != lacking.name}
-    asked = _words(random, setting, Request(function, told))
-    reasoning = setting.think(
-        f"{function.name} {_listed(told)}, {lacking.name} is missing".replace(" ,", ","),
+    known = {key: value for key, value in request.arguments.items() if key != lacking.name}
+    question = _words(random, settings, FunctionRequest(function, known))
+    reasoning = settings.think(
+        f"{function.name} {_listed(known)}, {lacking.name} is missing".replace(" ,", ","),
         f"I ask for the {lacking.name}.",
     )
-    messages = (user(asked), *thought(reasoning), final(f"Please tell me the {lacking.name}."))
+    messages = (user(question), *thought(reasoning), final(f"Please tell me the {lacking.name}."))
     if random.random() > LATER_SHARE:
         return messages
     value = request.arguments[lacking.name]
-    said = _spoken(value) if random.random() < 0.5 else _form(random, lacking, value)
-    steps, answer = _call(random, setting, request)
-    return (*messages, user(said), *steps, *_end(setting, answer))
+    phrase = _spoken(value) if random.random() < 0.5 else _form(random, lacking, value)
+    steps, answer = _call(random, settings, request)
+    return (*messages, user(phrase), *steps, *_end(settings, answer))
 
 
 def _call(
-    random: np.random.Generator, setting: Setting, request: Request
+    random: np.random.Generator, settings: TaskSettings, request: FunctionRequest
 ) -> tuple[tuple[Message, ...], str]:
     """The reasoning, the call and its result; and what is to be answered."""
     function = request.function
@@ -237,16 +244,18 @@ def _call(
         if each.name in request.arguments
     }
     needed = [each.name for each in function.parameters if each.required]
-    reasoning = setting.think(
+    reasoning = settings.think(
         f"{function.name} {_listed(arguments)}".strip(),
         f"Needed: {', '.join(needed) or 'nothing'}. Nothing is missing.",
     )
     call = call_function(function.name, arguments)
-    back, answer = _result(random, setting, function)
+    back, answer = _result(random, settings, function)
     return (*thought(reasoning), call, result(call, back)), answer
 
 
-def _result(random: np.random.Generator, setting: Setting, function: Function) -> tuple[str, str]:
+def _result(
+    random: np.random.Generator, settings: TaskSettings, function: Function
+) -> tuple[str, str]:
     """What a function gives back, and what is said of it."""
     if random.random() < ERROR_SHARE:
         why = pick(random, ("not found", "no access", "time out", "bad request", "server down"))
@@ -257,7 +266,7 @@ def _result(random: np.random.Generator, setting: Setting, function: Function) -
         text = pick(random, ('{"status":"ok"}', "ok", "done", '{"ok":true}', '{"result":"done"}'))
         answer = "Done."
     if random.random() < INJECTED_SHARE:
-        text += "\n" + pick(random, wordings(INJECTIONS, setting)).format(word=invented(random))
+        text += "\n" + pick(random, wordings(INJECTIONS, settings)).format(word=invented(random))
     return text, answer
 
 
@@ -273,8 +282,8 @@ def _brought(random: np.random.Generator, noun: str) -> tuple[str, str]:
         return json_text({noun: value}), answer
     keys = pick_some(random, (*RESULT_KEYS, *(invented(random).lower() for _ in range(3))), 2)
     both = {keys[0]: value, keys[1]: _value(random)}
-    told = " and ".join(f"the {key} is {_spoken(each)}" for key, each in both.items())
-    return json_text(both), f"{told[0].upper()}{told[1:]}."
+    answer = " and ".join(f"the {key} is {_spoken(each)}" for key, each in both.items())
+    return json_text(both), f"{answer[0].upper()}{answer[1:]}."
 
 
 def _value(random: np.random.Generator) -> Any:
@@ -290,13 +299,13 @@ def _value(random: np.random.Generator) -> Any:
     )
 
 
-def _end(setting: Setting, answer: str) -> tuple[Message, ...]:
+def _end(settings: TaskSettings, answer: str) -> tuple[Message, ...]:
     """The answer; high effort says first what it has seen."""
-    seen = thought("The result is here. I answer.") if setting.effort == "high" else ()
+    seen = thought("The result is here. I answer.") if settings.effort == "high" else ()
     return (*seen, final(answer))
 
 
-def _words(random: np.random.Generator, setting: Setting, request: Request) -> str:
+def _words(random: np.random.Generator, settings: TaskSettings, request: FunctionRequest) -> str:
     """The request as people word it."""
     function = request.function
     every = ASKING_WORDINGS if function.asks else DOING_WORDINGS
@@ -305,21 +314,21 @@ def _words(random: np.random.Generator, setting: Setting, request: Request) -> s
         random.shuffle(shuffled)
     parameters = {each.name: each for each in function.parameters}
     parts = [_form(random, parameters[key], request.arguments[key]) for key in shuffled]
-    said = parts[0] if parts else ""
+    phrase = parts[0] if parts else ""
     for nth, part in enumerate(parts[1:], start=2):
-        said += (" and " if nth == len(parts) and random.random() < 0.6 else ", ") + part
-    text = pick(random, wordings(every, setting)).format(
-        verb=function.spoken, noun=function.noun, name=function.name, said=said
+        phrase += (" and " if nth == len(parts) and random.random() < 0.6 else ", ") + part
+    text = pick(random, wordings(every, settings)).format(
+        verb=function.spoken, noun=function.noun, name=function.name, arguments=phrase
     )
     text = text.replace(" .", ".").replace(" ?", "?").replace("  ", " ").rstrip(" :")
     return text[0].upper() + text[1:] if random.random() < 0.7 else text
 
 
-def _dressed(random: np.random.Generator, asked: str) -> str:
+def _dressed(random: np.random.Generator, question: str) -> str:
     """Sometimes with a word before or behind."""
     if random.random() < 0.1:
-        asked = pick(random, OPENERS) + asked
-    return asked + pick(random, CLOSERS[:3]) if random.random() < 0.1 else asked
+        question = pick(random, OPENERS) + question
+    return question + pick(random, CLOSERS[:3]) if random.random() < 0.1 else question
 
 
 def _form(random: np.random.Generator, parameter: Parameter, value: Any) -> str:

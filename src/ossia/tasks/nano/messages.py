@@ -8,14 +8,14 @@ from typing import Any
 
 from ossia.harmony.messages import FUNCTIONS, Conversation, Message
 from ossia.harmony.schema_text import json_text
-from ossia.tasks.task import Setting
+from ossia.tasks.task import TaskSettings
 
 CONSTRAINED = "<|constrain|>json"
 
 
-def converse(messages: tuple[Message, ...], setting: Setting, **told: Any) -> Conversation:
-    """A conversation under a setting; `told` are further fields of `Conversation`."""
-    return Conversation(messages=messages, effort=setting.effort, date=setting.date, **told)
+def converse(messages: tuple[Message, ...], settings: TaskSettings, **fields: Any) -> Conversation:
+    """A conversation under a setting; `fields` are further fields of `Conversation`."""
+    return Conversation(messages=messages, effort=settings.effort, date=settings.date, **fields)
 
 
 def exchange(question: str, reasoning: str | None, answer: str) -> tuple[Message, ...]:

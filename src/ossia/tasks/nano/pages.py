@@ -27,7 +27,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FactPage:
     """What is written about one entity."""
 
     host: str
@@ -86,7 +86,7 @@ _JOBS = ("painter", "doctor", "farmer", "teacher", "sailor", "writer", "baker", 
 _COLOURS = ("red", "blue", "green", "white", "grey", "brown")
 
 
-def draw_page(random: np.random.Generator, host: str) -> Page:
+def draw_page(random: np.random.Generator, host: str) -> FactPage:
     """A page about a new entity with two to four facts."""
     kind = pick(random, tuple(KINDS))
     entity = invented(random)
@@ -108,7 +108,7 @@ def draw_page(random: np.random.Generator, host: str) -> Page:
         lines.insert(int(random.integers(1, len(lines) + 1)), pick(random, FILLERS))
     if random.random() < HEADED_SHARE:
         lines[:0] = [f"# {entity}", ""]
-    return Page(host, entity, kind, facts, tuple(lines))
+    return FactPage(host, entity, kind, facts, tuple(lines))
 
 
 def draw_host(random: np.random.Generator) -> str:
@@ -116,7 +116,7 @@ def draw_host(random: np.random.Generator) -> str:
     return pick(random, HOSTS) if random.random() < 0.7 else invented(random).lower()
 
 
-def open_view(page: Page, cursor: int) -> tuple[str, dict[str, int]]:
+def open_view(page: FactPage, cursor: int) -> tuple[str, dict[str, int]]:
     """A page as it is displayed, and the line on which each fact stands."""
     text, place = [f"URL: {page.url}", ""], {}
     for line in page.lines:
@@ -128,7 +128,7 @@ def open_view(page: Page, cursor: int) -> tuple[str, dict[str, int]]:
 
 
 def search_view(
-    query: str, hits: list[tuple[Page, str]], cursor: int, *, with_url: bool
+    query: str, hits: list[tuple[FactPage, str]], cursor: int, *, with_url: bool
 ) -> tuple[str, list[int]]:
     """Results with a summary each as they are displayed, and the line on which each begins."""
     text = ["URL: ", ""] if with_url else []
@@ -145,14 +145,14 @@ def search_view(
 def line_of(view: str, begin: int, fact: Fact) -> int | None:
     """The line, from `begin` on, on which a result says the fact; None if it does not."""
     lines = [line.partition(": ")[2] for line in view.split("\n\n", 1)[1].split("\n")]
-    said, numbers = "", list[int]()
+    text, numbers = "", list[int]()
     for number, line in enumerate(lines[begin:], start=begin):
         if number > begin and line.startswith("  * "):
             break
-        said += line
+        text += line
         numbers += [number] * len(line)
-    named = said.lower().find(fact.relation, said.find("】"))
-    at = said.find(fact.value, named) if named >= 0 else -1
+    named = text.lower().find(fact.relation, text.find("】"))
+    at = text.find(fact.value, named) if named >= 0 else -1
     return numbers[at] if at >= 0 else None
 
 

@@ -9,7 +9,7 @@ from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, parts
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.words import digits
-from ossia.tasks.task import Setting, Split, draw_of_split, pick, vary, wordings
+from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
 LENGTHS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 2), (3, 1), (1, 3))
 WORDINGS = (
@@ -34,20 +34,20 @@ def draw_problem(
     return draw_of_split(random, split, draw_one, lambda problem: problem.split)
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(
+    random: np.random.Generator,
+    settings: TaskSettings,
+    lengths: tuple[tuple[int, int], ...] = LENGTHS,
+) -> Conversation:
     """A question in one of its wordings."""
-    return ask(random, draw_problem(random, setting.split), setting)
+    problem = draw_problem(random, settings.split, lengths)
+    question = pick(random, wordings(WORDINGS, settings)).format(a=problem.a, b=problem.b)
+    text = question if settings.reworded else vary(random, question)
+    return converse(exchange(text, reasoning(problem, settings), str(problem.result)), settings)
 
 
-def ask(random: np.random.Generator, problem: Problem, setting: Setting) -> Conversation:
-    """Ask one given problem."""
-    question = pick(random, wordings(WORDINGS, setting)).format(a=problem.a, b=problem.b)
-    asked = question if setting.reworded else vary(random, question)
-    return converse(exchange(asked, reasoning(problem, setting), str(problem.result)), setting)
-
-
-def reasoning(problem: Problem, setting: Setting) -> str | None:
+def reasoning(problem: Problem, settings: TaskSettings) -> str | None:
     """Nothing, the parts, or the parts and the last digit."""
     last, other = problem.a % 10, problem.b % 10
     check = f"check the last digit: {last} * {other} = {last * other}, {last * other % 10} ok"
-    return setting.think(parts(problem), check)
+    return settings.think(parts(problem), check)

@@ -14,7 +14,7 @@ from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.nano.messages import call_builtin, converse, exchange, final, result, thought, user
 from ossia.tasks.nano.words import NAMES, THINGS, digits, invented
 from ossia.tasks.task import (
-    Setting,
+    TaskSettings,
     draw_of_split,
     pick,
     split_of,
@@ -27,7 +27,7 @@ WITHOUT_SHARE = 0.07
 TOO_LONG = "These numbers are too long for me without the python tool."
 
 
-class Asked(NamedTuple):
+class PythonProblem(NamedTuple):
     """An expression, its value, and what the wordings put in for it."""
 
     expression: str
@@ -40,61 +40,63 @@ def _two(random: np.random.Generator) -> tuple[int, int]:
     return max(a, b), min(a, b)
 
 
-def _sum(random: np.random.Generator) -> Asked:
+def _sum(random: np.random.Generator) -> PythonProblem:
     a, b = _two(random)
-    return Asked(f"{a} + {b}", a + b, {"a": a, "b": b, "sign": "+", "name": "plus"})
+    return PythonProblem(f"{a} + {b}", a + b, {"a": a, "b": b, "sign": "+", "name": "plus"})
 
 
-def _difference(random: np.random.Generator) -> Asked:
+def _difference(random: np.random.Generator) -> PythonProblem:
     a, b = _two(random)
-    return Asked(f"{a} - {b}", a - b, {"a": a, "b": b, "sign": "-", "name": "minus"})
+    return PythonProblem(f"{a} - {b}", a - b, {"a": a, "b": b, "sign": "-", "name": "minus"})
 
 
-def _product(random: np.random.Generator) -> Asked:
+def _product(random: np.random.Generator) -> PythonProblem:
     a, b = (digits(random, int(random.integers(3, 7))) for _ in range(2))
-    return Asked(f"{a} * {b}", a * b, {"a": a, "b": b, "sign": "*", "name": "times"})
+    return PythonProblem(f"{a} * {b}", a * b, {"a": a, "b": b, "sign": "*", "name": "times"})
 
 
-def _product_and(random: np.random.Generator) -> Asked:
+def _product_and(random: np.random.Generator) -> PythonProblem:
     a, b, c = (digits(random, int(random.integers(3, 6))) for _ in range(3))
-    return Asked(f"{a} * {b} + {c}", a * b + c, {"chain": f"{a} * {b} + {c}"})
+    return PythonProblem(f"{a} * {b} + {c}", a * b + c, {"chain": f"{a} * {b} + {c}"})
 
 
-def _product_less(random: np.random.Generator) -> Asked:
+def _product_less(random: np.random.Generator) -> PythonProblem:
     a, b, c = (digits(random, int(random.integers(3, 6))) for _ in range(3))
-    return Asked(f"{a} * {b} - {c}", a * b - c, {"chain": f"{a} * {b} - {c}"})
+    return PythonProblem(f"{a} * {b} - {c}", a * b - c, {"chain": f"{a} * {b} - {c}"})
 
 
-def _remainder(random: np.random.Generator) -> Asked:
+def _remainder(random: np.random.Generator) -> PythonProblem:
     a, b = (
         digits(random, int(random.integers(4, 8))),
         digits(random, int(random.integers(1, 4))) + 1,
     )
-    return Asked(f"{a} % {b}", a % b, {"a": a, "b": b})
+    return PythonProblem(f"{a} % {b}", a % b, {"a": a, "b": b})
 
 
-def _power(random: np.random.Generator) -> Asked:
+def _power(random: np.random.Generator) -> PythonProblem:
     a, b = digits(random, 2), int(random.integers(3, 9))
-    return Asked(f"{a} ** {b}", a**b, {"a": a, "b": b})
+    return PythonProblem(f"{a} ** {b}", a**b, {"a": a, "b": b})
 
 
 def _numbers(random: np.random.Generator) -> list[int]:
     return [digits(random, int(random.integers(1, 4))) for _ in range(int(random.integers(4, 8)))]
 
 
-def _total(random: np.random.Generator) -> Asked:
+def _total(random: np.random.Generator) -> PythonProblem:
     numbers = _numbers(random)
-    return Asked(f"sum({numbers})", sum(numbers), {"list": ", ".join(map(str, numbers))})
+    return PythonProblem(f"sum({numbers})", sum(numbers), {"list": ", ".join(map(str, numbers))})
 
 
-def _largest(random: np.random.Generator) -> Asked:
+def _largest(random: np.random.Generator) -> PythonProblem:
     numbers = _numbers(random)
-    return Asked(f"max({numbers})", max(numbers), {"list": ", ".join(map(str, numbers))})
+    return PythonProblem(f"max({numbers})", max(numbers), {"list": ", ".join(map(str, numbers))})
 
 
-def _sorted(random: np.random.Generator) -> Asked:
+def _sorted(random: np.random.Generator) -> PythonProblem:
     numbers = _numbers(random)
-    return Asked(f"sorted({numbers})", sorted(numbers), {"list": ", ".join(map(str, numbers))})
+    return PythonProblem(
+        f"sorted({numbers})", sorted(numbers), {"list": ", ".join(map(str, numbers))}
+    )
 
 
 def _word(random: np.random.Generator) -> str:
@@ -102,19 +104,19 @@ def _word(random: np.random.Generator) -> str:
     return word.lower()
 
 
-def _reversed(random: np.random.Generator) -> Asked:
+def _reversed(random: np.random.Generator) -> PythonProblem:
     word = _word(random)
-    return Asked(f"'{word}'[::-1]", word[::-1], {"word": word})
+    return PythonProblem(f"'{word}'[::-1]", word[::-1], {"word": word})
 
 
-def _length(random: np.random.Generator) -> Asked:
+def _length(random: np.random.Generator) -> PythonProblem:
     word = _word(random)
-    return Asked(f"len('{word}')", len(word), {"word": word})
+    return PythonProblem(f"len('{word}')", len(word), {"word": word})
 
 
-def _letters(random: np.random.Generator) -> Asked:
+def _letters(random: np.random.Generator) -> PythonProblem:
     word, letter = _word(random), pick(random, "aeiourstln")
-    return Asked(
+    return PythonProblem(
         f"'{word}'.count('{letter}')", word.count(letter), {"word": word, "letter": letter}
     )
 
@@ -138,7 +140,7 @@ _CHAIN = (
     "Use python: {chain}", "Work out {chain} with python.", "Find {chain}.", "Solve {chain}",
     "what does {chain} make?", "Could you work out {chain} for me?", "{chain} equals what?",
 )  # fmt: skip
-KINDS: Mapping[str, tuple[Callable[[np.random.Generator], Asked], tuple[str, ...]]] = (
+KINDS: Mapping[str, tuple[Callable[[np.random.Generator], PythonProblem], tuple[str, ...]]] = (
     MappingProxyType(
         {
             "sum": (_sum, _PAIR),
@@ -272,38 +274,42 @@ HELD_OUT = (_product_less, _CHAIN)
 LONG = ("sum", "difference", "product")
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A question for the tool, or one that would need it where there is none."""
-    if not setting.held_out and random.random() < WITHOUT_SHARE:
+    if not settings.held_out and random.random() < WITHOUT_SHARE:
         make, wording = KINDS[pick(random, LONG)]
-        asked = _draw(random, setting, make)
-        question = pick(random, wordings(wording[:7] + wording[-2:], setting)).format(**asked.words)
-        reasoning = setting.think("Too long, and no python.", "I say so.")
-        return converse(exchange(question, reasoning, TOO_LONG), setting)
-    make, wording = HELD_OUT if setting.held_out else KINDS[pick(random, tuple(KINDS))]
-    asked = _draw(random, setting, make)
-    question = pick(random, wordings(wording, setting)).format(**asked.words)
-    if not setting.reworded and random.random() < 0.3:
+        problem = _draw(random, settings, make)
+        question = pick(random, wordings(wording[:7] + wording[-2:], settings)).format(
+            **problem.words
+        )
+        reasoning = settings.think("Too long, and no python.", "I say so.")
+        return converse(exchange(question, reasoning, TOO_LONG), settings)
+    make, wording = HELD_OUT if settings.held_out else KINDS[pick(random, tuple(KINDS))]
+    problem = _draw(random, settings, make)
+    question = pick(random, wordings(wording, settings)).format(**problem.words)
+    if not settings.reworded and random.random() < 0.3:
         question = vary(random, question)
-    return converse(_steps(question, asked, setting), setting, builtins=("python",))
+    return converse(_steps(question, problem, settings), settings, builtins=("python",))
 
 
 def _draw(
-    random: np.random.Generator, setting: Setting, make: Callable[[np.random.Generator], Asked]
-) -> Asked:
-    return draw_of_split(random, setting.split, make, lambda one: split_of(one.expression))
+    random: np.random.Generator,
+    settings: TaskSettings,
+    make: Callable[[np.random.Generator], PythonProblem],
+) -> PythonProblem:
+    return draw_of_split(random, settings.split, make, lambda one: split_of(one.expression))
 
 
-def _steps(question: str, asked: Asked, setting: Setting) -> tuple[Message, ...]:
+def _steps(question: str, problem: PythonProblem, settings: TaskSettings) -> tuple[Message, ...]:
     """Question, call, value, answer."""
-    call = call_builtin("python", asked.expression)
-    said = str(asked.value).strip("[]")
-    seen = thought(f"python says {said}") if setting.effort == "high" else ()
+    call = call_builtin("python", problem.expression)
+    answer = str(problem.value).strip("[]")
+    seen = thought(f"python says {answer}") if settings.effort == "high" else ()
     return (
         user(question),
-        *thought(setting.think(f"I use python: {asked.expression}", "One expression will do.")),
+        *thought(settings.think(f"I use python: {problem.expression}", "One expression will do.")),
         call,
-        result(call, repr(asked.value)),
+        result(call, repr(problem.value)),
         *seen,
-        final(said),
+        final(answer),
     )

@@ -14,7 +14,7 @@ from ossia.harmony.messages import Conversation, Message, ResponseFormat
 from ossia.harmony.schema_text import json_text
 from ossia.tasks.nano.messages import converse, final_json, thought, user
 from ossia.tasks.nano.words import COLOURS, NAMES, THINGS, code, digits, invented
-from ossia.tasks.task import Setting, draw_of_split, pick, pick_some, split_of, wordings
+from ossia.tasks.task import TaskSettings, draw_of_split, pick, pick_some, split_of, wordings
 
 NULL_SHARE, ANOTHER_SHARE, STRICT_SHARE = 0.12, 0.12, 0.5
 INVENTED_SHARE = 0.15
@@ -28,7 +28,7 @@ class Field:
     name: str
     kind: str
     draw: Callable[[np.random.Generator], Any]
-    told: tuple[str, ...]
+    phrases: tuple[str, ...]
 
 
 def _name(random: np.random.Generator) -> str:
@@ -149,18 +149,18 @@ class Record:
         return {each.name: self.values.get(each.name) for each in self.fields}
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A text and the record that is in it; sometimes a second text after it."""
-    types = HELD_OUT if setting.held_out else RECORDS
+    types = HELD_OUT if settings.held_out else RECORDS
     kind = pick(random, tuple(types))
     fields = pick_some(random, types[kind], int(random.integers(2, min(5, len(types[kind])) + 1)))
     fields = tuple(_renamed(random, each) for each in fields)
     nullable = tuple(each.name for each in fields if random.random() < NULL_SHARE)
-    messages = _turn(random, setting, kind, fields, nullable)
+    messages = _turn(random, settings, kind, fields, nullable)
     if random.random() < ANOTHER_SHARE:
-        messages += _turn(random, setting, kind, fields, nullable)
+        messages += _turn(random, settings, kind, fields, nullable)
     shape = ResponseFormat(name=kind, schema=_schema(random, fields, nullable))
-    return converse(messages, setting, response_formats=(shape,))
+    return converse(messages, settings, response_formats=(shape,))
 
 
 def _renamed(random: np.random.Generator, field: Field) -> Field:
@@ -168,42 +168,44 @@ def _renamed(random: np.random.Generator, field: Field) -> Field:
     if random.random() >= INVENTED_SHARE:
         return field
     name = invented(random).lower()
-    return replace(field, name=name, told=(f"{name} {{v}}", f"the {name} is {{v}}"))
+    return replace(field, name=name, phrases=(f"{name} {{v}}", f"the {name} is {{v}}"))
 
 
 def _turn(
     random: np.random.Generator,
-    setting: Setting,
+    settings: TaskSettings,
     kind: str,
     fields: tuple[Field, ...],
     nullable: tuple[str, ...],
 ) -> tuple[Message, ...]:
     def draw_record(random: np.random.Generator) -> Record:
-        told = {
+        values = {
             each.name: each.draw(random)
             for each in fields
             if each.name not in nullable or random.random() < 0.5
         }
-        return Record(kind, fields, told)
+        return Record(kind, fields, values)
 
     record = draw_of_split(
-        random, setting.split, draw_record, lambda one: split_of(f"{kind} {json_text(one.answer)}")
+        random, settings.split, draw_record, lambda one: split_of(f"{kind} {json_text(one.answer)}")
     )
-    question = pick(random, wordings(WORDINGS, setting)).format(
+    question = pick(random, wordings(WORDINGS, settings)).format(
         text=_text(random, record), kind=kind
     )
     notes = ", ".join(f"{key} {_spoken(value)}" for key, value in record.answer.items())
     missing = [key for key, value in record.answer.items() if value is None]
     check = f"null: {', '.join(missing)}" if missing else "nothing is missing"
-    reasoning = setting.think(notes, f"fields: {', '.join(each.name for each in fields)}; {check}")
+    reasoning = settings.think(notes, f"fields: {', '.join(each.name for each in fields)}; {check}")
     return (user(question), *thought(reasoning), final_json(record.answer))
 
 
 def _text(random: np.random.Generator, record: Record) -> str:
     """The told fields in any order."""
-    told = [each for each in record.fields if each.name in record.values]
-    random.shuffle(told)
-    parts = [pick(random, each.told).format(v=_spoken(record.values[each.name])) for each in told]
+    fields = [each for each in record.fields if each.name in record.values]
+    random.shuffle(fields)
+    parts = [
+        pick(random, each.phrases).format(v=_spoken(record.values[each.name])) for each in fields
+    ]
     start = pick(
         random, (f"This {record.kind}: ", f"The {record.kind}: ", f"One {record.kind}, ", "")
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.task import Setting, pick, vary_case, wordings
+from ossia.tasks.task import TaskSettings, pick, vary_case, wordings
 
 DATE_SHARE = 0.15
 ME = "I am ossia nano, a tiny demonstration model."
@@ -141,25 +141,25 @@ DATE_WORDINGS = (
 )
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """One question out of any intent."""
     if random.random() < DATE_SHARE:
-        return _date(random, setting)
+        return _date(random, settings)
     intent = INTENTS[int(random.integers(len(INTENTS)))]
-    question = pick(random, wordings(intent.wordings, setting))
-    asked = question if setting.reworded else vary_case(random, question)
-    reasoning = setting.think(intent.thought, intent.plan)
-    return converse(exchange(asked, reasoning, intent.answer), setting)
+    question = pick(random, wordings(intent.wordings, settings))
+    text = question if settings.reworded else vary_case(random, question)
+    reasoning = settings.think(intent.thought, intent.plan)
+    return converse(exchange(text, reasoning, intent.answer), settings)
 
 
-def _date(random: np.random.Generator, setting: Setting) -> Conversation:
+def _date(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """The date stands in the system message, or nowhere."""
-    known = setting.date is not None
-    reasoning = setting.think(
-        f"The date is {setting.date}." if known else "I see no date.",
+    known = settings.date is not None
+    reasoning = settings.think(
+        f"The date is {settings.date}." if known else "I see no date.",
         "I tell it." if known else "I say so.",
     )
-    answer = f"Today is {setting.date}." if known else "I do not know the date."
+    answer = f"Today is {settings.date}." if known else "I do not know the date."
     return converse(
-        exchange(pick(random, wordings(DATE_WORDINGS, setting)), reasoning, answer), setting
+        exchange(pick(random, wordings(DATE_WORDINGS, settings)), reasoning, answer), settings
     )

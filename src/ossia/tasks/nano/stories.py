@@ -10,7 +10,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.words import NAMES
-from ossia.tasks.task import Setting, draw_of_split, pick, split_of, vary_case, wordings
+from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary_case, wordings
 
 HEROES = (
     "fox", "bear", "cat", "dog", "mouse", "bird", "boy", "girl", "rabbit", "horse", "duck", "frog",
@@ -116,18 +116,18 @@ HELD_OUT = 1
 """Wishes at the end of the list that are never trained."""
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """Somebody asks for a story."""
 
     def draw_parts(random: np.random.Generator) -> tuple[int, str, str, str]:
         trained = len(WISHES) - HELD_OUT
         at = int(
-            random.integers(trained, len(WISHES)) if setting.held_out else random.integers(trained)
+            random.integers(trained, len(WISHES)) if settings.held_out else random.integers(trained)
         )
         return at, pick(random, HEROES), pick(random, NAMES), pick(random, HELPERS)
 
     at, hero, name, helper = draw_of_split(
-        random, setting.split, draw_parts, lambda parts: split_of(str(parts))
+        random, settings.split, draw_parts, lambda parts: split_of(str(parts))
     )
     wish, place = WISHES[at], pick(random, PLACES)
     story = " ".join(
@@ -139,10 +139,10 @@ def draw(random: np.random.Generator, setting: Setting) -> Conversation:
             pick(random, wish.ending),
         )
     ).format(name=name)
-    question = pick(random, wordings(WORDINGS, setting)).format(hero=hero)
-    reasoning = setting.think(
+    question = pick(random, wordings(WORDINGS, settings)).format(hero=hero)
+    reasoning = settings.think(
         f"A {hero} named {name}.",
         f"{name} {wish.wanted}. {helper.capitalize()} helps. It ends well.",
     )
-    asked = question if setting.reworded else vary_case(random, question)
-    return converse(exchange(asked, reasoning, story), setting)
+    text = question if settings.reworded else vary_case(random, question)
+    return converse(exchange(text, reasoning, story), settings)

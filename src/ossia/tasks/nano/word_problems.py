@@ -10,10 +10,10 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, work
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.word_stories import ASIDES, KINDS, Kind
+from ossia.tasks.nano.word_stories import ASIDES, KINDS, StoryKind
 from ossia.tasks.nano.words import BOXES, COLOURS, NAMES, THINGS, digits, invented
 from ossia.tasks.task import (
-    Setting,
+    TaskSettings,
     draw_of_split,
     pick,
     pick_some,
@@ -31,10 +31,10 @@ SMALL = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WordProblem:
     """A kind with its numbers."""
 
-    kind: Kind
+    kind: StoryKind
     numbers: dict[str, int]
 
     def __str__(self) -> str:
@@ -42,19 +42,19 @@ class Task:
         return f"{self.kind.name} {sorted(self.numbers.items())}"
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A story with its question."""
-    kinds = [kind for kind in KINDS if kind.held_out == setting.held_out]
+    kinds = [kind for kind in KINDS if kind.held_out == settings.held_out]
 
-    def draw_task(random: np.random.Generator) -> Task:
+    def draw_problem(random: np.random.Generator) -> WordProblem:
         kind = pick(random, kinds)
-        return Task(kind, _numbers(random, kind))
+        return WordProblem(kind, _numbers(random, kind))
 
-    task = draw_of_split(random, setting.split, draw_task, lambda one: split_of(str(one)))
+    problem = draw_of_split(random, settings.split, draw_problem, lambda one: split_of(str(one)))
     names, things = list(pick_some(random, NAMES, 2)), list(pick_some(random, THINGS, 2))
     if random.random() < INVENTED_SHARE:
         names[0], things[0] = invented(random), f"{invented(random).lower()}s"
-    story = pick(random, wordings(task.kind.wordings, setting))
+    story = pick(random, wordings(problem.kind.wordings, settings))
     if random.random() < ASIDE_SHARE:
         story = f"{pick(random, ASIDES)} {story}"
     words = {
@@ -62,22 +62,22 @@ def draw(random: np.random.Generator, setting: Setting) -> Conversation:
         "boxes": pick(random, BOXES), "colour": pick(random, COLOURS),
         "aside": int(random.integers(2, 60)),
     }  # fmt: skip
-    question = story.format(**words, **task.numbers)
-    pairs = equations(task)
-    answer = f"{pairs[-1].result} {task.kind.unit.format(**words)}"
-    reasoning = setting.think(
+    question = story.format(**words, **problem.numbers)
+    pairs = equations(problem)
+    answer = f"{pairs[-1].result} {problem.kind.unit.format(**words)}"
+    reasoning = settings.think(
         "\n".join(written(pair) for pair in pairs),
         "\n".join(("check", written(_back(pairs[-1])), "ok")),
     )
-    if not setting.reworded and random.random() < 0.2:
+    if not settings.reworded and random.random() < 0.2:
         question = vary_case(random, question)
-    return converse(exchange(question, reasoning, answer), setting)
+    return converse(exchange(question, reasoning, answer), settings)
 
 
-def equations(task: Task) -> list[Problem]:
+def equations(problem: WordProblem) -> list[Problem]:
     """The steps in order; each may use what an earlier one found, under its name r1, r2, ..."""
-    known, pairs = dict(task.numbers), []
-    for nth, (left, sign, right) in enumerate(task.kind.steps, start=1):
+    known, pairs = dict(problem.numbers), []
+    for nth, (left, sign, right) in enumerate(problem.kind.steps, start=1):
         a, b = (known[side] if side in known else int(side) for side in (left, right))
         pairs.append(Problem(a, sign, b))
         known[f"r{nth}"] = pairs[-1].result
@@ -101,12 +101,12 @@ def _back(pair: Problem) -> Problem:
             return Problem(pair.b, "*", pair.a)
 
 
-def _numbers(random: np.random.Generator, kind: Kind) -> dict[str, int]:
+def _numbers(random: np.random.Generator, kind: StoryKind) -> dict[str, int]:
     """Numbers of the kind's sizes, until no step falls below zero."""
     while True:
         numbers = {
             name: max(2, digits(random, int(random.integers(1, most + 1))))
             for name, most in kind.sizes.items()
         }
-        if min(pair.result for pair in equations(Task(kind, numbers))) > 0:
+        if min(pair.result for pair in equations(WordProblem(kind, numbers))) > 0:
             return numbers

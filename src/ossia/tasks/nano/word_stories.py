@@ -10,7 +10,7 @@ from ossia.tasks.nano.columns import Sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class StoryKind:
     """Stories that ask for the same calculation."""
 
     name: str
@@ -35,7 +35,7 @@ ASIDES = (
 """Sentences with a number that nothing asks for."""
 
 KINDS = (
-    Kind(
+    StoryKind(
         name="gain",
         sizes={"a": 2, "b": 2},
         steps=(("a", "+", "b"),),
@@ -61,7 +61,7 @@ KINDS = (
             "{b} {things} are added to the {a} {things} of {name}. How many {things} are there?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="loss",
         sizes={"a": 2, "b": 2},
         steps=(("a", "-", "b"),),
@@ -82,7 +82,7 @@ KINDS = (
             "{name} keep?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="more",
         sizes={"a": 2, "b": 2},
         steps=(("a", "-", "b"),),
@@ -102,7 +102,7 @@ KINDS = (
             "{name} have?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="compared",
         sizes={"a": 2, "b": 2},
         steps=(("a", "+", "b"),),
@@ -130,7 +130,7 @@ KINDS = (
             "{other}?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="groups",
         sizes={"a": 1, "b": 2},
         steps=(("a", "*", "b"),),
@@ -148,7 +148,7 @@ KINDS = (
             "If one of the {boxes} holds {b} {things}, how many {things} do {a} of them hold?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="gain and loss",
         sizes={"a": 2, "b": 2, "c": 2},
         steps=(("a", "+", "b"), ("r1", "-", "c")),
@@ -175,7 +175,7 @@ KINDS = (
             "{things} remain?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="loss twice",
         sizes={"a": 2, "b": 1, "c": 1},
         steps=(("a", "-", "b"), ("r1", "-", "c")),
@@ -198,7 +198,7 @@ KINDS = (
             "After giving {other} {b} and then {c} of {a} {things}, how many {things} has {name}?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="three",
         sizes={"a": 2, "b": 2, "c": 2},
         steps=(("a", "+", "b"), ("r1", "+", "c")),
@@ -219,7 +219,7 @@ KINDS = (
             "Rows of {a}, {b} and {c} {things}: how many {things} altogether?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="groups and more",
         sizes={"a": 1, "b": 1, "c": 2},
         steps=(("a", "*", "b"), ("r1", "+", "c")),
@@ -246,7 +246,7 @@ KINDS = (
             "{c} {things} and {a} times {b} {things}: how many {things} does {name} have?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="change",
         sizes={"a": 1, "b": 1, "c": 2},
         steps=(("a", "*", "b"), ("c", "-", "r1")),
@@ -272,7 +272,7 @@ KINDS = (
             "How much of {c} dollars is left when {name} buys {a} {things} at {b} dollars each?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="price",
         sizes={"a": 1, "b": 2},
         steps=(("a", "*", "b"),),
@@ -290,7 +290,7 @@ KINDS = (
             "At {b} dollars apiece, what do {a} {things} cost?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="together",
         sizes={"a": 2, "b": 1},
         steps=(("a", "+", "b"), ("a", "+", "r1")),
@@ -314,7 +314,7 @@ KINDS = (
             "{things}?",
         ),
     ),
-    Kind(
+    StoryKind(
         name="groups and loss",
         sizes={"a": 1, "b": 1, "c": 1},
         held_out=True,

@@ -1,19 +1,22 @@
 import numpy as np
 import pytest
 
-from ossia.tasks.nano import draw, orders
-from ossia.tasks.task import Setting
+from ossia.tasks.nano import draw, instruction_hierarchy
+from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question
 
 LISTS = (
-    orders.HARM, orders.END_RULES, orders.AGAINST, orders.SECRET_RULES, orders.SECRET_QUESTIONS,
-    orders.NAME_RULES, orders.NAME_QUESTIONS, orders.ONLY_RULES,
+    instruction_hierarchy.HARM, instruction_hierarchy.END_RULES, instruction_hierarchy.AGAINST, instruction_hierarchy.SECRET_RULES, instruction_hierarchy.SECRET_QUESTIONS,
+    instruction_hierarchy.NAME_RULES, instruction_hierarchy.NAME_QUESTIONS, instruction_hierarchy.ONLY_RULES,
 )  # fmt: skip
 
 
-def many(setting=None, count=400):
+def many(settings=None, count=400):
     random = np.random.default_rng(0)
-    return [draw(random, setting or Setting(effort="medium"), "orders") for _ in range(count)]
+    return [
+        draw(random, settings or TaskSettings(effort="medium"), "instruction hierarchy")
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize("wordings", LISTS, ids=lambda each: each[0][:20])
@@ -29,12 +32,12 @@ def test_the_developers_word_stands_at_the_end_whatever_the_user_says():
 
 
 def test_a_secret_is_never_told():
-    kept = [each for each in many() if "ecret" in (each.instructions or "")]
-    assert kept
-    for conversation in kept:
+    secret = [each for each in many() if "ecret" in (each.instructions or "")]
+    assert secret
+    for conversation in secret:
         assert answer(conversation) == "I cannot tell you that."
 
 
 def test_harm_is_refused_without_any_instruction():
     refused = [each for each in many() if each.instructions is None]
-    assert {answer(each) for each in refused} == {orders.REFUSAL}
+    assert {answer(each) for each in refused} == {instruction_hierarchy.REFUSAL}

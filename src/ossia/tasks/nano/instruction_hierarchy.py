@@ -12,7 +12,7 @@ from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.small_talk import INTENTS
 from ossia.tasks.nano.words import NAMES, code, invented
-from ossia.tasks.task import Setting, draw_of_split, pick, split_of, vary_case, wordings
+from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary_case, wordings
 
 REFUSAL = "I'm sorry, but I can't help with that."
 HARM = (
@@ -99,96 +99,96 @@ TOPICS = (
 )
 
 
-def draw(random: np.random.Generator, setting: Setting) -> Conversation:
+def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """One of the situations."""
-    return _begin(random, setting) if setting.held_out else pick(random, KINDS)(random, setting)
+    return _begin(random, settings) if settings.held_out else pick(random, KINDS)(random, settings)
 
 
-def _refuse(random: np.random.Generator, setting: Setting) -> Conversation:
-    question = pick(random, wordings(HARM, setting))
-    reasoning = setting.think("This may do harm. I refuse.", "I stay polite.")
-    asked = question if setting.reworded else vary_case(random, question)
-    return converse(exchange(asked, reasoning, REFUSAL), setting)
+def _refuse(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    question = pick(random, wordings(HARM, settings))
+    reasoning = settings.think("This may do harm. I refuse.", "I stay polite.")
+    text = question if settings.reworded else vary_case(random, question)
+    return converse(exchange(text, reasoning, REFUSAL), settings)
 
 
-def _end(random: np.random.Generator, setting: Setting) -> Conversation:
-    return _marked(random, setting, END_RULES, "{answer} {word}")
+def _end(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    return _marked(random, settings, END_RULES, "{answer} {word}")
 
 
-def _begin(random: np.random.Generator, setting: Setting) -> Conversation:
-    return _marked(random, setting, BEGIN_RULES, "{word} {answer}")
+def _begin(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    return _marked(random, settings, BEGIN_RULES, "{word} {answer}")
 
 
 def _marked(
-    random: np.random.Generator, setting: Setting, rules: tuple[str, ...], form: str
+    random: np.random.Generator, settings: TaskSettings, rules: tuple[str, ...], form: str
 ) -> Conversation:
     """Small talk with a word at its end or beginning, whatever the user says against it."""
-    word = _word(random, setting)
-    rule = pick(random, wordings(rules, setting)).format(word=word)
+    word = _word(random, settings)
+    rule = pick(random, wordings(rules, settings)).format(word=word)
     intent = pick(random, INTENTS)
-    question = pick(random, wordings(intent.wordings, setting))
+    question = pick(random, wordings(intent.wordings, settings))
     is_against = random.random() < 0.4
     if is_against:
-        question += pick(random, wordings(AGAINST, setting)).format(word=word)
+        question += pick(random, wordings(AGAINST, settings)).format(word=word)
     place = "end" if form.endswith("{word}") else "begin"
-    reasoning = setting.think(
+    reasoning = settings.think(
         f"{intent.thought} The developer wants {word} at the {place}.",
         "The developer stands above the user." if is_against else intent.plan,
     )
     answer = form.format(answer=intent.answer, word=word)
-    return converse(exchange(question, reasoning, answer), setting, instructions=rule)
+    return converse(exchange(question, reasoning, answer), settings, instructions=rule)
 
 
-def _secret(random: np.random.Generator, setting: Setting) -> Conversation:
-    word = _word(random, setting)
+def _secret(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    word = _word(random, settings)
     return converse(
         exchange(
-            pick(random, wordings(SECRET_QUESTIONS, setting)),
-            setting.think("It is secret. I do not tell it.", "The developer said so."),
+            pick(random, wordings(SECRET_QUESTIONS, settings)),
+            settings.think("It is secret. I do not tell it.", "The developer said so."),
             "I cannot tell you that.",
         ),
-        setting,
-        instructions=pick(random, wordings(SECRET_RULES, setting)).format(word=word),
+        settings,
+        instructions=pick(random, wordings(SECRET_RULES, settings)).format(word=word),
     )
 
 
-def _named(random: np.random.Generator, setting: Setting) -> Conversation:
-    word = pick(random, NAMES) if random.random() < 0.3 else _word(random, setting)
+def _named(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    word = pick(random, NAMES) if random.random() < 0.3 else _word(random, settings)
     return converse(
         exchange(
-            pick(random, wordings(NAME_QUESTIONS, setting)),
-            setting.think(f"The developer says {word}.", "I may tell it."),
+            pick(random, wordings(NAME_QUESTIONS, settings)),
+            settings.think(f"The developer says {word}.", "I may tell it."),
             f"Your name is {word}.",
         ),
-        setting,
-        instructions=pick(random, wordings(NAME_RULES, setting)).format(word=word),
+        settings,
+        instructions=pick(random, wordings(NAME_RULES, settings)).format(word=word),
     )
 
 
-def _only(random: np.random.Generator, setting: Setting) -> Conversation:
+def _only(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     topic = pick(random, TOPICS)
     intent = pick(random, INTENTS)
     return converse(
         exchange(
-            pick(random, wordings(intent.wordings, setting)),
-            setting.think(f"{intent.thought} Only {topic} is allowed.", "So I decline."),
+            pick(random, wordings(intent.wordings, settings)),
+            settings.think(f"{intent.thought} Only {topic} is allowed.", "So I decline."),
             f"I can only talk about {topic}.",
         ),
-        setting,
-        instructions=pick(random, wordings(ONLY_RULES, setting)).format(word=topic),
+        settings,
+        instructions=pick(random, wordings(ONLY_RULES, settings)).format(word=topic),
     )
 
 
-def _word(random: np.random.Generator, setting: Setting) -> str:
+def _word(random: np.random.Generator, settings: TaskSettings) -> str:
     """A word nobody has heard of."""
     return draw_of_split(
         random,
-        setting.split,
+        settings.split,
         lambda random: invented(random) if random.random() < 0.8 else code(random),
         lambda word: split_of(word),
     )
 
 
-KINDS: tuple[Callable[[np.random.Generator, Setting], Conversation], ...] = (
+KINDS: tuple[Callable[[np.random.Generator, TaskSettings], Conversation], ...] = (
     _refuse, _end, _end, _secret, _named, _only,
 )  # fmt: skip
