@@ -6,9 +6,15 @@ from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question
 
 LISTS = (
-    instruction_hierarchy.HARM, instruction_hierarchy.END_RULES, instruction_hierarchy.AGAINST, instruction_hierarchy.SECRET_RULES, instruction_hierarchy.SECRET_QUESTIONS,
-    instruction_hierarchy.NAME_RULES, instruction_hierarchy.NAME_QUESTIONS, instruction_hierarchy.ONLY_RULES,
-)  # fmt: skip
+    instruction_hierarchy.HARM,
+    instruction_hierarchy.END_RULES,
+    instruction_hierarchy.AGAINST,
+    instruction_hierarchy.SECRET_RULES,
+    instruction_hierarchy.SECRET_QUESTIONS,
+    instruction_hierarchy.NAME_RULES,
+    instruction_hierarchy.NAME_QUESTIONS,
+    instruction_hierarchy.ONLY_RULES,
+)
 
 
 def many(settings=None, count=400):
