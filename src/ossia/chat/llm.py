@@ -20,8 +20,8 @@ from ossia.chat.completion import (
     meaningful_ids,
 )
 from ossia.chat.constraint import OutputConstraint, compile_grammars
-from ossia.chat.conversation import ChatMessage, to_conversation, to_shape
 from ossia.chat.events import Event, Reply, collect
+from ossia.chat.messages import ChatMessage, to_conversation, to_shape
 from ossia.chat.output_parser import (
     OutputParser,
     StopFinder,
@@ -188,7 +188,7 @@ class LLM:
                 `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
                 `Tools` keeps its state from turn to turn.
             tool_choice: auto, none, required, or the name of the tool to call.
-            response_format: JSON that the answer must be; see `chat.conversation.to_shape`.
+            response_format: JSON that the answer must be; see `chat.messages.to_shape`.
             conversation: `effort`, `instructions`, `date`; see `conversation`.
 
         Raises:

@@ -8,8 +8,13 @@ import pytest
 from ossia.errors import RequestError
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import parse_body
-from ossia.server.chat_completions.messages import lost_calls, read_messages
-from ossia.server.chat_completions.request import ChatRequest, ParsedChatRequest, to_turn
+from ossia.server.chat_completions.request import (
+    ChatRequest,
+    ParsedChatRequest,
+    lost_calls,
+    read_messages,
+    to_turn,
+)
 from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 from tests.server.scripted import served_model
@@ -25,9 +30,9 @@ def asked(
 ) -> ParsedChatRequest:
     body = json.dumps({"messages": [HELLO], **document}).encode()
     form = parse_body(body, ChatRequest)
-    dialogue = read_messages(form.messages, known or {})
-    messages = [one.message for one in dialogue.said]
-    return to_turn(form, dialogue, messages, model=served_model(), date="2026-11-21", **more)
+    history = read_messages(form.messages, known or {})
+    messages = [one.message for one in history.messages]
+    return to_turn(form, history, messages, model=served_model(), date="2026-11-21", **more)
 
 
 def test_what_runs_here_is_offered_where_it_is_available() -> None:
@@ -389,7 +394,7 @@ def test_a_call_the_client_lost_is_put_back_before_its_result() -> None:
             ChatRequest,
         ).messages,
         {},
-    ).said[0]
+    ).messages[0]
     found = talk(*messages, known={"c1": made}).turn.conversation.messages
     assert [(each.role, each.recipient, each.name) for each in found] == [
         ("user", None, None),
@@ -403,7 +408,7 @@ def test_calls_know_their_ids() -> None:
     messages += [{"role": "tool", "tool_call_id": "c1", "content": "1"}]
     form = parse_body(json.dumps({"messages": messages}).encode(), ChatRequest)
     assert lost_calls(form.messages) == []
-    assert [one.call_id for one in read_messages(form.messages, {}).said] == ["c1", "c1"]
+    assert [one.call_id for one in read_messages(form.messages, {}).messages] == ["c1", "c1"]
 
 
 ASSISTANT = {"role": "assistant", "tool_calls": [CALL]}

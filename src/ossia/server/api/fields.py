@@ -108,6 +108,24 @@ class Sampled(Form):
     stop: Stop | None = None
 
 
+class SchemaFields(Form):
+    """The schema that an answer is held to."""
+
+    name: FunctionName | None = None
+    description: Text | None = None
+    schema_: JsonObject | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+    def to_dict(self) -> JsonObject:
+        """These fields alone, as OpenAI spells them."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "schema": self.schema_,
+            "strict": self.strict,
+        }
+
+
 class StreamOptions(Form):
     """What a stream tells besides the answer."""
 

@@ -6,13 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ossia.chat.conversation import to_conversation, to_shape
+from ossia.chat.messages import (
+    SCHEMA_PATH,
+    joined_instructions,
+    to_response_formats,
+    to_shape,
+    translate,
+)
 from ossia.chat.request import CallRules, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
 from ossia.server.api.fields import (
     MAX_MESSAGES,
+    MAX_PARTS,
+    MAX_TOOLS,
     Choices,
     Effort,
     Form,
@@ -24,6 +32,7 @@ from ossia.server.api.fields import (
     Metadata,
     ReasoningTokens,
     Sampled,
+    SchemaFields,
     StreamOptions,
     Text,
     TopLogprobs,
@@ -32,24 +41,67 @@ from ossia.server.api.fields import (
     ignored,
     sampling,
 )
+from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import (
     NOTHING,
     Offered,
     parse_tools,
 )
-from ossia.server.chat_completions.messages import ChatHistory, ChatMessage
-
-SCHEMA_PATH = "response_format.json_schema.schema"
 
 
-class NamedSchema(Form):
+class ContentPart(Form):
+    """A part of a message's content: text, or an old refusal, which is text too."""
+
+    type: Label
+    text: Text | None = None
+    refusal: Text | None = None
+
+
+class CalledFunction(Form):
+    """A function and what it was called with."""
+
+    name: FunctionName
+    arguments: Text
+
+
+class CalledCustom(Form):
+    """A custom tool and what it was called with."""
+
+    name: FunctionName
+    input: Text
+
+
+class ToolCall(Form):
+    """A call that the model made earlier."""
+
+    id: Identifier
+    type: Literal["function", "custom"] | None = None
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
+
+
+class ChatMessageForm(Form):
+    """One message, of whatever role."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: (
+        Text | Annotated[list[ContentPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None
+    ) = None
+    name: Label | None = None
+    refusal: Text | None = None
+    reasoning: Text | None = None
+    reasoning_content: Text | None = None
+    thinking: Text | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
+    tool_call_id: Identifier | None = None
+    function_call: Any = None
+
+
+class NamedSchema(SchemaFields):
     """The schema of an answer."""
 
     name: FunctionName
-    description: Text | None = None
-    schema_: JsonObject | None = Field(None, alias="schema")
-    strict: bool | None = None
 
 
 class ChatResponseFormat(Form):
@@ -71,7 +123,7 @@ class ChatRequest(Sampled):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[
-        list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
+        list[ChatMessageForm], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     ]
     model: Identifier | None = None
     n: Choices | None = None
@@ -106,6 +158,54 @@ class ChatRequest(Sampled):
     web_search_options: Unused[JsonObject] = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChatHistory:
+    """The messages of a request, translated."""
+
+    instructions: tuple[str, ...]
+    """The leading system and developer messages."""
+    messages: tuple[HistoryMessage, ...]
+    """All that follow."""
+    ignored: tuple[str, ...]
+    """Paths of what has no meaning where it stands."""
+
+
+def lost_calls(messages: Sequence[ChatMessageForm]) -> list[str]:
+    """Ids of the calls that results answer, but that no message makes."""
+    made = {call.id for message in messages for call in message.tool_calls or ()}
+    answered = dict.fromkeys(message.tool_call_id for message in messages)
+    return [call_id for call_id in answered if call_id is not None and call_id not in made]
+
+
+def read_messages(
+    messages: Sequence[ChatMessageForm], recalled: Mapping[str, HistoryMessage]
+) -> ChatHistory:
+    """Translate messages.
+
+    Args:
+        messages: as sent.
+        recalled: calls that were made here before, by their ids; see `lost_calls`.
+
+    Raises:
+        RequestError: a message has no meaning; `param` is the path of the field at fault.
+    """
+    plain = [message.model_dump(exclude_none=True) for message in messages]
+    translated = translate(plain, {call_id: one.message for call_id, one in recalled.items()})
+    as_recalled = {id(one.message): one for one in recalled.values()}
+    return ChatHistory(
+        instructions=translated.instructions,
+        messages=tuple(
+            as_recalled.get(id(message), HistoryMessage(message=message, call_id=call_id))
+            for message, call_id in translated.messages
+        ),
+        ignored=tuple(
+            f"messages[{at}].name"
+            for at, message in enumerate(messages)
+            if message.name and message.role != "user"
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedChatRequest:
     """A request, understood."""
@@ -124,7 +224,7 @@ class ParsedChatRequest:
 
 def to_turn(
     form: ChatRequest,
-    dialogue: ChatHistory,
+    history: ChatHistory,
     messages: Sequence[Message],
     *,
     model: ServedModel,
@@ -135,7 +235,7 @@ def to_turn(
 
     Args:
         form: as it was sent; its types and bounds are right.
-        dialogue: its messages, translated.
+        history: its messages, translated.
         messages: what was said in it, with the exact ids of what was written here.
         model: what is served.
         date: the day the model is told, YYYY-MM-DD.
@@ -149,13 +249,16 @@ def to_turn(
     choice, allowed = parse_tool_choice(form.tool_choice, offered)
     effort, may_reason = effort_of(_effort(form))
     reasoning = form.reasoning or ReasoningOptions()
-    shape = _shape(form.response_format)
-    conversation = _conversation(
-        [*dialogue.told, *messages],
+    response_format = _response_format(form.response_format)
+    conversation = Conversation(
+        messages=tuple(messages),
         effort=effort,
-        offered=offered,
         date=date,
-        response_format=shape,
+        instructions=joined_instructions(*history.instructions),
+        functions=offered.functions,
+        builtins=offered.builtins,
+        namespaces=offered.namespaces_told,
+        response_formats=to_response_formats(response_format),
     )
     turn = TurnRequest(
         conversation=conversation,
@@ -164,33 +267,23 @@ def to_turn(
         ),
         tool_choice=choice,
         allowed_tools=allowed,
-        answer=to_shape(shape),
+        answer=to_shape(response_format),
         allow_analysis=may_reason,
         max_analysis_tokens=reasoning.max_tokens,
-        schema_paths={**offered.schema_paths, "": SCHEMA_PATH},
+        schema_paths={**offered.schema_paths, "": f"{SCHEMA_PATH}.schema"},
         calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
     )
     return ParsedChatRequest(
         turn=turn,
         offered=offered,
         num_choices=form.n or 1,
-        ignored=(*offered.ignored, *dialogue.ignored, *_ignored(form, offered)),
+        ignored=(*offered.ignored, *history.ignored, *_ignored(form, offered)),
         streams=bool(form.stream),
         includes_usage=bool((form.stream_options or StreamOptions()).include_usage),
         shows_reasoning=not reasoning.exclude and form.include_reasoning is not False,
         stores=bool(form.store),
         metadata=form.metadata,
     )
-
-
-def _conversation(
-    messages: Sequence[Mapping[str, Any] | Message], offered: Offered, **told: Any
-) -> Conversation:
-    try:
-        conversation = to_conversation(messages, instructions=None, tools=offered.functions, **told)
-        return replace(conversation, builtins=offered.builtins, namespaces=offered.namespaces_told)
-    except RequestError as error:  # tools and messages were looked at before: it is the schema
-        raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
 
 
 def _offered(form: ChatRequest, available: Mapping[str, Namespace]) -> Offered:
@@ -247,27 +340,9 @@ def _num_logprobs(form: ChatRequest) -> int | None:
     return form.top_logprobs or 0 if form.logprobs else None
 
 
-def _shape(form: ChatResponseFormat | None) -> dict[str, Any] | None:
-    """The response format as `chat.conversation` reads it: without what was null."""
+def _response_format(form: ChatResponseFormat | None) -> dict[str, Any] | None:
+    """The response format as `chat.messages` reads it."""
     if form is None:
         return None
-    if form.type != "json_schema":
-        return {"type": form.type}
     named = form.json_schema
-    missing = "response_format.json_schema" if named is None else SCHEMA_PATH
-    if named is None or named.schema_ is None:
-        raise RequestError(
-            f"{missing} is missing; a json_schema format needs it",
-            param=missing,
-            code="missing_field",
-        )
-    told = {
-        "name": named.name,
-        "description": named.description,
-        "schema": named.schema_,
-        "strict": named.strict,
-    }
-    return {
-        "type": form.type,
-        "json_schema": {name: value for name, value in told.items() if value is not None},
-    }
+    return {"type": form.type, "json_schema": None if named is None else named.to_dict()}

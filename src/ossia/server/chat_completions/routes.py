@@ -19,8 +19,13 @@ from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, unless_gone
 from ossia.server.api.tools import require_scope
-from ossia.server.chat_completions.messages import lost_calls, read_messages
-from ossia.server.chat_completions.request import ChatRequest, ParsedChatRequest, to_turn
+from ossia.server.chat_completions.request import (
+    ChatRequest,
+    ParsedChatRequest,
+    lost_calls,
+    read_messages,
+    to_turn,
+)
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
 from ossia.server.chunks import framed
 from ossia.server.services import Services
@@ -56,8 +61,8 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
     is_heavy = bool(form.tools) or len(await request.body()) > LARGE
     lost = lost_calls(form.messages)
     known = await services.memory.calls(owner, lost) if lost else {}
-    dialogue = await beside(is_heavy, read_messages, form.messages, known)
-    messages = await services.memory.restored(owner, dialogue.said)
+    history = await beside(is_heavy, read_messages, form.messages, known)
+    messages = await services.memory.restored(owner, history.messages)
     date = day(services.clock())
     translate = partial(
         to_turn,
@@ -65,7 +70,7 @@ async def _understood(services: Services, request: Request, form: ChatRequest) -
         date=date,
         available=services.toolbox.available,
     )
-    asked = await beside(is_heavy, translate, form, dialogue, messages)
+    asked = await beside(is_heavy, translate, form, history, messages)
     require_scope(asked.offered, request.state.caller.scopes)
     return asked
 

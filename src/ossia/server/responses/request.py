@@ -12,7 +12,6 @@ from ossia.server.api.fields import (
     MAX_MESSAGES,
     Effort,
     Form,
-    FunctionName,
     Identifier,
     JsonObject,
     Label,
@@ -20,6 +19,7 @@ from ossia.server.api.fields import (
     Metadata,
     ReasoningTokens,
     Sampled,
+    SchemaFields,
     Text,
     TopLogprobs,
     Unused,
@@ -41,14 +41,10 @@ Includable = Literal[
 ]
 
 
-class TextFormat(Form):
+class TextFormat(SchemaFields):
     """What the answer must be."""
 
     type: Literal["text", "json_object", "json_schema"]
-    name: FunctionName | None = None
-    description: Text | None = None
-    schema_: JsonObject | None = Field(None, alias="schema")
-    strict: bool | None = None
 
 
 class TextConfig(Form):

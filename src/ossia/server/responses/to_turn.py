@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ossia.chat.request import AnswerShape, CallRules, Decision, TurnRequest
+from ossia.chat.messages import joined_instructions, to_response_formats, to_shape
+from ossia.chat.request import CallRules, Decision, TurnRequest
 from ossia.errors import RequestError
-from ossia.harmony.messages import Conversation, Message, Namespace, ResponseFormat
+from ossia.harmony.messages import Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
 from ossia.server.api.builtin_tools import BUILTIN_TYPES
 from ossia.server.api.fields import effort_of, ignored, sampling
@@ -40,7 +41,7 @@ from ossia.server.responses.request import (
 )
 
 _OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
-SCHEMA_PATH = "text.format.schema"
+FORMAT_PATH = "text.format"
 _EXTENSIONS = (
     "seed",
     "stop",
@@ -115,19 +116,20 @@ class ParsedResponseRequest:
         form = self.form
         choice, allowed = parse_tool_choice(form.tool_choice, self.offered)
         effort, may_reason = effort_of(form.reasoning.effort if form.reasoning else None)
-        shape = form.text.format if form.text else None
+        response_format = _response_format(form.text.format if form.text else None)
         leading = list(takewhile(lambda message: message.role == "developer", messages))
-        told = [form.instructions or "", *("".join(message.parts) for message in leading)]
         return TurnRequest(
             conversation=Conversation(
                 messages=tuple(messages[len(leading) :]),
                 effort=effort,
                 date=date,
-                instructions="\n\n".join(text for text in told if text) or None,
+                instructions=joined_instructions(
+                    form.instructions, *(message.text for message in leading)
+                ),
                 functions=self.offered.functions,
                 builtins=self.offered.builtins,
                 namespaces=self.offered.namespaces_told,
-                response_formats=_formats(shape),
+                response_formats=to_response_formats(response_format, FORMAT_PATH),
             ),
             params=sampling(
                 form,
@@ -137,10 +139,10 @@ class ParsedResponseRequest:
             ),
             tool_choice=choice,
             allowed_tools=allowed,
-            answer=_answer(shape),
+            answer=to_shape(response_format, FORMAT_PATH),
             allow_analysis=may_reason,
             max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
-            schema_paths={**self.offered.schema_paths, "": SCHEMA_PATH},
+            schema_paths={**self.offered.schema_paths, "": f"{FORMAT_PATH}.schema"},
             calls=self._rules(decision),
         )
 
@@ -199,35 +201,9 @@ class ParsedResponseRequest:
         return self.form.top_logprobs or 0 if asked else None
 
 
-def _answer(shape: TextFormat | None) -> AnswerShape | None:
-    if shape is None or shape.type == "text":
-        return None
-    if shape.type == "json_object":
-        return AnswerShape()
-    return AnswerShape(schema=_schema(shape), strict=shape.strict is not False)
-
-
-def _formats(shape: TextFormat | None) -> tuple[ResponseFormat, ...]:
-    if shape is None or shape.type != "json_schema":
-        return ()
-    schema = _schema(shape)
-    try:
-        told = ResponseFormat(
-            name=shape.name or "answer", schema=schema, description=shape.description or ""
-        )
-    except RequestError as error:  # name and description were looked at: it is the schema
-        raise RequestError(str(error), param=SCHEMA_PATH, code="invalid_json_schema") from None
-    return (told,)
-
-
-def _schema(shape: TextFormat) -> Mapping[str, Any]:
-    if shape.schema_ is None:
-        raise RequestError(
-            f"{SCHEMA_PATH} is missing; a json_schema format needs it",
-            param=SCHEMA_PATH,
-            code="missing_field",
-        )
-    return shape.schema_
+def _response_format(shape: TextFormat | None) -> Json | None:
+    """The response format as `chat.messages` reads it."""
+    return None if shape is None else {"type": shape.type, "json_schema": shape.to_dict()}
 
 
 _SAID = {

@@ -1,6 +1,6 @@
 import pytest
 
-from ossia.chat.conversation import to_conversation, to_shape
+from ossia.chat.messages import to_conversation, to_shape
 from ossia.chat.request import AnswerShape
 from ossia.errors import RequestError
 from ossia.harmony.messages import FunctionTool, Message
