@@ -246,33 +246,8 @@ def to_turn(
     """
     _refuse_old_forms(form)
     offered = _offered(form, available)
-    choice, allowed = parse_tool_choice(form.tool_choice, offered)
-    effort, may_reason = effort_of(_effort(form))
+    turn = _turn(form, offered, history.instructions, messages, model=model, date=date)
     reasoning = form.reasoning or ReasoningOptions()
-    response_format = _response_format(form.response_format)
-    conversation = Conversation(
-        messages=tuple(messages),
-        effort=effort,
-        date=date,
-        instructions=joined_instructions(*history.instructions),
-        functions=offered.functions,
-        builtins=offered.builtins,
-        namespaces=offered.namespaces_told,
-        response_formats=to_response_formats(response_format),
-    )
-    turn = TurnRequest(
-        conversation=conversation,
-        params=sampling(
-            form, max_tokens=_max_tokens(form), logprobs=_num_logprobs(form), model=model
-        ),
-        tool_choice=choice,
-        allowed_tools=allowed,
-        answer=to_shape(response_format),
-        allow_analysis=may_reason,
-        max_analysis_tokens=reasoning.max_tokens,
-        schema_paths={**offered.schema_paths, "": f"{SCHEMA_PATH}.schema"},
-        calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
-    )
     return ParsedChatRequest(
         turn=turn,
         offered=offered,
@@ -283,6 +258,43 @@ def to_turn(
         shows_reasoning=not reasoning.exclude and form.include_reasoning is not False,
         stores=bool(form.store),
         metadata=form.metadata,
+    )
+
+
+def _turn(
+    form: ChatRequest,
+    offered: Offered,
+    instructions: Sequence[str],
+    messages: Sequence[Message],
+    *,
+    model: ServedModel,
+    date: str,
+) -> TurnRequest:
+    choice, allowed = parse_tool_choice(form.tool_choice, offered)
+    effort, may_reason = effort_of(_effort(form))
+    response_format = _response_format(form.response_format)
+    conversation = Conversation(
+        messages=tuple(messages),
+        effort=effort,
+        date=date,
+        instructions=joined_instructions(*instructions),
+        functions=offered.functions,
+        builtins=offered.builtins,
+        namespaces=offered.namespaces_told,
+        response_formats=to_response_formats(response_format),
+    )
+    return TurnRequest(
+        conversation=conversation,
+        params=sampling(
+            form, max_tokens=_max_tokens(form), logprobs=_num_logprobs(form), model=model
+        ),
+        tool_choice=choice,
+        allowed_tools=allowed,
+        answer=to_shape(response_format),
+        allow_analysis=may_reason,
+        max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
+        schema_paths={**offered.schema_paths, "": f"{SCHEMA_PATH}.schema"},
+        calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
     )
 
 
