@@ -16,7 +16,7 @@ import numpy as np
 
 from ossia.checkpoint.find import find_model
 from ossia.grammar.body import Grammars
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 SCHEMA = {
     "type": "object",
@@ -39,9 +39,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(vocabulary: Vocabulary, vocab_size: int, rounds: int) -> dict[str, float]:
+def measure(tokenizer: Tokenizer, vocab_size: int, rounds: int) -> dict[str, float]:
     """Times in milliseconds, of masks in microseconds: the median, the mean and the slowest."""
-    with Grammars(vocabulary.token_bytes, vocab_size=vocab_size) as grammars:
+    with Grammars(tokenizer.token_bytes, vocab_size=vocab_size) as grammars:
         warm = seconds(grammars.warm)
         first = seconds(lambda: grammars.compile({"type": "null"}))
         compiled = [
@@ -49,7 +49,7 @@ def measure(vocabulary: Vocabulary, vocab_size: int, rounds: int) -> dict[str, f
             for limit in range(4, 14)
         ]
         grammar = grammars.compile(SCHEMA)
-        ids = vocabulary.encode(ANSWER)
+        ids = tokenizer.encode(ANSWER)
         masks = np.empty((rounds, len(ids)))
         for row in masks:
             body = grammar.start()
@@ -90,12 +90,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--many", type=int, default=0)
     asked = parser.parse_args()
-    nano = Vocabulary.from_file(find_model("nano") / "tokenizer.json")
-    for name, vocabulary, size in (
+    nano = Tokenizer.from_file(find_model("nano") / "tokenizer.json")
+    for name, tokenizer, size in (
         ("nano", nano, nano.size),
-        ("o200k_harmony", Vocabulary.o200k_harmony(), 201_088),
+        ("o200k_harmony", Tokenizer.o200k_harmony(), 201_088),
     ):
-        found = measure(vocabulary, size, asked.rounds)
+        found = measure(tokenizer, size, asked.rounds)
         print(name, json.dumps({key: round(value, 2) for key, value in found.items()}))
     if asked.many:
         print("many", json.dumps(growth(asked.many)))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ossia.harmony.reader import ParsedMessage, read
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 _HEADERS = (
     ("channel", "analysis"), ("channel", "final"), ("channel", "final"), ("channel", "commentary"),
@@ -30,35 +30,35 @@ _ROLES = ("assistant", "assistant", "assistant", "user", "system", "functions.f"
 class Streams:
     """Makes random streams of ids; the same seed makes the same ones."""
 
-    def __init__(self, vocabulary: Vocabulary, rng: random.Random) -> None:
-        ids = vocabulary.ids
+    def __init__(self, tokenizer: Tokenizer, rng: random.Random) -> None:
+        ids = tokenizer.ids
         self._rng = rng
-        self._vocabulary = vocabulary
+        self._tokenizer = tokenizer
         self._controls = [ids.start, ids.message, ids.channel, ids.constrain, ids.end, ids.return_,
                           ids.call]  # fmt: skip
         self._ends = self._controls[-3:]
         self._strange = [
             ids.endoftext,
             ids.startoftext,
-            vocabulary.size,
+            tokenizer.size,
             1 << 40,
             -1,
-            -vocabulary.size,
+            -tokenizer.size,
         ]
         self._headers = [
             [each for part in header for each in self._spelt(part)] for header in _HEADERS
         ]
-        self._bodies = [vocabulary.encode(text) for text in _BODIES] + [[9552 % vocabulary.size]]
-        self._roles = [vocabulary.encode(role) for role in _ROLES]
-        self._num_text = min(vocabulary.control.values())
+        self._bodies = [tokenizer.encode(text) for text in _BODIES] + [[9552 % tokenizer.size]]
+        self._roles = [tokenizer.encode(role) for role in _ROLES]
+        self._num_text = min(tokenizer.control.values())
 
     def _spelt(self, part: str) -> list[int]:
-        named: int | None = getattr(self._vocabulary.ids, part, None)
-        return self._vocabulary.encode(part) if named is None else [named]
+        named: int | None = getattr(self._tokenizer.ids, part, None)
+        return self._tokenizer.encode(part) if named is None else [named]
 
     def turn(self) -> list[int]:
         """A few messages, mostly as a model would write them."""
-        rng, ids = self._rng, self._vocabulary.ids
+        rng, ids = self._rng, self._tokenizer.ids
         stream: list[int] = []
         for nth in range(rng.randint(1, 4)):
             if nth:
@@ -107,9 +107,9 @@ class Streams:
         return self.noise() if self._rng.random() < 0.1 else self.mutated(self.turn())
 
 
-def shown_by_pattern(vocabulary: Vocabulary) -> Callable[[Sequence[int]], list[str]]:
+def shown_by_pattern(tokenizer: Tokenizer) -> Callable[[Sequence[int]], list[str]]:
     """Make the judge: what of a stream is meant for the user, by a regular expression."""
-    ids = vocabulary.ids
+    ids = tokenizer.ids
     letters = dict(
         zip(
             (ids.start, ids.message, ids.channel, ids.constrain, ids.end, ids.return_, ids.call),
@@ -126,8 +126,8 @@ def shown_by_pattern(vocabulary: Vocabulary) -> Callable[[Sequence[int]], list[s
 
     def judge(stream: Sequence[int]) -> list[str]:
         spelt = "".join(
-            vocabulary.bytes_of(each).decode("latin-1")
-            if vocabulary.is_text(each)
+            tokenizer.bytes_of(each).decode("latin-1")
+            if tokenizer.is_text(each)
             else letters.get(each, "\ue007")
             for each in stream
         )
@@ -150,13 +150,13 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    vocabulary = Vocabulary.o200k_harmony()
-    streams, judge = Streams(vocabulary, random.Random(options.seed)), shown_by_pattern(vocabulary)
+    tokenizer = Tokenizer.o200k_harmony()
+    streams, judge = Streams(tokenizer, random.Random(options.seed)), shown_by_pattern(tokenizer)
     began, num_ids, num_shown, num_broken, reading = time.perf_counter(), 0, 0, 0, 0.0
     for number in range(options.streams):
         stream = streams.one()
         at = time.perf_counter()
-        messages = read(vocabulary, stream)
+        messages = read(tokenizer, stream)
         reading += time.perf_counter() - at
         if shown(messages) != judge(stream):
             raise SystemExit(f"stream {number} of seed {options.seed} is read wrongly: {stream}\n"

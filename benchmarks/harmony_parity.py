@@ -17,24 +17,24 @@ from benchmarks.harmony_conversations import conversation
 from ossia.harmony.history import drop_old_reasoning
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.render import render_prompt
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 Judge = judge_library.HarmonyEncoding
 Theirs = judge_library.Message
 
 
 def make_judge() -> Judge:
-    """The published library's own encoding, vocabulary included."""
+    """The published library's own encoding, tokenizer included."""
     return judge_library.load_harmony_encoding("HarmonyGptOss")
 
 
-def compare(judge: Judge, vocabulary: Vocabulary, ours: Conversation) -> Counter[str]:
+def compare(judge: Judge, tokenizer: Tokenizer, ours: Conversation) -> Counter[str]:
     """Count the messages by how they agree; raises AssertionError if one does not."""
     agreed: Counter[str] = Counter()
     kept = drop_old_reasoning(ours.messages)
     theirs = [*_preface(ours), *map(_translated, kept)]
-    rendered = render_prompt(vocabulary, ours)
-    pieces = _split(rendered, vocabulary.ids.start)
+    rendered = render_prompt(tokenizer, ours)
+    pieces = _split(rendered, tokenizer.ids.start)
     assert len(pieces) == len(theirs) + 1
     options = judge_library.RenderOptions(conversation_has_function_tools=bool(ours.functions))
     for piece, message in zip(pieces, theirs, strict=False):
@@ -125,13 +125,11 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    judge, vocabulary = make_judge(), Vocabulary.o200k_harmony()
+    judge, tokenizer = make_judge(), Tokenizer.o200k_harmony()
     agreed: Counter[str] = Counter()
     began = time.perf_counter()
     for number in range(options.conversations):
-        agreed += compare(
-            judge, vocabulary, conversation(random.Random(f"{options.seed}/{number}"))
-        )
+        agreed += compare(judge, tokenizer, conversation(random.Random(f"{options.seed}/{number}")))
     seconds = time.perf_counter() - began
     print(f"{agreed['conversations']} of {options.conversations} conversations agree, seed "
           f"{options.seed}, {seconds:.1f} s: {agreed['exact']} messages token for token, "

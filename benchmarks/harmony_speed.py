@@ -10,7 +10,7 @@ from collections.abc import Callable
 from benchmarks.harmony_conversations import conversation
 from ossia.harmony.output_grammar import Frame, FrameRules
 from ossia.harmony.render import render_prompt
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 ROWS = 201_088
 TOOLS = {f"functions.tool_{number}": "json" for number in range(20)} | {"python": "text"}
@@ -36,17 +36,17 @@ def masked_walk(frame: Frame, ids: list[int]) -> None:
 
 def main() -> None:
     """Print one line for each question."""
-    opening = best_seconds(Vocabulary.o200k_harmony, repeats=3)
-    vocabulary = Vocabulary.o200k_harmony()
+    opening = best_seconds(Tokenizer.o200k_harmony, repeats=3)
+    tokenizer = Tokenizer.o200k_harmony()
     rng = random.Random(0)
     talks = [conversation(rng) for _ in range(50)]
-    prompts = [render_prompt(vocabulary, talk) for talk in talks]
-    rendering = best_seconds(lambda: [render_prompt(vocabulary, talk) for talk in talks])
+    prompts = [render_prompt(tokenizer, talk) for talk in talks]
+    rendering = best_seconds(lambda: [render_prompt(tokenizer, talk) for talk in talks])
     rules = FrameRules(recipients=TOOLS)
-    laying = best_seconds(lambda: Frame(vocabulary, rules, vocab_size=ROWS))
-    frame = Frame(vocabulary, rules, vocab_size=ROWS)
+    laying = best_seconds(lambda: Frame(tokenizer, rules, vocab_size=ROWS))
+    frame = Frame(tokenizer, rules, vocab_size=ROWS)
     body = [rng.randrange(199_998) for _ in range(10_000)]
-    head = [vocabulary.ids.channel, *vocabulary.encode("analysis"), vocabulary.ids.message]
+    head = [tokenizer.ids.channel, *tokenizer.encode("analysis"), tokenizer.ids.message]
     masked = best_seconds(lambda: masked_walk(frame, head + body))
     print(f"open o200k_harmony        {opening:8.2f} s")
     print(f"render a prompt           {rendering / len(talks) * 1e3:8.2f} ms for "

@@ -29,7 +29,7 @@ from ossia.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from ossia.checkpoint.find import find_model
 from ossia.harmony.messages import Effort
 from ossia.harmony.render import render_example
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
@@ -196,16 +196,14 @@ def _logits(found_TV: Float32, judge_TV: Float32) -> str:
     return f"{distance(found_TV, judge_TV):.1e} | {agreement} |"
 
 
-def conversations(
-    vocabulary: Vocabulary, positions: int
-) -> Iterator[tuple[list[int], NDArray[Any]]]:
+def conversations(tokenizer: Tokenizer, positions: int) -> Iterator[tuple[list[int], NDArray[Any]]]:
     """Ids of unseen conversations, and the rows that predict what the assistant says."""
     random = np.random.default_rng(SEED)
     while positions > 0:
         effort = get_args(Effort)[int(random.integers(3))]
         settings = TaskSettings(effort=effort, split="test")
         task = pick(random, ("arithmetic", "small talk"))
-        example = render_example(vocabulary, draw_conversation(random, settings, task))
+        example = render_example(tokenizer, draw_conversation(random, settings, task))
         row_R = np.flatnonzero(example.learned())[:positions] - 1
         positions -= len(row_R)
         yield list(example.ids), row_R
@@ -215,7 +213,7 @@ def compare_nano(asked: argparse.Namespace) -> None:
     """Print how nano's predictions change in conversations of its own kind."""
     checkpoint = open_checkpoint(find_model("nano"))
     assert checkpoint.tokenizer_path is not None, "nano has words"
-    texts = list(conversations(Vocabulary.from_file(checkpoint.tokenizer_path), asked.nano))
+    texts = list(conversations(Tokenizer.from_file(checkpoint.tokenizer_path), asked.nano))
     print(f"\nnano, {asked.nano} positions of {len(texts)} conversations:\n")
     print("| weights | keys | top-1 | KL | largest KL |\n|---|---|---|---|---|")
 

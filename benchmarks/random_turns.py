@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
 
-from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
+from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
@@ -28,7 +28,7 @@ from ossia.engine.request import SamplingParams
 from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.output_grammar import Frame
 from ossia.harmony.reader import read
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
@@ -50,7 +50,7 @@ class RandomTurns:
     """Writes turns in batches and judges them."""
 
     def __init__(self, folder: Path, seed: int, backend: str) -> None:
-        self.vocabulary: Vocabulary = write_byte_vocabulary(folder / "tokenizer.json")
+        self.tokenizer: Tokenizer = write_byte_tokenizer(folder / "tokenizer.json")
         # sharper than random weights are, so that control tokens come often enough
         self.config = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
         ops = select_ops(backend, OpsOptions())
@@ -67,13 +67,13 @@ class RandomTurns:
         turns: dict[int, list[int]] = {}
         for seed in seeds:
             frame = Frame(
-                self.vocabulary, RULES[seed % len(RULES)], vocab_size=self.config.vocab_size
+                self.tokenizer, RULES[seed % len(RULES)], vocab_size=self.config.vocab_size
             )
             budget = None if seed % 3 else 40
             constraint = OutputConstraint(frame, max_analysis=budget, max_tokens=MAX_TOKENS)
             prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
             # a random model ends a text of 256 bytes too seldom: lean towards the terminators
-            ids = self.vocabulary.ids
+            ids = self.tokenizer.ids
             lean = {ids.end: 3.0, ids.return_: 3.0, ids.call: 3.0}
             params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=lean)
             turns[self.engine.submit(prompt, params, constraint)] = []
@@ -90,16 +90,16 @@ class RandomTurns:
     def _judge(self, ids: list[int], was_cut: bool) -> None:
         self.counts["tokens"] += len(ids)
         try:
-            for message in read(self.vocabulary, ids):
+            for message in read(self.tokenizer, ids):
                 self.counts[f"{message.channel} {message.terminator}"] += 1
                 if message.broken and not was_cut:
                     raise ValueError(message.note)
-            spelt = self.vocabulary.decode(ids)
+            spelt = self.tokenizer.decode(ids)
             known = self.strict.encode(spelt, allowed_special="all")
             if not was_cut:
                 self.strict.parse_messages_from_completion_tokens(known, Role.ASSISTANT)
         except Exception as error:  # whatever the judge says is a finding
-            self.faults.append(f"{error}: {self.vocabulary.decode(ids)!r}")
+            self.faults.append(f"{error}: {self.tokenizer.decode(ids)!r}")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from jsonschema import Draft202012Validator, FormatChecker
 
-from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
+from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from benchmarks.schema_maker import Schema, SchemaMaker
 from ossia.chat.constraint import OutputConstraint
@@ -34,7 +34,7 @@ from ossia.errors import RequestError
 from ossia.grammar.body import BodyGrammar, Grammars
 from ossia.harmony.frame_rules import BodyPiece, FrameRules, Opened
 from ossia.harmony.output_grammar import Frame
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
@@ -69,14 +69,14 @@ class HeldAnswers:
     """Writes answers in batches and judges them."""
 
     def __init__(self, folder: Path, seed: int, backend: str) -> None:
-        self.vocabulary: Vocabulary = write_byte_vocabulary(folder / "tokenizer.json")
+        self.tokenizer: Tokenizer = write_byte_tokenizer(folder / "tokenizer.json")
         self.config = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
         ops = select_ops(backend, OpsOptions())
         weights = prepare(self.config, ops, random_tensors(self.config, seed))
         model: Transformer[Any] = Transformer(self.config, ops, weights)
         options = EngineOptions(context_length=512, max_running=32, pool_tokens=32 * 512)
         self.engine = Engine(model, resolve(options, self.config, PAGE_TOKENS), PAGE_TOKENS)
-        self.grammars = Grammars(self.vocabulary.token_bytes, vocab_size=self.config.vocab_size)
+        self.grammars = Grammars(self.tokenizer.token_bytes, vocab_size=self.config.vocab_size)
         self.counts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -109,13 +109,13 @@ class HeldAnswers:
                     self._judge(answer, event.finish_reason)
 
     def _submit(self, seed: int, schema: Schema, grammar: BodyGrammar) -> tuple[int, Answer]:
-        ids = self.vocabulary.ids
-        opener = (ids.channel, *self.vocabulary.encode("final"), ids.message)
+        ids = self.tokenizer.ids
+        opener = (ids.channel, *self.tokenizer.encode("final"), ids.message)
         if is_call := bool(seed % 2):
             rules = FrameRules(recipients={CALL: "json"}, choice=CALL, allow_analysis=False)
         else:
             rules = FrameRules(recipients={}, final_kind="json", opener=opener)
-        frame = Frame(self.vocabulary, rules, vocab_size=self.config.vocab_size)
+        frame = Frame(self.tokenizer, rules, vocab_size=self.config.vocab_size)
         bodies = {CALL if is_call else None: grammar}
         constraint = OutputConstraint(
             frame, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
@@ -127,7 +127,7 @@ class HeldAnswers:
 
     def _lean(self) -> dict[int, float]:
         """Towards ends and away from white space: random text of bytes ends too seldom."""
-        ids = self.vocabulary.ids
+        ids = self.tokenizer.ids
         towards = {ids.return_: 6.0, ids.call: 6.0, **dict.fromkeys(b'"}]', 4.0)}
         return towards | dict.fromkeys(b" \n,", -3.0)
 

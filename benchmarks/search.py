@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.tools.browser.corpus import Corpus
 from ossia.tools.browser.indexing import Index
 from ossia.tools.browser.toolkit import BrowserToolkit
@@ -90,10 +90,10 @@ async def timed(call: Callable[[str], Awaitable[ToolResult]], **arguments: objec
 
 async def measure(corpus: Corpus, language: Language, count: int) -> None:
     """Search, open the first result, find in it; print how long each took."""
-    vocabulary = Vocabulary.o200k_harmony()
+    tokenizer = Tokenizer.o200k_harmony()
 
     def count_tokens(text: str) -> int:
-        return len(vocabulary.encode(text))
+        return len(tokenizer.encode(text))
 
     bare, searches, opens, finds = [], [], [], []
     for _ in range(count):

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.quality import Agreement, conversations, distance
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 
 def agreement(found, judge):
@@ -41,9 +41,9 @@ def test_distance_is_relative_to_what_was_expected():
 
 def test_rows_are_those_that_predict_what_the_assistant_says():
     path = open_checkpoint(find_model("nano")).tokenizer_path
-    vocabulary = Vocabulary.from_file(path)
-    texts = list(conversations(vocabulary, 200))
+    tokenizer = Tokenizer.from_file(path)
+    texts = list(conversations(tokenizer, 200))
     assert sum(len(rows) for _, rows in texts) == 200
     ids, rows = texts[0]
-    said = vocabulary.decode([ids[row + 1] for row in rows])
+    said = tokenizer.decode([ids[row + 1] for row in rows])
     assert said.startswith("<|channel|>")

@@ -1,25 +1,25 @@
-"""A byte vocabulary, and tokens from a script instead of a model."""
+"""A byte tokenizer, and tokens from a script instead of a model."""
 
 import pytest
 
-from benchmarks.byte_vocabulary import write_byte_vocabulary
+from benchmarks.byte_tokenizer import write_byte_tokenizer
 from ossia.engine.request import SampledToken, TokenEvent
 
 
 @pytest.fixture(scope="session")
-def vocabulary(tmp_path_factory):
-    return write_byte_vocabulary(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
+def tokenizer(tmp_path_factory):
+    return write_byte_tokenizer(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
 
 
 @pytest.fixture(scope="session")
-def spell(vocabulary):
+def spell(tokenizer):
     """Ids of a text in which `<|name|>` means the control token."""
 
     def to_ids(text):
         ids = []
         while text:
-            name = next((each for each in vocabulary.control if text.startswith(each)), None)
-            ids += [vocabulary.control[name]] if name else vocabulary.encode(text[0])
+            name = next((each for each in tokenizer.control if text.startswith(each)), None)
+            ids += [tokenizer.control[name]] if name else tokenizer.encode(text[0])
             text = text[len(name or "x") :]
         return ids
 

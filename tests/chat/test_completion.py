@@ -2,24 +2,24 @@ import itertools
 
 import pytest
 
-from benchmarks.byte_vocabulary import CONTROL
+from benchmarks.byte_tokenizer import CONTROL
 from ossia.chat.completion import CompletionParser, complete, end_token_ids, meaningful_ids
 from ossia.chat.events import TokenLogprob
 from ossia.chat.output_parser import StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 
 @pytest.fixture
-def raw(vocabulary, spell):
+def raw(tokenizer, spell):
     """A completion of scripted tokens."""
 
     def run(choices, reason="length", stop=(), spelt=True):
         ticks = itertools.count()
         usage = UsageTracker(lambda: next(ticks), 3)
-        parser = CompletionParser(vocabulary if spelt else None, StopFinder(stop), usage)
+        parser = CompletionParser(tokenizer if spelt else None, StopFinder(stop), usage)
         events = [TokenEvent(0, choice) for choice in choices]
         if reason == "cancelled":
             events.append(TokenEvent(0, None, finish_reason=reason))
@@ -52,7 +52,7 @@ def test_a_cancelled_completion_keeps_what_came(raw, spell):
     assert (found.text, found.finish_reason) == ("abc", "cancelled")
 
 
-def test_without_a_vocabulary_there_are_only_ids(raw):
+def test_without_a_tokenizer_there_are_only_ids(raw):
     found = raw([SampledToken(5), SampledToken(6)], spelt=False)
     assert (found.text, found.token_ids) == ("", [5, 6])
 
@@ -65,15 +65,15 @@ def test_text_held_back_for_a_stop_comes_at_the_end(raw, spell):
 def test_padding_of_the_table_and_reserved_names_mean_nothing(tmp_path):
     control = {name: 256 + place for place, name in enumerate([*CONTROL, "<|reserved_1|>"])}
     write_tokenizer_json(tmp_path / "t", [bytes([each]) for each in range(256)], PATTERN, control)
-    mask_V = meaningful_ids(Vocabulary.from_file(tmp_path / "t"), 320)
+    mask_V = meaningful_ids(Tokenizer.from_file(tmp_path / "t"), 320)
     assert mask_V[: 256 + len(CONTROL)].all()
     assert not mask_V[256 + len(CONTROL) :].any()
     assert meaningful_ids(None, 320) is None
 
 
-def test_raw_text_ends_where_a_turn_or_a_text_ends(vocabulary):
-    ids = vocabulary.ids
-    assert end_token_ids(vocabulary) == {ids.endoftext, ids.return_, ids.call}
+def test_raw_text_ends_where_a_turn_or_a_text_ends(tokenizer):
+    ids = tokenizer.ids
+    assert end_token_ids(tokenizer) == {ids.endoftext, ids.return_, ids.call}
     assert end_token_ids(None) == frozenset()
 
 

@@ -32,10 +32,10 @@ LONG = SamplingParams(seed=1, max_tokens=400)
 
 
 @pytest.fixture
-def constraint(vocabulary):
+def constraint(tokenizer):
     def make(tools=(), *, max_analysis=None, max_tokens=100, bodies=None, **rules):
         recipients = dict.fromkeys(tools, "json")
-        frame = Frame(vocabulary, FrameRules(recipients=recipients, **rules), vocab_size=320)
+        frame = Frame(tokenizer, FrameRules(recipients=recipients, **rules), vocab_size=320)
         return OutputConstraint(
             frame, max_analysis=max_analysis, max_tokens=max_tokens, bodies=bodies
         )
@@ -44,8 +44,8 @@ def constraint(vocabulary):
 
 
 @pytest.fixture(scope="module")
-def grammars(vocabulary):
-    with Grammars(vocabulary.token_bytes, vocab_size=320) as one:
+def grammars(tokenizer):
+    with Grammars(tokenizer.token_bytes, vocab_size=320) as one:
         yield one
 
 
@@ -85,13 +85,13 @@ def test_no_reasoning_at_all_forces_the_answer_at_once(constraint, spell):
     assert list(one.forced(100)) == spell("<|channel|>final<|message|>")
 
 
-def test_after_spent_reasoning_no_thought_begins_again(constraint, spell, vocabulary):
+def test_after_spent_reasoning_no_thought_begins_again(constraint, spell, tokenizer):
     one = constraint(["functions.f"], max_analysis=1)
     feed(one, spell("<|channel|>analysis<|message|>a"))
     feed(one, one.forced(100))
     allowed = one.allowed()
     assert isinstance(allowed, np.ndarray)  # a body: text, as a mask
-    assert not allowed[vocabulary.ids.end]
+    assert not allowed[tokenizer.ids.end]
 
 
 def test_a_required_call_is_what_spent_reasoning_opens(constraint, spell):
@@ -102,50 +102,50 @@ def test_a_required_call_is_what_spent_reasoning_opens(constraint, spell):
     assert forced == expected
 
 
-def test_headers_are_few_ids_and_bodies_masks(constraint, spell, vocabulary):
+def test_headers_are_few_ids_and_bodies_masks(constraint, spell, tokenizer):
     one = constraint(["functions.f"])
-    assert set(one.allowed()) == {vocabulary.ids.channel, *spell(" ")}
+    assert set(one.allowed()) == {tokenizer.ids.channel, *spell(" ")}
     feed(one, spell("<|channel|>final<|message|>x"))
     mask = one.allowed()
     assert mask.dtype == bool
-    assert mask[vocabulary.ids.return_]
+    assert mask[tokenizer.ids.return_]
     assert mask[:256].all()
     assert mask.sum() == 257
 
 
-def test_an_answer_ends_just_where_its_grammar_may(constraint, spell, vocabulary, count):
+def test_an_answer_ends_just_where_its_grammar_may(constraint, spell, tokenizer, count):
     one = constraint(bodies={None: count})
     feed(one, spell("<|channel|>final<|message|>"))
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
     feed(one, spell('{"n":1'))
-    assert not one.allowed()[vocabulary.ids.return_]
+    assert not one.allowed()[tokenizer.ids.return_]
     assert tuple(one.forced(90)) == ()
     with pytest.raises(ValueError, match="not whole"):
-        one.accept(vocabulary.ids.return_)
+        one.accept(tokenizer.ids.return_)
     feed(one, spell("}"))
-    assert list(one.forced(90)) == [vocabulary.ids.return_]
-    assert np.flatnonzero(one.allowed()).tolist() == [vocabulary.ids.return_]
+    assert list(one.forced(90)) == [tokenizer.ids.return_]
+    assert np.flatnonzero(one.allowed()).tolist() == [tokenizer.ids.return_]
     feed(one, one.forced(90))
     assert one.finished
 
 
-def test_an_answer_that_may_go_on_is_not_ended_by_force(constraint, spell, vocabulary, grammars):
+def test_an_answer_that_may_go_on_is_not_ended_by_force(constraint, spell, tokenizer, grammars):
     one = constraint(bodies={None: grammars.compile({"type": "integer"})})
     feed(one, spell("<|channel|>final<|message|>12"))
     mask = one.allowed()
-    assert mask[vocabulary.ids.return_]
+    assert mask[tokenizer.ids.return_]
     assert mask[ord("3")]
     assert not mask[ord("x")]
     assert tuple(one.forced(90)) == ()
 
 
-def test_each_recipient_has_its_own_grammar(constraint, spell, vocabulary, count):
+def test_each_recipient_has_its_own_grammar(constraint, spell, tokenizer, count):
     bodies = {"functions.f": count}
     one = constraint(["functions.f"], bodies=bodies)
     feed(one, spell("<|channel|>commentary to=functions.f<|message|>"))
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
     feed(one, spell('{"n":12}'))
-    assert list(one.forced(90)) == [vocabulary.ids.call]
+    assert list(one.forced(90)) == [tokenizer.ids.call]
 
 
 def test_thoughts_preambles_and_unnamed_bodies_stay_free(constraint, spell, count):

@@ -1,4 +1,4 @@
-"""`LLM` whole: a random tiny checkpoint with a byte vocabulary, on the real engine."""
+"""`LLM` whole: a random tiny checkpoint with a byte tokenizer, on the real engine."""
 
 import dataclasses
 import subprocess
@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
+from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, OpsOptions, SamplingParams
 from ossia.chat.events import Finished, PartFinished, TextDelta
@@ -23,7 +23,7 @@ TOOL = FunctionTool(name="f", parameters={"type": "object", "properties": {}})
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random") / "model"
     write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
-    write_byte_vocabulary(folder / "tokenizer.json")
+    write_byte_tokenizer(folder / "tokenizer.json")
     return folder
 
 
@@ -75,7 +75,7 @@ def test_a_tool_can_be_asked_for(llm):
 
 
 def test_the_prompt_is_rendered_as_harmony(llm):
-    shown = llm.vocabulary.decode(
+    shown = llm.tokenizer.decode(
         llm.render("Hi", effort="high", instructions="Be brief.", date="2026-01-02")
     )
     assert shown.startswith("<|start|>system<|message|>")
@@ -95,7 +95,7 @@ def test_logprobs_come_with_the_answer(llm):
 def test_raw_text_is_continued_without_a_frame(llm):
     completion = llm.generate("abc", SamplingParams(temperature=0, max_tokens=16))
     assert len(completion.token_ids) == 16
-    assert completion.text == llm.vocabulary.decode(completion.token_ids)
+    assert completion.text == llm.tokenizer.decode(completion.token_ids)
     assert completion.finish_reason == "length"
     ids = [*b"abc", *completion.token_ids]
     likeliest = llm.logits(ids)[2:-1, :NUM_IDS].argmax(axis=1)

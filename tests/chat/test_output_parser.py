@@ -25,27 +25,27 @@ THOUGHT = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
 
 
 @pytest.fixture
-def turn(vocabulary, played):
+def turn(tokenizer, played):
     """Events of a scripted turn, with a clock that ticks once a look."""
 
     def read(text, reason="stop", stop=(), tools=TOOLS):
-        frame = Frame(vocabulary, FrameRules(recipients=tools), vocab_size=320)
+        frame = Frame(tokenizer, FrameRules(recipients=tools), vocab_size=320)
         finder, ticks = StopFinder(stop), itertools.count()
         usage = UsageTracker(lambda: next(ticks), prompt_tokens=7)
         return list(
-            parse_tokens(played(text, reason), OutputParser(frame, vocabulary, finder, usage))
+            parse_tokens(played(text, reason), OutputParser(frame, tokenizer, finder, usage))
         )
 
     return read
 
 
 @pytest.fixture
-def frame_reader(vocabulary):
+def frame_reader(tokenizer):
     def read(tokens):
-        frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=320)
+        frame = Frame(tokenizer, FrameRules(recipients=TOOLS), vocab_size=320)
         stop = StopFinder(())
         usage = UsageTracker(lambda: 0.0, prompt_tokens=7)
-        return parse_tokens(iter(tokens), OutputParser(frame, vocabulary, stop, usage))
+        return parse_tokens(iter(tokens), OutputParser(frame, tokenizer, stop, usage))
 
     return read
 
@@ -123,11 +123,11 @@ def test_what_was_held_back_for_a_stop_string_comes_at_the_end(turn):
     assert (reply.text, reply.finish_reason) == ("One EN", "stop")
 
 
-def test_a_turn_cancelled_before_its_first_token_is_empty(vocabulary):
-    frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
+def test_a_turn_cancelled_before_its_first_token_is_empty(tokenizer):
+    frame = Frame(tokenizer, FrameRules(recipients={}), vocab_size=320)
     stop, usage = StopFinder(()), UsageTracker(lambda: 0.0, prompt_tokens=1)
     tokens = iter([TokenEvent(0, None, finish_reason="cancelled")])
-    (end,) = parse_tokens(tokens, OutputParser(frame, vocabulary, stop, usage))
+    (end,) = parse_tokens(tokens, OutputParser(frame, tokenizer, stop, usage))
     assert (end.reason, end.usage.completion_tokens) == ("cancelled", 0)
     assert end.timing.tokens_per_second == 0
 
@@ -138,8 +138,8 @@ def test_characters_cut_across_tokens_come_out_whole(turn):
     assert pieces == ["ç", "a", " ", "€", "!"]
 
 
-def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
-    frame = Frame(vocabulary, FrameRules(recipients={}), vocab_size=320)
+def test_time_is_measured_from_the_first_sampled_token(tokenizer, spell):
+    frame = Frame(tokenizer, FrameRules(recipients={}), vocab_size=320)
     times = iter([10.0, 10.5, 11.0, 11.5, 12.0])
     usage = UsageTracker(lambda: next(times), prompt_tokens=1)
     ids = spell("<|channel|>a")
@@ -150,7 +150,7 @@ def test_time_is_measured_from_the_first_sampled_token(vocabulary, spell):
         TokenEvent(0, SampledToken(spell("a")[0]), finish_reason="length"),
     ]
     stop = StopFinder(())
-    (end,) = parse_tokens(iter(events), OutputParser(frame, vocabulary, stop, usage))
+    (end,) = parse_tokens(iter(events), OutputParser(frame, tokenizer, stop, usage))
     assert end.timing.time_to_first_token == 1.0  # the forced one at 10.5 cost no sampling
     assert end.timing.tokens_per_second == 2 / 1.0
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.byte_vocabulary import NUM_IDS, write_byte_vocabulary
+from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, SamplingParams
 from ossia.chat.events import Timing
@@ -19,7 +19,7 @@ PARAMS = SamplingParams(temperature=0, max_tokens=30)
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random") / "model"
     write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
-    write_byte_vocabulary(folder / "tokenizer.json")
+    write_byte_tokenizer(folder / "tokenizer.json")
     return folder
 
 
@@ -51,7 +51,7 @@ def test_another_conversation_shares_what_the_model_is_told(llm):
     llm.chat("What is a fugue?", params=PARAMS, instructions="Be brief.")
     other = llm.chat("Hi", params=PARAMS, instructions="Be brief.")
     spoken = llm.conversation("Hi", instructions="Be brief.")
-    assert other.usage.cached_tokens == num_told(llm.vocabulary, spoken)
+    assert other.usage.cached_tokens == num_told(llm.tokenizer, spoken)
 
 
 def test_the_same_question_again_is_answered_at_once_and_alike(llm):

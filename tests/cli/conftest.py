@@ -1,4 +1,4 @@
-"""A tiny random model with a byte vocabulary, and the command line run in this process."""
+"""A tiny random model with a byte tokenizer, and the command line run in this process."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.byte_vocabulary import write_byte_vocabulary
+from benchmarks.byte_tokenizer import write_byte_tokenizer
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.checkpoint import write_checkpoint
 from ossia.cli.main import main
@@ -26,7 +26,7 @@ class Ran:
 def write_model(folder, tensors, *, speaks=True):
     write_checkpoint(folder, SHAPES["tiny"], tensors, "hugging-face")
     if speaks:
-        write_byte_vocabulary(folder / "tokenizer.json")
+        write_byte_tokenizer(folder / "tokenizer.json")
     return folder
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ossia.grammar.compiling import blamed, byte_tokenizer, matcher_of, tokenizer_of
+from ossia.grammar.compiling import blamed, byte_tokenizer, llguidance_tokenizer, matcher_of
 from ossia.grammar.json_schema import checked
 from ossia.grammar.text_grammar import checked_text
 
@@ -98,11 +98,11 @@ def test_a_schema_that_stops_dead_is_empty(tokenizer):
 
 def test_a_vocabulary_needs_an_id_that_is_no_text():
     with pytest.raises(ValueError, match="one to end with"):
-        tokenizer_of([b"a"], 1)
+        llguidance_tokenizer([b"a"], 1)
 
 
 def test_rows_beyond_the_vocabulary_are_never_legal():
-    assert tokenizer_of([bytes([byte]) for byte in range(256)], 300).vocab_size == 300
+    assert llguidance_tokenizer([bytes([byte]) for byte in range(256)], 300).vocab_size == 300
 
 
 def test_the_vocabulary_is_never_asked_to_encode(tokenizer):

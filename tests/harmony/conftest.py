@@ -1,4 +1,4 @@
-"""Two vocabularies that share no id: the real one, and bytes with a few merges."""
+"""Two tokenizers that share no id: the real one, and bytes with a few merges."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import pytest
 
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
-from ossia.harmony.vocabulary import Vocabulary
-from tests.harmony.tiny_vocabulary import CONTROL, RANKS
+from ossia.harmony.tokenizer import Tokenizer
+from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 
 
 @pytest.fixture(scope="session")
-def o200k() -> Vocabulary:
-    return Vocabulary.o200k_harmony()
+def o200k() -> Tokenizer:
+    return Tokenizer.o200k_harmony()
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +24,12 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tokenizer_file: Path) -> Vocabulary:
-    return Vocabulary.from_file(tokenizer_file)
+def tiny(tokenizer_file: Path) -> Tokenizer:
+    return Tokenizer.from_file(tokenizer_file)
 
 
 @pytest.fixture(scope="session", params=["o200k", "tiny"])
-def vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     """Both in turn: nothing may rely on the ids of one."""
     return request.getfixturevalue(request.param)
 

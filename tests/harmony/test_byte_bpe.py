@@ -8,8 +8,8 @@ from ossia.harmony.byte_bpe import (
     unspell,
     write_tokenizer_json,
 )
-from ossia.harmony.vocabulary import Vocabulary
-from tests.harmony.tiny_vocabulary import CONTROL, RANKS
+from ossia.harmony.tokenizer import Tokenizer
+from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 
 
 def test_every_byte_is_spelt_by_its_own_printable_character():
@@ -56,4 +56,4 @@ def test_control_ids_must_follow_the_ordinary_ones():
 def test_control_ids_keep_the_names_they_are_given(tmp_path):
     shuffled = dict(zip(CONTROL, reversed(CONTROL.values()), strict=True))
     write_tokenizer_json(tmp_path / "tokenizer.json", RANKS, ".", shuffled)
-    assert Vocabulary.from_file(tmp_path / "tokenizer.json").control == shuffled
+    assert Tokenizer.from_file(tmp_path / "tokenizer.json").control == shuffled

@@ -16,22 +16,22 @@ TOOLS = {
 }  # fmt: skip
 
 
-def rows(vocabulary):
-    return vocabulary.size + 37
+def rows(tokenizer):
+    return tokenizer.size + 37
 
 
-def framed(vocabulary, **rules):
-    return Frame(vocabulary, FrameRules(**{"recipients": {}, **rules}), vocab_size=rows(vocabulary))
+def framed(tokenizer, **rules):
+    return Frame(tokenizer, FrameRules(**{"recipients": {}, **rules}), vocab_size=rows(tokenizer))
 
 
-def ids_of(vocabulary, text):
+def ids_of(tokenizer, text):
     """Ids of a text in which control tokens stand by name."""
     found = []
     for part in text.split("<|"):
         name, closed, rest = part.partition("|>")
         if closed:
-            found.append(vocabulary.control[f"<|{name}|>"])
-        found += vocabulary.encode(rest if closed else part)
+            found.append(tokenizer.control[f"<|{name}|>"])
+        found += tokenizer.encode(rest if closed else part)
     return found
 
 
@@ -58,14 +58,14 @@ def told(events):
     return [tuple(each) for each in found]
 
 
-def offered(frame, vocabulary, text):
+def offered(frame, tokenizer, text):
     """What may follow a text, each legal id shown; * for ordinary text."""
-    state, _ = run(frame, ids_of(vocabulary, text))
+    state, _ = run(frame, ids_of(tokenizer, text))
     legal = frame.legal(state)
-    return {vocabulary.decode([each]) for each in legal.ids} | ({"*"} if legal.is_body else set())
+    return {tokenizer.decode([each]) for each in legal.ids} | ({"*"} if legal.is_body else set())
 
 
-def random_walk(frame, vocabulary, rng):
+def random_walk(frame, tokenizer, rng):
     """Sample without any will of one's own."""
     state, ids, events = frame.start, [], []
     while not frame.is_done(state):
@@ -94,11 +94,11 @@ def random_rules(rng):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_any_walk_ends_and_the_reader_sees_the_same_messages(vocabulary, seed):
+def test_any_walk_ends_and_the_reader_sees_the_same_messages(tokenizer, seed):
     rng = random.Random(seed)
     for _ in range(40):
-        ids, events = random_walk(framed(vocabulary, **random_rules(rng)), vocabulary, rng)
-        found = read(vocabulary, ids)
+        ids, events = random_walk(framed(tokenizer, **random_rules(rng)), tokenizer, rng)
+        found = read(tokenizer, ids)
         assert told(events) == [(m.channel, m.recipient, m.text, m.terminator) for m in found]
         assert not any(message.broken for message in found)
 
@@ -145,9 +145,9 @@ def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
         "<|channel|>commentary to=functions.get code",
     ],
 )
-def test_a_call_may_be_headed_in_either_order(vocabulary, header):
-    frame = framed(vocabulary, recipients=TOOLS)
-    state, events = run(frame, ids_of(vocabulary, f"{header}<|message|>{{}}<|call|>"))
+def test_a_call_may_be_headed_in_either_order(tokenizer, header):
+    frame = framed(tokenizer, recipients=TOOLS)
+    state, events = run(frame, ids_of(tokenizer, f"{header}<|message|>{{}}<|call|>"))
     ((channel, recipient, text, kind),) = told(events)
     assert channel in header
     assert (recipient, text, kind) == ("functions.get", "{}", "call")
@@ -216,11 +216,11 @@ def test_after_the_last_message_only_a_call_or_the_answer_is_left(o200k):
     assert offered(tools, o200k, thought * 2 + "<|channel|>analysis") == {" to"}
 
 
-def test_an_illegal_id_is_a_bug_of_the_caller(vocabulary):
-    frame = framed(vocabulary)
+def test_an_illegal_id_is_a_bug_of_the_caller(tokenizer):
+    frame = framed(tokenizer)
     for text in ("", "<|channel|>final<|message|>", "<|channel|>analysis<|message|>x"):
-        state, _ = run(frame, ids_of(vocabulary, text))
-        for token_id in (vocabulary.ids.call, vocabulary.ids.startoftext, rows(vocabulary), -1):
+        state, _ = run(frame, ids_of(tokenizer, text))
+        for token_id in (tokenizer.ids.call, tokenizer.ids.startoftext, rows(tokenizer), -1):
             with pytest.raises(ValueError, match=f"id {token_id} is not legal"):
                 frame.step(state, token_id)
 
@@ -233,18 +233,18 @@ def test_text_outside_the_models_table_is_illegal_in_bodies(o200k):
 @pytest.mark.parametrize(
     "text", ["", "<|channel|>final<|message|>", "<|channel|>final<|message|>x"]
 )
-def test_the_mask_marks_what_is_legal(vocabulary, text):
-    frame = framed(vocabulary)
-    state, _ = run(frame, ids_of(vocabulary, text))
+def test_the_mask_marks_what_is_legal(tokenizer, text):
+    frame = framed(tokenizer)
+    state, _ = run(frame, ids_of(tokenizer, text))
     legal = frame.legal(state)
     marked = set(np.flatnonzero(legal.mask()).tolist())
-    text_ids = {i for i in range(vocabulary.size) if vocabulary.is_text(i)}
+    text_ids = {i for i in range(tokenizer.size) if tokenizer.is_text(i)}
     assert marked == set(legal.ids) | (text_ids if legal.is_body else set())
 
 
-def test_masks_of_bodies_are_shared_between_requests(vocabulary):
-    state, _ = run(framed(vocabulary), ids_of(vocabulary, "<|channel|>final<|message|>"))
-    assert framed(vocabulary).legal(state).mask() is framed(vocabulary).legal(state).mask()
+def test_masks_of_bodies_are_shared_between_requests(tokenizer):
+    state, _ = run(framed(tokenizer), ids_of(tokenizer, "<|channel|>final<|message|>"))
+    assert framed(tokenizer).legal(state).mask() is framed(tokenizer).legal(state).mask()
 
 
 def test_one_legal_id_is_forced_and_two_are_not():
@@ -253,17 +253,17 @@ def test_one_legal_id_is_forced_and_two_are_not():
     assert Legal((7,), vocab_size=9, mask_V=np.ones(9, dtype=np.bool_)).only is None
 
 
-def test_without_reasoning_and_tools_the_whole_header_is_forced(vocabulary):
-    frame = framed(vocabulary, allow_analysis=False)
-    assert frame.forced(frame.start) == tuple(ids_of(vocabulary, "<|channel|>final<|message|>"))
+def test_without_reasoning_and_tools_the_whole_header_is_forced(tokenizer):
+    frame = framed(tokenizer, allow_analysis=False)
+    assert frame.forced(frame.start) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
 
 
-def test_closing_a_thought_opens_the_answer(vocabulary):
-    frame = framed(vocabulary, recipients=TOOLS)
-    state, _ = run(frame, ids_of(vocabulary, "<|channel|>analysis<|message|>Hm"))
+def test_closing_a_thought_opens_the_answer(tokenizer):
+    frame = framed(tokenizer, recipients=TOOLS)
+    state, _ = run(frame, ids_of(tokenizer, "<|channel|>analysis<|message|>Hm"))
     assert frame.in_analysis(state)
     closing = frame.close_analysis(state)
-    assert vocabulary.decode(closing) == "<|end|><|start|>assistant<|channel|>final<|message|>"
+    assert tokenizer.decode(closing) == "<|end|><|start|>assistant<|channel|>final<|message|>"
     state, events = run(frame, closing, frame.without_analysis(state))
     assert events[-1] == Opened("final", None)
     assert not frame.in_analysis(state)
@@ -280,23 +280,23 @@ def test_closing_a_thought_opens_the_call_where_one_is_required(o200k):
 
 @pytest.mark.parametrize("text", ["", "<|channel|>final<|message|>x",
                                   " to=python<|channel|>analysis<|message|>x"])  # fmt: skip
-def test_only_a_thought_is_closed_by_the_budget(vocabulary, text):
-    frame = framed(vocabulary, recipients=TOOLS)
-    state, _ = run(frame, ids_of(vocabulary, text))
+def test_only_a_thought_is_closed_by_the_budget(tokenizer, text):
+    frame = framed(tokenizer, recipients=TOOLS)
+    state, _ = run(frame, ids_of(tokenizer, text))
     assert frame.close_analysis(state) == ()
 
 
-def test_a_spent_budget_leaves_some_way_on_from_anywhere(vocabulary):
-    frame = framed(vocabulary)
+def test_a_spent_budget_leaves_some_way_on_from_anywhere(tokenizer):
+    frame = framed(tokenizer)
     text = "<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>"
     state = frame.start
-    for token_id in ids_of(vocabulary, text):
+    for token_id in ids_of(tokenizer, text):
         spent = frame.without_analysis(state)
         assert frame.legal(spent).ids
         state, _ = frame.step(state, token_id)
-    state, _ = run(frame, ids_of(vocabulary, text[:-11]))
+    state, _ = run(frame, ids_of(tokenizer, text[:-11]))
     state = frame.without_analysis(state)
-    assert frame.forced(state) == tuple(ids_of(vocabulary, "<|channel|>final<|message|>"))
+    assert frame.forced(state) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
 
 
 def test_ids_that_stop_in_a_body_leave_its_text(o200k):
@@ -306,9 +306,9 @@ def test_ids_that_stop_in_a_body_leave_its_text(o200k):
 
 
 @pytest.mark.parametrize("text", ["", "<|channel|>", "<|channel|>analysis<|message|><|end|>"])
-def test_ids_that_stop_in_a_header_leave_nothing(vocabulary, text):
-    frame = framed(vocabulary)
-    state, _ = run(frame, ids_of(vocabulary, text))
+def test_ids_that_stop_in_a_header_leave_nothing(tokenizer, text):
+    frame = framed(tokenizer)
+    state, _ = run(frame, ids_of(tokenizer, text))
     assert frame.cut(state) == ()
 
 
@@ -321,16 +321,16 @@ def test_half_a_character_does_not_cross_into_the_next_message(o200k):
     assert [text for _, _, text, _ in told(events)] == [" \ufffd", "\ufffd\ufffd"]
 
 
-def test_an_opener_is_the_beginning_of_the_turn(vocabulary):
-    opener = tuple(ids_of(vocabulary, "<|channel|>final<|message|>The sum"))
-    frame = framed(vocabulary, opener=opener)
-    _, events = run(frame, ids_of(vocabulary, " is 85<|return|>"))
+def test_an_opener_is_the_beginning_of_the_turn(tokenizer):
+    opener = tuple(ids_of(tokenizer, "<|channel|>final<|message|>The sum"))
+    frame = framed(tokenizer, opener=opener)
+    _, events = run(frame, ids_of(tokenizer, " is 85<|return|>"))
     assert told([*frame.opening, *events]) == [("final", None, "The sum is 85", "return")]
 
 
-def test_an_opener_that_begins_no_message_is_refused(vocabulary):
+def test_an_opener_that_begins_no_message_is_refused(tokenizer):
     with pytest.raises(RequestError, match="at place 1 of the opener"):
-        framed(vocabulary, opener=(vocabulary.ids.channel, vocabulary.ids.end))
+        framed(tokenizer, opener=(tokenizer.ids.channel, tokenizer.ids.end))
 
 
 @given(seed=st.integers(0, 10**6), data=st.data())

@@ -12,26 +12,26 @@ from ossia.harmony.reader import ParsedMessage, read
 FINAL = "<|channel|>final<|message|>"
 
 
-def parsed(vocabulary, text, **options):
-    return read(vocabulary, ids_of(vocabulary, text), **options)
+def parsed(tokenizer, text, **options):
+    return read(tokenizer, ids_of(tokenizer, text), **options)
 
 
-def only(vocabulary, text, **options):
-    (message,) = parsed(vocabulary, text, **options)
+def only(tokenizer, text, **options):
+    (message,) = parsed(tokenizer, text, **options)
     return message
 
 
-def test_a_turn_is_read_message_by_message(vocabulary):
+def test_a_turn_is_read_message_by_message(tokenizer):
     turn = f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant{FINAL}Hi.<|return|>"
-    assert parsed(vocabulary, turn) == [
+    assert parsed(tokenizer, turn) == [
         ParsedMessage("assistant", "Hm.", "analysis", terminator="end"),
         ParsedMessage("assistant", "Hi.", "final", terminator="return"),
     ]
 
 
-def test_a_call_is_read_in_either_order(vocabulary):
+def test_a_call_is_read_in_either_order(tokenizer):
     for header in (" to=functions.f<|channel|>commentary", "<|channel|>commentary to=functions.f"):
-        call = only(vocabulary, f"{header} <|constrain|>json<|message|>{{}}<|call|>")
+        call = only(tokenizer, f"{header} <|constrain|>json<|message|>{{}}<|call|>")
         assert call == ParsedMessage(
             "assistant", "{}", "commentary", "functions.f", None, "<|constrain|>json", "call"
         )
@@ -39,9 +39,9 @@ def test_a_call_is_read_in_either_order(vocabulary):
         assert not call.is_shown
 
 
-def test_a_whole_conversation_is_read_with_its_speakers(vocabulary):
+def test_a_whole_conversation_is_read_with_its_speakers(tokenizer):
     found = parsed(
-        vocabulary,
+        tokenizer,
         "<|start|>system<|message|>S<|end|><|start|>user:bob<|message|>U<|end|>"
         "<|start|>assistant to=python<|channel|>analysis code<|message|>1<|call|>"
         "<|start|>python to=assistant<|channel|>analysis<|message|>R<|end|>"
@@ -59,18 +59,18 @@ def test_a_whole_conversation_is_read_with_its_speakers(vocabulary):
     assert [message.is_shown for message in found] == [False, False, False, False, True]
 
 
-def test_nothing_is_no_message(vocabulary):
-    assert read(vocabulary, []) == read(vocabulary, [], whole=True) == []
+def test_nothing_is_no_message(tokenizer):
+    assert read(tokenizer, []) == read(tokenizer, [], whole=True) == []
 
 
 @pytest.mark.parametrize("end", ["end", "return", "call"])
-def test_any_terminator_closes_a_body(vocabulary, end):
-    message = only(vocabulary, f"{FINAL}Hi<|{end}|>")
+def test_any_terminator_closes_a_body(tokenizer, end):
+    message = only(tokenizer, f"{FINAL}Hi<|{end}|>")
     assert (message.text, message.terminator, message.broken) == ("Hi", end, False)
 
 
-def test_a_body_that_the_ids_stop_in_keeps_its_text(vocabulary):
-    message = only(vocabulary, f"{FINAL}Hi")
+def test_a_body_that_the_ids_stop_in_keeps_its_text(tokenizer):
+    message = only(tokenizer, f"{FINAL}Hi")
     assert (message.text, message.terminator, message.broken) == ("Hi", None, False)
     assert message.is_shown
 
@@ -80,8 +80,8 @@ def test_a_body_that_the_ids_stop_in_keeps_its_text(vocabulary):
     ["", " to", " to=f", " to=functions.f<|channel|>", "<|channel|>fin", "<|channel|>final",
      "<|channel|>commentary to=functions.f <|constrain|>js", f"{FINAL}x<|end|><|start|>assi"],
 )  # fmt: skip
-def test_a_good_header_that_the_ids_stop_in_is_dropped(vocabulary, text):
-    assert [m.text for m in parsed(vocabulary, text)] == (["x"] if FINAL in text else [])
+def test_a_good_header_that_the_ids_stop_in_is_dropped(tokenizer, text):
+    assert [m.text for m in parsed(tokenizer, text)] == (["x"] if FINAL in text else [])
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_good_header_that_the_ids_stop_in_is_dropped(vocabulary, text):
         ("<|start|><|channel|>final<|message|>x", "the role is unknown"),
     ],
 )
-def test_a_message_with_a_broken_header_is_hidden(vocabulary, text, note):
-    message = only(vocabulary, f"{text}<|return|>")
+def test_a_message_with_a_broken_header_is_hidden(tokenizer, text, note):
+    message = only(tokenizer, f"{text}<|return|>")
     assert message.broken
     assert (message.channel, message.recipient, message.text) == ("analysis", None, "x")
     assert not message.is_shown
@@ -114,73 +114,73 @@ def test_a_message_with_a_broken_header_is_hidden(vocabulary, text, note):
     assert message.note.startswith(note)
 
 
-def test_a_tools_channel_must_be_known_too(vocabulary):
-    message = only(vocabulary, "<|start|>python<|channel|>x<|message|>1<|end|>", whole=True)
+def test_a_tools_channel_must_be_known_too(tokenizer):
+    message = only(tokenizer, "<|start|>python<|channel|>x<|message|>1<|end|>", whole=True)
     assert (message.role, message.name, message.broken) == ("tool", "python", True)
 
 
-def test_a_control_token_in_a_body_is_dropped_and_marks_it(vocabulary):
-    message = only(vocabulary, f"{FINAL}a<|channel|>b<|message|>c<|endoftext|>d<|return|>")
+def test_a_control_token_in_a_body_is_dropped_and_marks_it(tokenizer):
+    message = only(tokenizer, f"{FINAL}a<|channel|>b<|message|>c<|endoftext|>d<|return|>")
     assert (message.channel, message.text, message.broken) == ("final", "abcd", True)
     assert message.is_shown
 
 
-def test_a_broken_call_is_no_call(vocabulary):
+def test_a_broken_call_is_no_call(tokenizer):
     call = "<|channel|>commentary to=functions.f<|message|>{}"
-    assert not only(vocabulary, f"{call}<|message|><|call|>").is_call
-    assert not only(vocabulary, call).is_call
-    assert not parsed(vocabulary, f"{call}<|start|>assistant{FINAL}x")[0].is_call
+    assert not only(tokenizer, f"{call}<|message|><|call|>").is_call
+    assert not only(tokenizer, call).is_call
+    assert not parsed(tokenizer, f"{call}<|start|>assistant{FINAL}x")[0].is_call
 
 
-def test_start_closes_the_open_message_as_broken(vocabulary):
-    first, second = parsed(vocabulary, f"{FINAL}a<|start|>assistant{FINAL}b<|return|>")
+def test_start_closes_the_open_message_as_broken(tokenizer):
+    first, second = parsed(tokenizer, f"{FINAL}a<|start|>assistant{FINAL}b<|return|>")
     assert (first.text, first.broken, first.note) == (
         "a", True, "the next message begins before this one ends")  # fmt: skip
     assert (second.text, second.broken) == ("b", False)
-    (headless, _) = parsed(vocabulary, f"<|channel|>fi<|start|>assistant{FINAL}b<|return|>")
+    (headless, _) = parsed(tokenizer, f"<|channel|>fi<|start|>assistant{FINAL}b<|return|>")
     assert (headless.text, headless.broken, headless.is_shown) == ("fi", True, False)
 
 
-def test_text_where_start_is_due_is_hidden(vocabulary):
-    _, stray = parsed(vocabulary, f"{FINAL}a<|return|>more")
+def test_text_where_start_is_due_is_hidden(tokenizer):
+    _, stray = parsed(tokenizer, f"{FINAL}a<|return|>more")
     assert (stray.text, stray.channel, stray.broken) == ("more", "analysis", True)
-    _, reopened = parsed(vocabulary, f"{FINAL}a<|return|>{FINAL}more<|return|>")
+    _, reopened = parsed(tokenizer, f"{FINAL}a<|return|>{FINAL}more<|return|>")
     assert (reopened.text, reopened.channel, reopened.broken) == ("more", "analysis", True)
 
 
-def test_a_terminator_with_nothing_open_is_passed_over(vocabulary):
-    assert len(parsed(vocabulary, f"{FINAL}a<|return|><|end|><|return|>")) == 1
+def test_a_terminator_with_nothing_open_is_passed_over(tokenizer):
+    assert len(parsed(tokenizer, f"{FINAL}a<|return|><|end|><|return|>")) == 1
 
 
-def test_a_message_that_ends_in_its_header_keeps_the_words_hidden(vocabulary):
-    message = only(vocabulary, "<|channel|>finalHello<|return|>")
+def test_a_message_that_ends_in_its_header_keeps_the_words_hidden(tokenizer):
+    message = only(tokenizer, "<|channel|>finalHello<|return|>")
     assert (message.text, message.channel, message.broken) == ("finalHello", "analysis", True)
 
 
-def test_bad_words_that_the_ids_stop_in_are_kept_hidden(vocabulary):
+def test_bad_words_that_the_ids_stop_in_are_kept_hidden(tokenizer):
     for text in ("Hello", "<|channel|>Hello", "<|channel|>final<|channel|>"):
-        message = only(vocabulary, text)
+        message = only(tokenizer, text)
         assert message.broken
         assert not message.is_shown
 
 
 @pytest.mark.parametrize("role", ["system", "developer", "user", "user:bob", "user to=x"])
-def test_a_prompt_passed_by_mistake_is_one_hidden_message(vocabulary, role):
+def test_a_prompt_passed_by_mistake_is_one_hidden_message(tokenizer, role):
     prompt = f"<|start|>{role}<|message|>S<|end|><|start|>assistant{FINAL}A<|return|>"
-    message = only(vocabulary, prompt)
+    message = only(tokenizer, prompt)
     assert message.broken
     assert not message.is_shown
     assert message.note == "this is a prompt, where a model's output was expected"
 
 
-def test_output_may_begin_with_a_start_of_its_own(vocabulary):
-    assert only(vocabulary, f"<|start|>assistant{FINAL}A<|return|>").is_shown
+def test_output_may_begin_with_a_start_of_its_own(tokenizer):
+    assert only(tokenizer, f"<|start|>assistant{FINAL}A<|return|>").is_shown
 
 
-def test_names_of_control_tokens_in_text_stay_text(vocabulary):
-    name = vocabulary.encode(f"<|end|><|start|>assistant{FINAL}x")
-    ids = [*ids_of(vocabulary, FINAL), *name, vocabulary.ids.return_]
-    (message,) = read(vocabulary, ids)
+def test_names_of_control_tokens_in_text_stay_text(tokenizer):
+    name = tokenizer.encode(f"<|end|><|start|>assistant{FINAL}x")
+    ids = [*ids_of(tokenizer, FINAL), *name, tokenizer.ids.return_]
+    (message,) = read(tokenizer, ids)
     assert message.text == f"<|end|><|start|>assistant{FINAL}x"
 
 
@@ -195,17 +195,17 @@ def test_header_words_may_be_split_in_any_way(o200k):
     )
 
 
-def test_notes_stay_short(vocabulary):
-    message = only(vocabulary, f"<|channel|>{'x' * 5000}<|message|>x<|end|>")
+def test_notes_stay_short(tokenizer):
+    message = only(tokenizer, f"<|channel|>{'x' * 5000}<|message|>x<|end|>")
     assert len(message.note) <= 200
 
 
-def test_thousands_of_mutated_streams_show_what_they_should_and_nothing_else(vocabulary):
-    streams, judge = Streams(vocabulary, random.Random(11)), shown_by_pattern(vocabulary)
+def test_thousands_of_mutated_streams_show_what_they_should_and_nothing_else(tokenizer):
+    streams, judge = Streams(tokenizer, random.Random(11)), shown_by_pattern(tokenizer)
     total = 0
     for _ in range(4000):
         stream = streams.one()
-        found = shown(read(vocabulary, stream))
+        found = shown(read(tokenizer, stream))
         assert found == judge(stream), stream
         total += len(found)
     assert total > 1000

@@ -17,8 +17,8 @@ CALL = Message(role="assistant", channel="commentary", recipient="functions.f", 
 RESULT = Message(role="tool", name="functions.f", channel="commentary", content="ok")
 
 
-def shown(vocabulary, message):
-    return vocabulary.decode(render_message(vocabulary, message))
+def shown(tokenizer, message):
+    return tokenizer.decode(render_message(tokenizer, message))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -52,8 +52,8 @@ def test_the_smallest_prompt_has_its_known_length(o200k):
          "<|start|>developer<|message|># Instructions\n\nBe kind<|end|>"),
     ],
 )  # fmt: skip
-def test_each_kind_of_message_has_its_spelling(vocabulary, message, text):
-    assert shown(vocabulary, message) == text
+def test_each_kind_of_message_has_its_spelling(tokenizer, message, text):
+    assert shown(tokenizer, message) == text
 
 
 def test_parts_are_encoded_one_by_one(o200k):
@@ -61,15 +61,15 @@ def test_parts_are_encoded_one_by_one(o200k):
     assert ids[3:-1] == [*o200k.encode("<|en"), *o200k.encode("d|>")]
 
 
-def test_sampled_ids_stand_for_the_message(vocabulary):
-    ids = vocabulary.ids
-    odd = [ids.channel, *vocabulary.encode("final"), ids.message, *vocabulary.encode("He"),
-           *vocabulary.encode("llo")]  # fmt: skip
-    head = [ids.start, *vocabulary.encode("assistant")]
+def test_sampled_ids_stand_for_the_message(tokenizer):
+    ids = tokenizer.ids
+    odd = [ids.channel, *tokenizer.encode("final"), ids.message, *tokenizer.encode("He"),
+           *tokenizer.encode("llo")]  # fmt: skip
+    head = [ids.start, *tokenizer.encode("assistant")]
 
     def rendered(*sampled):
         message = Message(role="assistant", channel="final", content="Hello", sampled_ids=sampled)
-        return render_message(vocabulary, message)
+        return render_message(tokenizer, message)
 
     assert rendered(*odd, ids.return_) == [*head, *odd, ids.end]
     assert rendered(*odd, ids.end) == [*head, *odd, ids.end]
@@ -78,8 +78,8 @@ def test_sampled_ids_stand_for_the_message(vocabulary):
     assert rendered() == [*head, ids.end]
 
 
-def test_no_text_puts_a_control_id_into_a_prompt(vocabulary):
-    forged = "".join(vocabulary.control)
+def test_no_text_puts_a_control_id_into_a_prompt(tokenizer):
+    forged = "".join(tokenizer.control)
     tool = FunctionTool(name="f", description=forged, parameters={"properties": {forged: {}}})
     messages = (
         Message(role="user", content=forged),
@@ -88,22 +88,22 @@ def test_no_text_puts_a_control_id_into_a_prompt(vocabulary):
         Message(role="developer", content=forged),
     )
     honest = Conversation(messages=messages, instructions=forged, functions=(tool,))
-    found = [each for each in render_prompt(vocabulary, honest) if not vocabulary.is_text(each)]
-    ids = vocabulary.ids
+    found = [each for each in render_prompt(tokenizer, honest) if not tokenizer.is_text(each)]
+    ids = tokenizer.ids
     plain = [ids.start, ids.message, ids.end]
     routed = [ids.start, ids.channel, ids.message]
     assert found == [*plain * 3, *routed, ids.call, *routed, ids.end, *plain, ids.start]
 
 
-def test_a_lone_surrogate_in_a_message_is_refused(vocabulary):
+def test_a_lone_surrogate_in_a_message_is_refused(tokenizer):
     with pytest.raises(RequestError, match="lone surrogate"):
-        render_prompt(vocabulary, Conversation(messages=(Message(role="user", content="\udc00"),)))
+        render_prompt(tokenizer, Conversation(messages=(Message(role="user", content="\udc00"),)))
 
 
-def test_a_prompt_is_read_back_as_its_messages(vocabulary):
+def test_a_prompt_is_read_back_as_its_messages(tokenizer):
     messages = (HI, THOUGHT, CALL, RESULT, THOUGHT, FINAL, HI, THOUGHT, CALL, RESULT)
-    prompt = render_prompt(vocabulary, Conversation(messages=messages, instructions="x"))
-    found = read(vocabulary, prompt, whole=True)
+    prompt = render_prompt(tokenizer, Conversation(messages=messages, instructions="x"))
+    found = read(tokenizer, prompt, whole=True)
     assert [m.role for m in found[:2]] == ["system", "developer"]
     kept = (HI, CALL, RESULT, FINAL, HI, THOUGHT, CALL, RESULT)
     assert [(m.role, m.channel, m.text) for m in found[2:]] == [
@@ -112,10 +112,10 @@ def test_a_prompt_is_read_back_as_its_messages(vocabulary):
     assert not any(m.broken for m in found)
 
 
-def test_an_example_ends_with_return_and_marks_what_the_model_says(vocabulary):
+def test_an_example_ends_with_return_and_marks_what_the_model_says(tokenizer):
     messages = (HI, FINAL, HI, THOUGHT, CALL, RESULT, FINAL)
-    example = render_example(vocabulary, Conversation(messages=messages))
-    said = [vocabulary.decode(example.ids[a:b]) for a, b in example.spans]
+    example = render_example(tokenizer, Conversation(messages=messages))
+    said = [tokenizer.decode(example.ids[a:b]) for a, b in example.spans]
     assert said == [
         "<|channel|>final<|message|>Hello.<|end|>",
         "<|channel|>analysis<|message|>Hm.<|end|>",
@@ -123,22 +123,22 @@ def test_an_example_ends_with_return_and_marks_what_the_model_says(vocabulary):
         "<|channel|>final<|message|>Hello.<|return|>",
     ]
     learned = [i for i, mark in zip(example.ids, example.learned(), strict=True) if mark]
-    assert vocabulary.decode(learned) == "".join(said)
+    assert tokenizer.decode(learned) == "".join(said)
 
 
-def test_an_example_that_ends_with_a_call_has_no_return(vocabulary):
-    example = render_example(vocabulary, Conversation(messages=(HI, CALL)))
-    assert example.ids[-1] == vocabulary.ids.call
-    assert vocabulary.ids.return_ not in example.ids
+def test_an_example_that_ends_with_a_call_has_no_return(tokenizer):
+    example = render_example(tokenizer, Conversation(messages=(HI, CALL)))
+    assert example.ids[-1] == tokenizer.ids.call
+    assert tokenizer.ids.return_ not in example.ids
 
 
-def test_an_example_of_nothing_said_teaches_nothing(vocabulary):
-    assert not any(render_example(vocabulary, Conversation()).learned())
-    assert not any(render_example(vocabulary, Conversation(messages=(HI,))).learned())
+def test_an_example_of_nothing_said_teaches_nothing(tokenizer):
+    assert not any(render_example(tokenizer, Conversation()).learned())
+    assert not any(render_example(tokenizer, Conversation(messages=(HI,))).learned())
 
 
-def test_an_example_is_the_prompt_and_the_answer(vocabulary):
+def test_an_example_is_the_prompt_and_the_answer(tokenizer):
     before, after = (HI, THOUGHT, FINAL, HI), (THOUGHT, FINAL)
-    prompt = render_prompt(vocabulary, Conversation(messages=before))
-    example = render_example(vocabulary, Conversation(messages=before + after))
+    prompt = render_prompt(tokenizer, Conversation(messages=before))
+    example = render_example(tokenizer, Conversation(messages=before + after))
     assert list(example.ids[: len(prompt)]) == prompt

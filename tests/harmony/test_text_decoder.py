@@ -40,6 +40,6 @@ def test_what_still_waits_at_the_close_is_one_replacement(o200k):
     assert decoder.close() == ""
 
 
-def test_a_control_id_has_no_text(vocabulary):
+def test_a_control_id_has_no_text(tokenizer):
     with pytest.raises(ValueError, match="no ordinary token"):
-        TextDecoder(vocabulary).push(vocabulary.ids.end)
+        TextDecoder(tokenizer).push(tokenizer.ids.end)

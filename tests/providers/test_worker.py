@@ -234,11 +234,11 @@ def test_a_process_says_why_it_opens_nothing(pipe, tmp_path):
 def test_what_is_served_is_told(llm):
     told = served(llm)
     assert (told.name, told.context_length) == ("nano", 2048)
-    assert set(told.control_ids) == set(llm.vocabulary.control.values())
+    assert set(told.control_ids) == set(llm.tokenizer.control.values())
     assert told.fingerprint == served(llm).fingerprint
 
 
-def test_a_model_without_a_vocabulary_is_not_served(pipe, tmp_path):
+def test_a_model_without_a_tokenizer_is_not_served(pipe, tmp_path):
     for path in find_model("nano").iterdir():
         if path.name != "tokenizer.json":
             shutil.copy(path, tmp_path)

@@ -18,57 +18,57 @@ def dialogue(*problems, effort="medium"):
     return Conversation(messages=tuple(messages), effort=effort)
 
 
-def taught(vocabulary, made, weight):
-    return vocabulary.decode(
+def taught(tokenizer, made, weight):
+    return tokenizer.decode(
         each for each, own in zip(made.ids, made.weights, strict=True) if own == np.float32(weight)
     )
 
 
-def drawn(vocabulary, number=0, seed=0, split="train"):
-    return draw_lessons(vocabulary, seed=seed, number=number, lessons=24, split=split)
+def drawn(tokenizer, number=0, seed=0, split="train"):
+    return draw_lessons(tokenizer, seed=seed, number=number, lessons=24, split=split)
 
 
-def test_the_answer_counts_whole_and_the_question_a_tenth(vocabulary):
-    made = lesson(vocabulary, dialogue(Problem(3, "+", 4)))
-    assert taught(vocabulary, made, 1.0) == (
+def test_the_answer_counts_whole_and_the_question_a_tenth(tokenizer):
+    made = lesson(tokenizer, dialogue(Problem(3, "+", 4)))
+    assert taught(tokenizer, made, 1.0) == (
         "<|channel|>analysis<|message|>3 + 4\nones 3 + 4 = 7 write 7<|end|>"
         "<|start|>assistant<|channel|>final<|message|>7<|return|>"
     ).replace("<|start|>assistant", "")  # who speaks is not the model's to say
-    assert "3" in taught(vocabulary, made, SAID_WEIGHT)
-    assert vocabulary.decode(made.prefix).startswith("<|start|>system<|message|>You are")
-    assert vocabulary.decode(made.prefix).endswith("<|end|>")
+    assert "3" in taught(tokenizer, made, SAID_WEIGHT)
+    assert tokenizer.decode(made.prefix).startswith("<|start|>system<|message|>You are")
+    assert tokenizer.decode(made.prefix).endswith("<|end|>")
 
 
-def test_low_effort_goes_straight_to_the_answer(vocabulary):
-    made = lesson(vocabulary, dialogue(Problem(3, "+", 4), effort="low"))
-    assert taught(vocabulary, made, 1.0) == "<|channel|>final<|message|>7<|return|>"
+def test_low_effort_goes_straight_to_the_answer(tokenizer):
+    made = lesson(tokenizer, dialogue(Problem(3, "+", 4), effort="low"))
+    assert taught(tokenizer, made, 1.0) == "<|channel|>final<|message|>7<|return|>"
 
 
-def test_only_the_last_turn_is_learned_and_earlier_reasoning_is_gone(vocabulary):
-    made = lesson(vocabulary, dialogue(Problem(3, "+", 4), Problem(5, "+", 4)))
-    whole = vocabulary.decode(made.ids)
+def test_only_the_last_turn_is_learned_and_earlier_reasoning_is_gone(tokenizer):
+    made = lesson(tokenizer, dialogue(Problem(3, "+", 4), Problem(5, "+", 4)))
+    whole = tokenizer.decode(made.ids)
     assert "write 7" not in whole
     assert "<|channel|>final<|message|>7<|end|>" in whole
-    assert taught(vocabulary, made, 0.0) == "<|channel|>final<|message|>7<|end|>"
-    assert taught(vocabulary, made, 1.0).endswith("<|message|>9<|return|>")
+    assert taught(tokenizer, made, 0.0) == "<|channel|>final<|message|>7<|end|>"
+    assert taught(tokenizer, made, 1.0).endswith("<|message|>9<|return|>")
 
 
-def test_a_call_is_learned_and_its_result_is_not(vocabulary):
+def test_a_call_is_learned_and_its_result_is_not(tokenizer):
     random = np.random.default_rng(0)
     conversation = draw(random, TaskSettings(effort="low", split="train"), "python")
     call, result = conversation.messages[1:3]
-    learned = taught(vocabulary, lesson(vocabulary, conversation), 1.0)
+    learned = taught(tokenizer, lesson(tokenizer, conversation), 1.0)
     head = " to=python<|channel|>analysis code<|message|>"
     assert learned.startswith(f"{head}{call.text}<|call|><|channel|>final")
     assert f"<|start|>python to=assistant<|channel|>analysis<|message|>{result.text}" in taught(
-        vocabulary, lesson(vocabulary, conversation), SAID_WEIGHT
+        tokenizer, lesson(tokenizer, conversation), SAID_WEIGHT
     )
 
 
-def test_each_wanted_row_predicts_the_token_behind_it(vocabulary):
+def test_each_wanted_row_predicts_the_token_behind_it(tokenizer):
     made = [
-        lesson(vocabulary, dialogue(Problem(3, "+", 4))),
-        lesson(vocabulary, dialogue(Problem(50, "-", 4))),
+        lesson(tokenizer, dialogue(Problem(3, "+", 4))),
+        lesson(tokenizer, dialogue(Problem(50, "-", 4))),
     ]
     batch = collate(made, window=WINDOW)
     expected = [ids for one in made for ids in one.ids[1:]]
@@ -78,24 +78,24 @@ def test_each_wanted_row_predicts_the_token_behind_it(vocabulary):
     assert batch.efforts == ("medium", "medium")
 
 
-def test_a_batch_is_its_number(vocabulary):
-    first = drawn(vocabulary, 5)
-    assert first == drawn(vocabulary, 5)
-    assert first != drawn(vocabulary, 6)
-    assert first != drawn(vocabulary, 5, seed=1)
-    assert first != drawn(vocabulary, 5, split="validation")
-    batches = [collate(drawn(vocabulary, 5), window=WINDOW) for _ in range(2)]
+def test_a_batch_is_its_number(tokenizer):
+    first = drawn(tokenizer, 5)
+    assert first == drawn(tokenizer, 5)
+    assert first != drawn(tokenizer, 6)
+    assert first != drawn(tokenizer, 5, seed=1)
+    assert first != drawn(tokenizer, 5, split="validation")
+    batches = [collate(drawn(tokenizer, 5), window=WINDOW) for _ in range(2)]
     assert torch.equal(batches[0].target_R, batches[1].target_R)
 
 
-def test_lessons_of_one_system_message_stand_together_and_few_messages_serve_all(vocabulary):
+def test_lessons_of_one_system_message_stand_together_and_few_messages_serve_all(tokenizer):
     for number in range(5):
-        prefixes = [each.prefix for each in drawn(vocabulary, number)]
+        prefixes = [each.prefix for each in drawn(tokenizer, number)]
         changes = sum(a != b for a, b in zip(prefixes, prefixes[1:], strict=False))
         assert changes + 1 == len(set(prefixes)) <= 6 + 2 * len(TOOL_TASKS)
 
 
-def test_a_batch_holds_every_effort_and_no_lesson_that_is_too_long(vocabulary):
-    found = [each for number in range(4) for each in drawn(vocabulary, number)]
+def test_a_batch_holds_every_effort_and_no_lesson_that_is_too_long(tokenizer):
+    found = [each for number in range(4) for each in drawn(tokenizer, number)]
     assert {each.effort for each in found} == {"low", "medium", "high"}
     assert max(len(each.ids) for each in found) <= MAX_TOKENS

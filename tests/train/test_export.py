@@ -52,14 +52,14 @@ def test_writing_again_replaces_with_the_same_bytes(checkpoint, parameters, toke
     assert [file.read_bytes() for file in files] == before
 
 
-def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, parameters, vocabulary):
+def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, parameters, tokenizer):
     rounded = {  # the experts stay as trained: rounding them is part of the trainer's own pass
         name: value
         if is_expert_matrix(name)
         else torch.from_numpy(value.numpy().astype(ml_dtypes.bfloat16).astype(np.float32))
         for name, value in parameters.items()
     }
-    lessons = draw_lessons(vocabulary, seed=0, number=0, lessons=6, split="train")
+    lessons = draw_lessons(tokenizer, seed=0, number=0, lessons=6, split="train")
     batch = collate(lessons, window=64)
     families = dataclasses.replace(
         batch.step, row_R=np.arange(len(batch.step.id_T), dtype=np.int32)

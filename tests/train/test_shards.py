@@ -13,16 +13,16 @@ def small_files(monkeypatch):
     monkeypatch.setattr(shards, "LESSONS", 8)
 
 
-def test_a_batch_from_its_file_is_the_one_that_would_be_drawn(vocabulary, tmp_path):
-    write_shard(Source(vocabulary, 0, tmp_path), 1)
+def test_a_batch_from_its_file_is_the_one_that_would_be_drawn(tokenizer, tmp_path):
+    write_shard(Source(tokenizer, 0, tmp_path), 1)
     for number in (0, 2, 3):  # the first has no file
-        assert Source(vocabulary, 0, tmp_path).lessons(number) == Source(vocabulary, 0).lessons(
+        assert Source(tokenizer, 0, tmp_path).lessons(number) == Source(tokenizer, 0).lessons(
             number
         )
 
 
-def test_a_damaged_file_is_refused(vocabulary, tmp_path):
-    source = Source(vocabulary, 0, tmp_path)
+def test_a_damaged_file_is_refused(tokenizer, tmp_path):
+    source = Source(tokenizer, 0, tmp_path)
     write_shard(source, 0)
     path = tmp_path / "00000.bin"
     path.write_bytes(path.read_bytes()[:-2] + b"\0\0")
@@ -30,14 +30,14 @@ def test_a_damaged_file_is_refused(vocabulary, tmp_path):
         source.lessons(0)
 
 
-def test_files_of_another_seed_are_refused(vocabulary, tmp_path):
-    write_shard(Source(vocabulary, 0, tmp_path), 0)
+def test_files_of_another_seed_are_refused(tokenizer, tmp_path):
+    write_shard(Source(tokenizer, 0, tmp_path), 0)
     with pytest.raises(CheckpointError, match="not of this run"):
-        Source(vocabulary, 1, tmp_path).lessons(0)
+        Source(tokenizer, 1, tmp_path).lessons(0)
 
 
-def test_what_is_written_is_told_with_its_hash(vocabulary, tmp_path):
-    told = write_shard(Source(vocabulary, 0, tmp_path), 0)
+def test_what_is_written_is_told_with_its_hash(tokenizer, tmp_path):
+    told = write_shard(Source(tokenizer, 0, tmp_path), 0)
     beside = json.loads((tmp_path / "00000.json").read_text())
     assert told == beside
     assert told["tokens"] > 0

@@ -11,7 +11,7 @@ from ossia import LLM, SamplingParams
 from ossia.checkpoint import open_checkpoint, write_checkpoint
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.render import render_prompt
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.forward_batch import ForwardBatch
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
@@ -39,7 +39,7 @@ def llm():
 
 def test_it_has_the_shape_its_card_names(checkpoint):
     assert checkpoint.config == SHAPE
-    assert Vocabulary.from_file(FOLDER / "tokenizer.json").size == SHAPE.vocab_size
+    assert Tokenizer.from_file(FOLDER / "tokenizer.json").size == SHAPE.vocab_size
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
@@ -61,7 +61,7 @@ def test_packing_it_again_gives_the_same_file(checkpoint, tmp_path):
 
 def test_the_trainers_backend_agrees_with_the_judge(checkpoint):
     conversation = Conversation(messages=(Message(role="user", content="What is 37 + 48?"),))
-    prompt = render_prompt(Vocabulary.from_file(FOLDER / "tokenizer.json"), conversation)
+    prompt = render_prompt(Tokenizer.from_file(FOLDER / "tokenizer.json"), conversation)
     logits = []
     for ops in (TorchOps(), ReferenceOps()):
         network = Transformer(

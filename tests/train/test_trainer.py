@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from ossia.errors import CheckpointError
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.train import shards
 from ossia.train import trainer as training
 from ossia.train.data_parallel import gathered
@@ -41,10 +41,10 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(training, "LESSONS", 12)
 
 
-def trainer(vocabulary, out, *, seconds, config=SHAPE, hold=False):
+def trainer(tokenizer, out, *, seconds, config=SHAPE, hold=False):
     out.mkdir(exist_ok=True)
     plan = Plan(seed=0, seconds=seconds, peak_rate=1e-2, leg_seconds=1e9, hold=hold)
-    return Trainer.start(config, vocabulary, plan, out, second_by_second())
+    return Trainer.start(config, tokenizer, plan, out, second_by_second())
 
 
 def logged(out):
@@ -53,8 +53,8 @@ def logged(out):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_few_steps_bring_the_loss_into_its_band(vocabulary, tmp_path):
-    one = trainer(vocabulary, tmp_path, seconds=60)
+def test_a_few_steps_bring_the_loss_into_its_band(tokenizer, tmp_path):
+    one = trainer(tokenizer, tmp_path, seconds=60)
     one.train()
     begun, ended = logged(tmp_path)[0]["loss"], one.validate()["validation_loss"]
     assert begun == pytest.approx(6.46, abs=0.2)  # ln 640, before anything is learned
@@ -62,14 +62,14 @@ def test_a_few_steps_bring_the_loss_into_its_band(vocabulary, tmp_path):
 
 
 @pytest.mark.slow
-def test_going_on_from_a_leg_gives_the_same_bits(vocabulary, tmp_path):
-    whole = trainer(vocabulary, tmp_path / "whole", seconds=8)
+def test_going_on_from_a_leg_gives_the_same_bits(tokenizer, tmp_path):
+    whole = trainer(tokenizer, tmp_path / "whole", seconds=8)
     whole.train()
 
-    first = trainer(vocabulary, tmp_path / "cut", seconds=8)
+    first = trainer(tokenizer, tmp_path / "cut", seconds=8)
     first.clock = stopping_at(first, 3)
     first.train()
-    second = trainer(vocabulary, tmp_path / "cut", seconds=8)
+    second = trainer(tokenizer, tmp_path / "cut", seconds=8)
     second.train()
 
     assert first.progress.step == 3
@@ -79,8 +79,8 @@ def test_going_on_from_a_leg_gives_the_same_bits(vocabulary, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_who_share_each_step_learn_what_one_learns(vocabulary, tmp_path, tokenizer_file):
-    alone = trainer(vocabulary, tmp_path / "alone", seconds=4)
+def test_two_who_share_each_step_learn_what_one_learns(tokenizer, tmp_path, tokenizer_file):
+    alone = trainer(tokenizer, tmp_path / "alone", seconds=4)
     alone.train()
     (tmp_path / "both").mkdir()
     work = partial(learn_together, tokenizer_file, tmp_path / "both")
@@ -98,9 +98,9 @@ def test_two_who_share_each_step_learn_what_one_learns(vocabulary, tmp_path, tok
 def learn_together(tokenizer_file, out, team):
     torch.set_num_threads(1)
     plan = Plan(seed=0, seconds=4, peak_rate=1e-2, leg_seconds=1e9)
-    vocabulary = Vocabulary.from_file(tokenizer_file)
+    tokenizer = Tokenizer.from_file(tokenizer_file)
     shards.LESSONS = 12
-    one = Trainer.start(SHAPE, vocabulary, plan, out, second_by_second(), team)
+    one = Trainer.start(SHAPE, tokenizer, plan, out, second_by_second(), team)
     one.train()
     return one
 
@@ -116,24 +116,24 @@ def stopping_at(one, step):
     return clock
 
 
-def test_every_expert_is_counted_in_the_log(vocabulary, tmp_path):
-    trainer(vocabulary, tmp_path, seconds=1).train()
+def test_every_expert_is_counted_in_the_log(tokenizer, tmp_path):
+    trainer(tokenizer, tmp_path, seconds=1).train()
     shares = logged(tmp_path)[0]["expert_share"]
     assert [len(layer) for layer in shares] == [8, 8]
     assert all(sum(layer) == pytest.approx(1, abs=0.01) for layer in shares)
 
 
-def test_a_leg_of_another_shape_is_refused(vocabulary, tmp_path):
-    trainer(vocabulary, tmp_path, seconds=1).train()
+def test_a_leg_of_another_shape_is_refused(tokenizer, tmp_path):
+    trainer(tokenizer, tmp_path, seconds=1).train()
     wider = nano_config(vocab_size=640, hidden=128, layers=2, experts=8, inner=32)
     with pytest.raises(CheckpointError, match="another shape"):
-        trainer(vocabulary, tmp_path, seconds=1, config=wider)
+        trainer(tokenizer, tmp_path, seconds=1, config=wider)
 
 
-def test_a_file_that_is_no_leg_is_refused(vocabulary, tmp_path):
+def test_a_file_that_is_no_leg_is_refused(tokenizer, tmp_path):
     save_file({"embedding": torch.zeros(2)}, tmp_path / NAME)
     with pytest.raises(CheckpointError, match="no leg"):
-        trainer(vocabulary, tmp_path, seconds=1)
+        trainer(tokenizer, tmp_path, seconds=1)
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -10,7 +10,7 @@ from ossia.chat.events import Finished, TextDelta, Timing, TokenLogprob, TurnEnd
 from ossia.chat.output_parser import StopFinder, UsageTracker, to_token_logprob
 from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.text_decoder import TextDecoder
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 CompletionEvent = TextDelta | Finished
 
@@ -20,7 +20,7 @@ class Completion:
     """What came of a raw prompt."""
 
     text: str = ""
-    """Empty when the model has no vocabulary."""
+    """Empty when the model has no tokenizer."""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: TurnEnd = "cancelled"
@@ -31,11 +31,9 @@ class Completion:
 class CompletionParser:
     """Parses the tokens of a raw continuation into events, and keeps their ids."""
 
-    def __init__(
-        self, vocabulary: Vocabulary | None, stop: StopFinder, usage: UsageTracker
-    ) -> None:
-        self._vocabulary = vocabulary
-        self._decoder = None if vocabulary is None else TextDecoder(vocabulary)
+    def __init__(self, tokenizer: Tokenizer | None, stop: StopFinder, usage: UsageTracker) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = None if tokenizer is None else TextDecoder(tokenizer)
         self._stop = stop
         self._usage = usage
         self.token_ids: list[int] = []
@@ -66,13 +64,13 @@ class CompletionParser:
 
     def _show(self, sampled: SampledToken) -> TextDelta | None:
         self.token_ids.append(sampled.token_id)
-        if self._vocabulary is None or self._decoder is None:
+        if self._tokenizer is None or self._decoder is None:
             return None
-        if self._vocabulary.is_text(sampled.token_id):
+        if self._tokenizer.is_text(sampled.token_id):
             text = self._decoder.push(sampled.token_id)
         else:
-            text = self._decoder.close() + self._vocabulary.decode([sampled.token_id])
-        logprobs = (to_token_logprob(sampled, self._vocabulary),) if sampled.is_scored else ()
+            text = self._decoder.close() + self._tokenizer.decode([sampled.token_id])
+        logprobs = (to_token_logprob(sampled, self._tokenizer),) if sampled.is_scored else ()
         shown = self._stop.push(text)
         return TextDelta(shown, logprobs) if shown or logprobs else None
 
@@ -89,20 +87,20 @@ def complete(events: Iterator[CompletionEvent], parser: CompletionParser) -> Com
     return whole
 
 
-def meaningful_ids(vocabulary: Vocabulary | None, vocab_size: int) -> NDArray[np.bool_] | None:
+def meaningful_ids(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.bool_] | None:
     """Mark the ids that stand for something: tables are padded, and a padding id says nothing."""
-    if vocabulary is None:
+    if tokenizer is None:
         return None
-    mask_V = vocabulary.text_mask(vocab_size).copy()
-    for name, token_id in vocabulary.control.items():
+    mask_V = tokenizer.text_mask(vocab_size).copy()
+    for name, token_id in tokenizer.control.items():
         if token_id < vocab_size and not name.startswith("<|reserved_"):
             mask_V[token_id] = True
     return mask_V
 
 
-def end_token_ids(vocabulary: Vocabulary | None) -> frozenset[int]:
+def end_token_ids(tokenizer: Tokenizer | None) -> frozenset[int]:
     """Ids that end a raw continuation."""
-    if vocabulary is None:
+    if tokenizer is None:
         return frozenset()
-    ids = vocabulary.ids
+    ids = tokenizer.ids
     return frozenset((ids.endoftext, ids.return_, ids.call))

@@ -42,7 +42,7 @@ from ossia.grammar.body import Grammars
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
 from ossia.harmony.output_grammar import Frame
 from ossia.harmony.render import num_told, render_prompt
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.loading import Progress, load_weights
 from ossia.model.logits import compute_logits
@@ -121,7 +121,7 @@ class LLM:
         self.config = self.checkpoint.config
         self.plan = resolve(engine or EngineOptions(), self.config, PAGE_TOKENS)
         self.ops = select_ops(backend, ops or OpsOptions())
-        self.vocabulary = Vocabulary.of(self.checkpoint)
+        self.tokenizer = Tokenizer.of(self.checkpoint)
         notices: list[str] = []
         tensors = load_weights(
             self.checkpoint,
@@ -140,8 +140,8 @@ class LLM:
         )
         self.model: Transformer[Any] = Transformer(self.config, self.ops, weights)
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
-        # without a vocabulary no turn is prepared; no reference to self, which is to be collected
-        token_bytes = self.vocabulary.token_bytes if self.vocabulary else list
+        # without a tokenizer no turn is prepared; no reference to self, which is to be collected
+        token_bytes = self.tokenizer.token_bytes if self.tokenizer else list
         self._grammars = Grammars(token_bytes, vocab_size=self.config.vocab_size)
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
         self._close = weakref.finalize(self, _close, self._service, self._grammars)
@@ -228,9 +228,9 @@ class LLM:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
-        vocabulary = self._require_vocabulary()
-        frame = Frame(vocabulary, request.rules, vocab_size=self.config.vocab_size)
-        prompt = render_prompt(vocabulary, request.conversation)
+        tokenizer = self._require_tokenizer()
+        frame = Frame(tokenizer, request.rules, vocab_size=self.config.vocab_size)
+        prompt = render_prompt(tokenizer, request.conversation)
         self._service.engine.check(prompt, request.params)
         left = self.context_length - len(prompt)
         analysis = request.max_analysis_tokens
@@ -241,9 +241,9 @@ class LLM:
             bodies=compile_grammars(request, self._grammars),
         )
         usage = UsageTracker(time.monotonic, len(prompt))
-        parser = OutputParser(frame, vocabulary, StopFinder(request.params.stop), usage)
+        parser = OutputParser(frame, tokenizer, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
-        cache_points = (num_told(vocabulary, request.conversation),)
+        cache_points = (num_told(tokenizer, request.conversation),)
         return PreparedRequest(prompt, request.params, constraint, parser, cache_points)
 
     def prepare_raw(self, request: RawRequest) -> PreparedRequest[CompletionEvent]:
@@ -251,22 +251,22 @@ class LLM:
 
         Raises:
             ContextOverflow: the prompt leaves no room for an answer.
-            RequestError: the prompt is text and the model has no vocabulary, or an id is unknown.
+            RequestError: the prompt is text and the model has no tokenizer, or an id is unknown.
         """
         prompt, params = request.prompt, request.params
-        ids = self._require_vocabulary().encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self._require_tokenizer().encode(prompt) if isinstance(prompt, str) else list(prompt)
         self._service.engine.check(ids, params)
         constraint = Unguided(
-            stop_ids=end_token_ids(self.vocabulary),
-            mask=meaningful_ids(self.vocabulary, self.config.vocab_size),
+            stop_ids=end_token_ids(self.tokenizer),
+            mask=meaningful_ids(self.tokenizer, self.config.vocab_size),
         )
         usage = UsageTracker(time.monotonic, len(ids))
-        parser = CompletionParser(self.vocabulary, StopFinder(params.stop), usage)
+        parser = CompletionParser(self.tokenizer, StopFinder(params.stop), usage)
         return PreparedRequest(ids, params, constraint, parser)
 
     def warm(self) -> None:
         """Do now what the first tool call or JSON answer would wait for."""
-        if self.vocabulary is not None:
+        if self.tokenizer is not None:
             self._grammars.warm()
 
     def submit(self, prepared: PreparedRequest[AnyEvent], on_token: OnToken) -> EngineRequest:
@@ -318,13 +318,11 @@ class LLM:
 
     def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
         """The exact token ids of the prompt that `stream` would send."""
-        return render_prompt(
-            self._require_vocabulary(), self.conversation(messages, **conversation)
-        )
+        return render_prompt(self._require_tokenizer(), self.conversation(messages, **conversation))
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text has, for this model."""
-        return len(self._require_vocabulary().encode(text))
+        return len(self._require_tokenizer().encode(text))
 
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
@@ -341,7 +339,7 @@ class LLM:
 
         Raises:
             ContextOverflow: the prompt leaves no room.
-            RequestError: the prompt is empty, or text and the model has no vocabulary.
+            RequestError: the prompt is empty, or text and the model has no tokenizer.
         """
         return self._stream(self._raw(prompt, params))
 
@@ -385,13 +383,13 @@ class LLM:
         given = prompt if isinstance(prompt, str) else tuple(prompt)
         return self.prepare_raw(RawRequest(prompt=given, params=params or SamplingParams()))
 
-    def _require_vocabulary(self) -> Vocabulary:
-        if self.vocabulary is None:
+    def _require_tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
             raise RequestError(
                 f"{self.checkpoint.folder} has no tokenizer.json; add one, or work in token ids: "
                 "LLM.generate and LLM.logits take lists of ids"
             )
-        return self.vocabulary
+        return self.tokenizer
 
 
 def _close(service: EngineService, grammars: Grammars) -> None:

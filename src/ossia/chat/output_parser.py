@@ -28,7 +28,7 @@ from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
 from ossia.harmony.output_grammar import Frame, Phase
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 
 @dataclass(slots=True)
@@ -104,10 +104,10 @@ class OutputParser:
     """Parses the tokens of a turn into events, along the states of the frame."""
 
     def __init__(
-        self, frame: Frame, vocabulary: Vocabulary, stop: StopFinder, usage: UsageTracker
+        self, frame: Frame, tokenizer: Tokenizer, stop: StopFinder, usage: UsageTracker
     ) -> None:
         self._frame = frame
-        self._vocabulary = vocabulary
+        self._tokenizer = tokenizer
         self._stop = stop
         self._usage = usage
         self._state = frame.start
@@ -141,7 +141,7 @@ class OutputParser:
 
     def _follow(self, sampled: SampledToken) -> Iterator[Event]:
         if self._part is not None and self._part.kind == "final" and sampled.is_scored:
-            self._logprobs.append(to_token_logprob(sampled, self._vocabulary))
+            self._logprobs.append(to_token_logprob(sampled, self._tokenizer))
         if self._state.phase not in (Phase.START, Phase.ROLE):
             self._ids.append(sampled.token_id)
         self._state, seen = self._frame.step(self._state, sampled.token_id)
@@ -224,15 +224,15 @@ class _MessageBuilder:
         )
 
 
-def to_token_logprob(sampled: SampledToken, vocabulary: Vocabulary) -> TokenLogprob:
+def to_token_logprob(sampled: SampledToken, tokenizer: Tokenizer) -> TokenLogprob:
     """A sampled token with its texts."""
-    top = tuple(_scored(vocabulary, each, logprob) for each, logprob in sampled.top)
-    return replace(_scored(vocabulary, sampled.token_id, sampled.logprob), top=top)
+    top = tuple(_scored(tokenizer, each, logprob) for each, logprob in sampled.top)
+    return replace(_scored(tokenizer, sampled.token_id, sampled.logprob), top=top)
 
 
-def _scored(vocabulary: Vocabulary, token_id: int, logprob: float) -> TokenLogprob:
-    token = vocabulary.decode([token_id])
-    spelt = vocabulary.bytes_of(token_id) if vocabulary.is_text(token_id) else token.encode()
+def _scored(tokenizer: Tokenizer, token_id: int, logprob: float) -> TokenLogprob:
+    token = tokenizer.decode([token_id])
+    spelt = tokenizer.bytes_of(token_id) if tokenizer.is_text(token_id) else token.encode()
     raw = None if spelt == token.encode() else tuple(spelt)
     return TokenLogprob(token, token_id, logprob, raw=raw)
 

@@ -15,7 +15,7 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from ossia.errors import RequestError
-from ossia.grammar.compiling import blamed, matcher_of, tokenizer_of
+from ossia.grammar.compiling import blamed, llguidance_tokenizer, matcher_of
 from ossia.grammar.json_schema import CheckedSchema, checked
 from ossia.grammar.refusal import CODE
 from ossia.grammar.text_grammar import CheckedText, checked_text
@@ -91,7 +91,7 @@ class Body:
 
 
 class BodyGrammar:
-    """A schema compiled for one vocabulary; shared by all bodies that are held to it."""
+    """A schema compiled for one tokenizer; shared by all bodies that are held to it."""
 
     def __init__(
         self, matcher: LLMatcher, *, vocab_size: int, end: int, is_schema: bool = True
@@ -112,7 +112,7 @@ class BodyGrammar:
 
 
 class Grammars:
-    """Compiles schemas for one vocabulary and keeps what it compiled; safe to share."""
+    """Compiles schemas for one tokenizer and caches what it compiled; safe to share."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Grammars:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        return tokenizer_of(self._token_bytes(), self._vocab_size)
+        return llguidance_tokenizer(self._token_bytes(), self._vocab_size)
 
     def _grammar(
         self, schema: CheckedSchema | CheckedText, *, is_schema: bool = True

@@ -56,7 +56,7 @@ class _Tokens:
         raise NotImplementedError("the grammar asked for an encoding, though nothing is forced")
 
 
-def tokenizer_of(tokens: Sequence[bytes | None], vocab_size: int) -> LLTokenizer:
+def llguidance_tokenizer(tokens: Sequence[bytes | None], vocab_size: int) -> LLTokenizer:
     """The engine's view of a vocabulary; about a second for 200,000 ids.
 
     Args:
@@ -72,7 +72,7 @@ def tokenizer_of(tokens: Sequence[bytes | None], vocab_size: int) -> LLTokenizer
 
 def byte_tokenizer() -> LLTokenizer:
     """One token a byte and one for the end: enough to try a schema, since cost is in the schema."""
-    return tokenizer_of([bytes([byte]) for byte in range(256)], 257)
+    return llguidance_tokenizer([bytes([byte]) for byte in range(256)], 257)
 
 
 def matcher_of(tokenizer: LLTokenizer, schema_text: str) -> LLMatcher | Fault:

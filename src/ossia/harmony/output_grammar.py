@@ -25,7 +25,7 @@ from ossia.harmony.message_kinds import (
     terminator_of,
 )
 from ossia.harmony.text_decoder import decode_more, decode_rest
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 __all__ = [
     "BodyPiece", "Closed", "Frame", "FrameEvent", "FrameRules", "FrameState", "Legal", "Opened",
@@ -104,17 +104,17 @@ class Frame:
     opening: tuple[FrameEvent, ...]
     """What the opener meant."""
 
-    def __init__(self, vocabulary: Vocabulary, rules: FrameRules, *, vocab_size: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, rules: FrameRules, *, vocab_size: int) -> None:
         """Lay out the tries; `vocab_size` is the number of rows of the model's table, in ids.
 
         Raises:
             RequestError: the opener cannot begin a message under these rules.
             ValueError: the model's table has no row for a control token.
         """
-        if (highest := max(astuple(vocabulary.ids))) >= vocab_size:
+        if (highest := max(astuple(tokenizer.ids))) >= vocab_size:
             raise ValueError(f"control id {highest} is outside the model's {vocab_size} rows")
-        self._vocabulary = vocabulary
-        self._ids = vocabulary.ids
+        self._tokenizer = tokenizer
+        self._ids = tokenizer.ids
         self._rules = rules
         self._vocab_size = vocab_size
         self._terminators: Mapping[Terminator, int] = {
@@ -122,9 +122,9 @@ class Frame:
             "return": self._ids.return_,
             "call": self._ids.call,
         }
-        self._role = IdTrie({"assistant": vocabulary.encode("assistant")})
+        self._role = IdTrie({"assistant": tokenizer.encode("assistant")})
         self._recipients = IdTrie(
-            {name: vocabulary.encode(f" to={name}") for name in rules.callable}
+            {name: tokenizer.encode(f" to={name}") for name in rules.callable}
         )
         self._channels: dict[tuple[str, ...], IdTrie] = {}
         self._types: dict[tuple[str, ...], IdTrie] = {}
@@ -171,11 +171,11 @@ class Frame:
         if not self.in_analysis(state):
             return ()
         ids = self._ids
-        head = (ids.end, ids.start, *self._vocabulary.encode("assistant"), ids.channel)
+        head = (ids.end, ids.start, *self._tokenizer.encode("assistant"), ids.channel)
         if self._rules.may_answer:
-            return (*head, *self._vocabulary.encode("final"), ids.message)
+            return (*head, *self._tokenizer.encode("final"), ids.message)
         called = self._recipients.common_prefix()
-        return (*head, *self._vocabulary.encode("commentary"), *called)
+        return (*head, *self._tokenizer.encode("commentary"), *called)
 
     def without_analysis(self, state: FrameState) -> FrameState:
         """The same place, from which no further thought may begin."""
@@ -218,7 +218,7 @@ class Frame:
 
     def _body(self, terminator: int | None) -> Legal:
         if terminator not in self._bodies:
-            mask_V = self._vocabulary.text_mask(self._vocab_size, also=terminator)
+            mask_V = self._tokenizer.text_mask(self._vocab_size, also=terminator)
             ids = () if terminator is None else (terminator,)
             self._bodies[terminator] = Legal(ids, vocab_size=self._vocab_size, mask_V=mask_V)
         return self._bodies[terminator]
@@ -226,8 +226,8 @@ class Frame:
     def _step_body(
         self, state: FrameState, token_id: int
     ) -> tuple[FrameState, tuple[FrameEvent, ...]]:
-        if self._vocabulary.is_text(token_id) and token_id < self._vocab_size:
-            text, pending = decode_more(state.pending, self._vocabulary.bytes_of(token_id))
+        if self._tokenizer.is_text(token_id) and token_id < self._vocab_size:
+            text, pending = decode_more(state.pending, self._tokenizer.bytes_of(token_id))
             if not state.has_body or pending != state.pending:
                 state = state._replace(has_body=True, pending=pending)
             return state, (BodyPiece(text),) if text else ()
@@ -352,7 +352,7 @@ class Frame:
 
     def _channel_trie(self, offered: tuple[str, ...]) -> IdTrie:
         if offered not in self._channels:
-            self._channels[offered] = IdTrie({n: self._vocabulary.encode(n) for n in offered})
+            self._channels[offered] = IdTrie({n: self._tokenizer.encode(n) for n in offered})
         return self._channels[offered]
 
     def _type_trie(self, state: FrameState) -> IdTrie:
@@ -368,7 +368,7 @@ class Frame:
         """A content type as ids, its marker as the control token."""
         before, marker, after = content_type.partition(CONSTRAIN)
         middle = [self._ids.constrain] if marker else []
-        return [*self._vocabulary.encode(before), *middle, *self._vocabulary.encode(after)]
+        return [*self._tokenizer.encode(before), *middle, *self._tokenizer.encode(after)]
 
 
 def _rest(state: FrameState) -> tuple[FrameEvent, ...]:

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ossia.harmony.message_kinds import CHANNELS, CONSTRAIN, Terminator, is_shown
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 _HIDDEN = "analysis"
 _TOLD = frozenset(("system", "developer", "user"))
@@ -54,26 +54,26 @@ class ParsedMessage:
         return is_sent and not self.broken and self.terminator is not None
 
 
-def read(vocabulary: Vocabulary, ids: Iterable[int], *, whole: bool = False) -> list[ParsedMessage]:
+def read(tokenizer: Tokenizer, ids: Iterable[int], *, whole: bool = False) -> list[ParsedMessage]:
     """Read every message in `ids`, in time linear in their number; never raises.
 
     Args:
-        vocabulary: what the ids mean.
+        tokenizer: what the ids mean.
         ids: an assistant's output, from after START assistant.
         whole: the ids are a whole conversation instead, beginning with START.
 
     Returns:
         The messages in order. A header that the ids stop in is dropped, unless it is broken.
     """
-    raw = list(_split(vocabulary, ids, whole=whole))
+    raw = list(_split(tokenizer, ids, whole=whole))
     if not whole and raw and raw[0].is_blank and len(raw) > 1:
         del raw[0]  # the output begins with START of its own
-        role = _text(vocabulary, [*takewhile(vocabulary.is_text, raw[0].head)])
+        role = _text(tokenizer, [*takewhile(tokenizer.is_text, raw[0].head)])
         if re.split("[: ]", role)[0] in _TOLD:
-            text = "".join(_text(vocabulary, part) for each in raw for part in each.parts)
+            text = "".join(_text(tokenizer, part) for each in raw for part in each.parts)
             note = "this is a prompt, where a model's output was expected"
             return [ParsedMessage("assistant", text, _HIDDEN, broken=True, note=note)]
-    found = (_interpreted(vocabulary, each, is_last=each is raw[-1]) for each in raw)
+    found = (_interpreted(tokenizer, each, is_last=each is raw[-1]) for each in raw)
     return [message for message in found if message is not None]
 
 
@@ -98,8 +98,8 @@ class _Raw:
         yield self.body or []
 
 
-def _split(vocabulary: Vocabulary, ids: Iterable[int], *, whole: bool) -> Iterator[_Raw]:
-    control = vocabulary.ids
+def _split(tokenizer: Tokenizer, ids: Iterable[int], *, whole: bool) -> Iterator[_Raw]:
+    control = tokenizer.ids
     ends: dict[int, Terminator] = {
         control.end: "end", control.return_: "return", control.call: "call",
     }  # fmt: skip
@@ -126,9 +126,9 @@ def _split(vocabulary: Vocabulary, ids: Iterable[int], *, whole: bool) -> Iterat
         yield raw
 
 
-def _text(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
+def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """The ordinary text among ids; everything else is left out."""
-    spelt = b"".join([vocabulary.bytes_of(each) for each in ids if vocabulary.is_text(each)])
+    spelt = b"".join([tokenizer.bytes_of(each) for each in ids if tokenizer.is_text(each)])
     return spelt.decode("utf-8", "replace")
 
 
@@ -143,24 +143,24 @@ class _Header(NamedTuple):
     fault: str = ""
 
 
-def _interpreted(vocabulary: Vocabulary, raw: _Raw, *, is_last: bool) -> ParsedMessage | None:
-    segments = _segments(vocabulary, raw.head)
+def _interpreted(tokenizer: Tokenizer, raw: _Raw, *, is_last: bool) -> ParsedMessage | None:
+    segments = _segments(tokenizer, raw.head)
     if raw.body is None:
-        return _unopened(vocabulary, raw, segments, is_last=is_last)
+        return _unopened(tokenizer, raw, segments, is_last=is_last)
     if segments is None:
         header = _Header(fault="a control token stands in the header")
     else:
         header = _read_header(segments, is_implied=raw.is_implied)
     if not raw.is_started:
         header = _Header(fault="START is missing")
-    note = header.fault and f"{header.fault}: {vocabulary.decode(raw.head[:_NOTED_CHARS])!r}"
-    if not note and not all(map(vocabulary.is_text, raw.body)):
+    note = header.fault and f"{header.fault}: {tokenizer.decode(raw.head[:_NOTED_CHARS])!r}"
+    if not note and not all(map(tokenizer.is_text, raw.body)):
         note = "a control token stands in the body"
     if not note and raw.terminator is None and not is_last:
         note = "the next message begins before this one ends"
     return ParsedMessage(
         role=header.role,
-        text=_text(vocabulary, raw.body),
+        text=_text(tokenizer, raw.body),
         channel=header.channel,
         recipient=header.recipient,
         name=header.name,
@@ -179,23 +179,23 @@ class _Segments(NamedTuple):
     constrained: str | None = None
 
 
-def _segments(vocabulary: Vocabulary, head: list[int]) -> _Segments | None:
+def _segments(tokenizer: Tokenizer, head: list[int]) -> _Segments | None:
     """The header's text; None if any other control token, or one too many, stands in it."""
-    channel, constrain = vocabulary.ids.channel, vocabulary.ids.constrain
+    channel, constrain = tokenizer.ids.channel, tokenizer.ids.constrain
     parts: list[list[int]] = [[]]
     order = [channel, constrain]
     for token_id in head:
-        if vocabulary.is_text(token_id):
+        if tokenizer.is_text(token_id):
             parts[-1].append(token_id)
         elif len(parts) <= len(order) and token_id == order[len(parts) - 1]:
             parts.append([])
         else:
             return None
-    return _Segments(*(_text(vocabulary, part) for part in parts))
+    return _Segments(*(_text(tokenizer, part) for part in parts))
 
 
 def _unopened(
-    vocabulary: Vocabulary, raw: _Raw, segments: _Segments | None, *, is_last: bool
+    tokenizer: Tokenizer, raw: _Raw, segments: _Segments | None, *, is_last: bool
 ) -> ParsedMessage | None:
     """A message without a body: dropped where the ids stop in a good header, else broken."""
     is_cut = is_last and raw.terminator is None and raw.is_started
@@ -203,7 +203,7 @@ def _unopened(
         return None
     return ParsedMessage(
         role="assistant",
-        text=_text(vocabulary, raw.head),
+        text=_text(tokenizer, raw.head),
         channel=_HIDDEN,
         terminator=raw.terminator,
         broken=True,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ossia.harmony.history import drop_old_reasoning
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.prompt_text import developer_text, instructions_text, system_text
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 _CONSTRAIN = "<|constrain|>"
 
@@ -31,23 +31,23 @@ class Example:
         return marks
 
 
-def render_prompt(vocabulary: Vocabulary, conversation: Conversation) -> list[int]:
+def render_prompt(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:
     """Ids of the whole prompt, ending START assistant, so that the model speaks next.
 
     Raises:
         RequestError: a text holds a lone surrogate.
     """
-    ids = [token_id for message in _rendered(vocabulary, conversation) for token_id in message.ids]
-    return [*ids, vocabulary.ids.start, *vocabulary.encode("assistant")]
+    ids = [token_id for message in _rendered(tokenizer, conversation) for token_id in message.ids]
+    return [*ids, tokenizer.ids.start, *tokenizer.encode("assistant")]
 
 
-def num_told(vocabulary: Vocabulary, conversation: Conversation) -> int:
+def num_told(tokenizer: Tokenizer, conversation: Conversation) -> int:
     """Tokens of the prompt before its first message: other conversations begin with them too."""
     before = replace(conversation, messages=())
-    return sum(len(message.ids) for message in _rendered(vocabulary, before))
+    return sum(len(message.ids) for message in _rendered(tokenizer, before))
 
 
-def render_example(vocabulary: Vocabulary, conversation: Conversation) -> Example:
+def render_example(tokenizer: Tokenizer, conversation: Conversation) -> Example:
     """Ids of a finished conversation; if its last message is the answer, it ends with RETURN.
 
     Raises:
@@ -55,23 +55,23 @@ def render_example(vocabulary: Vocabulary, conversation: Conversation) -> Exampl
     """
     ids: list[int] = []
     spans = []
-    for rendered in _rendered(vocabulary, conversation):
+    for rendered in _rendered(tokenizer, conversation):
         if rendered.is_assistant:
             spans.append((len(ids) + rendered.num_role_ids, len(ids) + len(rendered.ids)))
         ids += rendered.ids
     last = conversation.messages[-1] if conversation.messages else None
     if last is not None and last.role == "assistant" and last.channel == "final":
-        ids[-1] = vocabulary.ids.return_
+        ids[-1] = tokenizer.ids.return_
     return Example(tuple(ids), tuple(spans))
 
 
-def render_message(vocabulary: Vocabulary, message: Message) -> list[int]:
+def render_message(tokenizer: Tokenizer, message: Message) -> list[int]:
     """Ids of one message, START and terminator included.
 
     Raises:
         RequestError: a text holds a lone surrogate.
     """
-    return _message_ids(vocabulary, message).ids
+    return _message_ids(tokenizer, message).ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,64 +81,64 @@ class _Rendered:
     is_assistant: bool
 
 
-def _rendered(vocabulary: Vocabulary, conversation: Conversation) -> Iterator[_Rendered]:
-    yield _told(vocabulary, "system", system_text(conversation))
+def _rendered(tokenizer: Tokenizer, conversation: Conversation) -> Iterator[_Rendered]:
+    yield _told(tokenizer, "system", system_text(conversation))
     if text := developer_text(conversation):
-        yield _told(vocabulary, "developer", text)
+        yield _told(tokenizer, "developer", text)
     for message in drop_old_reasoning(conversation.messages):
-        yield _message_ids(vocabulary, message)
+        yield _message_ids(tokenizer, message)
 
 
-def _told(vocabulary: Vocabulary, role: str, text: str) -> _Rendered:
-    head = [vocabulary.ids.start, *vocabulary.encode(role)]
-    body = [vocabulary.ids.message, *vocabulary.encode(text), vocabulary.ids.end]
+def _told(tokenizer: Tokenizer, role: str, text: str) -> _Rendered:
+    head = [tokenizer.ids.start, *tokenizer.encode(role)]
+    body = [tokenizer.ids.message, *tokenizer.encode(text), tokenizer.ids.end]
     return _Rendered(head + body, len(head), is_assistant=False)
 
 
-def _message_ids(vocabulary: Vocabulary, message: Message) -> _Rendered:
+def _message_ids(tokenizer: Tokenizer, message: Message) -> _Rendered:
     role = message.name if message.role == "tool" and message.name else message.role
-    head = [vocabulary.ids.start, *vocabulary.encode(role)]
+    head = [tokenizer.ids.start, *tokenizer.encode(role)]
     rest = (
-        _sampled_ids(vocabulary, message.sampled_ids)
+        _sampled_ids(tokenizer, message.sampled_ids)
         if message.sampled_ids is not None
-        else [*_header_ids(vocabulary, message), *_body_ids(vocabulary, message)]
+        else [*_header_ids(tokenizer, message), *_body_ids(tokenizer, message)]
     )
     return _Rendered(head + rest, len(head), is_assistant=message.role == "assistant")
 
 
-def _sampled_ids(vocabulary: Vocabulary, sampled: tuple[int, ...]) -> list[int]:
+def _sampled_ids(tokenizer: Tokenizer, sampled: tuple[int, ...]) -> list[int]:
     """As sampled; RETURN never stands in a prompt, and a message cut short is closed."""
-    ids = vocabulary.ids
+    ids = tokenizer.ids
     last = sampled[-1] if sampled else None
     if last in (ids.end, ids.call):
         return list(sampled)
     return [*(sampled[:-1] if last == ids.return_ else sampled), ids.end]
 
 
-def _header_ids(vocabulary: Vocabulary, message: Message) -> Iterator[int]:
+def _header_ids(tokenizer: Tokenizer, message: Message) -> Iterator[int]:
     """Everything between the role and MESSAGE, each part encoded alone."""
     if message.name and message.role != "tool":
-        yield from vocabulary.encode(f":{message.name}")
+        yield from tokenizer.encode(f":{message.name}")
     recipient = "assistant" if message.role == "tool" else message.recipient
     if recipient and recipient != "all":
-        yield from vocabulary.encode(f" to={recipient}")
+        yield from tokenizer.encode(f" to={recipient}")
     if message.channel:
-        yield vocabulary.ids.channel
-        yield from vocabulary.encode(message.channel)
+        yield tokenizer.ids.channel
+        yield from tokenizer.encode(message.channel)
     if kind := message.content_type:
         if kind.startswith(_CONSTRAIN):
-            yield from vocabulary.encode(" ")
-            yield vocabulary.ids.constrain
-            yield from vocabulary.encode(kind.removeprefix(_CONSTRAIN))
+            yield from tokenizer.encode(" ")
+            yield tokenizer.ids.constrain
+            yield from tokenizer.encode(kind.removeprefix(_CONSTRAIN))
         else:
-            yield from vocabulary.encode(f" {kind}")
+            yield from tokenizer.encode(f" {kind}")
 
 
-def _body_ids(vocabulary: Vocabulary, message: Message) -> Iterator[int]:
-    ids = vocabulary.ids
+def _body_ids(tokenizer: Tokenizer, message: Message) -> Iterator[int]:
+    ids = tokenizer.ids
     yield ids.message
     for nth, part in enumerate(message.parts):
         is_heading = message.role == "developer" and nth == 0
-        yield from vocabulary.encode(instructions_text(part) if is_heading else part)
+        yield from tokenizer.encode(instructions_text(part) if is_heading else part)
     is_call = message.role == "assistant" and message.recipient not in (None, "all")
     yield ids.call if is_call else ids.end

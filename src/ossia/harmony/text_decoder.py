@@ -2,7 +2,7 @@
 
 from codecs import utf_8_decode
 
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 
 
 def decode_more(pending: bytes, more: bytes) -> tuple[str, bytes]:
@@ -23,8 +23,8 @@ def decode_rest(pending: bytes) -> str:
 class TextDecoder:
     """Streams the text of one message; make a new one for the next, so no byte crosses over."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
         self._pending = b""
 
     def push(self, token_id: int) -> str:
@@ -33,7 +33,7 @@ class TextDecoder:
         Raises:
             ValueError: the id is no ordinary token.
         """
-        text, self._pending = decode_more(self._pending, self._vocabulary.bytes_of(token_id))
+        text, self._pending = decode_more(self._pending, self._tokenizer.bytes_of(token_id))
         return text
 
     def close(self) -> str:

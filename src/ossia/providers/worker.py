@@ -195,8 +195,8 @@ class Worker:
 
 def served(llm: LLM) -> ServedModel:
     """The facts of an opened model."""
-    vocabulary, config = llm.vocabulary, llm.config
-    if vocabulary is None:
+    tokenizer, config = llm.tokenizer, llm.config
+    if tokenizer is None:
         raise RequestError(
             f"{llm.checkpoint.folder} has no tokenizer.json, without which nothing can be served; "
             "add the one of its model"
@@ -208,7 +208,7 @@ def served(llm: LLM) -> ServedModel:
         context_length=llm.context_length,
         max_running=llm.plan.max_running,
         vocab_size=config.vocab_size,
-        control_ids=tuple(sorted(vocabulary.control.values())),
+        control_ids=tuple(sorted(tokenizer.control.values())),
         num_params=parameters(config),
         num_bytes=llm.checkpoint.total_bytes,
         backend=type(llm.ops).__name__,

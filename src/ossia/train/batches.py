@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ossia.harmony.messages import Builtin, Conversation, Effort
 from ossia.harmony.render import render_example
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.forward_batch import ForwardBatch
 from ossia.tasks.nano import TOOL_TASKS
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
@@ -61,14 +61,14 @@ class Batch:
     """The effort of each lesson."""
 
 
-def lesson(vocabulary: Vocabulary, conversation: Conversation) -> Lesson:
+def lesson(tokenizer: Tokenizer, conversation: Conversation) -> Lesson:
     """Render a conversation; its last turn is what is learned.
 
     Earlier answers count nothing: their reasoning is gone, as in serving, and learning them would
     teach to answer without any.
     """
-    example = render_example(vocabulary, conversation)
-    cut = example.ids.index(vocabulary.ids.end) + 1
+    example = render_example(tokenizer, conversation)
+    cut = example.ids.index(tokenizer.ids.end) + 1
     last_user = max(at for at, each in enumerate(conversation.messages) if each.role == "user")
     new = sum(each.role == "assistant" for each in conversation.messages[last_user + 1 :])
     pieces, place = [], cut
@@ -84,7 +84,7 @@ def lesson(vocabulary: Vocabulary, conversation: Conversation) -> Lesson:
 
 
 def draw_lessons(
-    vocabulary: Vocabulary, *, seed: int, number: int, lessons: int, split: Split
+    tokenizer: Tokenizer, *, seed: int, number: int, lessons: int, split: Split
 ) -> list[Lesson]:
     """The lessons of batch `number` of the endless stream of a seed, those of one prefix together.
 
@@ -103,7 +103,7 @@ def draw_lessons(
         conversation = draw_conversation(random, settings, task)
         if both and conversation.builtins:
             conversation = replace(conversation, builtins=both)
-        rendered = [lesson(vocabulary, turn) for turn in turns(conversation)]
+        rendered = [lesson(tokenizer, turn) for turn in turns(conversation)]
         found += [each for each in rendered if len(each.ids) <= MAX_TOKENS]
     order: dict[tuple[int, ...], int] = {}
     return sorted(found, key=lambda each: order.setdefault(each.prefix, len(order)))

@@ -20,7 +20,7 @@ import torch
 
 from ossia import __version__
 from ossia.checkpoint import ModelConfig
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.train import plot
 from ossia.train.data_parallel import Team, gathered
 from ossia.train.export import write_packed
@@ -74,8 +74,8 @@ def _take_part(asked: argparse.Namespace, team: Team) -> Trainer:
     )
     # the process's own time, so that a busy machine or a pause costs no budget
     clock = time.monotonic if asked.device != "cpu" else time.process_time
-    vocabulary = Vocabulary.from_file(asked.out / "tokenizer.json")
-    trainer = Trainer.start(SHAPES[asked.shape], vocabulary, plan, asked.out, clock, team)
+    tokenizer = Tokenizer.from_file(asked.out / "tokenizer.json")
+    trainer = Trainer.start(SHAPES[asked.shape], tokenizer, plan, asked.out, clock, team)
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ossia.errors import CheckpointError
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.train.batches import EFFORT_SHARES, SAID_WEIGHT, Lesson, draw_lessons
 
 LESSONS = 48
@@ -32,7 +32,7 @@ _EFFORTS = tuple(EFFORT_SHARES)
 class Source:
     """What decides every training batch."""
 
-    vocabulary: Vocabulary
+    tokenizer: Tokenizer
     seed: int
     folder: Path | None = None
 
@@ -44,7 +44,7 @@ class Source:
         """
         if self.folder is None or not _path(self.folder, number // BATCHES).exists():
             return draw_lessons(
-                self.vocabulary, seed=self.seed, number=number, lessons=LESSONS, split="train"
+                self.tokenizer, seed=self.seed, number=number, lessons=LESSONS, split="train"
             )
         return _read(self, self.folder, number)
 
@@ -73,7 +73,7 @@ def write_shard(source: Source, shard: int) -> dict[str, Any]:
     offsets, place, tokens = [], 0, 0
     for number in range(shard * BATCHES, (shard + 1) * BATCHES):
         lessons = draw_lessons(
-            source.vocabulary, seed=source.seed, number=number, lessons=LESSONS, split="train"
+            source.tokenizer, seed=source.seed, number=number, lessons=LESSONS, split="train"
         )
         pieces.append(_packed(lessons))
         offsets.append(place)
@@ -97,7 +97,7 @@ def _path(folder: Path, shard: int) -> Path:
 
 
 def _provenance(source: Source, shard: int) -> dict[str, Any]:
-    return {"seed": source.seed, "shard": shard, "tokenizer": source.vocabulary.digest}
+    return {"seed": source.seed, "shard": shard, "tokenizer": source.tokenizer.digest}
 
 
 def _packed(lessons: list[Lesson]) -> NDArray[np.uint16]:
@@ -140,7 +140,7 @@ def _lesson(take: Any, prefixes: list[tuple[int, ...]]) -> Lesson:
 def _write(asked: tuple[Path, int, Path, int]) -> dict[str, Any]:
     """In a worker: one file."""
     tokenizer, seed, folder, shard = asked
-    return write_shard(Source(Vocabulary.from_file(tokenizer), seed, folder), shard)
+    return write_shard(Source(Tokenizer.from_file(tokenizer), seed, folder), shard)
 
 
 def missing(folder: Path, count: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ossia.checkpoint.config import ModelConfig
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.train import training_state
 from ossia.train.batches import EFFORT_SHARES, Batch, Lesson, collate, draw_lessons
 from ossia.train.data_parallel import Team
@@ -76,7 +76,7 @@ class Trainer:
     """One run, in the folder `out`: leg.safetensors (to go on from) and log.jsonl."""
 
     config: ModelConfig
-    vocabulary: Vocabulary
+    tokenizer: Tokenizer
     source: Source
     plan: Plan
     out: Path
@@ -92,7 +92,7 @@ class Trainer:
     def start(
         cls,
         config: ModelConfig,
-        vocabulary: Vocabulary,
+        tokenizer: Tokenizer,
         plan: Plan,
         out: Path,
         clock: Clock,
@@ -101,9 +101,9 @@ class Trainer:
         """Begin anew, or go on from the leg that lies in `out`."""
         parameters = new_parameters(config, plan.seed, plan.device)
         optimisers = _optimisers(parameters, plan)
-        source = Source(vocabulary, plan.seed, plan.data)
+        source = Source(tokenizer, plan.seed, plan.data)
         trainer = cls(
-            config, vocabulary, source, plan, out, clock, parameters, optimisers, team or Team()
+            config, tokenizer, source, plan, out, clock, parameters, optimisers, team or Team()
         )
         if (out / training_state.NAME).exists():
             trainer.progress = training_state.read(
@@ -154,7 +154,7 @@ class Trainer:
         """
         drawn = [
             draw_lessons(
-                self.vocabulary,
+                self.tokenizer,
                 seed=self.plan.seed,
                 number=2 * number + each,
                 lessons=LESSONS,

@@ -12,22 +12,22 @@ from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.o200k import PATTERN
 from ossia.harmony.render import render_message, render_prompt
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.server.api.exact_tokens import ExactTokens
 from ossia.server.api.history import HistoryMessage
 from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.store.database import Database
 from ossia.store.token_memory import TokenMemory
-from tests.harmony.tiny_vocabulary import CONTROL, RANKS
+from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 
 USER = HistoryMessage(message=Message(role="user", content="q"))
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory) -> Vocabulary:
+def tokenizer(tmp_path_factory) -> Tokenizer:
     path = tmp_path_factory.mktemp("bytes") / "tokenizer.json"
     write_tokenizer_json(path, RANKS, PATTERN, CONTROL)
-    return Vocabulary.from_file(path)
+    return Tokenizer.from_file(path)
 
 
 @pytest.fixture(scope="module")
@@ -304,14 +304,14 @@ def generations(draw):
     return [*parts, ("final", draw(WORDS.filter(str.strip)))]
 
 
-def sampled(vocabulary, kind, text, at):
+def sampled(tokenizer, kind, text, at):
     """A message as the model might write it: recipient after the channel, one byte a token."""
-    control = vocabulary.ids
+    control = tokenizer.ids
     name = {"call": "commentary"}.get(kind, kind)
-    head = [control.channel, *vocabulary.encode(name)]
+    head = [control.channel, *tokenizer.encode(name)]
     if kind == "call":
-        head += vocabulary.encode(" to=functions.f")
-    body = [token for letter in text for token in vocabulary.encode(letter)]
+        head += tokenizer.encode(" to=functions.f")
+    body = [token for letter in text for token in tokenizer.encode(letter)]
     end = {"call": control.call, "final": control.return_}.get(kind, control.end)
     row = (*head, control.message, *body, end)
     call_id = f"call_{at}" if kind == "call" else None
@@ -340,43 +340,43 @@ def lost(draw, one, sealed):
 @settings(max_examples=50)
 @given(data=st.data())
 def test_whatever_a_client_loses_of_ours_the_next_prompt_goes_on_from_the_last(
-    data, vocabulary, database
+    data, tokenizer, database
 ):
     memory = a_memory(database)
     owner = str(id(data))
     history = [USER]  # the client's own
     serial = 0
     for _ in range(data.draw(st.integers(1, 4), label="generations")):
-        prompt = tokens(vocabulary, memory, owner, history)
+        prompt = tokens(tokenizer, memory, owner, history)
         parts = data.draw(generations())
-        wrote = [sampled(vocabulary, *part, serial + at) for at, part in enumerate(parts)]
+        wrote = [sampled(tokenizer, *part, serial + at) for at, part in enumerate(parts)]
         serial += len(wrote)
         asyncio.run(memory.remember(owner, wrote, durable=data.draw(st.booleans())))
-        spoken = prompt + joined_ids(vocabulary, wrote)
+        spoken = prompt + joined_ids(tokenizer, wrote)
         kept = [lost(data.draw, one, lambda item: memory.seal(item, owner)) for one in wrote]
         history += [one for one in kept if one is not None]
         if wrote[-1].is_call:
             history.append(result(wrote[-1].call_id, data.draw(WORDS)))
-            following = tokens(vocabulary, memory, owner, history)
+            following = tokens(tokenizer, memory, owner, history)
             assert following[: len(spoken)] == spoken
         else:
             history.append(USER)
-            following = tokens(vocabulary, memory, owner, history)
+            following = tokens(tokenizer, memory, owner, history)
             # harmony drops the reasoning of the turn that is over; the answer is as it was
-            answer = render_message(vocabulary, wrote[-1].message)
-            question = render_message(vocabulary, USER.message)
+            answer = render_message(tokenizer, wrote[-1].message)
+            question = render_message(tokenizer, USER.message)
             assert contains(following, answer + question)
 
 
-def tokens(vocabulary, memory, owner, history):
+def tokens(tokenizer, memory, owner, history):
     messages = asyncio.run(memory.restored(owner, history))
-    return render_prompt(vocabulary, Conversation(messages=messages))
+    return render_prompt(tokenizer, Conversation(messages=messages))
 
 
-def joined_ids(vocabulary, wrote):
+def joined_ids(tokenizer, wrote):
     """What was sampled after START assistant, as the next prompt spells it."""
-    rows = [render_message(vocabulary, one.message) for one in wrote]
-    opener = 1 + len(vocabulary.encode("assistant"))
+    rows = [render_message(tokenizer, one.message) for one in wrote]
+    opener = 1 + len(tokenizer.encode("assistant"))
     return [token for row in rows for token in row][opener:]
 
 

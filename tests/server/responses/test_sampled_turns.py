@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.byte_vocabulary import write_byte_vocabulary
+from benchmarks.byte_tokenizer import write_byte_tokenizer
 from ossia.chat.output_parser import OutputParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.frame_rules import FrameRules
@@ -20,8 +20,8 @@ VOCAB_SIZE = 320
 
 
 @pytest.fixture(scope="session")
-def vocabulary(tmp_path_factory):
-    return write_byte_vocabulary(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
+def tokenizer(tmp_path_factory):
+    return write_byte_tokenizer(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
 
 
 def sampled(frame, rng, max_tokens, reason):
@@ -53,10 +53,10 @@ def body(item):
     end=st.sampled_from(["finished", "fault", "cancel"]),
     stop=st.sampled_from([(), ("e",)]),
 )
-def test_whatever_is_sampled_is_told_by_the_rules(vocabulary, seed, max_tokens, reason, end, stop):
-    frame = Frame(vocabulary, FrameRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
+def test_whatever_is_sampled_is_told_by_the_rules(tokenizer, seed, max_tokens, reason, end, stop):
+    frame = Frame(tokenizer, FrameRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
     turn = OutputParser(
-        frame, vocabulary, StopFinder(stop), UsageTracker(lambda: 0.0, prompt_tokens=7)
+        frame, tokenizer, StopFinder(stop), UsageTracker(lambda: 0.0, prompt_tokens=7)
     )
     writer = ResponseWriter(SETTINGS)
     events = writer.begin()

@@ -56,33 +56,33 @@ def test_effort_alone_decides_how_long_the_same_question_is_thought_about(task):
 
 
 @EVERY
-def test_the_frame_allows_every_token_of_every_turn(task, vocabulary):
+def test_the_frame_allows_every_token_of_every_turn(task, tokenizer):
     for conversation in drawn(task, replace(MEDIUM, effort="high"), 15):
         for turn in turns(conversation):
-            example = render_example(vocabulary, turn)
+            example = render_example(tokenizer, turn)
             recipients = {f"functions.{each.name}": "json" for each in turn.functions}
             recipients |= {"python": "text", "browser.search": "json", "browser.open": "json"}
             kind = "json" if turn.response_formats else "text"
             rules = FrameRules(recipients=recipients, final_kind=kind)
-            frame = Frame(vocabulary, rules, vocab_size=vocabulary.size)
+            frame = Frame(tokenizer, rules, vocab_size=tokenizer.size)
             state = frame.start
-            for each in answered_ids(vocabulary, example, turn):
+            for each in answered_ids(tokenizer, example, turn):
                 if frame.is_done(state):  # a call ends what the model writes at once
                     state = frame.start
                 state, _ = frame.step(state, each)
             assert frame.is_done(state)
 
 
-def answered_ids(vocabulary, example, turn):
+def answered_ids(tokenizer, example, turn):
     """Ids of the last turn, as the model writes them: what follows START assistant."""
     last_user = max(at for at, each in enumerate(turn.messages) if each.role == "user")
     new = [each for each in turn.messages[last_user + 1 :] if each.role == "assistant"]
-    opener = [vocabulary.ids.start, *vocabulary.encode("assistant")]
+    opener = [tokenizer.ids.start, *tokenizer.encode("assistant")]
     ended_by_call = True
     for begin, end in example.spans[-len(new) :]:
         yield from [] if ended_by_call else opener
         yield from example.ids[begin:end]
-        ended_by_call = example.ids[end - 1] == vocabulary.ids.call
+        ended_by_call = example.ids[end - 1] == tokenizer.ids.call
 
 
 def problem(conversation):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.harmony.vocabulary import Vocabulary
+from ossia.harmony.tokenizer import Tokenizer
 from ossia.tools.browser.page import (
     MAX_SHOWN_BYTES,
     MAX_TOKENS,
@@ -92,11 +92,11 @@ def test_a_view_never_holds_more_bytes_than_a_result_may():
 @pytest.mark.slow
 def test_lines_count_tokens_as_the_whole_text_does():
     """The published vocabulary cuts where a numbered line begins, so counts add up."""
-    vocabulary = Vocabulary.o200k_harmony()
+    tokenizer = Tokenizer.o200k_harmony()
     lines = ["", "  x  ", "foo.", "a-b\t", "…", "12", "日本語", "}}", "the end ", "'s", " / "] * 9
     numbered = [f"L{number}: {line}\n" for number, line in enumerate(lines)]
-    counts = [len(vocabulary.encode(line)) for line in numbered]
-    assert sum(counts) == len(vocabulary.encode("".join(numbered)))
+    counts = [len(tokenizer.encode(line)) for line in numbered]
+    assert sum(counts) == len(tokenizer.encode("".join(numbered)))
 
 
 def test_long_lines_are_wrapped_and_inner_blanks_stay():

@@ -11,7 +11,7 @@ from ossia.errors import OssiaError, RequestError
 from ossia.tools.catalog import choose, is_for_callers, names_for_callers
 
 if TYPE_CHECKING:
-    from ossia.harmony.vocabulary import Vocabulary
+    from ossia.harmony.tokenizer import Tokenizer
     from ossia.tools.tool import Toolkit
 
 EXAMPLES = """
@@ -86,12 +86,12 @@ async def _closed(kits: Sequence["Toolkit"]) -> None:
 
 
 @cache
-def _vocabulary() -> "Vocabulary":
-    from ossia.harmony.vocabulary import Vocabulary
+def _tokenizer() -> "Tokenizer":
+    from ossia.harmony.tokenizer import Tokenizer
 
-    return Vocabulary.o200k_harmony()
+    return Tokenizer.o200k_harmony()
 
 
 def _count_tokens(text: str) -> int:
     """As gpt-oss reads it: how much of a page is shown at a time depends on that."""
-    return len(_vocabulary().encode(text))
+    return len(_tokenizer().encode(text))

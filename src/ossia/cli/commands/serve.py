@@ -19,7 +19,7 @@ from ossia.files import state_folder
 from ossia.tools.catalog import CountTokens
 
 if TYPE_CHECKING:
-    from ossia.harmony.vocabulary import Vocabulary
+    from ossia.harmony.tokenizer import Tokenizer
     from ossia.providers.supervisor import Supervisor
     from ossia.server.app import Serving
     from ossia.server.http.listen import Listening
@@ -291,18 +291,18 @@ def _mcp_endpoint(listening: ListeningChoices) -> "McpEndpoint":
 
 
 def _counter(model: ModelOptions) -> CountTokens:
-    """Counts tokens as the model will; its vocabulary is read when the first page is shown."""
+    """Counts tokens as the model will; its tokenizer is read when the first page is shown."""
 
     @cache
-    def vocabulary() -> "Vocabulary":
+    def tokenizer() -> "Tokenizer":
         from ossia.checkpoint import open_checkpoint
         from ossia.checkpoint.find import find_model
 
-        found = Vocabulary.of(open_checkpoint(find_model(model.model)))
-        assert found is not None, "the engine refuses a model without a vocabulary"
+        found = Tokenizer.of(open_checkpoint(find_model(model.model)))
+        assert found is not None, "the engine refuses a model without a tokenizer"
         return found
 
-    return lambda text: len(vocabulary().encode(text))
+    return lambda text: len(tokenizer().encode(text))
 
 
 def _pool(model: ModelOptions, max_running: int) -> int:

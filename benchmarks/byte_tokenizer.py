@@ -1,17 +1,17 @@
-"""The smallest real vocabulary: one token a byte and the control tokens, for little models."""
+"""The smallest real tokenizer: one token a byte and the control tokens, for little models."""
 
 from pathlib import Path
 
 from ossia.harmony.byte_bpe import write_tokenizer_json
 from ossia.harmony.o200k import PATTERN
-from ossia.harmony.vocabulary import ControlIds, Vocabulary
+from ossia.harmony.tokenizer import ControlIds, Tokenizer
 
 CONTROL = [f"<|{name.rstrip('_')}|>" for name in ControlIds.__slots__]
 NUM_IDS = 256 + len(CONTROL)
 
 
-def write_byte_vocabulary(path: Path) -> Vocabulary:
+def write_byte_tokenizer(path: Path) -> Tokenizer:
     """Write a tokenizer.json and read it back; ids 0 to 255 are the bytes."""
     control = {name: 256 + place for place, name in enumerate(CONTROL)}
     write_tokenizer_json(path, [bytes([each]) for each in range(256)], PATTERN, control)
-    return Vocabulary.from_file(path)
+    return Tokenizer.from_file(path)

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers
+from tokenizers import models, normalizers
 
 from benchmarks.harmony_conversations import text as random_text
 from ossia.errors import CheckpointError, RequestError
 from ossia.harmony import o200k as table
-from ossia.harmony import vocabulary as module
+from ossia.harmony import tokenizer as module
 from ossia.harmony.byte_bpe import spell
-from ossia.harmony.vocabulary import Vocabulary
-from tests.harmony.tiny_vocabulary import CONTROL, RANKS
+from ossia.harmony.tokenizer import Tokenizer
+from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"))
 CONTROL_TEXT = st.sampled_from([*CONTROL, "<|", "|>", "<|reserved_200019|>", "<|refusal|>"])
@@ -44,21 +45,21 @@ def test_encodes_as_the_published_library(o200k, library):
 
 @given(text=st.lists(ANY_TEXT | CONTROL_TEXT).map("".join))
 def test_text_never_becomes_a_control_id_and_comes_back(o200k, tiny, text):
-    for vocabulary in (o200k, tiny):
-        ids = vocabulary.encode(text)
-        assert all(map(vocabulary.is_text, ids))
-        assert b"".join(map(vocabulary.bytes_of, ids)) == text.encode()
+    for tokenizer in (o200k, tiny):
+        ids = tokenizer.encode(text)
+        assert all(map(tokenizer.is_text, ids))
+        assert b"".join(map(tokenizer.bytes_of, ids)) == text.encode()
 
 
-def test_every_control_name_in_text_stays_text(vocabulary):
-    for name in vocabulary.control:
-        assert not {vocabulary.control[name]} & set(vocabulary.encode(f"a{name}{name} {name}"))
+def test_every_control_name_in_text_stays_text(tokenizer):
+    for name in tokenizer.control:
+        assert not {tokenizer.control[name]} & set(tokenizer.encode(f"a{name}{name} {name}"))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "ab\udfff", "😀\udc00x"])
-def test_a_lone_surrogate_is_refused(vocabulary, text):
+def test_a_lone_surrogate_is_refused(tokenizer, text):
     with pytest.raises(RequestError, match=r"lone surrogate U\+D[8-F]"):
-        vocabulary.encode(text)
+        tokenizer.encode(text)
 
 
 def test_what_is_no_text_is_our_bug_not_a_request(tiny):
@@ -72,11 +73,11 @@ def test_long_runs_of_one_character_stay_linear(o200k):
         assert o200k.decode(o200k.encode(char * 100_000)) == char * 100_000
 
 
-def test_ids_beyond_the_vocabulary_are_no_text(vocabulary):
-    for token_id in (-1, -vocabulary.size, vocabulary.size, 1 << 70, vocabulary.ids.end):
-        assert not vocabulary.is_text(token_id)
+def test_ids_beyond_the_vocabulary_are_no_text(tokenizer):
+    for token_id in (-1, -tokenizer.size, tokenizer.size, 1 << 70, tokenizer.ids.end):
+        assert not tokenizer.is_text(token_id)
         with pytest.raises(ValueError, match=f"id {token_id} is no ordinary token"):
-            vocabulary.bytes_of(token_id)
+            tokenizer.bytes_of(token_id)
 
 
 def test_decoding_shows_control_tokens_by_name(o200k):
@@ -84,22 +85,22 @@ def test_decoding_shows_control_tokens_by_name(o200k):
     assert o200k.decode(ids) == "<|start|>é<|reserved_200000|><|reserved_201000|>"
 
 
-def test_the_text_mask_marks_ordinary_ids_only(vocabulary):
-    size = vocabulary.size + 100
-    mask = vocabulary.text_mask(size)
+def test_the_text_mask_marks_ordinary_ids_only(tokenizer):
+    size = tokenizer.size + 100
+    mask = tokenizer.text_mask(size)
     assert mask.dtype == np.bool_
-    assert np.flatnonzero(mask).tolist() == [i for i in range(size) if vocabulary.is_text(i)]
-    with_end = vocabulary.text_mask(size, also=vocabulary.ids.end)
-    assert np.flatnonzero(mask != with_end).tolist() == [vocabulary.ids.end]
-    assert vocabulary.text_mask(size) is mask
+    assert np.flatnonzero(mask).tolist() == [i for i in range(size) if tokenizer.is_text(i)]
+    with_end = tokenizer.text_mask(size, also=tokenizer.ids.end)
+    assert np.flatnonzero(mask != with_end).tolist() == [tokenizer.ids.end]
+    assert tokenizer.text_mask(size) is mask
     assert not mask.flags.writeable
-    assert len(vocabulary.text_mask(10)) == 10
+    assert len(tokenizer.text_mask(10)) == 10
 
 
-def test_the_digest_tells_vocabularies_apart(o200k, tiny, tokenizer_file):
+def test_the_digest_tells_tokenizers_apart(o200k, tiny, tokenizer_file):
     assert len(tiny.digest) == 64
     assert tiny.digest != o200k.digest
-    assert tiny.digest == Vocabulary.from_file(tokenizer_file).digest
+    assert tiny.digest == Tokenizer.from_file(tokenizer_file).digest
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +114,11 @@ def published_file(tmp_path_factory):
         splits = ((rank_of.get(token[:at]), rank_of.get(token[at:])) for at in range(1, len(token)))
         known = sorted(pair for pair in splits if None not in pair)
         merges += [f"[\n        {names[a]},\n        {names[b]}\n      ]" for a, b in known]
-    tokenizer = table.build(ranks)
-    tokenizer.model = models.BPE(
-        vocab=tokenizer.get_vocab(with_added_tokens=False), merges=[], ignore_merges=True
+    library = table.build(ranks)
+    library.model = models.BPE(
+        vocab=library.get_vocab(with_added_tokens=False), merges=[], ignore_merges=True
     )
-    spelt = tokenizer.to_str(pretty=True)
+    spelt = library.to_str(pretty=True)
     head, tail = spelt.rsplit('"merges": []', 1)
     path = tmp_path_factory.mktemp("published") / "tokenizer.json"
     path.write_text(head + '"merges": [\n      ' + ",\n      ".join(merges) + "\n    ]" + tail)
@@ -129,8 +130,8 @@ def test_the_published_file_is_read_and_equals_the_packed_table(published_file, 
     content = published_file.read_bytes()
     assert len(content) == table.PUBLISHED_BYTES
     assert hashlib.sha256(content).hexdigest() == table.PUBLISHED_SHA256
-    known = Vocabulary.from_file(published_file)  # by its checksum
-    read = Vocabulary(Tokenizer.from_buffer(content))  # as any other file
+    known = Tokenizer.from_file(published_file)  # by its checksum
+    read = Tokenizer(tokenizers.Tokenizer.from_buffer(content))  # as any other file
     assert known.digest == read.digest == o200k.digest
     rng = random.Random(1)
     for _ in range(200):
@@ -141,20 +142,20 @@ def test_the_published_file_is_read_and_equals_the_packed_table(published_file, 
 def test_a_file_that_is_none_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "absent.json", Path("/dev/zero")):
         with pytest.raises(CheckpointError, match="not a regular file"):
-            Vocabulary.from_file(path)
+            Tokenizer.from_file(path)
 
 
 def test_a_file_far_too_large_is_refused(tokenizer_file, monkeypatch):
     monkeypatch.setattr(module, "MAX_FILE_BYTES", 1000)
     with pytest.raises(CheckpointError, match="more than 1000"):
-        Vocabulary.from_file(tokenizer_file)
+        Tokenizer.from_file(tokenizer_file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b"[]", b'{"model": {"type": "BPE"}}'])
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: "):
-        Vocabulary.from_file(tmp_path / "tokenizer.json")
+        Tokenizer.from_file(tmp_path / "tokenizer.json")
 
 
 def changed(tokenizer_file, tmp_path, change):
@@ -204,23 +205,23 @@ def without_a_byte(content):
 )
 def test_a_tokenizer_that_cannot_be_trusted_is_refused(tokenizer_file, tmp_path, change, said):
     with pytest.raises(CheckpointError, match=said):
-        Vocabulary.from_file(changed(tokenizer_file, tmp_path, change))
+        Tokenizer.from_file(changed(tokenizer_file, tmp_path, change))
 
 
 def test_a_tokenizer_that_rewrites_text_is_refused(tokenizer_file):
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.normalizer = normalizers.NFKC()
+    library = tokenizers.Tokenizer.from_file(str(tokenizer_file))
+    library.normalizer = normalizers.NFKC()
     with pytest.raises(CheckpointError, match="changes text"):
-        Vocabulary(tokenizer)
+        Tokenizer(library)
 
 
 def test_a_gap_in_the_ids_is_no_token(tokenizer_file, tmp_path):
     def with_gap(content):
         content["model"]["vocab"]["zz"] = len(RANKS) + len(CONTROL) + 5
 
-    vocabulary = Vocabulary.from_file(changed(tokenizer_file, tmp_path, with_gap))
-    assert not vocabulary.is_text(vocabulary.size - 2)
-    assert vocabulary.bytes_of(vocabulary.size - 1) == b"zz"
+    tokenizer = Tokenizer.from_file(changed(tokenizer_file, tmp_path, with_gap))
+    assert not tokenizer.is_text(tokenizer.size - 2)
+    assert tokenizer.bytes_of(tokenizer.size - 1) == b"zz"
 
 
 def test_added_tokens_need_not_be_marked_special(tokenizer_file, tmp_path):
@@ -228,5 +229,5 @@ def test_added_tokens_need_not_be_marked_special(tokenizer_file, tmp_path):
         for token in content["added_tokens"]:
             token["special"] = False
 
-    vocabulary = Vocabulary.from_file(changed(tokenizer_file, tmp_path, unmarked))
-    assert vocabulary.ids.end not in vocabulary.encode("<|end|>")
+    tokenizer = Tokenizer.from_file(changed(tokenizer_file, tmp_path, unmarked))
+    assert tokenizer.ids.end not in tokenizer.encode("<|end|>")

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+import tokenizers
 
 from ossia.checkpoint.folder import Checkpoint
 from ossia.errors import CheckpointError, RequestError
@@ -51,10 +51,12 @@ class ControlIds:
         return cls(**{field: control[name] for field, name in spelt.items()})
 
 
-class Vocabulary:
+class Tokenizer:
     """Encodes ordinary text to ids and gives the bytes back; immutable, safe to share."""
 
-    def __init__(self, tokenizer: Tokenizer, *, ranks: Sequence[bytes] | None = None) -> None:
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, *, ranks: Sequence[bytes] | None = None
+    ) -> None:
         """Take over a byte-level BPE tokenizer.
 
         Args:
@@ -70,9 +72,9 @@ class Vocabulary:
         self._names = {token_id: token.content for token_id, token in added.items()}
         self._bytes = _byte_table(tokenizer, control=self._names, ranks=ranks)
         # A tokenizer without any added token: no text whatever can become one.
-        self._tokenizer = Tokenizer(tokenizer.model)
+        self._bpe = tokenizers.Tokenizer(tokenizer.model)
         if tokenizer.pre_tokenizer is not None:
-            self._tokenizer.pre_tokenizer = tokenizer.pre_tokenizer
+            self._bpe.pre_tokenizer = tokenizer.pre_tokenizer
         self._masks: dict[tuple[int, int | None], npt.NDArray[np.bool_]] = {}
         self._check(has_normalizer=tokenizer.normalizer is not None)
 
@@ -91,13 +93,13 @@ class Vocabulary:
         ):
             return cls.o200k_harmony()  # the same tokens with half the merges: opens sooner
         try:
-            return cls(Tokenizer.from_buffer(content))
+            return cls(tokenizers.Tokenizer.from_buffer(content))
         except (ValueError, CheckpointError) as error:
             raise CheckpointError(f"{path}: {error}") from None
 
     @classmethod
     def o200k_harmony(cls) -> Self:
-        """The vocabulary of gpt-oss, from the table inside the package."""
+        """The tokenizer of gpt-oss, from the table inside the package."""
         ranks = o200k.read_ranks()
         return cls(o200k.build(ranks), ranks=ranks)
 
@@ -133,7 +135,7 @@ class Vocabulary:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over what every id stands for: two vocabularies with one digest read alike."""
+        """SHA-256 over what every id stands for: two tokenizers with one digest read alike."""
         digest = hashlib.sha256()
         for token_id, token in enumerate(self._bytes):
             name = self._names.get(token_id)
@@ -149,7 +151,7 @@ class Vocabulary:
             RequestError: the text has a lone surrogate, which no UTF-8 can carry.
         """
         try:
-            return self._tokenizer.encode(text, add_special_tokens=False).ids
+            return self._bpe.encode(text, add_special_tokens=False).ids
         except TypeError:
             lone = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
             if lone is None:
@@ -208,7 +210,7 @@ class Vocabulary:
 
 
 def _byte_table(
-    tokenizer: Tokenizer, *, control: Mapping[int, str], ranks: Sequence[bytes] | None
+    tokenizer: tokenizers.Tokenizer, *, control: Mapping[int, str], ranks: Sequence[bytes] | None
 ) -> list[bytes | None]:
     """Bytes of each id in order; None for control tokens and gaps."""
     if ranks is not None:
