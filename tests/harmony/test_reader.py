@@ -4,10 +4,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.harmony.test_frame import ids_of
 
 from benchmarks.harmony_fuzz import Streams, shown, shown_by_pattern
 from ossia.harmony.reader import ParsedMessage, read
+from tests.harmony.test_output_grammar import ids_of
 
 FINAL = "<|channel|>final<|message|>"
 
