@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ossia.tools.python.launching import Launching
-from ossia.tools.python.sandboxes import TIERS, InstalledPython, Limits, Tier
+from ossia.tools.python.launcher_client import LauncherClient
+from ossia.tools.python.sandboxes import SANDBOXES, InstalledPython, Limits, Sandbox
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit, examine
 
 ESCAPES = "tests/tools/python/test_escapes.py"
@@ -76,33 +76,33 @@ def escapes() -> dict[str, dict[str, Any]]:
     failed: dict[str, set[str]] = {}
     for case in tree.iter("testcase"):
         name = case.attrib["name"]
-        tier = next((each for each in TIERS if each in name), None)
-        if tier is None or case.find("skipped") is not None:
+        sandbox = next((each for each in SANDBOXES if each in name), None)
+        if sandbox is None or case.find("skipped") is not None:
             continue
         number = match[1].upper() if (match := re.match(r"test_(x\d\d)_", name)) else "more"
-        tried.setdefault(tier, Counter())[number] += 1
+        tried.setdefault(sandbox, Counter())[number] += 1
         if case.find("failure") is not None or case.find("error") is not None:
-            failed.setdefault(tier, set()).add(name)
+            failed.setdefault(sandbox, set()).add(name)
     return {
-        tier: {
+        sandbox: {
             "attempts": sum(counts.values()),
-            "held": sum(counts.values()) - len(failed.get(tier, set())),
+            "held": sum(counts.values()) - len(failed.get(sandbox, set())),
             "cases": sorted(set(counts) - {"more"}),
-            "broken": sorted(failed.get(tier, set())),
+            "broken": sorted(failed.get(sandbox, set())),
         }
-        for tier, counts in tried.items()
+        for sandbox, counts in tried.items()
     }
 
 
-async def costs(tier: Tier, starts: int, calls: int) -> dict[str, Any]:
+async def costs(sandbox: Sandbox, starts: int, calls: int) -> dict[str, Any]:
     """What a tier costs: its launcher, a first cell, a later one."""
     found: dict[str, list[float]] = {"launcher": [], "first_cell": [], "later_cell": []}
     for _ in range(max(3, starts // 4)):
         began = time.perf_counter()
-        launching = await Launching.start(tier, InstalledPython.here(), Limits(), ())
+        launcher = await LauncherClient.start(sandbox, InstalledPython.here(), Limits(), ())
         found["launcher"].append(time.perf_counter() - began)
-        await launching.close()
-    kit = await PythonToolkit.start(PythonOptions(tier=tier, secure_seconds=0))
+        await launcher.close()
+    kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, secure_seconds=0))
     for _ in range(starts):
         session = await kit.open()
         began = time.perf_counter()
@@ -118,10 +118,10 @@ async def costs(tier: Tier, starts: int, calls: int) -> dict[str, Any]:
     return {name: milliseconds(each) for name, each in found.items()}
 
 
-async def canary(tier: Tier, seconds: float) -> dict[str, Any]:
+async def canary(sandbox: Sandbox, seconds: float) -> dict[str, Any]:
     """Gaps of a stream alone, then with an attack in each of a few interpreters."""
     alone = await gaps(seconds)
-    kit = await PythonToolkit.start(PythonOptions(tier=tier))
+    kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox))
 
     async def attack(code: str) -> int:
         session, times = await kit.open(), 0
@@ -150,19 +150,19 @@ async def gaps(seconds: float) -> dict[str, float]:
     return milliseconds([float(line) for line in lines[2:]])  # ready, and the first piece
 
 
-async def measure(tier: Tier, asked: argparse.Namespace) -> dict[str, Any]:
+async def measure(sandbox: Sandbox, asked: argparse.Namespace) -> dict[str, Any]:
     """One tier, but for the escapes."""
-    report = await examine(PythonOptions(tier=tier))
-    if not report.is_held:
+    report = await examine(PythonOptions(sandbox=sandbox))
+    if not report.passed:
         return {"not_here": report.reason}
     return {
         "self_test": {
             "probes": len(report.probes),
-            "held": sum(each.is_held for each in report.probes),
+            "held": sum(each.passed for each in report.probes),
             "seconds": round(report.seconds, 3),
         },
-        "milliseconds": await costs(tier, asked.starts, asked.calls),
-        "canary": await canary(tier, asked.seconds),
+        "milliseconds": await costs(sandbox, asked.starts, asked.calls),
+        "canary": await canary(sandbox, asked.seconds),
     }
 
 
@@ -180,8 +180,8 @@ def main() -> None:
         "user": os.getuid(),
         "load": os.getloadavg()[0],
     }
-    for tier in TIERS:
-        found[tier] = asyncio.run(measure(tier, asked)) | {"escapes": tried.get(tier)}
+    for sandbox in SANDBOXES:
+        found[sandbox] = asyncio.run(measure(sandbox, asked)) | {"escapes": tried.get(sandbox)}
     if asked.json:
         print(json.dumps(found))
         return

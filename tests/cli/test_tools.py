@@ -116,9 +116,9 @@ def test_python_can_be_walled_in_one_way_only():
 def test_the_container_command_of_the_environment_is_used(monkeypatch):
     monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "podman run -i --name '{name}' 'my image'")
     options = python_options("container")
-    assert options.tier == "container"
+    assert options.sandbox == "container"
     assert options.container == ("podman", "run", "-i", "--name", "{name}", "my image")
-    assert python_options() == dataclasses.replace(options, tier="auto")
+    assert python_options() == dataclasses.replace(options, sandbox="auto")
     monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "podman 'run")
     with pytest.raises(RequestError, match="OSSIA_PYTHON_CONTAINER is no command"):
         python_options()

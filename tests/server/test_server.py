@@ -106,7 +106,7 @@ def test_when_the_grace_is_over_streams_end_with_an_event_of_their_own():
 
 def test_tools_are_started_with_the_server_and_ended_with_it():
     kit = Kit("python")
-    kit.report = SandboxReport(tier="landlock", passed_over=("bubblewrap: not installed",))
+    kit.report = SandboxReport(sandbox="landlock", passed_over=("bubblewrap: not installed",))
 
     async def test(client, server, drain):
         await ready(client)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from ossia.errors import RequestError
 from ossia.files import index_path, state_folder
@@ -153,30 +153,30 @@ def has_corpus() -> bool:
     return index_path().is_file()
 
 
-def python_options(sandbox: str | None = None) -> "PythonOptions":
+def python_options(name: str | None = None) -> "PythonOptions":
     """How cells are sandboxed: by the best sandbox that works here, or by the one that is named.
 
     Raises:
         RequestError: no sandbox has that name, or it needs a command that is not set.
     """
-    from ossia.tools.python.sandboxes import TIERS, Tier
+    from ossia.tools.python.sandboxes import SANDBOXES
     from ossia.tools.python.toolkit import PythonOptions
 
     try:
         container = tuple(shlex.split(os.environ.get(CONTAINER, "")))
     except ValueError as error:
         raise RequestError(f"{CONTAINER} is no command: {error}") from None
-    if sandbox is None:
+    if name is None:
         return PythonOptions(container=container)
-    tier = next((each for each in get_args(Tier) if each == sandbox and each in TIERS), None)
-    if tier is None:
-        raise RequestError(f"python has no sandbox {sandbox!r:.60}; choose of {', '.join(TIERS)}")
-    if tier == "container" and not container:
+    sandbox = next((each for each in SANDBOXES if each == name), None)
+    if sandbox is None:
+        raise RequestError(f"python has no sandbox {name!r:.60}; choose of {', '.join(SANDBOXES)}")
+    if sandbox == "container" and not container:
         raise RequestError(
             f"python=container needs {CONTAINER}, the command that starts one: python3 and its "
             "arguments are put behind it"
         )
-    return PythonOptions(tier=tier, container=container)
+    return PythonOptions(sandbox=sandbox, container=container)
 
 
 def search_service() -> "Provider":
@@ -265,15 +265,15 @@ def _patch(choice: Choice) -> StartToolkit:
 
 
 def _mcp(choice: Choice) -> StartToolkit:
-    from ossia.tools.mcp.listing import KnownTools
+    from ossia.tools.mcp.listing import TrustStore
     from ossia.tools.mcp.settings import read_server_file
     from ossia.tools.mcp.toolkit import McpToolkit
 
     servers = read_server_file(Path(choice.value or ""))
 
     async def start(count_tokens: CountTokens) -> "Toolkit":
-        known = KnownTools(state_folder() / "mcp_tools.json")
-        toolkit = await McpToolkit.start(servers, environ=os.environ, known=known)
+        trusted = TrustStore(state_folder() / "mcp_tools.json")
+        toolkit = await McpToolkit.start(servers, environ=os.environ, trusted=trusted)
         for server, problem in toolkit.problems.items():
             choice.notify(f"the MCP server {server} is not offered: {problem}")
         return toolkit

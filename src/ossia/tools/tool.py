@@ -169,7 +169,7 @@ class Closable(Protocol):
 
 
 class Report(Protocol):
-    """What was found when a tool's walls were tested."""
+    """What was found when a tool's sandbox was tested."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, with `tier` and `label`."""
@@ -178,7 +178,7 @@ class Report(Protocol):
 
 @runtime_checkable
 class Tested(Protocol):
-    """A kit whose walls were tested before it was offered."""
+    """A toolkit whose sandbox was tested before it was offered."""
 
     @property
     def report(self) -> Report:

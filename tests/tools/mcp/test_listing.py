@@ -10,9 +10,9 @@ from ossia.errors import StoreError
 from ossia.tools.mcp.listing import (
     MAX_DESCRIPTION_CHARS,
     MAX_TOOLS,
-    KnownTools,
-    Listed,
-    offered,
+    ServerTool,
+    TrustStore,
+    list_tools,
     visible,
 )
 from ossia.tools.mcp.settings import McpServer
@@ -21,11 +21,11 @@ SERVER = McpServer(name="s-1", command=("x",), approval={"safe": "never"})
 
 
 def tool(name="t", description="", schema=None, **more):
-    return Listed(name=name, description=description, schema=schema or {}, **more)
+    return ServerTool(name=name, description=description, schema=schema or {}, **more)
 
 
 def specs(*tools, server=SERVER):
-    found, problems = offered(server, tools)
+    found, problems = list_tools(server, tools)
     return {each.listed.name: each.spec for each in found}, problems
 
 
@@ -128,10 +128,10 @@ def test_a_fingerprint_tells_any_change():
 
 def test_an_unknown_tool_is_not_changed_a_known_one_may_be(tmp_path):
     path = tmp_path / "folder" / "known.json"
-    known = KnownTools(path)
-    assert not known.is_changed("s.t", "1")
-    known.learn({"s.t": "1"})
-    again = KnownTools(path)
+    trusted = TrustStore(path)
+    assert not trusted.is_changed("s.t", "1")
+    trusted.learn({"s.t": "1"})
+    again = TrustStore(path)
     assert (again.is_changed("s.t", "1"), again.is_changed("s.t", "2")) == (False, True)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(os.listdir(path.parent)) == [".known.json.lock", "known.json"]
@@ -139,19 +139,19 @@ def test_an_unknown_tool_is_not_changed_a_known_one_may_be(tmp_path):
 
 def test_what_another_process_learnt_is_not_forgotten(tmp_path):
     path = tmp_path / "known.json"
-    first, second = KnownTools(path), KnownTools(path)
+    first, second = TrustStore(path), TrustStore(path)
     first.learn({"s.first": "1"})
     second.learn({"s.second": "1"})
     assert second.is_changed("s.first", "2")
-    assert KnownTools(path).is_changed("s.first", "2")
+    assert TrustStore(path).is_changed("s.first", "2")
 
 
 def test_what_is_known_already_is_not_written_again(tmp_path):
-    known = KnownTools(tmp_path / "known.json")
-    known.learn({"s.t": "1"})
+    trusted = TrustStore(tmp_path / "known.json")
+    trusted.learn({"s.t": "1"})
     (tmp_path / "known.json").unlink()
-    known.learn({"s.t": "1"})
-    known.learn({})
+    trusted.learn({"s.t": "1"})
+    trusted.learn({})
     assert os.listdir(tmp_path) == [".known.json.lock"]
 
 
@@ -160,15 +160,15 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "known.json"
     path.write_text(content)
     with pytest.raises(StoreError, match=r"known\.json .*delete it"):
-        KnownTools(path)
+        TrustStore(path)
 
 
 def test_a_disk_that_refuses_is_said_so(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    known = KnownTools(tmp_path / "known.json")
+    trusted = TrustStore(tmp_path / "known.json")
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="cannot be written: .*No space left"):
-        known.learn({"s.t": "1"})
+        trusted.learn({"s.t": "1"})
     assert os.listdir(tmp_path) == [".known.json.lock"]

@@ -9,7 +9,7 @@ import pytest
 
 from ossia.errors import RequestError, StoreError
 from ossia.tools.mcp.connection import MAX_MESSAGE_BYTES
-from ossia.tools.mcp.listing import KnownTools
+from ossia.tools.mcp.listing import TrustStore
 from ossia.tools.sessions import to_prompt
 from ossia.tools.tool import ALL_LABELS, Closable, Toolkit
 
@@ -194,15 +194,15 @@ def test_calls_after_the_end_are_errors(settings, kit_on):
 def test_what_is_known_may_not_be_kept_and_the_call_is_not_carried_out(
     settings, kit_on, tmp_path, monkeypatch
 ):
-    known = KnownTools()
-    known.learn({"raw.echo": "another"})
+    trusted = TrustStore()
+    trusted.learn({"raw.echo": "another"})
 
     def full(prints):
         raise StoreError("the disk is full")
 
     async def run():
-        async with kit_on(settings(), known=known) as kit:
-            monkeypatch.setattr(known, "learn", full)
+        async with kit_on(settings(), trusted=trusted) as kit:
+            monkeypatch.setattr(trusted, "learn", full)
             session = await kit.open()
             assert session.needs_approval("raw.echo", "{}")
             return (await session.tools[0].call("{}")).text
@@ -240,7 +240,7 @@ async def allowed(session, tool, arguments):
 
 @pytest.mark.parametrize("how", ["mutate", "restart"])
 def test_a_tool_that_changed_asks_again(settings, kit_on, tmp_path, how):
-    known = KnownTools(tmp_path / "known.json")
+    trusted = TrustStore(tmp_path / "known.json")
 
     async def used(kit, *names):
         session = await kit.open()
@@ -248,11 +248,11 @@ def test_a_tool_that_changed_asks_again(settings, kit_on, tmp_path, how):
         return [await allowed(session, tools[f"raw.{name}"], "{}") for name in names]
 
     async def changed():
-        async with kit_on(settings(), known=known) as kit:
+        async with kit_on(settings(), trusted=trusted) as kit:
             before = await used(kit, "echo", "mutate" if how == "mutate" else "silently")
             if how == "mutate":
                 return before, await used(kit, "echo", "echo", "echo")
-        async with kit_on(settings(), known=KnownTools(tmp_path / "known.json")) as kit:
+        async with kit_on(settings(), trusted=TrustStore(tmp_path / "known.json")) as kit:
             return before, await used(kit, "echo", "echo")
 
     before, after = asyncio.run(changed())
@@ -267,11 +267,11 @@ def test_a_tool_that_changed_asks_again(settings, kit_on, tmp_path, how):
 
 def test_a_yes_is_for_exactly_the_call_it_was_given_to(settings, kit_on, tmp_path):
     (tmp_path / "changed").touch()
-    known = KnownTools()
-    known.learn({"raw.echo": "another"})
+    trusted = TrustStore()
+    trusted.learn({"raw.echo": "another"})
 
     async def run():
-        async with kit_on(settings(), known=known) as kit:
+        async with kit_on(settings(), trusted=trusted) as kit:
             session = await kit.open()
             echo = session.tools[0]
             assert session.needs_approval("raw.echo", '{"text": "a"}')

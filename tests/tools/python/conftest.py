@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from ossia.errors import RequestError
-from ossia.tools.python.launching import LauncherGone, Launching
+from ossia.tools.python.launcher_client import LauncherClient, LauncherGone
 from ossia.tools.python.sandboxes import MIB, InstalledPython, Limits, why_not
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 
@@ -50,27 +50,27 @@ class Notebook:
         return self.runner.run(session.call(code))
 
 
-async def _why_not(tier):
+async def _why_not(sandbox):
     """Why a tier cannot even start here; what its self-test finds is no reason to skip."""
-    reason = why_not(tier, ())
+    reason = why_not(sandbox, ())
     if reason is not None:
         return reason
     try:
-        launching = await Launching.start(tier, InstalledPython.here(), SMALL, ())
+        launcher = await LauncherClient.start(sandbox, InstalledPython.here(), SMALL, ())
     except LauncherGone as error:
         return str(error)
     try:
-        answer = await launching.ask("try", {"do": "open"})
+        answer = await launcher.ask("try", {"do": "open"})
         return None if answer["was"] == "opened" else answer["text"]
     finally:
-        await launching.close()
+        await launcher.close()
 
 
 BUBBLEWRAP = pytest.param("bubblewrap", marks=pytest.mark.judge("sandbox"))
 
 
 @pytest.fixture(scope="session", params=[BUBBLEWRAP, "landlock"])
-def tier(request):
+def sandbox(request):
     """Each tier in turn; Landlock needs its kernel, a judge has installed the other's program."""
     reason = asyncio.run(_why_not(request.param))
     if reason is not None and request.param == "landlock":
@@ -80,10 +80,10 @@ def tier(request):
 
 
 @pytest.fixture(scope="session")
-def notebook(tier):
+def notebook(sandbox):
     """A toolkit of the tier, with small limits."""
     with asyncio.Runner() as runner:
-        kit = runner.run(PythonToolkit.start(PythonOptions(tier=tier, limits=SMALL)))
+        kit = runner.run(PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL)))
         yield Notebook(runner, kit)
         runner.run(kit.close())
 
@@ -103,13 +103,13 @@ def runner():
 
 
 @pytest.fixture(scope="session")
-def best_tier():
+def best_sandbox():
     """The name of whichever tier is offered here."""
 
     async def find():
         kit = await PythonToolkit.start()
         await kit.close()
-        return kit.report.tier
+        return kit.report.sandbox
 
     try:
         return asyncio.run(find())

@@ -178,7 +178,7 @@ def test_numpy_runs_within_the_limits(run):
 @pytest.mark.parametrize("mode", [0o755, 0o700])
 @pytest.mark.parametrize("is_link", [False, True])
 def test_packages_below_a_closed_temporary_folder_are_offered(
-    tier, runner, tmp_path, monkeypatch, mode, is_link
+    sandbox, runner, tmp_path, monkeypatch, mode, is_link
 ):
     packages = tmp_path / "site-packages"
     (packages / "of_a_test").mkdir(parents=True)
@@ -190,7 +190,7 @@ def test_packages_below_a_closed_temporary_folder_are_offered(
     monkeypatch.setattr("site.getsitepackages", lambda: [str(seen)])
 
     async def imported():
-        toolkit = await PythonToolkit.start(PythonOptions(tier=tier, limits=SMALL))
+        toolkit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL))
         session = await toolkit.open()
         result = await session.call(
             "import of_a_test, sys\nof_a_test.VALUE, any('site-packages' in p for p in sys.path)"
@@ -249,13 +249,13 @@ def forge(**claimed):
 )
 def test_a_forged_result_breaks_its_own_interpreter_alone(notebook, claimed):
     one, other = notebook.open(), notebook.open()
-    launcher = notebook.kit.launching.pid
+    launcher = notebook.kit.launcher.pid
     try:
         notebook.run("x = 1", other)
         notebook.run(FORGED, one)
         assert notebook.run(f"forge({claimed})", one).details["code"] == "breach"
         assert notebook.run("x", other).text == "1"
-        assert notebook.kit.launching.pid == launcher
+        assert notebook.kit.launcher.pid == launcher
         assert "restarted" in notebook.run("1", one).text
     finally:
         for session in (one, other):

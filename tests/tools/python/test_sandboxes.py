@@ -12,7 +12,7 @@ from ossia.tools.python.sandboxes import (
     DRIVER,
     InstalledPython,
     Limits,
-    Place,
+    SandboxSpec,
     profile,
     start,
     why_not,
@@ -22,8 +22,8 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="walls of Linux")
 
 
 @pytest.fixture
-def place(tmp_path):
-    return Place(
+def spec(tmp_path):
+    return SandboxSpec(
         executable="/opt/py/bin/python3", folders={"/opt/py": "/view/0"},
         packages=("/opt/py/lib/site-packages",), scratch=tmp_path, user=None, limits=Limits(),
         container=("docker", "run", "--name", "{name}", "-i", "python:3"), name="ossia-1",
@@ -31,8 +31,8 @@ def place(tmp_path):
 
 
 @on_linux
-def test_bubblewrap_bounds_every_mount_and_shows_no_more_than_it_must(place):
-    way = start("bubblewrap", place)
+def test_bubblewrap_bounds_every_mount_and_shows_no_more_than_it_must(spec):
+    way = start("bubblewrap", spec)
     command = list(way.command)
     for descriptor in way.passed:
         os.close(descriptor)
@@ -53,16 +53,16 @@ def test_bubblewrap_bounds_every_mount_and_shows_no_more_than_it_must(place):
 
 
 @on_linux
-def test_landlock_reads_python_where_it_is_to_be_had(place):
-    way = start("landlock", place)
+def test_landlock_reads_python_where_it_is_to_be_had(spec):
+    way = start("landlock", spec)
     assert way.command[0] == "/view/0/bin/python3"
     assert way.packages == ("/view/0/lib/site-packages",)
-    assert way.folder == str(place.scratch / "data")
+    assert way.folder == str(spec.scratch / "data")
     assert way.before is not None
 
 
-def test_a_container_has_a_name(place):
-    assert start("container", place).command[:6] == (
+def test_a_container_has_a_name(spec):
+    assert start("container", spec).command[:6] == (
         "docker", "run", "--name", "ossia-1", "-i", "python:3",
     )  # fmt: skip
 

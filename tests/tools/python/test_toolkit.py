@@ -14,12 +14,12 @@ from tests.tools.python.conftest import SMALL
 
 
 @pytest.fixture
-def kit_of(runner, best_tier):
+def kit_of(runner, best_sandbox):
     """Start a toolkit with options of the test's own."""
     started = []
 
     def start(**options):
-        wanted = PythonOptions(tier=best_tier, **({"limits": SMALL} | options))
+        wanted = PythonOptions(sandbox=best_sandbox, **({"limits": SMALL} | options))
         started.append(runner.run(PythonToolkit.start(wanted)))
         return started[-1]
 
@@ -186,13 +186,13 @@ def test_a_launcher_that_dies_is_replaced_and_the_loss_told(kit_of, runner):
     async def talk():
         session, fresh = await kit.open(), await kit.open()
         await session.call("x = 1")
-        before = kit.launching.pid
+        before = kit.launcher.pid
         os.kill(before, signal.SIGKILL)
-        while kit.launching.is_alive:
+        while kit.launcher.is_alive:
             await asyncio.sleep(0.01)
         new = (await fresh.call("2")).text
         old = (await session.call("x")).text
-        return before != kit.launching.pid, new, old
+        return before != kit.launcher.pid, new, old
 
     is_other, new, old = runner.run(talk())
     assert is_other
@@ -207,7 +207,7 @@ def test_a_launcher_that_dies_in_a_cell_is_told(kit_of, runner):
         session = await kit.open()
         running = asyncio.create_task(session.call("import time; time.sleep(30)"))
         await asyncio.sleep(0.5)
-        os.kill(kit.launching.pid, signal.SIGKILL)
+        os.kill(kit.launcher.pid, signal.SIGKILL)
         return await running
 
     ended = runner.run(talk())

@@ -26,7 +26,7 @@ from mcp_types import CallToolResult
 
 from ossia import __version__
 from ossia.processes import end_group, spawn_async
-from ossia.tools.mcp.listing import Listed, clean
+from ossia.tools.mcp.listing import ServerTool, clean
 from ossia.tools.mcp.settings import McpServer, filled
 
 CONNECT_SECONDS = 20.0
@@ -36,7 +36,7 @@ _MAX_PAGES = 20
 _MAX_LISTED = 1000
 
 
-class Unreachable(Exception):
+class ServerUnreachable(Exception):
     """The server cannot be spoken to now; the message says why, and when to try again."""
 
     def __init__(self, message: str, words: str = "") -> None:
@@ -50,11 +50,11 @@ class Unreachable(Exception):
         self.words = words
 
 
-class Refused(Exception):
+class ServerRefused(Exception):
     """The server answered that it will not, or answered nonsense."""
 
 
-class Connection:
+class McpConnection:
     """One server. Its sampling, elicitation and roots requests are refused by the library."""
 
     def __init__(
@@ -80,12 +80,12 @@ class Connection:
         self._client: Client | None = None
         self._owner: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
-        self._words = LastWords()
+        self._words = StderrTail()
         self._failures = 0
         self._next_try = -math.inf
         self._closed = False
 
-    async def listed(self) -> list[Listed]:
+    async def listed(self) -> list[ServerTool]:
         """The server's tools, now.
 
         Raises:
@@ -93,7 +93,7 @@ class Connection:
             Refused: it answered nonsense.
         """
         client = await self._connected()
-        found: list[Listed] = []
+        found: list[ServerTool] = []
         cursor = None
         self.is_stale = False
         with self._told():
@@ -140,14 +140,14 @@ class Connection:
             yield
         except TimeoutError:
             limit = f"{self.server.seconds:g} s"
-            raise Refused(f"MCP server {name} did not answer within {limit}") from None
+            raise ServerRefused(f"MCP server {name} did not answer within {limit}") from None
         except MCPError as error:
             if self._is_dead(error):
                 self._leave.set()
                 raise self._unreachable(str(error)) from None
-            raise Refused(f"MCP server {name}: {error}") from None
+            raise ServerRefused(f"MCP server {name}: {error}") from None
         except Exception as error:  # its answers are a stranger's: whatever they break is told
-            raise Refused(f"MCP server {name} answered nonsense: {_kind(error)}") from None
+            raise ServerRefused(f"MCP server {name} answered nonsense: {_kind(error)}") from None
 
     def _is_dead(self, error: MCPError) -> bool:
         is_gone = error.code == mcp_types.CONNECTION_CLOSED and self._words.ended is not None
@@ -162,19 +162,21 @@ class Connection:
                 return self._client
             await self._drop()
             if self._closed:
-                raise Unreachable(f"the connection to MCP server {self.server.name} is closed")
+                raise ServerUnreachable(
+                    f"the connection to MCP server {self.server.name} is closed"
+                )
             if (pause := self._next_try - self._clock()) > 0:
                 raise self._unreachable("it did not start", f"; it is tried again in {pause:.0f} s")
             return await self._connect()
 
     async def _connect(self) -> Client:
-        self._leave, self._words = asyncio.Event(), LastWords()
+        self._leave, self._words = asyncio.Event(), StderrTail()
         ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._own(ready))
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 client = await ready
-        except (Unreachable, TimeoutError) as error:
+        except (ServerUnreachable, TimeoutError) as error:
             late = f"it did not answer within {CONNECT_SECONDS:g} s"
             unreachable = self._unreachable(str(error) or late)
             await self._drop()
@@ -201,7 +203,7 @@ class Connection:
         except Exception as error:  # of program, network and protocol alike: it is over
             self._words.ended = self._words.ended or _kind(error)
             if not ready.done():
-                ready.set_exception(Unreachable(_kind(error)))
+                ready.set_exception(ServerUnreachable(_kind(error)))
 
     def _transport(self) -> AbstractAsyncContextManager[Any]:
         server = self.server
@@ -227,15 +229,15 @@ class Connection:
             owner.cancel()
             await asyncio.wait((owner,), timeout=_CLOSE_SECONDS)
 
-    def _unreachable(self, why: str, rest: str = "") -> Unreachable:
+    def _unreachable(self, why: str, rest: str = "") -> ServerUnreachable:
         """The first that is known of its end, and its last words."""
         ended = self._words.ended or why
         message = f"MCP server {self.server.name} is gone: {ended}{rest}"
-        return Unreachable(message, clean(self._words.text))
+        return ServerUnreachable(message, clean(self._words.text))
 
 
-def _listed(tool: mcp_types.Tool) -> Listed:
-    return Listed(
+def _listed(tool: mcp_types.Tool) -> ServerTool:
+    return ServerTool(
         name=tool.name,
         description=tool.description or "",
         schema=tool.input_schema,
@@ -334,7 +336,7 @@ Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
 Outgoing = MemoryObjectSendStream[SessionMessage]
 
 
-class LastWords:
+class StderrTail:
     """The end of what a server wrote to stderr, and why it is not heard any more."""
 
     def __init__(self) -> None:
@@ -359,7 +361,7 @@ async def stdio_transport(
     *,
     env: Mapping[str, str],
     cwd: str | None,
-    words: LastWords,
+    words: StderrTail,
 ) -> AsyncIterator[tuple[Incoming, Outgoing]]:
     """Start a server and speak to it; at the end it and all it started is gone.
 
@@ -393,7 +395,7 @@ async def stdio_transport(
 
 
 async def _read(
-    process: Process, heard: MemoryObjectSendStream[SessionMessage | Exception], words: LastWords
+    process: Process, heard: MemoryObjectSendStream[SessionMessage | Exception], words: StderrTail
 ) -> None:
     assert process.stdout is not None
     async with heard:
@@ -430,7 +432,7 @@ async def _write(process: Process, said: MemoryObjectReceiveStream[SessionMessag
                 return  # the reading side tells of its end
 
 
-async def _keep_tail(process: Process, words: LastWords) -> None:
+async def _keep_tail(process: Process, words: StderrTail) -> None:
     assert process.stderr is not None
     while chunk := await process.stderr.read(4096):
         words.add(chunk)

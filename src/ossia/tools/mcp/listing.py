@@ -32,7 +32,7 @@ _UNSEEN = re.compile("[\u115f\u1160\u3164\uffa0\ufe00-\ufe0e\U000e0100-\U000e01e
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ServerTool:
     """A tool in the server's own words."""
 
     name: str
@@ -48,11 +48,11 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class ListedTool:
     """A tool as the model knows it."""
 
     spec: ToolSpec
-    listed: Listed
+    listed: ServerTool
 
 
 def visible(text: str) -> str:
@@ -74,11 +74,11 @@ def namespace_text(server: McpServer, instructions: str | None) -> str:
     return f"{note}\n{words}" if words else note
 
 
-def offered(
-    server: McpServer, listed: Iterable[Listed]
-) -> tuple[tuple[Offered, ...], tuple[str, ...]]:
+def list_tools(
+    server: McpServer, listed: Iterable[ServerTool]
+) -> tuple[tuple[ListedTool, ...], tuple[str, ...]]:
     """The tools of a server that may be offered, and why others are not."""
-    found: dict[str, Offered] = {}
+    found: dict[str, ListedTool] = {}
     problems = []
     for tool in listed:
         if server.allowed_tools is not None and tool.name not in server.allowed_tools:
@@ -88,7 +88,7 @@ def offered(
             break
         name = _free(namespace(tool.name), found)
         try:
-            found[name] = Offered(_spec(server, tool, name), tool)
+            found[name] = ListedTool(_spec(server, tool, name), tool)
         except RequestError as error:
             problems.append(f"{server.name}: tool {visible(tool.name)[:80]} is left out: {error}")
     missing = (server.allowed_tools or frozenset()) - {each.listed.name for each in found.values()}
@@ -96,7 +96,7 @@ def offered(
     return tuple(found.values()), tuple(problems)
 
 
-def _spec(server: McpServer, tool: Listed, name: str) -> ToolSpec:
+def _spec(server: McpServer, tool: ServerTool, name: str) -> ToolSpec:
     approval = server.approval_of(tool.name)
     labels: set[Label] = {"reads_untrusted", "reads_private"}
     if not tool.is_read_only and approval != "never":  # never: the operator answers for it
@@ -219,16 +219,16 @@ def _attached(files: list[Attachment], encoded: str, kind: str, what: str, uri: 
     total = sum(len(file.content) for file in files) + len(content)
     if len(files) == MAX_ATTACHMENTS or total > MAX_ATTACHED_BYTES:
         return f"[{what}: {len(content)} bytes, too much to keep]"
-    known = _MEDIA_TYPE.fullmatch(kind)
+    trusted = _MEDIA_TYPE.fullmatch(kind)
     name = uri.rpartition("/")[2]
     if not _PLAIN_NAME.fullmatch(name) or name in {file.name for file in files}:
-        name = f"{what}-{len(files) + 1}.{known[1] if known else 'bin'}"
-    media_type = kind if known else "application/octet-stream"
+        name = f"{what}-{len(files) + 1}.{trusted[1] if trusted else 'bin'}"
+    media_type = kind if trusted else "application/octet-stream"
     files.append(Attachment(name=name, media_type=media_type, content=content))
     return f"[{what}: {name}, {len(content)} bytes]"
 
 
-class KnownTools:
+class TrustStore:
     """Fingerprints by server and tool, in a private file or in memory alone."""
 
     def __init__(self, path: Path | None = None) -> None:

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ossia.errors import MissingExtra, RequestError, StoreError
-from ossia.tools.mcp.listing import KnownTools, Offered, namespace_text, offered
+from ossia.tools.mcp.listing import ListedTool, TrustStore, list_tools, namespace_text
 from ossia.tools.mcp.settings import McpServer, namespace
 from ossia.tools.tool import Tool, ToolResult, ToolSpec
 
 try:
-    from ossia.tools.mcp.connection import Connection, Refused, Unreachable, quiet_library
+    from ossia.tools.mcp.connection import (
+        McpConnection,
+        ServerRefused,
+        ServerUnreachable,
+        quiet_library,
+    )
     from ossia.tools.mcp.listing import as_result, failure
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
@@ -29,8 +34,8 @@ _CHANGED = "changed this tool since it was last allowed; call it again, and the 
 class _Host:
     """One server, its tools, and which of them are others than the user knows."""
 
-    connection: Connection
-    tools: tuple[Offered, ...] = ()
+    connection: McpConnection
+    tools: tuple[ListedTool, ...] = ()
     changed: dict[str, str] = field(default_factory=dict)
     """Fingerprints of tools that changed and wait for a yes; empty if they are gone."""
 
@@ -39,11 +44,11 @@ class McpToolkit:
     """See `Toolkit`; make one by `start`."""
 
     def __init__(
-        self, hosts: Sequence[_Host], known: KnownTools, problems: Mapping[str, str]
+        self, hosts: Sequence[_Host], trusted: TrustStore, problems: Mapping[str, str]
     ) -> None:
         """Not to be called: see `start`."""
         self._hosts = tuple(hosts)
-        self._known = known
+        self._trusted = trusted
         self.problems = dict(problems)
         """Why a server or some of its tools are not offered, by server."""
         self.specs: tuple[ToolSpec, ...] = tuple(each.spec for host in hosts for each in host.tools)
@@ -62,31 +67,31 @@ class McpToolkit:
         servers: Iterable[McpServer],
         *,
         environ: Mapping[str, str],
-        known: KnownTools | None = None,
+        trusted: TrustStore | None = None,
     ) -> "McpToolkit":
         """Connect to servers and list their tools.
 
         Args:
             servers: from the operator's settings, and from nowhere else.
             environ: where `${NAME}` in the settings is looked up.
-            known: what tools were when they were last allowed.
+            trusted: what tools were when they were last allowed.
 
         Raises:
             RequestError: a variable is not set, or no server can be used.
             StoreError: what is known cannot be written.
         """
         quiet_library()
-        known = known or KnownTools()
-        hosts = [_Host(Connection(server, environ)) for server in servers]
+        trusted = trusted or TrustStore()
+        hosts = [_Host(McpConnection(server, environ)) for server in servers]
         problems: dict[str, str] = {}
         kit = None
         try:
-            lines = await asyncio.gather(*(_listed(host, known) for host in hosts))
+            lines = await asyncio.gather(*(_listed(host, trusted) for host in hosts))
             for host, line in zip(hosts, lines, strict=True):
                 problems |= {host.connection.server.name: line} if line else {}
             if problems and not any(host.tools for host in hosts):
                 raise RequestError("; ".join(problems.values()))
-            kit = cls(hosts, known, problems)
+            kit = cls(hosts, trusted, problems)
             return kit
         finally:
             if kit is None:
@@ -94,7 +99,7 @@ class McpToolkit:
 
     async def open(self) -> "McpSession":
         """Begin a conversation; the servers' connections are shared by all of them."""
-        return McpSession(self._hosts, self._known)
+        return McpSession(self._hosts, self._trusted)
 
     async def close(self) -> None:
         """End every connection and every server that was started."""
@@ -104,11 +109,11 @@ class McpToolkit:
 class McpSession:
     """See `ToolSession`."""
 
-    def __init__(self, hosts: Sequence[_Host], known: KnownTools) -> None:
+    def __init__(self, hosts: Sequence[_Host], trusted: TrustStore) -> None:
         """Offer the servers' tools to one conversation."""
         self._asked: set[tuple[str, str]] = set()
         self._tools = {
-            each.spec.name: _McpTool(each.spec, each, host, known, self._asked)
+            each.spec.name: _McpTool(each.spec, each, host, trusted, self._asked)
             for host in hosts
             for each in host.tools
         }
@@ -136,9 +141,9 @@ class _McpTool:
     """See `Tool`."""
 
     spec: ToolSpec
-    _offered: Offered
+    _offered: ListedTool
     _host: _Host
-    _known: KnownTools
+    _trusted: TrustStore
     _asked: set[tuple[str, str]]
 
     @property
@@ -155,11 +160,11 @@ class _McpTool:
         try:
             await self._host.connection.ready()
             if self._host.connection.is_stale:
-                await _compare(self._host, self._known)
+                await _compare(self._host, self._trusted)
             if self.is_changed and not self._allowed(arguments):
                 return failure(f"MCP server {server} {_CHANGED}")
             answer = await self._host.connection.call(tool, given)
-        except (Unreachable, Refused, StoreError) as error:
+        except (ServerUnreachable, ServerRefused, StoreError) as error:
             return replace(failure(str(error)), origin=server)
         return replace(
             as_result(answer, server=server), details={"server_label": server, "name": tool}
@@ -170,33 +175,33 @@ class _McpTool:
         if (self.spec.name, arguments) not in self._asked:
             return False
         self._asked.discard((self.spec.name, arguments))
-        self._known.learn({self.spec.name: self._host.changed.pop(self.spec.name)})
+        self._trusted.learn({self.spec.name: self._host.changed.pop(self.spec.name)})
         return True
 
 
-async def _listed(host: _Host, known: KnownTools) -> str:
+async def _listed(host: _Host, trusted: TrustStore) -> str:
     """List a server's tools for the first time; what is wrong with it, in one line."""
     try:
         listed = await host.connection.listed()
-    except Unreachable as error:
+    except ServerUnreachable as error:
         return f"{error} ({error.words})" if error.words else str(error)
-    except Refused as error:
+    except ServerRefused as error:
         return str(error)
-    host.tools, problems = offered(host.connection.server, listed)
+    host.tools, problems = list_tools(host.connection.server, listed)
     for each in host.tools:
-        if known.is_changed(each.spec.name, each.listed.fingerprint):
+        if trusted.is_changed(each.spec.name, each.listed.fingerprint):
             host.changed[each.spec.name] = each.listed.fingerprint
     fresh = {each.spec.name: each.listed.fingerprint for each in host.tools}
-    known.learn({name: mark for name, mark in fresh.items() if name not in host.changed})
+    trusted.learn({name: mark for name, mark in fresh.items() if name not in host.changed})
     return "; ".join(problems)
 
 
-async def _compare(host: _Host, known: KnownTools) -> None:
+async def _compare(host: _Host, trusted: TrustStore) -> None:
     """See which tools are not what they were."""
     now = {tool.name: tool.fingerprint for tool in await host.connection.listed()}
     for each in host.tools:
         fingerprint = now.get(each.listed.name)
-        if fingerprint and known.is_changed(each.spec.name, fingerprint):
+        if fingerprint and trusted.is_changed(each.spec.name, fingerprint):
             host.changed[each.spec.name] = fingerprint
         else:
             host.changed.pop(each.spec.name, None)

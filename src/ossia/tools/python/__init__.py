@@ -1,1 +1,1 @@
-"""The python tool: a notebook for the model, behind walls that the operating system holds."""
+"""The python tool: a notebook for the model, in a sandbox of the operating system."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ossia.tools.python.sandboxes import Place, Start, Tier, start
-from ossia.tools.python.watch import children, disk_usage, memory_bytes, tasks_of, usage
+from ossia.tools.python.sandboxes import LaunchCommand, Sandbox, SandboxSpec, start
+from ossia.tools.python.usage_monitor import children, disk_usage, memory_bytes, tasks_of, usage
 from ossia.tools.python.wire import Breach, Frames, frame
 from ossia.tools.tool import MAX_RESULT_BYTES
 
@@ -129,28 +129,28 @@ def _step_back(pid: int, niceness: int) -> bool:
 
 
 class Interpreter:
-    """A process behind walls, with its pipes; all calls come from the launcher's one loop."""
+    """A process in a sandbox, with its pipes; all calls come from the launcher's one loop."""
 
     def __init__(
         self,
-        tier: Tier,
-        place: Place,
+        sandbox: Sandbox,
+        spec: SandboxSpec,
         selector: selectors.BaseSelector,
         tell: Callable[[dict[str, Any]], None],
     ) -> None:
         """Start it.
 
         Args:
-            tier: how it is walled in.
-            place: where.
+            sandbox: how it is started.
+            spec: what it may see and use.
             selector: calls us when there is something to read or room to write.
             tell: takes what happened: opened, ran, gone.
 
         Raises:
             OSError: it cannot be started.
         """
-        self._tier, self._place, self._selector, self._tell = tier, place, selector, tell
-        self._limits = place.limits
+        self._sandbox, self._spec, self._selector, self._tell = sandbox, spec, selector, tell
+        self._limits = spec.limits
         self._cell: _Cell | None = None
         self._group: int | None = None
         """Process group that cells run in, as the host counts; None: out of our sight."""
@@ -161,7 +161,7 @@ class Interpreter:
         self._frames, self._early = Frames(), Capture()
         self.is_ready, self.is_alive = False, True
         self._stands_back = False
-        way = start(tier, place)
+        way = start(sandbox, spec)
         try:
             self._process = self._spawn(way)
         finally:
@@ -242,7 +242,7 @@ class Interpreter:
                 file.close()
         for mount in self._mounts:
             os.close(mount)
-        shutil.rmtree(self._place.scratch, ignore_errors=True)
+        shutil.rmtree(self._spec.scratch, ignore_errors=True)
         if self._cell is not None:
             self._report(self._cell, why, [], 0, status)
         else:
@@ -251,10 +251,10 @@ class Interpreter:
     def _settings(self) -> dict[str, Any]:
         limits = self._limits
         processes: int | None = None  # the operator's, or macOS's, to bound
-        if self._tier == "bubblewrap":
+        if self._sandbox == "bubblewrap":
             processes = limits.processes + 1  # its own
-        elif self._tier != "container" and sys.platform == "linux":
-            processes = limits.processes + tasks_of(self._place.user or os.getuid()) - 1
+        elif self._sandbox != "container" and sys.platform == "linux":
+            processes = limits.processes + tasks_of(self._spec.user or os.getuid()) - 1
         return {
             "folder": self._way.folder,
             "paths": list(self._way.packages),
@@ -266,13 +266,13 @@ class Interpreter:
             "life_cpu_seconds": LIFE_CPU_SECONDS,
         }
 
-    def _spawn(self, way: Start) -> subprocess.Popen[bytes]:
+    def _spawn(self, way: LaunchCommand) -> subprocess.Popen[bytes]:
         for name in ("data", "tmp"):
-            folder = self._place.scratch / name
+            folder = self._spec.scratch / name
             folder.mkdir(mode=0o700)
-            if self._place.user is not None:
-                os.chown(folder, self._place.user, self._place.user)
-        user = self._place.user
+            if self._spec.user is not None:
+                os.chown(folder, self._spec.user, self._spec.user)
+        user = self._spec.user
         return subprocess.Popen(
             way.command, bufsize=0, cwd="/", env=dict(way.environment),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -326,7 +326,7 @@ class Interpreter:
         if cell is None or message.get("nonce") != cell.nonce:
             raise Breach("a result that nobody asked for")
         files = _checked(message.get("files"))
-        if self._tier == "container":
+        if self._sandbox == "container":
             time.sleep(0.02)  # a container's two outputs come by different ways
         self._drain()
         left = self._hush()
@@ -347,7 +347,7 @@ class Interpreter:
 
     def _find_group(self) -> None:
         """Where cells run: none has run yet, so a straight line leads to it."""
-        if self._tier == "container":
+        if self._sandbox == "container":
             return
         last = self._process.pid
         while sys.platform == "linux" and (found := children(last)):
@@ -381,7 +381,7 @@ class Interpreter:
         if self._way.mounts:
             seen = map(os.fstatvfs, self._mounts)
             return "files" if any(s.f_files - s.f_ffree > limits.files for s in seen) else None
-        scratch = Path(self._place.scratch)
+        scratch = Path(self._spec.scratch)
         size, count = disk_usage(scratch, pids, most_files=limits.files)
         room = os.statvfs(scratch)
         if count > limits.files:
@@ -424,8 +424,8 @@ class Interpreter:
         if self._group is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._group, signal.SIGKILL)
-        elif self._tier == "container":
-            stop = [self._place.container[0], "kill", self._place.name]
+        elif self._sandbox == "container":
+            stop = [self._spec.container[0], "kill", self._spec.name]
             nothing = subprocess.DEVNULL
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run(stop, stdin=nothing, stdout=nothing, stderr=nothing, timeout=5)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ossia.tools.python.interpreter import Interpreter
 from ossia.tools.python.other_user import hidden, shown, users
-from ossia.tools.python.sandboxes import Limits, Place
+from ossia.tools.python.sandboxes import Limits, SandboxSpec
 from ossia.tools.python.wire import Frames, frame
 
 LOOK_SECONDS = 0.2
@@ -36,7 +36,7 @@ class Launcher:
 
         Args:
             owner: commands come in and happenings go out here.
-            told: the owner's first message: tier, python, limits.
+            told: the owner's first message: sandbox, python, limits.
             folder: empty, ours; gone at the end.
             view: another, for mounts alone.
 
@@ -49,7 +49,7 @@ class Launcher:
         self._interpreters: dict[str, Interpreter] = {}
         self._users: list[int] = []
         self._folders = {path: path for path in told["folders"]}
-        if os.getuid() == 0 and told["tier"] != "container":
+        if os.getuid() == 0 and told["sandbox"] != "container":
             self._users = users(MAX_USERS)
             folder.chmod(0o711)
             self._folders = shown(told["folders"], view)
@@ -103,7 +103,7 @@ class Launcher:
         user = self._users.pop(0) if self._users else None
         if user is not None:
             os.chown(scratch, user, user)
-        place = Place(
+        spec = SandboxSpec(
             executable=self._told["executable"],
             folders=self._folders,
             packages=tuple(self._told["packages"]),
@@ -122,8 +122,8 @@ class Launcher:
             self._tell(name, message)
 
         try:
-            tier = self._told["tier"]
-            self._interpreters[name] = Interpreter(tier, place, self._selector, tell)
+            sandbox = self._told["sandbox"]
+            self._interpreters[name] = Interpreter(sandbox, spec, self._selector, tell)
         except (OSError, subprocess.SubprocessError) as error:
             shutil.rmtree(scratch, ignore_errors=True)
             tell({"was": "gone", "text": f"it cannot be started: {error}", "status": None})

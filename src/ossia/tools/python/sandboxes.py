@@ -90,8 +90,8 @@ def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
     return any(Path(path).is_relative_to(folder) for folder in folders)
 
 
-Tier = Literal["bubblewrap", "landlock", "seatbelt", "container", "unsandboxed"]
-TIERS: tuple[Tier, ...] = ("bubblewrap", "landlock", "seatbelt", "container")
+Sandbox = Literal["bubblewrap", "landlock", "seatbelt", "container", "unsandboxed"]
+SANDBOXES: tuple[Sandbox, ...] = ("bubblewrap", "landlock", "seatbelt", "container")
 """Best first; the operator's container last, as it must be asked for."""
 LABELS: Mapping[str, str] = {
     "bubblewrap": "full",
@@ -108,7 +108,7 @@ DRIVER = (Path(__file__).parent / "driver.py").read_text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SandboxSpec:
     """Where one interpreter is to run; made by the launcher."""
 
     executable: str
@@ -116,7 +116,7 @@ class Place:
     """Folders it sees beyond the system's: where they belong, and where they are to be had."""
     packages: tuple[str, ...]
     scratch: Path
-    """An empty folder of its own on the disk of the host; for tiers without mounts."""
+    """An empty folder of its own on the disk of the host; for sandboxes without mounts."""
     user: int | None
     limits: Limits
     container: tuple[str, ...] = ()
@@ -124,7 +124,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class LaunchCommand:
     """How to start it."""
 
     command: tuple[str, ...]
@@ -140,11 +140,11 @@ class Start:
     """Bounded mounts, as seen inside."""
 
 
-def why_not(tier: Tier, container: tuple[str, ...]) -> str | None:
-    """What a tier lacks here, if that can be told without trying it."""
+def why_not(sandbox: Sandbox, container: tuple[str, ...]) -> str | None:
+    """What a sandbox lacks here, if that can be told without trying it."""
     is_linux = sys.platform == "linux"
     has_filter = is_linux and platform.machine() in AUDIT_ARCH
-    match tier:
+    match sandbox:
         case "bubblewrap" if not has_filter:
             return "bubblewrap needs Linux on x86-64 or 64-bit ARM"
         case "bubblewrap" if shutil.which("bwrap") is None:
@@ -158,16 +158,16 @@ def why_not(tier: Tier, container: tuple[str, ...]) -> str | None:
     return None
 
 
-def start(tier: Tier, place: Place) -> Start:
-    """How to start an interpreter in a tier."""
-    ways: dict[Tier, Callable[[Place], Start]] = {
+def start(sandbox: Sandbox, spec: SandboxSpec) -> LaunchCommand:
+    """How to start an interpreter in a sandbox."""
+    ways: dict[Sandbox, Callable[[SandboxSpec], LaunchCommand]] = {
         "bubblewrap": _bubblewrap,
         "landlock": _landlock,
         "seatbelt": _seatbelt,
         "container": _container,
         "unsandboxed": _unsandboxed,
     }
-    return ways[tier](place)
+    return ways[sandbox](spec)
 
 
 def _python(executable: str) -> tuple[str, ...]:
@@ -190,12 +190,18 @@ def _environment(home: str, temporary: str) -> dict[str, str]:
     }
 
 
-def _bubblewrap(place: Place) -> Start:
+def _bubblewrap(spec: SandboxSpec) -> LaunchCommand:
     read_end, write_end = os.pipe()
     os.write(write_end, filter_for(platform.machine()))  # fits a pipe many times over
     os.close(write_end)
-    walls = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session"
-    command = [shutil.which("bwrap") or "bwrap", *walls.split(), "--cap-drop", "ALL", "--clearenv"]
+    isolation = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session"
+    command = [
+        shutil.which("bwrap") or "bwrap",
+        *isolation.split(),
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+    ]
     for name, value in _environment("/tmp", "/tmp").items():
         command += ["--setenv", name, value]
     for system in SYSTEM:
@@ -203,7 +209,7 @@ def _bubblewrap(place: Place) -> Start:
             command += ["--symlink", os.readlink(system), system]
         elif os.path.isdir(system):
             command += ["--ro-bind", system, system]
-    data, temporary = str(place.limits.data_bytes), str(place.limits.temporary_bytes)
+    data, temporary = str(spec.limits.data_bytes), str(spec.limits.temporary_bytes)
     # What --dev makes has no bound, and the root none either: both end up read-only.
     command += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     command += [
@@ -219,74 +225,76 @@ def _bubblewrap(place: Place) -> Start:
         "/mnt/data",
     ]
     command += ["--size", temporary, "--tmpfs", "/tmp"]
-    for path, here in place.folders.items():  # they may lie in /tmp
+    for path, here in spec.folders.items():  # they may lie in /tmp
         command += ["--ro-bind", here, path]
     command += ["--remount-ro", "/", "--seccomp", str(read_end), "--chdir", "/mnt/data", "--"]
-    return Start(
-        command=(*command, *_python(place.executable)),
+    return LaunchCommand(
+        command=(*command, *_python(spec.executable)),
         folder="/mnt/data",
         passed=(read_end,),
-        packages=place.packages,
+        packages=spec.packages,
         mounts=("/mnt/data", "/tmp", "/dev/shm"),
     )
 
 
-def _on_the_host(place: Place, before: Callable[[], None] | None, *walls: str) -> Start:
+def _on_the_host(
+    spec: SandboxSpec, before: Callable[[], None] | None, *prefix: str
+) -> LaunchCommand:
     """Start without mounts: what lies elsewhere is read where it is to be had."""
 
     def led(path: str) -> str:
-        for belongs, here in place.folders.items():
+        for belongs, here in spec.folders.items():
             if Path(path).is_relative_to(belongs):
                 return str(Path(here) / Path(path).relative_to(belongs))
         return path
 
-    temporary, executable = str(place.scratch / "tmp"), led(place.executable)
+    temporary, executable = str(spec.scratch / "tmp"), led(spec.executable)
     environment = _environment(temporary, temporary)
-    if executable != place.executable:  # it may look for its library where it was built
+    if executable != spec.executable:  # it may look for its library where it was built
         environment["LD_LIBRARY_PATH"] = str(Path(executable).parents[1] / "lib")
-    return Start(
-        command=(*walls, *_python(executable)),
-        folder=str(place.scratch / "data"),
+    return LaunchCommand(
+        command=(*prefix, *_python(executable)),
+        folder=str(spec.scratch / "data"),
         environment=environment,
         before=before,
-        packages=tuple(map(led, place.packages)),
+        packages=tuple(map(led, spec.packages)),
     )
 
 
-def _landlock(place: Place) -> Start:
+def _landlock(spec: SandboxSpec) -> LaunchCommand:
     is_scoped = landlock.version() >= landlock.SCOPE_VERSION
     program = filter_for(platform.machine(), host_files=True, host_signals=not is_scoped)
-    read = [Path(each) for each in (*SYSTEM, *place.folders.values(), "/dev/urandom", "/dev/zero")]
-    write = [place.scratch, Path("/dev/null")]
+    read = [Path(each) for each in (*SYSTEM, *spec.folders.values(), "/dev/urandom", "/dev/zero")]
+    write = [spec.scratch, Path("/dev/null")]
 
     def confine() -> None:
         die_with_parent()
         landlock.restrict(read=read, write=write)
         landlock.load_filter(program)
 
-    return _on_the_host(place, confine)
+    return _on_the_host(spec, confine)
 
 
-def _seatbelt(place: Place) -> Start:
-    wall = profile(read=tuple(place.folders.values()), write=os.path.realpath(place.scratch))
-    return _on_the_host(place, None, "/usr/bin/sandbox-exec", "-p", wall)
+def _seatbelt(spec: SandboxSpec) -> LaunchCommand:
+    policy = profile(read=tuple(spec.folders.values()), write=os.path.realpath(spec.scratch))
+    return _on_the_host(spec, None, "/usr/bin/sandbox-exec", "-p", policy)
 
 
-def _container(place: Place) -> Start:
-    command = [part.replace("{name}", place.name) for part in place.container]
-    return Start(
+def _container(spec: SandboxSpec) -> LaunchCommand:
+    command = [part.replace("{name}", spec.name) for part in spec.container]
+    return LaunchCommand(
         command=(*command, *_python("python3")),
         folder="/mnt/data",
         environment={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
     )
 
 
-def _unsandboxed(place: Place) -> Start:
+def _unsandboxed(spec: SandboxSpec) -> LaunchCommand:
     def before() -> None:
         if sys.platform == "linux":
             die_with_parent()
 
-    return _on_the_host(place, before)
+    return _on_the_host(spec, before)
 
 
 def die_with_parent() -> None:

@@ -25,7 +25,7 @@ Step = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedCall:
     """A call that is refused, always or with certain arguments."""
 
     name: str
@@ -81,21 +81,21 @@ ALWAYS = (
 )
 
 WITH_ARGUMENTS = (
-    Refused("socketpair", 0, other_than(1)),  # AF_UNIX
-    Refused("sendto", 4, other_than(0), with_high_half=True),  # an address: not its own pair
-    Refused("clone", 0, with_bits(NEW_NAMESPACES)),
+    RefusedCall("socketpair", 0, other_than(1)),  # AF_UNIX
+    RefusedCall("sendto", 4, other_than(0), with_high_half=True),  # an address: not its own pair
+    RefusedCall("clone", 0, with_bits(NEW_NAMESPACES)),
     # Only for itself: the user's other processes are not the sandbox's to slow down or starve.
-    Refused("prlimit64", 0, other_than(0)),
-    Refused("sched_setaffinity", 0, other_than(0)),
-    Refused("sched_setscheduler", 0, other_than(0)),
-    Refused("sched_setparam", 0, other_than(0)),
-    Refused("sched_setattr", 0, other_than(0)),
-    Refused("setpriority", 1, other_than(0)),
+    RefusedCall("prlimit64", 0, other_than(0)),
+    RefusedCall("sched_setaffinity", 0, other_than(0)),
+    RefusedCall("sched_setscheduler", 0, other_than(0)),
+    RefusedCall("sched_setparam", 0, other_than(0)),
+    RefusedCall("sched_setattr", 0, other_than(0)),
+    RefusedCall("setpriority", 1, other_than(0)),
     # TIOCSTI and TIOCLINUX type for the user; FIOSETOWN and SIOCSPGRP send signals, as do
     # F_SETOWN, F_SETSIG and F_SETOWN_EX; F_SETLEASE holds up whoever opens the file.
-    Refused("ioctl", 1, equal_to(0x5412, 0x541C, 0x8901, 0x8902)),
-    Refused("fcntl", 1, equal_to(8, 10, 15, 1024)),
-    Refused("prctl", 0, equal_to(4)),  # PR_SET_DUMPABLE: would hide what it uses
+    RefusedCall("ioctl", 1, equal_to(0x5412, 0x541C, 0x8901, 0x8902)),
+    RefusedCall("fcntl", 1, equal_to(8, 10, 15, 1024)),
+    RefusedCall("prctl", 0, equal_to(4)),  # PR_SET_DUMPABLE: would hide what it uses
 )
 
 METADATA = (
@@ -121,13 +121,13 @@ def filter_for(machine: str, *, host_files: bool = False, host_signals: bool = F
     Raises:
         KeyError: there are no numbers for this machine.
     """
-    refused = [Refused(name) for name in ALWAYS]
+    refused = [RefusedCall(name) for name in ALWAYS]
     refused.extend(WITH_ARGUMENTS)
     if host_files:
-        refused.extend(map(Refused, METADATA))
+        refused.extend(map(RefusedCall, METADATA))
     if host_signals:
-        refused.extend(map(Refused, SIGNALS))
-        refused.append(Refused("kill", 0, other_than(0)))
+        refused.extend(map(RefusedCall, SIGNALS))
+        refused.append(RefusedCall("kill", 0, other_than(0)))
     kill = (RETURN, 0, 0, KILL)
     steps: list[Step] = [(LOAD, 0, 0, ARCH), (EQUAL, 1, 0, AUDIT_ARCH[machine]), kill]
     steps.append((LOAD, 0, 0, NUMBER))
@@ -145,7 +145,7 @@ def _refuse(name: str, machine: str, number: int = errno.EPERM) -> list[Step]:
     return [] if here is None else [(EQUAL, 0, 1, here), (RETURN, 0, 0, ERRNO | number)]
 
 
-def _guard(refused: Refused, machine: str) -> list[Step]:
+def _guard(refused: RefusedCall, machine: str) -> list[Step]:
     if refused.when is None:
         return _refuse(refused.name, machine)
     here = NUMBERS[refused.name][machine == "aarch64"]

@@ -1,6 +1,6 @@
-"""Whether a tier holds here: probes run inside it, their traces looked for outside.
+"""Whether a sandbox holds here: probes run inside it, their traces looked for outside.
 
-Judges; which tiers are tried, and in which order, is decided elsewhere.
+Judges; which sandboxes are tried, and in which order, is decided elsewhere.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ossia.tools.python.launching import LauncherGone, Launching
-from ossia.tools.python.sandboxes import LABELS, Limits, Tier
+from ossia.tools.python.launcher_client import LauncherClient, LauncherGone
+from ossia.tools.python.sandboxes import LABELS, Limits, Sandbox
 
 SOURCE = (Path(__file__).parent / "probe_cell.py").read_text()
 PROBE_SECONDS = 30.0
@@ -29,7 +29,7 @@ class ProbeResult:
     """One attempt to break out, or to work."""
 
     name: str
-    is_held: bool
+    passed: bool
     found: str = ""
     """What got through, if something did."""
 
@@ -38,30 +38,31 @@ class ProbeResult:
 class SandboxReport:
     """What the self-test found, for `ossia doctor` and for /health."""
 
-    tier: Tier | None
-    """None: no tier holds, and python is not offered."""
+    sandbox: Sandbox | None
+    """None: no sandbox holds, and python is not offered."""
     reason: str = ""
     """Why not, and what to do."""
     probes: tuple[ProbeResult, ...] = ()
-    """Of the tier; if none holds, of the last one that could be tried."""
+    """Of the sandbox; if none holds, of the last one that could be tried."""
     seconds: float = 0.0
     """That the probes took, the start of the interpreter with them."""
     passed_over: tuple[str, ...] = ()
-    """Better tiers and why they are not used."""
+    """Better sandboxes and why they are not used."""
 
     @property
-    def is_held(self) -> bool:
-        """Whether there is a tier, and nothing got through."""
-        return self.tier is not None and not self.reason
+    def passed(self) -> bool:
+        """Whether there is a sandbox, and nothing got through."""
+        return self.sandbox is not None and not self.reason
 
     @property
     def label(self) -> str:
         """full, reduced, operator's, NONE, or unavailable."""
-        return "unavailable" if self.tier is None else LABELS[self.tier]
+        return "unavailable" if self.sandbox is None else LABELS[self.sandbox]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "label": self.label}
+        """As JSON; a sandbox is called `tier` there."""
+        fields = asdict(self)
+        return {"tier": fields.pop("sandbox"), **fields, "label": self.label}
 
 
 class _Outside:
@@ -122,33 +123,33 @@ class _Outside:
         return (self._marker.read_text(), about.st_mode, about.st_mtime_ns, names)
 
 
-async def test_tier(tier: Tier, launching: Launching, limits: Limits) -> SandboxReport:
+async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limits) -> SandboxReport:
     """Try to break out of an interpreter of a launcher, which goes on for use afterwards."""
-    if tier == "unsandboxed":
-        return SandboxReport(tier=tier)
+    if sandbox == "unsandboxed":
+        return SandboxReport(sandbox=sandbox)
     began, name = time.monotonic(), secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="ossia-probe-") as folder:
         outside = _Outside(folder)
-        code = f"told = {outside.told(limits, launching.pid)!r}\n{_behind_told()}"
+        code = f"told = {outside.told(limits, launcher.pid)!r}\n{_behind_told()}"
         try:
-            found = await _inside(launching, name, code)
+            found = await _inside(launcher, name, code)
         except LauncherGone as error:
-            return SandboxReport(tier=tier, reason=str(error))
+            return SandboxReport(sandbox=sandbox, reason=str(error))
         finally:
-            await launching.tell(name, "close")
+            await launcher.tell(name, "close")
             traces = await asyncio.to_thread(outside.traces)
     if isinstance(found, str):
-        return SandboxReport(tier=tier, reason=found, seconds=time.monotonic() - began)
+        return SandboxReport(sandbox=sandbox, reason=found, seconds=time.monotonic() - began)
     for probe, trace in traces.items():
         found[probe] = trace
     probes = tuple(
-        ProbeResult(name=probe, is_held=what is None, found=what or "")
+        ProbeResult(name=probe, passed=what is None, found=what or "")
         for probe, what in found.items()
     )
-    broken = [f"{each.name} ({each.found})" for each in probes if not each.is_held]
+    broken = [f"{each.name} ({each.found})" for each in probes if not each.passed]
     reason = f"its self-test found: {', '.join(broken)}" if broken else ""
     seconds = time.monotonic() - began
-    return SandboxReport(tier=tier, reason=reason, probes=probes, seconds=seconds)
+    return SandboxReport(sandbox=sandbox, reason=reason, probes=probes, seconds=seconds)
 
 
 def _behind_told() -> str:
@@ -156,12 +157,12 @@ def _behind_told() -> str:
     return SOURCE.replace('told: dict[str, Any] = globals().get("told", {})\n', "")
 
 
-async def _inside(launching: Launching, name: str, code: str) -> dict[str, str | None] | str:
+async def _inside(launcher: LauncherClient, name: str, code: str) -> dict[str, str | None] | str:
     """Run the probes; their findings, or why there are none."""
-    opened = await launching.ask(name, {"do": "open"})
+    opened = await launcher.ask(name, {"do": "open"})
     if opened["was"] != "opened":
         return f"it does not start ({_last_line(opened['text'])})"
-    ran = await launching.ask(name, {"do": "run", "code": code, "seconds": PROBE_SECONDS})
+    ran = await launcher.ask(name, {"do": "run", "code": code, "seconds": PROBE_SECONDS})
     if ran["was"] != "ran" or ran["ended"] != "finished":
         return f"its self-test did not end ({ran.get('ended')}; {_last_line(ran['text'])})"
     try:

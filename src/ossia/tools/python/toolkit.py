@@ -9,10 +9,17 @@ from typing import Literal
 
 from ossia.errors import RequestError
 from ossia.harmony.tool_text import PYTHON
-from ossia.tools.python.launching import LauncherGone, Launching
+from ossia.tools.python.launcher_client import LauncherClient, LauncherGone
 from ossia.tools.python.outcome import result
-from ossia.tools.python.sandboxes import REMEDY, TIERS, InstalledPython, Limits, Tier, why_not
-from ossia.tools.python.self_test import SandboxReport, test_tier
+from ossia.tools.python.sandboxes import (
+    REMEDY,
+    SANDBOXES,
+    InstalledPython,
+    Limits,
+    Sandbox,
+    why_not,
+)
+from ossia.tools.python.self_test import SandboxReport, test_sandbox
 from ossia.tools.tool import Tool, ToolResult, ToolSpec
 
 
@@ -20,8 +27,8 @@ from ossia.tools.tool import Tool, ToolResult, ToolSpec
 class PythonOptions:
     """How the operator wants cells to run."""
 
-    tier: Literal["auto"] | Tier = "auto"
-    """auto: the best that passes its self-test. unsandboxed: no wall at all; must be named."""
+    sandbox: Literal["auto"] | Sandbox = "auto"
+    """auto: the best that passes its self-test. unsandboxed: no sandbox at all; must be named."""
     container: tuple[str, ...] = ()
     """The operator's command, to be followed by python3 and its arguments; {name}: a name to
     give the container, so that `PROGRAM kill NAME` ends it."""
@@ -36,9 +43,11 @@ class PythonOptions:
 class PythonToolkit:
     """The tool, proven to hold before it is offered."""
 
-    def __init__(self, options: PythonOptions, report: SandboxReport, launching: Launching) -> None:
+    def __init__(
+        self, options: PythonOptions, report: SandboxReport, launcher: LauncherClient
+    ) -> None:
         """Use `start`."""
-        self._options, self.report, self._launching = options, report, launching
+        self._options, self.report, self._launcher = options, report, launcher
         self._sessions: dict[str, PythonSession] = {}
         """Those with an interpreter, the one used longest ago first."""
         self._opening = asyncio.Lock()
@@ -47,16 +56,16 @@ class PythonToolkit:
 
     @classmethod
     async def start(cls, options: PythonOptions | None = None) -> "PythonToolkit":
-        """Find the best tier that holds here, and keep its launcher.
+        """Find the best sandbox that holds here, and keep its launcher.
 
         Raises:
             RequestError: none does; what is missing, and the remedy. Code tool_unavailable.
         """
         options = options or PythonOptions()
-        report, launching = await _choose(options)
-        if launching is None:
+        report, launcher = await _choose(options)
+        if launcher is None:
             raise RequestError(report.reason, code="tool_unavailable")
-        return cls(options, report, launching)
+        return cls(options, report, launcher)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -79,7 +88,7 @@ class PythonToolkit:
         """Begin a conversation; its interpreter starts with its first cell.
 
         Raises:
-            RequestError: the tool is closed, or its tier stands no more. Code tool_unavailable.
+            RequestError: the tool is closed, or its sandbox stands no more. Code tool_unavailable.
         """
         if self._is_closed:
             raise RequestError("the python tool is closed", code="tool_unavailable")
@@ -93,7 +102,7 @@ class PythonToolkit:
         for session in list(self._sessions.values()):
             session.forget()
         self._sessions.clear()
-        await self._launching.close()
+        await self._launcher.close()
 
     @property
     def options(self) -> PythonOptions:
@@ -101,16 +110,16 @@ class PythonToolkit:
         return self._options
 
     @property
-    def launching(self) -> Launching:
+    def launcher(self) -> LauncherClient:
         """The launcher now."""
-        return self._launching
+        return self._launcher
 
     async def admit(self, session: "PythonSession") -> str | None:
         """Give a session an interpreter, another's at need; or say why not."""
         async with self._opening:
             if self._is_closed:
                 return "The python tool is closed."
-            if not self._launching.is_alive and (reason := await self._again()) is not None:
+            if not self._launcher.is_alive and (reason := await self._again()) is not None:
                 return reason
             if self._free <= 0:
                 other = self._evictable()
@@ -138,17 +147,17 @@ class PythonToolkit:
         return next(idle, None)
 
     async def _again(self) -> str | None:
-        """The launcher is gone: the same tier again, if it still passes; never a weaker one."""
+        """The launcher is gone: the same sandbox again, if it still passes; never a weaker one."""
         for session in list(self._sessions.values()):
             session.forget()
         self._sessions.clear()
-        await self._launching.close()
-        tier = self.report.tier
-        assert tier is not None, "a toolkit has a tier"
-        report, launching = await _choose(replace(self._options, tier=tier))
-        if launching is None:
+        await self._launcher.close()
+        sandbox = self.report.sandbox
+        assert sandbox is not None, "a toolkit has a sandbox"
+        report, launcher = await _choose(replace(self._options, sandbox=sandbox))
+        if launcher is None:
             return f"Python is not available any more: {report.reason}"
-        self.report, self._launching = report, launching
+        self.report, self._launcher = report, launcher
         return None
 
     async def _sweep(self) -> None:
@@ -201,7 +210,7 @@ class PythonSession:
             try:
                 reason = await self._prepare()
                 if reason is not None:
-                    return _refused(reason, "busy" if self._kit.launching.is_alive else "gone")
+                    return _refused(reason, "busy" if self._kit.launcher.is_alive else "gone")
                 return await self._run(arguments, limits)
             except LauncherGone:
                 self.forget()
@@ -217,7 +226,7 @@ class PythonSession:
         interpreter = self._interpreter
         self.forget()
         if interpreter is not None:
-            await self._kit.launching.tell(interpreter, "close")
+            await self._kit.launcher.tell(interpreter, "close")
 
     def forget(self) -> None:
         """The interpreter is gone, with all its variables."""
@@ -233,14 +242,14 @@ class PythonSession:
         """See that there is an interpreter; else the reason."""
         if self._is_closed:
             return "The conversation is over."
-        if self._interpreter is not None and self._kit.launching.is_alive:
+        if self._interpreter is not None and self._kit.launcher.is_alive:
             return None
         self.forget()
         if (reason := await self._kit.admit(self)) is not None:
             return reason
         name = self._interpreter = secrets.token_hex(8)
         lost, self.born = self._was_lost, time.monotonic()
-        answer = await self._kit.launching.ask(name, {"do": "open"})
+        answer = await self._kit.launcher.ask(name, {"do": "open"})
         if answer["was"] != "opened":
             self.forget()
             self._was_lost = lost
@@ -250,14 +259,14 @@ class PythonSession:
     async def _run(self, code: str, limits: Limits) -> ToolResult:
         name, seconds = self._interpreter, limits.wall_seconds
         assert name is not None, "prepared"
-        launching = self._kit.launching
+        launcher = self._kit.launcher
         asked = asyncio.ensure_future(
-            launching.ask(name, {"do": "run", "code": code, "seconds": seconds})
+            launcher.ask(name, {"do": "run", "code": code, "seconds": seconds})
         )
         try:
             answer = await asyncio.shield(asked)
         except asyncio.CancelledError:
-            await launching.tell(name, "interrupt")
+            await launcher.tell(name, "interrupt")
             with contextlib.suppress(LauncherGone):
                 self._settle(await asked)
             raise
@@ -280,38 +289,40 @@ def _refused(text: str, code: str = "refused") -> ToolResult:
     return ToolResult(text=text, is_error=True, details={"outputs": [], "code": code})
 
 
-async def _choose(options: PythonOptions) -> tuple[SandboxReport, Launching | None]:
-    """Try tiers, the best first; the launcher of the first that holds, still running."""
-    wanted: tuple[Tier, ...] = TIERS if options.tier == "auto" else (options.tier,)
+async def _choose(options: PythonOptions) -> tuple[SandboxReport, LauncherClient | None]:
+    """Try sandboxes, the best first; the launcher of the first that holds, still running."""
+    wanted: tuple[Sandbox, ...] = SANDBOXES if options.sandbox == "auto" else (options.sandbox,)
     python = InstalledPython.here()
     failed: list[str] = []
     last: SandboxReport | None = None
-    for tier in wanted:
-        reason = why_not(tier, options.container) or python.why_not()
+    for sandbox in wanted:
+        reason = why_not(sandbox, options.container) or python.why_not()
         if reason is not None:
-            failed.append(f"{tier}: {reason}")
+            failed.append(f"{sandbox}: {reason}")
             continue
         try:
-            launching = await Launching.start(tier, python, options.limits, options.container)
+            launcher = await LauncherClient.start(
+                sandbox, python, options.limits, options.container
+            )
         except LauncherGone as error:
-            failed.append(f"{tier}: {error}")
+            failed.append(f"{sandbox}: {error}")
             continue
-        last = await test_tier(tier, launching, options.limits)
-        if last.is_held:
-            return replace(last, passed_over=tuple(failed)), launching
-        await launching.close()
-        failed.append(f"{tier}: {last.reason}")
+        last = await test_sandbox(sandbox, launcher, options.limits)
+        if last.passed:
+            return replace(last, passed_over=tuple(failed)), launcher
+        await launcher.close()
+        failed.append(f"{sandbox}: {last.reason}")
     reason = f"Python cannot be run safely here ({'; '.join(failed)}); {REMEDY}"
     probes, seconds = (last.probes, last.seconds) if last is not None else ((), 0.0)
     report = SandboxReport(
-        tier=None, reason=reason, probes=probes, seconds=seconds, passed_over=tuple(failed)
+        sandbox=None, reason=reason, probes=probes, seconds=seconds, passed_over=tuple(failed)
     )
     return report, None
 
 
 async def examine(options: PythonOptions | None = None) -> SandboxReport:
-    """Which tier would be used, and every probe of it; nothing is left running."""
-    report, launching = await _choose(options or PythonOptions())
-    if launching is not None:
-        await launching.close()
+    """Which sandbox would be used, and every probe of it; nothing is left running."""
+    report, launcher = await _choose(options or PythonOptions())
+    if launcher is not None:
+        await launcher.close()
     return report

@@ -17,7 +17,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProcessUsage:
     """Of one process group, at one moment."""
 
     pids: tuple[int, ...]
@@ -28,7 +28,7 @@ class Usage:
     """Of living processes, with the children that they have waited for."""
 
 
-def usage(group: int) -> Usage:
+def usage(group: int) -> ProcessUsage:
     """Everything in a process group."""
     if sys.platform == "darwin":
         return _usage_by_ps(group)
@@ -45,7 +45,7 @@ def usage(group: int) -> Usage:
         pids.append(int(name))
         ticks += sum(map(int, fields[11:15]))
         pages += int(fields[21])
-    return Usage(tuple(pids), pages * PAGE, ticks / TICKS)
+    return ProcessUsage(tuple(pids), pages * PAGE, ticks / TICKS)
 
 
 def memory_bytes(pids: tuple[int, ...]) -> int:
@@ -103,7 +103,7 @@ def tasks_of(user: int) -> int:
     return found
 
 
-def _usage_by_ps(group: int) -> Usage:
+def _usage_by_ps(group: int) -> ProcessUsage:
     told = subprocess.run(
         ["/bin/ps", "-axo", "pid=,pgid=,rss=,time=,stat="], capture_output=True, text=True
     ).stdout
@@ -114,7 +114,7 @@ def _usage_by_ps(group: int) -> Usage:
             pids.append(int(pid))
             kilobytes += int(rss)
             seconds += _seconds(time)
-    return Usage(tuple(pids), kilobytes * 1024, seconds)
+    return ProcessUsage(tuple(pids), kilobytes * 1024, seconds)
 
 
 def _seconds(time: str) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ossia
 from ossia.processes import inherited_environment, kill_group, signal_group, spawn
-from ossia.tools.python.sandboxes import InstalledPython, Limits, Tier
+from ossia.tools.python.sandboxes import InstalledPython, Limits, Sandbox
 from ossia.tools.python.wire import Breach, Frames, frame
 
 _START = (
@@ -27,7 +27,7 @@ class LauncherGone(Exception):
     """The launcher, or what it was asked for, does not live. Never leaves the room."""
 
 
-class Launching:
+class LauncherClient:
     """One launcher process; every interpreter in it has a name of ours."""
 
     def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket) -> None:
@@ -41,8 +41,8 @@ class Launching:
 
     @classmethod
     async def start(
-        cls, tier: Tier, python: InstalledPython, limits: Limits, container: tuple[str, ...]
-    ) -> "Launching":
+        cls, sandbox: Sandbox, python: InstalledPython, limits: Limits, container: tuple[str, ...]
+    ) -> "LauncherClient":
         """Start one.
 
         Raises:
@@ -65,7 +65,7 @@ class Launching:
         found = cls(process, ours)
         started = found.answer("")
         told = {
-            "tier": tier,
+            "sandbox": sandbox,
             "executable": python.executable,
             "folders": python.folders,
             "packages": python.packages,

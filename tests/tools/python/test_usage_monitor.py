@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ossia.tools.python.watch import (
+from ossia.tools.python.usage_monitor import (
     _seconds,
     children,
     disk_usage,
