@@ -1,26 +1,25 @@
 """The door: help, version, exit statuses, one line for every mistake."""
 
+import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
 from ossia import __version__
-from ossia.cli.main import app
-
-COMMANDS = (
-    "run", "chat", "keys", "show", "list", "prepare", "doctor", "bench",
-    "serve", "ps", "index", "eval", "mcp",
-)  # fmt: skip
+from ossia.cli import commands
+from ossia.cli.app import AllCommands, app
+from ossia.cli.commands import COMMANDS
 
 
 def command(name):
     group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    return group.commands[name]
+    assert isinstance(group, AllCommands)
+    return group.get_command(None, name)
 
 
 def test_help_lists_every_command_in_its_group(ossia):
@@ -28,6 +27,35 @@ def test_help_lists_every_command_in_its_group(ossia):
     assert ran.code == 0
     assert all(f"\n  {name} " in ran.out for name in COMMANDS)
     assert ran.out.index("Ask:") < ran.out.index("Models:") < ran.out.index("This computer:")
+
+
+def test_the_table_lists_every_module_of_the_commands():
+    folder = Path(commands.__file__).parent
+    assert {file.stem for file in folder.glob("[!_]*.py")} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_the_table_is_that_of_the_command(name):
+    assert command(name).help.splitlines()[0] == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("columns", ["50", "80", "200"])
+def test_typer_would_list_the_same_options(ossia, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    group = typer.main.get_command(app)
+    context = group.make_context("ossia", ["run"])
+    formatter = context.make_formatter()
+    TyperCommand.format_options(group, context, formatter)
+    assert formatter.getvalue().strip() in ossia("--help").out
+
+
+def test_help_beside_other_options_is_the_same(ossia):
+    assert ossia("--help", "run").out == ossia("--help").out
+
+
+def test_a_shell_gets_completions(ossia_process):
+    asks = {"_OSSIA_COMPLETE": "complete_bash", "COMP_WORDS": "ossia ch", "COMP_CWORD": "1"}
+    assert ossia_process(env=os.environ | asks).stdout.split() == ["chat"]
 
 
 def test_without_a_command_there_is_help(ossia):

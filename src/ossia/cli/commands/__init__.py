@@ -1,1 +1,99 @@
-"""The sub-commands, one file each."""
+"""The sub-commands, one module each, and the table that lists them.
+
+Nothing is imported here, so that help costs no more than Python itself. A module has a function
+`command`, whose docstring begins with the line of the table, and `EXAMPLES`.
+"""
+
+ASK, SERVE, MODELS, MACHINE = "Ask", "Serve", "Models", "This computer"
+
+COMMANDS = {
+    "run": (ASK, "Answer one question: the answer on stdout, the thinking on stderr."),
+    "chat": (
+        ASK,
+        "Talk with a model; /help lists what can be typed. From a pipe, each line is a message.",
+    ),
+    "index": (
+        ASK,
+        "Index text, Markdown, HTML and PDF in a folder, so that models can search and cite it.",
+    ),
+    "serve": (SERVE, "Serve a model over OpenAI's Responses and Chat Completions API."),
+    "ps": (SERVE, "List your servers: model, address, how busy."),
+    "keys": (SERVE, "Make, list and revoke API keys; a running server notices at once."),
+    "mcp": (
+        SERVE,
+        "Offer the built-in tools to the program that starts this one, over stdin and stdout.",
+    ),
+    "show": (MODELS, "Tell what a model is made of and what it needs."),
+    "list": (MODELS, "List the models that -m takes by name; -m also takes any folder."),
+    "prepare": (
+        MODELS,
+        "Write a large model's weights as the backend reads them, so that it starts at once.",
+    ),
+    "train": (
+        MODELS,
+        "Train a model like the embedded one; the same command goes on where it was stopped.",
+    ),
+    "doctor": (MACHINE, "Report what this computer has, for you or for a bug report."),
+    "bench": (MACHINE, "Measure speed, loading time and memory, on random tokens."),
+    "eval": (
+        MACHINE,
+        "Measure what a model gets right, with intervals, on dialogues it has never seen.",
+    ),
+}
+"""Group and one-line help of each command, by its name, which is also that of its module."""
+OPTIONS = {
+    "--version": "Say which ossia.",
+    "--install-completion": "Install completion for the current shell.",
+    "--show-completion": "Show completion for the current shell, to copy it or customize the "
+    "installation.",
+    "-h, --help": "Show this message and exit.",
+}
+
+
+def overview(columns: int) -> str:
+    """The help of `ossia` itself, wrapped as typer wraps that of the commands."""
+    width = max(min(columns, 100) - 2, 50)
+    lines = ["Usage: ossia [OPTIONS] COMMAND [ARGS]...", ""]
+    about = "Run, serve, teach and measure gpt-oss on your own machine."
+    lines += [f"  {line}" for line in _wrap(about, width - 2)]
+    lines += ["", "Options:", *_rows(OPTIONS, width)]
+    shorten_to = width - 6 - max(map(len, COMMANDS))
+    for group in dict.fromkeys(group for group, _ in COMMANDS.values()):
+        helps = {
+            name: _shorten(about, shorten_to)
+            for name, (of, about) in COMMANDS.items()
+            if of == group
+        }
+        lines += ["", f"{group}:", *_rows(helps, width)]
+    return "\n".join(lines)
+
+
+def _rows(rows: dict[str, str], width: int) -> list[str]:
+    """Two columns, the second wrapped."""
+    first = max(map(len, rows)) + 4
+    lines = []
+    for name, text in rows.items():
+        head, *rest = _wrap(text, max(width - first, 10))
+        lines += [f"{f'  {name}':{first}}{head}", *(" " * first + line for line in rest)]
+    return lines
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _shorten(text: str, limit: int) -> str:
+    """Cut a help text after its first sentence, or where the line ends."""
+    words = text.partition(". ")[0].split()
+    if len(whole := " ".join(words) + ("." if ". " in text else "")) <= limit:
+        return whole
+    while len(short := " ".join(words) + "...") > limit:
+        words.pop()
+    return short

@@ -81,7 +81,7 @@ class WorkOptions:
 
 
 @spread
-def bench(
+def command(
     *,
     model: ModelOptions,
     machine: MachineOptions,

@@ -36,7 +36,7 @@ ossia chat -m FOLDER --effort high --system "Answer in German."
 
 
 @spread
-def chat(
+def command(
     *,
     model: ModelOptions,
     machine: MachineOptions,

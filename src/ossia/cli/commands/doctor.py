@@ -26,7 +26,7 @@ EXTRAS = {"train": ("torch",), "pdf": ("pypdf",), "mcp": ("mcp",)}
 """Libraries that each extra of the package brings."""
 
 
-def doctor(*, as_json: AsJson = False) -> None:
+def command(*, as_json: AsJson = False) -> None:
     """Report what this computer has, for you or for a bug report."""
     found = report()
     typer.echo(json.dumps(found) if as_json else harmless(_as_text(found)))

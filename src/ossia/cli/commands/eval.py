@@ -62,7 +62,7 @@ def _chosen(asked: list[str] | None, known: "tuple[Name, ...]") -> "tuple[Name, 
 
 
 @spread
-def eval_suite(
+def command(
     *,
     model: ModelOptions,
     machine: MachineOptions,

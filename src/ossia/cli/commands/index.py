@@ -28,7 +28,7 @@ ossia index --remove --name papers
 _SHOWN_LEFT_OUT = 10
 
 
-def index(
+def command(
     *,
     folder: Annotated[
         Path | None, typer.Argument(help="Folder to read; without one, all that were read before.")

@@ -48,7 +48,7 @@ def known_scope(text: str) -> str:
     return text
 
 
-def keys(
+def command(
     *,
     action: Annotated[
         Literal["list", "add", "revoke"],

@@ -15,7 +15,7 @@ ossia list
 """
 
 
-def list_models(*, as_json: AsJson = False) -> None:
+def command(*, as_json: AsJson = False) -> None:
     """List the models that -m takes by name; -m also takes any folder."""
     from ossia.checkpoint.find import models_on_disk
 

@@ -23,7 +23,7 @@ NAMES = ("python", "browser")
 """What is offered by default."""
 
 
-def mcp(
+def command(
     *,
     tool: Annotated[
         list[str] | None,

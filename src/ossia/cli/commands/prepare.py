@@ -24,7 +24,7 @@ ossia prepare -m FOLDER --remove
 
 
 @spread
-def prepare(
+def command(
     *,
     model: ModelOptions,
     machine: MachineOptions,

@@ -17,7 +17,7 @@ ossia ps --json
 PATIENCE_SECONDS = 2.0
 
 
-def ps(*, as_json: AsJson = False) -> None:
+def command(*, as_json: AsJson = False) -> None:
     """List your servers: model, address, how busy."""
     servers = [_told(server) for server in running()]
     if as_json:

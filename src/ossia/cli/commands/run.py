@@ -55,7 +55,7 @@ class OutputOptions:
 
 
 @spread
-def run(
+def command(
     *,
     prompt: Annotated[
         str | None,

@@ -143,7 +143,7 @@ class ServingChoices:
 
 
 @spread
-def serve(
+def command(
     *,
     listening: ListeningChoices,
     model: ModelOptions,

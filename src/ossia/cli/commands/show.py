@@ -23,7 +23,7 @@ PLANNED_TOKENS = 8192
 
 
 @spread
-def show(
+def command(
     *,
     model: ModelOptions,
     as_json: AsJson = False,

@@ -58,7 +58,7 @@ class MakeOptions:
 
 
 @spread
-def train(
+def command(
     *,
     model: Annotated[Literal["nano"], typer.Argument(metavar="MODEL", help="nano.")],
     out: Annotated[

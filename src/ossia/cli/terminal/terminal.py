@@ -1,7 +1,12 @@
 """What may be written to a terminal: it obeys what it reads, and model text can hold anything."""
 
+import errno
 import os
-from typing import TextIO
+import sys
+
+TYPE_CHECKING = False  # typing itself takes as long to import as help to print
+if TYPE_CHECKING:
+    from typing import Self, TextIO
 
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20)}
 _ALLOWED = {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): None}
@@ -17,12 +22,12 @@ def harmless(text: str) -> str:
     return text.translate(_HARMLESS)
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: "TextIO") -> bool:
     """Whether people look at this stream."""
     return not stream.closed and stream.isatty()
 
 
-def takes_styles(stream: TextIO) -> bool:
+def takes_styles(stream: "TextIO") -> bool:
     """Whether escape sequences are welcome there: https://no-color.org."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return is_terminal(stream) and not plain
@@ -31,7 +36,7 @@ def takes_styles(stream: TextIO) -> bool:
 class Writer:
     """Writes text at once; made harmless where a terminal reads it, exact where a file does."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: "TextIO") -> None:
         self.stream = stream
         self.is_terminal = is_terminal(stream)
         self.takes_styles = takes_styles(stream)
@@ -53,3 +58,29 @@ class Writer:
         """Begin a new line unless at the start of one."""
         if not self.at_line_start:
             self.write("\n")
+
+
+class OutputGuard:
+    """End quietly when the reader of our output has gone, and in one line when the disk is full."""
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            sys.stdout.flush()
+        except OSError as late:
+            error = late
+        if isinstance(error, BrokenPipeError):
+            _discard_output()
+            raise SystemExit(0) from None
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _discard_output()
+            problem = "no space left where the output goes; free some, or write elsewhere"
+            print(f"ossia: {problem}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+def _discard_output() -> None:
+    """Let nothing that is still buffered fail once more when Python closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,101 @@
+"""The commands as typer runs them: one is imported when it is called.
+
+A deliberate error is printed as one line.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
+
+from ossia import __version__
+from ossia.cli.coercion import LazyCoercion
+from ossia.cli.commands import COMMANDS, overview
+from ossia.cli.terminal.help import OneCommand
+from ossia.cli.terminal.terminal import OutputGuard, harmless
+from ossia.errors import OssiaError
+
+
+class AllCommands(LazyCoercion, TyperGroup):
+    """Imports a command when it is called; a reader that closes its pipe ends any in peace."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names  # typer suggests them for one that is misspelt
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the module of a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"ossia.cli.commands.{cmd_name}")
+        info = CommandInfo(
+            name=cmd_name,
+            cls=OneCommand,
+            callback=module.command,
+            epilog=module.EXAMPLES,
+            rich_help_panel=COMMANDS[cmd_name][0],
+        )
+        return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the overview, which needs no command's module."""
+        formatter.write(overview(formatter.width + 2))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer `--help` and `--version`, which act while the arguments are read."""
+        with OutputGuard():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        with OutputGuard():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=AllCommands,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which ossia.")] = False,
+) -> None:
+    """Run, serve, teach and measure gpt-oss on your own machine."""
+    if version:
+        typer.echo(f"ossia {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Run one command line and leave with its exit status."""
+    try:
+        code = app(arguments, prog_name="ossia", standalone_mode=False)
+    except OssiaError as error:
+        _leave(str(error), 1)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        see = f"; see: {context.command_path} --help" if context else ""
+        _leave(error.format_message().rstrip(".") + see, error.exit_code)
+    except typer.Abort:
+        raise SystemExit(130) from None
+    raise SystemExit(code)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    line = " ".join(message.replace("Value error, ", "").split())  # pydantic's word, not ours
+    typer.echo(f"ossia: {harmless(line)}", err=True)
+    raise SystemExit(code) from None
