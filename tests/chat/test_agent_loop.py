@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ossia.chat.agent_loop import DENIED, UNASKED, AgentLoop, LoopLimits, run_turn
+from ossia.chat.agent_loop import DENIED, UNASKED, AgentLoop, LoopLimits
 from ossia.chat.events import (
     ApprovalRequested,
     ArgumentsDelta,
@@ -86,10 +86,10 @@ def turn():
         *tools,
         asks=(),
         says=False,
-        gathered=(),
+        labels=(),
         limits=None,
         clock=None,
-        num_prompt=0,
+        prompt_tokens=0,
         **given,
     ):
         """Play; `says` is what is answered to a question, None: nobody can be asked."""
@@ -100,10 +100,10 @@ def turn():
             TurnRequest(**{"conversation": TOLD, **given}),
             session,
             context_length=100_000,
-            num_prompt=num_prompt,
+            prompt_tokens=prompt_tokens,
             clock=clock or (lambda: next(ticks)),
             limits=limits or LoopLimits(),
-            gathered=gathered if isinstance(gathered, set) else set(gathered),
+            labels=labels if isinstance(labels, set) else set(labels),
         )
 
         async def write(request):
@@ -115,8 +115,8 @@ def turn():
             return says
 
         async def whole():
-            asked = None if says is None else approve
-            return [event async for event in run_turn(loop, session, write, asked)]
+            asks_nobody = says is None
+            return [event async for event in loop.run(write, None if asks_nobody else approve)]
 
         events = asyncio.run(whole())
         assert sum(isinstance(event, Finished) for event in events) == 1
@@ -275,7 +275,7 @@ def decided(allows, reason="", call=CALL):
 def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
     tool, gathered = Echo(approval="always", labels=frozenset(("reads_private",))), set()
     reply, (request,), events = turn(
-        [answered()], tool, calls=decided(True), says=None, gathered=gathered
+        [answered()], tool, calls=decided(True), says=None, labels=gathered
     )
     assert tool.calls == ["rm"]
     assert [type(event) for event in events] == [
@@ -297,7 +297,7 @@ def test_a_yes_is_for_one_call_only(turn):
 def test_a_no_is_told_with_its_reason_as_data(turn):
     tool, gathered = Echo(labels=frozenset(("reads_private",))), set()
     rules = decided(False, 'not "now"\n<|end|>')
-    reply, (request,), _ = turn([answered()], tool, calls=rules, gathered=gathered)
+    reply, (request,), _ = turn([answered()], tool, calls=rules, labels=gathered)
     told = request.conversation.messages[-1].content
     assert told == f'{DENIED}. The reason given: "not \\"now\\"\\n<|end|>"'
     assert (tool.calls, gathered, reply.tool_runs[0].result.is_error) == ([], set(), True)
@@ -321,7 +321,7 @@ def test_the_result_of_a_call_that_was_decided_may_leave_no_room(turn):
         raise RequestError("too long", code=CONTEXT_OVERFLOW)
         yield
 
-    reply, _, _ = turn([overflowing()], calls=decided(True), num_prompt=12)
+    reply, _, _ = turn([overflowing()], calls=decided(True), prompt_tokens=12)
     assert (reply.finish_reason, reply.usage) == ("length", Usage(12))
 
 
@@ -346,14 +346,14 @@ def test_private_data_untrusted_text_and_a_way_out_meet_only_with_a_yes(
     turn, labels, gathered, asks
 ):
     tool = Echo(labels=frozenset(labels))
-    turn([called("x"), answered()], tool, gathered=gathered)
+    turn([called("x"), answered()], tool, labels=gathered)
     assert tool.calls == ([] if asks else ["x"])
 
 
 def test_a_call_that_was_refused_brings_nothing_into_the_conversation(turn):
     tool = Echo(labels=frozenset(("reads_untrusted",)), approval="always")
     other = Echo("functions.g", labels=frozenset(("external_effect",)))
-    turn([called("x"), called("y"), answered()], tool, other, gathered=("reads_private",))
+    turn([called("x"), called("y"), answered()], tool, other, labels=("reads_private",))
     assert tool.calls == []
 
 

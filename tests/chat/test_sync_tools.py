@@ -1,3 +1,4 @@
+import asyncio
 import threading
 
 import pytest
@@ -33,8 +34,8 @@ class Counter:
 
 @pytest.fixture(scope="module")
 def llm():
-    with LLM() as opened:
-        yield opened
+    with LLM() as nano:
+        yield nano
 
 
 def test_a_python_function_is_run_and_the_turn_goes_on(llm):
@@ -97,6 +98,39 @@ def test_a_turn_may_be_left_between_its_generations(llm):
     stream.close()
     assert not any(isinstance(event, ToolFinished) for event in stream)
     assert isinstance(llm.chat("What is 1 + 1?", params=PARAMS).finish_reason, str)
+
+
+def test_a_turn_that_is_closed_at_a_result_generates_no_more(llm):
+    stream = llm.stream("Go", tools=[Counter()], tool_choice="count", params=PARAMS)
+    while not isinstance(next(stream), ToolFinished):
+        pass
+    stream.close()
+    (end,) = stream
+    assert (end.reason, end.usage.completion_tokens > 0) == ("cancelled", True)
+
+
+def test_an_interrupt_ends_the_turn_and_leaves_the_tools_open(llm):
+    def interrupted(pending):
+        raise KeyboardInterrupt
+
+    with Tools(Counter(approval="always"), approve=interrupted) as tools:
+        stream = llm.stream("Go", tools=tools, tool_choice="count", params=PARAMS)
+        with pytest.raises(KeyboardInterrupt):
+            list(stream)
+        assert list(stream) == []
+        tools.approve = lambda pending: True
+        assert llm.chat("Go", tools=tools, tool_choice="count", params=PARAMS).tool_runs
+
+
+def test_a_turn_runs_within_an_event_loop_and_outlives_it(llm):
+    async def begin():
+        stream = llm.stream("Go", tools=[Counter()], tool_choice="count", params=PARAMS)
+        return [next(stream)], stream
+
+    first, stream = asyncio.run(begin())
+    events = [*first, *stream]
+    assert any(isinstance(event, ToolFinished) for event in events)
+    assert isinstance(events[-1], Finished)
 
 
 def test_a_turn_that_is_read_to_its_end_ends_once(llm):

@@ -26,7 +26,7 @@ class Scripted:
     def __init__(self, *turns):
         self.turns, self.requests = list(turns), []
 
-    def write(self, request):
+    def generate_turn(self, request):
         self.requests.append(request)
         message, thought = self.turns.pop(0)
         usage = Usage(reasoning_tokens=len(thought.split()))
@@ -107,7 +107,7 @@ def test_a_call_that_was_cut_is_begun_and_not_whole():
     call = next(steps(conversation)).expected
 
     class Cutting:
-        def write(self, request):
+        def generate_turn(self, request):
             yield PartFinished(replace(call, content=call.text[:-2]), False)
             yield Finished("length", Usage(), Timing())
 

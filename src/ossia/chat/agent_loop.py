@@ -1,11 +1,11 @@
-"""The agent loop: what follows each generation of a turn, until there is an answer.
+"""The agent loop: generate, run the tool that was called, generate again, up to the answer.
 
-Decides only: who writes and who runs tools is told what to do and tells what came of it, so that
-the library and the server go the same way. Knows no thread, no process, no wire.
+One loop for the server, which awaits it, and for the library, which steps through it (see
+sync_tools.py). Knows no thread, no process, no wire.
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,13 +19,22 @@ from ossia.chat.events import (
     Timing,
     ToolCalled,
     ToolFinished,
+    TurnEnd,
     Usage,
     result_message,
 )
 from ossia.chat.request import Decision, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import FUNCTIONS, Message
-from ossia.tools.tool import MAX_RESULT_BYTES, Label, ToolResult, ToolSession, ToolSpec, adds_up
+from ossia.tools.tool import (
+    MAX_RESULT_BYTES,
+    Label,
+    Listener,
+    ToolResult,
+    ToolSession,
+    ToolSpec,
+    adds_up,
+)
 
 LEAST_RESULT_BYTES = 1024
 MAX_REASON_CHARS = 1000
@@ -54,8 +63,16 @@ class PendingCall:
     """Whether somebody must say yes to exactly this first."""
 
 
+Generate = Callable[[TurnRequest], AsyncIterator[Event]]
+"""Writes one generation."""
+Approve = Callable[[PendingCall], Awaitable[bool]]
+"""Asks somebody; False without an answer."""
+Call = Callable[[PendingCall], Awaitable[ToolResult]]
+"""Runs a tool."""
+
+
 class AgentLoop:
-    """One turn with tools. Feed it events and results; it says what to write and to run next."""
+    """One turn with tools, from its request to `Finished`."""
 
     def __init__(
         self,
@@ -65,154 +82,198 @@ class AgentLoop:
         context_length: int,
         clock: Callable[[], float],
         limits: LoopLimits,
-        gathered: set[Label],
-        num_prompt: int = 0,
+        labels: set[Label],
+        prompt_tokens: int = 0,
     ) -> None:
         """Begin with the request as it is.
 
         Args:
-            request: what to write first, and what holds for calls meanwhile.
+            request: what to write first, and the rules for calls meanwhile.
             session: the conversation's tools.
             context_length: tokens; a result takes at most a quarter of what is left.
             clock: seconds.
             limits: when calls end; the request may lower them.
-            gathered: what earlier calls of the conversation brought into it; added to.
-            num_prompt: tokens of the request, where its first call comes before its first word.
+            labels: what earlier calls of the conversation brought into it; added to.
+            prompt_tokens: of the request, where its first call comes before its first generation.
         """
-        self.request: TurnRequest | None = request
-        self.pending: PendingCall | None = None
+        self._request: TurnRequest | None = request
+        self._pending: PendingCall | None = None
         self._rules = request.calls
         self._session = session
-        self._specs = {tool.spec.name: tool.spec for tool in session.tools}
+        self._tools = {tool.spec.name: tool for tool in session.tools}
         self._context_length = context_length
         self._clock = clock
         self._limits = limits
-        self._gathered = gathered
+        self._labels = labels
         self._started = self._called = clock()
         self._num_calls = 0
-        self._said: list[Message] = []
+        self._messages: list[Message] = []
         self._call: ToolCalled | None = None
         self._usage: Usage | None = None
-        self._in_use = num_prompt
-        self._spent: Literal["calls", "time"] | None = None
-        self._left = request.params.max_tokens
+        self._context_tokens = prompt_tokens
+        self._limit: Literal["calls", "time"] | None = None
+        self._tokens_left = request.params.max_tokens
+        self._is_cancelled = False
+        if isinstance(session, Listener):
+            for message in request.conversation.messages:
+                if message.role == "user":
+                    session.heard(message.text)
 
-    def begin(self) -> Iterator[Event]:
-        """Before the first generation: the call that was decided on, told as if just written."""
+    async def run(
+        self, generate: Generate, approve: Approve | None = None, call: Call | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Every event of the turn, the last one `Finished`.
+
+        Args:
+            generate: writes one generation.
+            approve: asked before a call that needs approval; None: such calls are refused.
+            call: runs a tool; by default it is awaited here.
+
+        Raises:
+            RequestError: the first generation was refused.
+        """
+        for event in self._resume():
+            yield event
+        while self._request is not None:
+            if self._is_cancelled:
+                yield self._end("cancelled")
+            elif (pending := self._pending) is not None:
+                result = await self._result_of(pending, approve, call or self._run_tool)
+                for event in self._continue_with(pending.call, result):
+                    yield event
+            else:
+                try:
+                    async for written in generate(self._request):
+                        for event in self._take(written):
+                            yield event
+                except RequestError as error:
+                    if not self._is_begun or error.code != CONTEXT_OVERFLOW:
+                        raise
+                    yield self._end("length")  # what tools gave leaves no room for another word
+
+    def cancel(self) -> None:
+        """Begin no further generation and no further call; the turn ends as cancelled."""
+        self._is_cancelled = True
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether the turn has had an event."""
+        return self._usage is not None or self._rules.decision is not None
+
+    def _resume(self) -> Iterator[Event]:
+        """Before the first generation: the call that was decided on, as if just written."""
         if (decision := self._rules.decision) is None:
             return
         call = _called(decision)
-        self._said.append(decision.call)
+        self._messages.append(decision.call)
         yield PartStarted("call", call.call_id, call.name)
         yield ArgumentsDelta(call.arguments)
         yield call
         yield PartFinished(decision.call, is_whole=True)
         self._called = self._clock()
-        spec = self._specs.get(decision.call.recipient or "")
+        tool = self._tools.get(decision.call.recipient or "")
         if not decision.allows:
-            yield from self._go_on(call, ToolResult(text=_denied(decision.reason), is_error=True))
-        elif spec is None:
+            yield from self._continue_with(call, _error(_denied(decision.reason)))
+        elif tool is None:
             gone = f"error: there is no tool {call.name} any more"
-            yield from self._go_on(call, ToolResult(text=gone, is_error=True))
+            yield from self._continue_with(call, _error(gone))
         else:
-            self.pending = PendingCall(call, spec, must_ask=False)
+            self._pending = PendingCall(call, tool.spec, must_ask=False)
 
-    def take(self, event: Event) -> Iterator[Event]:
-        """Pass on one event of the generation; its `Finished` is held back if the turn goes on."""
+    async def _result_of(
+        self, pending: PendingCall, approve: Approve | None, call: Call
+    ) -> ToolResult:
+        """What the call gives, or the refusal of it."""
+        if pending.must_ask and approve is None:
+            return _error(UNASKED)
+        if pending.must_ask and approve is not None and not await approve(pending):
+            return _error(DENIED)
+        result = await call(pending)
+        self._labels |= pending.spec.labels
+        return result
+
+    async def _run_tool(self, pending: PendingCall) -> ToolResult:
+        return await self._tools[pending.spec.name].call(pending.call.arguments)
+
+    def _take(self, event: Event) -> Iterator[Event]:
+        """Pass on an event of a generation; no `Finished` if the turn goes on."""
         if isinstance(event, Finished):
-            yield from self._end(event)
+            yield from self._take_finished(event)
             return
         if isinstance(event, PartFinished):
-            self._said.append(event.message)
-            yield from self._ask(event.message.recipient or "")
+            self._messages.append(event.message)
+            yield from self._take_call(event.message.recipient or "")
         elif isinstance(event, ToolCalled):
             self._call = event
         yield event
 
-    def cut(self) -> Iterator[Event]:
-        """What tools gave leaves no room for another word: the turn ends here."""
-        assert self.is_begun, "the first generation is refused, not cut"
-        self.request = None
-        yield Finished("length", self._usage or Usage(self._in_use), Timing(), self._spent)
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether anything of the turn was told."""
-        return self._usage is not None or self._rules.decision is not None
-
-    def put(self, result: ToolResult) -> Iterator[Event]:
-        """What the pending call gave; then there is a request to write again."""
-        assert self.pending is not None
-        self._gathered |= self.pending.spec.labels
-        yield from self._go_on(self.pending.call, result)
-
-    def refuse(self, told: str = DENIED) -> Iterator[Event]:
-        """The pending call was not allowed; the model is told so."""
-        assert self.pending is not None
-        yield from self._go_on(self.pending.call, ToolResult(text=told, is_error=True))
-
-    def _ask(self, recipient: str) -> Iterator[Event]:
-        """A message is over: it may be a call of ours, and one that the turn cannot run."""
-        call, spec = self._call, self._specs.get(recipient)
-        if call is None or spec is None:
+    def _take_call(self, recipient: str) -> Iterator[Event]:
+        """A message is over: it may be a call of ours, and one that waits for approval."""
+        call, tool = self._call, self._tools.get(recipient)
+        if call is None or tool is None:
             return
-        self.pending = PendingCall(call, spec, self._must_ask(call, spec))
-        if self._waits(self.pending):
+        self._pending = PendingCall(call, tool.spec, self._must_ask(call, tool.spec))
+        if self._waits(self._pending):
             yield ApprovalRequested(call.call_id, call.name, call.arguments)
 
     def _waits(self, pending: PendingCall) -> bool:
         return pending.must_ask and pending.spec.name in self._rules.waits
 
-    def _go_on(self, call: ToolCalled, result: ToolResult) -> Iterator[Event]:
-        assert self.request is not None
-        request = self.request
+    def _take_finished(self, finished: Finished) -> Iterator[Event]:
+        """A generation is over: a call follows, or the turn ends."""
+        self._count(finished.usage)
+        pending, self._pending = self._pending, None
+        reason = finished.reason
+        if pending is not None and reason == "tool_calls" and not self._waits(pending):
+            if self._tokens_left is None or self._tokens_left > 0:
+                self._pending = pending
+                self._called = self._clock()
+                return
+            reason = "length"
+        yield self._end(reason, finished.timing)
+
+    def _end(self, reason: TurnEnd, timing: Timing | None = None) -> Finished:
+        self._request = None
+        usage = self._usage or Usage(self._context_tokens)
+        return Finished(reason, usage, timing or Timing(), self._limit)
+
+    def _continue_with(self, call: ToolCalled, result: ToolResult) -> Iterator[Event]:
+        """Pass on the result of a call, and go on with it in the next request."""
+        assert self._request is not None
+        request = self._request
         seconds = self._clock() - self._called
         self._num_calls += 1
         ran = ToolFinished(call.call_id, call.name, call.arguments, self._capped(result), seconds)
         yield ran
-        spoken, said = request.conversation, self._said
-        messages = (*spoken.messages, *said, result_message(ran, said[-1]))
+        before, written = request.conversation, self._messages
+        messages = (*before.messages, *written, result_message(ran, written[-1]))
         params = replace(
             request.params,
-            max_tokens=self._left,
+            max_tokens=self._tokens_left,
             seed=None if request.params.seed is None else request.params.seed + 1,
         )
-        self._spent = self._limit_reached()
-        self.request = replace(
+        self._limit = self._limit_reached()
+        self._request = replace(
             request,
-            conversation=replace(spoken, messages=messages),
+            conversation=replace(before, messages=messages),
             params=params,
             **self._callable(request),
         )
-        self.pending, self._call, self._said = None, None, []
+        self._pending, self._call, self._messages = None, None, []
 
     def _callable(self, request: TurnRequest) -> dict[str, Any]:
         """What may be called next; when a limit is reached, none of our tools."""
-        if not self._spent or request.tool_choice == "none":
+        if not self._limit or request.tool_choice == "none":
             return {"tool_choice": "none" if request.tool_choice == "none" else "auto"}
         names = request.offered if request.allowed_tools is None else request.allowed_tools
-        theirs = tuple(name for name in names if request.full_name(name) not in self._specs)
+        theirs = tuple(name for name in names if request.full_name(name) not in self._tools)
         return {"tool_choice": "auto" if theirs else "none", "allowed_tools": theirs}
-
-    def _end(self, finished: Finished) -> Iterator[Event]:
-        """A generation is over: another one follows, or the turn ends."""
-        self._count(finished.usage)
-        pending, self.pending = self.pending, None
-        if pending is not None and finished.reason == "tool_calls" and not self._waits(pending):
-            if self._left is None or self._left > 0:
-                self.pending = pending
-                self._called = self._clock()
-                return
-            finished = replace(finished, reason="length")
-        self.request = None
-        assert self._usage is not None
-        yield replace(finished, usage=self._usage, spent=self._spent)
 
     def _count(self, usage: Usage) -> None:
         """What tools gave counts once, as input; what was written before it is no input."""
-        self._in_use = usage.prompt_tokens + usage.completion_tokens
-        if self._left is not None:
-            self._left -= usage.completion_tokens
+        self._context_tokens = usage.prompt_tokens + usage.completion_tokens
+        if self._tokens_left is not None:
+            self._tokens_left -= usage.completion_tokens
         if before := self._usage:
             usage = Usage(
                 usage.prompt_tokens - before.completion_tokens,
@@ -227,7 +288,7 @@ class AgentLoop:
             return True
         if self._session.needs_approval(spec.name, call.arguments):
             return True
-        return adds_up(self._gathered, spec.labels)
+        return adds_up(self._labels, spec.labels)
 
     def _limit_reached(self) -> Literal["calls", "time"] | None:
         most = self._limits.calls if self._rules.most is None else self._rules.most
@@ -237,7 +298,7 @@ class AgentLoop:
 
     def _capped(self, result: ToolResult) -> ToolResult:
         """The beginning and the end of a long result, and word of what is between them."""
-        quarter = max(0, self._context_length - self._in_use) // 4
+        quarter = max(0, self._context_length - self._context_tokens) // 4
         most = min(MAX_RESULT_BYTES, max(LEAST_RESULT_BYTES, 3 * quarter))
         raw = result.text.encode()
         if len(raw) <= most:
@@ -257,61 +318,12 @@ def _called(decision: Decision) -> ToolCalled:
     return ToolCalled(decision.call_id, name, decision.call.text)
 
 
+def _error(text: str) -> ToolResult:
+    return ToolResult(text=text, is_error=True)
+
+
 def _denied(reason: str) -> str:
-    """What the model reads of a no; the words of whoever said it are data, on the same line."""
+    """What the model reads of a refusal; the user's reason is data, on the same line."""
     if not reason:
         return DENIED
     return f"{DENIED}. The reason given: {json.dumps(reason[:MAX_REASON_CHARS])}"
-
-
-Approve = Callable[[PendingCall], Awaitable[bool]]
-"""Asks somebody; False without an answer."""
-
-
-def is_overflow(error: RequestError, loop: AgentLoop) -> bool:
-    """Whether what tools gave does not fit, rather than what the caller sent."""
-    return loop.is_begun and error.code == CONTEXT_OVERFLOW
-
-
-async def run_turn(
-    loop: AgentLoop,
-    session: ToolSession,
-    write: Callable[[TurnRequest], AsyncIterator[Event]],
-    approve: Approve | None = None,
-) -> AsyncIterator[Event]:
-    """Carry out a loop: write, run what is asked for, write on, up to `Finished`.
-
-    Args:
-        loop: what to do.
-        session: what may be called.
-        write: writes one generation.
-        approve: asked for a yes at once; None: nobody can be.
-    """
-    for passed in loop.begin():
-        yield passed
-    while loop.request is not None:
-        if pending := loop.pending:
-            for passed in await _settled(loop, pending, session, approve):
-                yield passed
-            continue
-        try:
-            async for event in write(loop.request):
-                for passed in loop.take(event):
-                    yield passed
-        except RequestError as error:
-            if not is_overflow(error, loop):
-                raise
-            for passed in loop.cut():
-                yield passed
-
-
-async def _settled(
-    loop: AgentLoop, pending: PendingCall, session: ToolSession, approve: Approve | None
-) -> Iterator[Event]:
-    """Run a call, or have it refused."""
-    if pending.must_ask and approve is None:
-        return loop.refuse(UNASKED)
-    if pending.must_ask and approve is not None and not await approve(pending):
-        return loop.refuse()
-    tools = {tool.spec.name: tool for tool in session.tools}
-    return loop.put(await tools[pending.spec.name].call(pending.call.arguments))

@@ -30,7 +30,7 @@ from ossia.chat.output_parser import (
     parse_tokens,
 )
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.chat.sync_tools import Offer, Offered, Tools, ToolTurn
+from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine, EngineLoad
@@ -49,6 +49,7 @@ from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
+from ossia.tools.sessions import ToolSource
 
 AnyEvent = TypeVar("AnyEvent", covariant=True)
 
@@ -172,7 +173,7 @@ class LLM:
         *,
         params: SamplingParams | None = None,
         max_analysis_tokens: int | None = None,
-        tools: Tools | Sequence[Offered] = (),
+        tools: Tools | Sequence[Function | ToolSource] = (),
         tool_choice: str = "auto",
         response_format: Mapping[str, Any] | None = None,
         **conversation: Any,
@@ -195,30 +196,36 @@ class LLM:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
-        offer = Offer.of(tools)
-        spoken = self.conversation(
-            messages, response_format=response_format, tools=offer.described, **conversation
+        argument = ToolArgument.of(tools)
+        history = self.conversation(
+            messages, response_format=response_format, tools=argument.functions, **conversation
         )
-        held = offer.open()
+        opened = argument.open()
         try:
             request = TurnRequest(
-                conversation=spoken if held is None else held.announce(spoken),
+                conversation=history if opened is None else opened.declare(history),
                 params=params or SamplingParams(),
                 tool_choice=tool_choice,
                 answer=to_shape(response_format),
                 max_analysis_tokens=max_analysis_tokens,
             )
-            if held is None:
-                return self.write(request)
-            turn = ToolTurn(held, request, self.write, self.context_length, close=offer.is_ours)
+            if opened is None:
+                return self.generate_turn(request)
+            events = ToolStream(
+                opened,
+                request,
+                self.generate_turn,
+                self.context_length,
+                owns_tools=argument.for_one_turn,
+            )
         except BaseException:
-            if held is not None and offer.is_ours:
-                held.close()
+            if opened is not None and argument.for_one_turn:
+                opened.close()
             raise
-        return ChatStream(turn, turn.close, self)
+        return ChatStream(events, events.close, self)
 
-    def write(self, request: TurnRequest) -> ChatStream[Event]:
-        """Write a turn, event by event; see `stream`."""
+    def generate_turn(self, request: TurnRequest) -> ChatStream[Event]:
+        """One generation, event by event: up to the answer, or to a call."""
         return self._stream(self.prepare_turn(request))
 
     def prepare_turn(self, request: TurnRequest) -> PreparedRequest[Event]:

@@ -1,26 +1,31 @@
-"""Tools for library and command line: they run on a thread of their own, for callers that wait.
-
-Knows how a turn with tools is carried out step by step; the server has `loop.run_turn`.
-"""
+"""Tools for callers that wait: library and command line. The tools run on a thread of their own."""
 
 import asyncio
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from ossia.chat.agent_loop import AgentLoop, LoopLimits, PendingCall, is_overflow
+from ossia.chat.agent_loop import AgentLoop, LoopLimits, PendingCall
 from ossia.chat.events import Event
 from ossia.chat.request import TurnRequest
-from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool
 from ossia.tools.sessions import ToolSource, open_session, to_prompt
 from ossia.tools.tool import Label, ToolResult, ToolSpec
 
-Asked = TypeVar("Asked")
+T = TypeVar("T")
 
 
 class Tools:
@@ -28,36 +33,36 @@ class Tools:
 
     def __init__(
         self,
-        *given: ToolSource,
+        *sources: ToolSource,
         approve: Callable[[PendingCall], bool] = lambda pending: False,
         limits: LoopLimits | None = None,
     ) -> None:
         """Open the tools.
 
         Args:
-            given: tools, kits, or Python functions with type hints.
-            approve: asked before a call that needs a yes; says no unless given.
+            sources: tools, toolkits, or Python functions with type hints.
+            approve: asked before a call that needs approval; by default the answer is no.
             limits: when calls end and the model must answer.
 
         Raises:
-            OssiaError: a kit cannot be offered here, with the reason.
-            RequestError: two tools have one name, or a function cannot be told to the model.
+            OssiaError: a toolkit cannot be used here, with the reason.
+            RequestError: two tools have one name, or a function cannot be described to the model.
         """
         self.approve = approve
         self.limits = limits or LoopLimits()
-        self.gathered: set[Label] = set()
-        """What calls brought into the conversation so far."""
+        self.labels: set[Label] = set()
+        """Of the calls so far: what they brought into the conversation."""
         self._thread = _LoopThread()
         self._close = weakref.finalize(self, self._thread.close)
         try:
-            self.session = self._thread.run(open_session(given))
+            self.session = self._thread.run(open_session(sources))
         except BaseException:
             self._close()
             raise
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What is known of each tool."""
+        """The specification of each tool."""
         return tuple(tool.spec for tool in self.session.tools)
 
     def call(self, pending: PendingCall) -> ToolResult:
@@ -65,17 +70,17 @@ class Tools:
         tools = {tool.spec.name: tool for tool in self.session.tools}
         return self._thread.run(tools[pending.spec.name].call(pending.call.arguments))
 
-    def announce(self, spoken: Conversation) -> Conversation:
-        """The same conversation, with these tools in its prompt.
+    def declare(self, conversation: Conversation) -> Conversation:
+        """The conversation with these tools in its prompt.
 
         Raises:
             RequestError: a function of the conversation has the name of a tool.
         """
         tools = to_prompt(self.specs, self.session.descriptions)
         return replace(
-            spoken,
+            conversation,
             builtins=tools.builtins,
-            functions=(*spoken.functions, *tools.functions),
+            functions=(*conversation.functions, *tools.functions),
             namespaces=tools.namespaces,
         )
 
@@ -99,84 +104,95 @@ class Tools:
         self.close()
 
 
-class ToolTurn(Iterator[Event]):
-    """A turn with tools: write, run what is called, write on, up to `Finished`."""
+class ToolStream(Iterator[Event]):
+    """The events of a turn with tools: steps through the agent loop on the caller's thread.
+
+    Whatever the loop awaits here blocks instead (an event, a result, an answer), so that Ctrl-C
+    interrupts it, and the caller may have an event loop of his own or none.
+    """
 
     def __init__(
         self,
         tools: Tools,
         request: TurnRequest,
-        write: Callable[[TurnRequest], "Written"],
+        generate: Callable[[TurnRequest], "Generation"],
         context_length: int,
         *,
-        close: bool,
+        owns_tools: bool,
     ) -> None:
-        """Begin to write; what cannot be written is refused here.
+        """Begin the first generation; what cannot be written is refused here.
 
         Args:
             tools: what may be called.
-            request: with the tools announced.
-            write: writes one generation.
+            request: with the tools in its prompt.
+            generate: writes one generation.
             context_length: tokens of one request.
-            close: whether the tools are closed with the turn.
+            owns_tools: whether the tools are closed at the end of the turn.
         """
-        for message in request.conversation.messages:
-            if message.role == "user":
-                tools.session.heard(message.text)
         self._tools = tools
-        self._write = write
-        self._closes = close
+        self._start = generate
+        self._owns_tools = owns_tools
         self._loop = AgentLoop(
             request,
             tools.session,
             context_length=context_length,
             clock=time.monotonic,
             limits=tools.limits,
-            gathered=tools.gathered,
+            labels=tools.labels,
         )
-        self._written = write(request)
-        self._events = self._run()
+        self._generation = generate(request)
+        self._is_first = True
+        self._events = self._loop.run(self._generate, self._approve, self._call)
 
     def __next__(self) -> Event:
         """Wait for the next event."""
         try:
-            return next(self._events)
+            return _next(self._events)
+        except StopAsyncIteration:
+            self._end()
+            raise StopIteration from None
         except BaseException:
             self._end()
             raise
 
     def close(self) -> None:
         """Stop writing, and run nothing more."""
-        self._loop.request = None
-        self._written.close()
+        self._loop.cancel()
+        self._generation.close()
 
-    def _run(self) -> Iterator[Event]:
-        loop, tools = self._loop, self._tools
-        while loop.request is not None:
-            for event in self._written:
-                yield from loop.take(event)
-            if pending := loop.pending:
-                if pending.must_ask and not tools.approve(pending):
-                    yield from loop.refuse()
-                else:
-                    yield from loop.put(tools.call(pending))
-                if loop.request is not None:  # None: closed meanwhile
-                    yield from self._go_on(loop.request)
+    async def _generate(self, request: TurnRequest) -> AsyncIterator[Event]:
+        if not self._is_first:
+            self._generation = self._start(request)
+        self._is_first = False
+        for event in self._generation:
+            yield event
 
-    def _go_on(self, request: TurnRequest) -> Iterator[Event]:
-        try:
-            self._written = self._write(request)
-        except RequestError as error:
-            if not is_overflow(error, self._loop):
-                raise
-            yield from self._loop.cut()
+    async def _approve(self, pending: PendingCall) -> bool:
+        return self._tools.approve(pending)
+
+    async def _call(self, pending: PendingCall) -> ToolResult:
+        return self._tools.call(pending)
 
     def _end(self) -> None:
-        if self._closes:
+        if self._owns_tools:
             self._tools.close()
 
 
-class Written(Iterator[Event], Protocol):
+def _next(events: AsyncGenerator[Event, None]) -> Event:
+    """The next item of a generator that never suspends; no event loop is involved."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)  # else a loop that runs here would close it at its own end
+    try:
+        anext(events).__await__().send(None)
+    except StopIteration as done:
+        event: Event = done.value
+        return event
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    raise RuntimeError("a coroutine of the synchronous agent loop has suspended")
+
+
+class Generation(Iterator[Event], Protocol):
     """The events of one generation."""
 
     def close(self) -> None:
@@ -184,21 +200,21 @@ class Written(Iterator[Event], Protocol):
         ...
 
 
-Described = FunctionTool | Mapping[str, Any]
-Offered = Described | ToolSource
+Function = FunctionTool | Mapping[str, Any]
+"""A function that is only described: the turn ends with the call of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a caller offers: functions he runs himself, and tools that are run here."""
+class ToolArgument:
+    """What a caller passes as `tools`: functions of his own, and tools that are run here."""
 
-    described: tuple[Described, ...]
-    given: tuple[ToolSource, ...]
-    held: Tools | None
+    functions: tuple[Function, ...]
+    sources: tuple[ToolSource, ...]
+    open_tools: Tools | None
 
     @classmethod
-    def of(cls, tools: Tools | Sequence[Offered]) -> "Offer":
-        """Sort them."""
+    def of(cls, tools: "Tools | Sequence[Function | ToolSource]") -> "ToolArgument":
+        """Tell functions from tools."""
         if isinstance(tools, Tools):
             return cls((), (), tools)
         return cls(
@@ -208,15 +224,15 @@ class Offer:
         )
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the tools live for one turn only."""
-        return self.held is None
+    def for_one_turn(self) -> bool:
+        """Whether the tools are opened for the turn, and closed with it."""
+        return self.open_tools is None
 
     def open(self) -> Tools | None:
         """The tools that are run here; None if there are none."""
-        if self.held is not None:
-            return self.held
-        return Tools(*self.given) if self.given else None
+        if self.open_tools is not None:
+            return self.open_tools
+        return Tools(*self.sources) if self.sources else None
 
 
 class _LoopThread:
@@ -229,9 +245,9 @@ class _LoopThread:
         )
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, Asked]) -> Asked:
-        """Wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the thread, and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
         """Stop the loop; closing twice does no harm."""

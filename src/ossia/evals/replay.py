@@ -77,7 +77,8 @@ def replay(llm: LLM, conversation: Conversation, *, constrained: bool = True) ->
     calls = Counter[str]()
     for expected, result in steps(conversation):
         now = replace(conversation, messages=(*context, *replies))
-        reply = collect(llm.write(TurnRequest(conversation=now, params=GREEDY, answer=shape)))
+        request = TurnRequest(conversation=now, params=GREEDY, answer=shape)
+        reply = collect(llm.generate_turn(request))
         replies += tuple(reply.messages)
         reasoning += reply.usage.reasoning_tokens
         calls["due"] += result is not None

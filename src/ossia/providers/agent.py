@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
-from ossia.chat.agent_loop import AgentLoop, LoopLimits, run_turn
+from ossia.chat.agent_loop import AgentLoop, LoopLimits
 from ossia.chat.events import ApprovalRequested, Event, Finished, ToolFinished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.providers.provider import EngineClient, EventStream, ServedModel
@@ -70,24 +70,21 @@ class AgentClient:
         self,
         request: TurnRequest,
         write: Callable[[TurnRequest], AsyncIterator[Event]],
-        num_prompt: int,
+        prompt_tokens: int,
     ) -> AsyncIterator[Event]:
         """Every event of a turn and of the tools it calls."""
         async with AsyncExitStack() as stack:
             lease = await stack.enter_async_context(self._toolbox.lease(request.session))
-            for message in request.conversation.messages:
-                if message.role == "user":
-                    lease.session.heard(message.text)
             loop = AgentLoop(
                 request,
                 lease.session,
                 context_length=self.model.context_length,
                 clock=self._clock,
                 limits=self._limits,
-                gathered=lease.labels,
-                num_prompt=num_prompt,
+                labels=lease.labels,
+                prompt_tokens=prompt_tokens,
             )
-            async for event in run_turn(loop, lease.session, write):
+            async for event in loop.run(write):
                 if isinstance(event, ToolFinished):
                     self._note(event, request.session)
                 elif isinstance(event, ApprovalRequested):
