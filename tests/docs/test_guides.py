@@ -22,9 +22,9 @@ def blocks(name: str, *languages: str) -> list[str]:
 def numbered(language: str) -> list:
     """Every block of a language in the guides, with a name for the report."""
     return [
-        pytest.param(block, id=f"{guide}-{number}")
-        for guide in GUIDES
-        for number, block in enumerate(blocks(f"docs/{guide}.md", language))
+        pytest.param(block, id=f"{constraint}-{number}")
+        for constraint in GUIDES
+        for number, block in enumerate(blocks(f"docs/{constraint}.md", language))
     ]
 
 
@@ -77,7 +77,7 @@ def help_of(command: str) -> str:
     return subprocess.run(run, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{guide}.md" for guide in GUIDES)])
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{constraint}.md" for constraint in GUIDES)])
 def test_every_command_and_option_a_page_names_exists(page):
     for call in commands(page):
         words = call[call.index("ossia") :].split("|")[0].split()

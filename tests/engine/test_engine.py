@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ossia.engine.request import SamplingParams, Unguided
+from ossia.engine.request import SamplingParams, Unconstrained
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.forward_batch import ForwardBatch
 
@@ -10,7 +10,7 @@ GREEDY = SamplingParams(temperature=0, max_tokens=12)
 
 def drain(engine, *requests):
     """Submit all, run to the end; the tokens and the reason of each."""
-    ids = [engine.submit(prompt, params, guide) for prompt, params, guide in requests]
+    ids = [engine.submit(prompt, params, constraint) for prompt, params, constraint in requests]
     tokens, reasons = {one: [] for one in ids}, {}
     while not engine.idle:
         for event in engine.step():
@@ -27,7 +27,7 @@ def prompt(seed, length):
 
 def test_greedy_tokens_are_the_likeliest_of_the_whole_text(engine_of, model):
     first = prompt(0, 21)
-    ((tokens, reason),) = drain(engine_of(), (first, GREEDY, Unguided()))
+    ((tokens, reason),) = drain(engine_of(), (first, GREEDY, Unconstrained()))
     text = first + tokens
     batch = ForwardBatch.without_cache([text], window=model.config.sliding_window)
     expected = model.forward(batch, None).argmax(axis=1)
@@ -42,18 +42,18 @@ def test_greedy_tokens_are_the_likeliest_of_the_whole_text(engine_of, model):
 )
 def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):
     requests = [
-        (prompt(seed, 5 + 9 * seed), SamplingParams(seed=seed, max_tokens=20), Unguided())
+        (prompt(seed, 5 + 9 * seed), SamplingParams(seed=seed, max_tokens=20), Unconstrained())
         for seed in range(5)
     ]
-    alone = [drain(engine_of(), (ids, params, Unguided()))[0] for ids, params, _ in requests]
+    alone = [drain(engine_of(), (ids, params, Unconstrained()))[0] for ids, params, _ in requests]
     assert drain(engine_of(**options), *requests) == alone
 
 
 def test_a_stream_gets_a_token_in_every_step_while_a_long_prompt_is_read(engine_of):
     engine = engine_of(max_batch_tokens=64)
-    stream = engine.submit(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unguided())
+    stream = engine.submit(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unconstrained())
     engine.step()
-    late = engine.submit(prompt(1, 80), GREEDY, Unguided())
+    late = engine.submit(prompt(1, 80), GREEDY, Unconstrained())
     owners = [{event.request_id for event in engine.step()} for _ in range(20)]
     assert all(stream in each for each in owners)
     # 8 tokens of the prompt in a step beside the stream; what is left of a page runs as one
@@ -61,23 +61,23 @@ def test_a_stream_gets_a_token_in_every_step_while_a_long_prompt_is_read(engine_
 
 
 def test_ends_at_a_stop_id_and_reports_it(engine_of):
-    ((tokens, _),) = drain(engine_of(), (prompt(0, 5), GREEDY, Unguided()))
+    ((tokens, _),) = drain(engine_of(), (prompt(0, 5), GREEDY, Unconstrained()))
     params = SamplingParams(temperature=0, max_tokens=12, stop_token_ids=[tokens[3]])
-    ((stopped, reason),) = drain(engine_of(), (prompt(0, 5), params, Unguided()))
+    ((stopped, reason),) = drain(engine_of(), (prompt(0, 5), params, Unconstrained()))
     assert reason == "stop"
     assert stopped == tokens[: tokens.index(tokens[3]) + 1]
 
 
 def test_ends_where_the_context_ends(engine_of):
     endless = SamplingParams(temperature=0)
-    ((tokens, reason),) = drain(engine_of(), (prompt(0, 90), endless, Unguided()))
+    ((tokens, reason),) = drain(engine_of(), (prompt(0, 90), endless, Unconstrained()))
     assert (len(tokens), reason) == (6, "length")
 
 
 def test_a_cancelled_request_gives_no_more_events_and_its_pages(engine_of):
     engine = engine_of(max_running=1)
-    first = engine.submit(prompt(0, 9), GREEDY, Unguided())
-    second = engine.submit(prompt(1, 9), GREEDY, Unguided())
+    first = engine.submit(prompt(0, 9), GREEDY, Unconstrained())
+    second = engine.submit(prompt(1, 9), GREEDY, Unconstrained())
     engine.step()
     engine.cancel(first)
     engine.cancel(first)
@@ -87,7 +87,7 @@ def test_a_cancelled_request_gives_no_more_events_and_its_pages(engine_of):
 
 
 class Scripted:
-    """A guide that forces runs between samples, or fails."""
+    """A constraint that forces runs between samples, or fails."""
 
     def __init__(self, runs, fail_at=None):
         self.runs, self.fail_at = list(runs), fail_at
@@ -95,7 +95,7 @@ class Scripted:
 
     def allowed(self):
         if len(self.seen) == self.fail_at:
-            raise KeyError("a bug of the guide")
+            raise KeyError("a bug of the constraint")
 
     def accept(self, token_id):
         self.seen.append(token_id)
@@ -122,7 +122,7 @@ def test_forced_tokens_are_put_without_sampling_and_seen_by_the_model(engine_of,
 def test_one_request_that_fails_harms_no_other(engine_of):
     engine = engine_of()
     bad = engine.submit(prompt(0, 9), GREEDY, Scripted([], fail_at=2))
-    good = engine.submit(prompt(1, 9), GREEDY, Unguided())
+    good = engine.submit(prompt(1, 9), GREEDY, Unconstrained())
     events = [event for _ in range(30) for event in engine.step()]
     last = {event.request_id: event for event in events}
     assert isinstance(last[bad].error, KeyError)
@@ -134,13 +134,13 @@ def test_one_request_that_fails_harms_no_other(engine_of):
 def test_refuses_what_cannot_run(engine_of):
     engine = engine_of()
     with pytest.raises(RequestError, match="empty"):
-        engine.submit([], GREEDY, Unguided())
+        engine.submit([], GREEDY, Unconstrained())
     with pytest.raises(RequestError, match="512"):
-        engine.submit([512], GREEDY, Unguided())
+        engine.submit([512], GREEDY, Unconstrained())
     with pytest.raises(ContextOverflow, match="96 tokens, but the context window holds 96"):
-        engine.submit(prompt(0, 96), GREEDY, Unguided())
+        engine.submit(prompt(0, 96), GREEDY, Unconstrained())
     with pytest.raises(RequestError, match="600"):
-        engine.submit([1], SamplingParams(logit_bias={600: 1}), Unguided())
+        engine.submit([1], SamplingParams(logit_bias={600: 1}), Unconstrained())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from benchmarks.speculation import cases, compare
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams, Unguided
+from ossia.engine.request import SamplingParams, Unconstrained
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
@@ -48,7 +48,7 @@ class Submitted:
     script: tuple[tuple[int, ...], ...] = ()
 
 
-class Scripted(Unguided):
+class Scripted(Unconstrained):
     """Forces runs after sampled tokens, in turn with none; allows even ids after odd ones."""
 
     def __init__(self, runs):
@@ -188,9 +188,9 @@ def test_two_that_run_together_share_what_the_first_has_read(exact_engine):
 
 
 def test_a_request_that_fails_leaves_nothing_behind(exact_engine):
-    class Broken(Unguided):
+    class Broken(Unconstrained):
         def accept(self, token_id):
-            raise KeyError("a bug of the guide")
+            raise KeyError("a bug of the constraint")
 
     engine = exact_engine()
     engine.submit(words(1, 30), SamplingParams(max_tokens=5), Broken())

@@ -31,7 +31,7 @@ CHECK_EVERY = 16
 
 
 class OutputConstraint:
-    """The `Guide` of a turn: which token ids may come next, and which must."""
+    """The `Constraint` of a turn: which token ids may come next, and which must."""
 
     closed_because: Literal["budget", "loop", "length"] | None
     """Why reasoning was closed by force; None while it was not."""
@@ -75,7 +75,7 @@ class OutputConstraint:
             )
 
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
-        """See `Guide.allowed`."""
+        """See `Constraint.allowed`."""
         legal = self._frame.legal(self._state)
         if self._body is None:
             return legal.mask() if legal.is_body else legal.ids
@@ -85,7 +85,7 @@ class OutputConstraint:
         return mask_V
 
     def accept(self, token_id: int) -> None:
-        """See `Guide.accept`.
+        """See `Constraint.accept`.
 
         Raises:
             ValueError: the id is not legal here, which `allowed` should have prevented.
@@ -99,7 +99,7 @@ class OutputConstraint:
         self._follow(events)
 
     def forced(self, tokens_left: int) -> Sequence[int]:
-        """See `Guide.forced`. Spent reasoning is closed with the whole opener of the answer.
+        """See `Constraint.forced`. Spent reasoning is closed with the whole opener of the answer.
 
         END alone is not enough: the model would open the next analysis message.
         """
@@ -115,7 +115,7 @@ class OutputConstraint:
 
     @property
     def finished(self) -> bool:
-        """See `Guide.finished`."""
+        """See `Constraint.finished`."""
         return self._frame.is_done(self._state)
 
     def _why_close(

@@ -35,7 +35,7 @@ from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import Guide, SamplingParams, Unguided
+from ossia.engine.request import Constraint, SamplingParams, Unconstrained
 from ossia.engine.service import EngineRequest, EngineService, OnToken
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
@@ -81,7 +81,7 @@ class PreparedRequest(Generic[AnyEvent]):
 
     prompt: list[int]
     params: SamplingParams
-    constraint: Guide
+    constraint: Constraint
     parser: TokenParser[AnyEvent]
     cache_points: tuple[int, ...] = ()
 
@@ -263,7 +263,7 @@ class LLM:
         prompt, params = request.prompt, request.params
         ids = self._require_tokenizer().encode(prompt) if isinstance(prompt, str) else list(prompt)
         self._service.engine.check(ids, params)
-        constraint = Unguided(
+        constraint = Unconstrained(
             stop_ids=end_token_ids(self.tokenizer),
             mask=meaningful_ids(self.tokenizer, self.config.vocab_size),
         )

@@ -14,8 +14,8 @@ from ossia.engine.block_manager import BlockManager
 from ossia.engine.ngram_draft import MAX_DRAFT, DecodeTimes, NgramProposer
 from ossia.engine.options import EnginePlan
 from ossia.engine.request import (
+    Constraint,
     FinishReason,
-    Guide,
     SampledToken,
     SamplingParams,
     TokenEvent,
@@ -40,7 +40,7 @@ class RequestState:
     max_total: int
     """Tokens at which the length limit or the context ends it."""
     params: SamplingParams
-    guide: Guide
+    constraint: Constraint
     generator: np.random.Generator
     output_token_counts: Counter[int] = field(default_factory=Counter)
     cached_tokens: int | None = None
@@ -152,7 +152,7 @@ class Engine:
         self,
         prompt: list[int],
         params: SamplingParams,
-        guide: Guide,
+        constraint: Constraint,
         cache_points: Sequence[int] = (),
     ) -> int:
         """Queue a request; its events come out of `step`.
@@ -160,7 +160,7 @@ class Engine:
         Args:
             prompt: token ids, at least one.
             params: how to sample.
-            guide: what may be written; used by this request alone.
+            constraint: what may be written; used by this request alone.
             cache_points: lengths of the prompt at which others that begin alike may part from it,
                 so that what was read so far is worth caching. Its whole length is one anyway.
 
@@ -178,7 +178,7 @@ class Engine:
             tokens=list(prompt),
             max_total=min(most, self.plan.context_length),
             params=params,
-            guide=guide,
+            constraint=constraint,
             generator=np.random.Generator(np.random.Philox(_seed(params.seed))),
         )
         self._next_id += 1
@@ -259,7 +259,7 @@ class Engine:
         room = min(self._max_draft, request.max_total - len(request.tokens) - 1)
         if request.is_decoding:
             drafts = request.proposer.propose(request.tokens, room)
-            allowed = request.guide.allowed() if drafts else None
+            allowed = request.constraint.allowed() if drafts else None
             request.draft_tokens = list(takewhile(lambda each: is_allowed(each, allowed), drafts))
 
     def _advance(
@@ -272,7 +272,7 @@ class Engine:
             sampled = sample_approximate(
                 rows[request.num_accepted],
                 request.params,
-                allowed=request.guide.allowed(),
+                allowed=request.constraint.allowed(),
                 prompt=request.prompt,
                 output_token_counts=request.output_token_counts,
                 generator=request.generator,
@@ -283,8 +283,8 @@ class Engine:
                 return
 
     def _force(self, request: RequestState, events: list[TokenEvent]) -> bool:
-        """Append what the guide leaves no choice about: it runs as one chunk in the next step."""
-        for token_id in request.guide.forced(request.max_total - len(request.tokens)):
+        """Append what the constraint forces: it runs as one chunk in the next step."""
+        for token_id in request.constraint.forced(request.max_total - len(request.tokens)):
             if not self._append(request, SampledToken(token_id), events, forced=True):
                 return False
         return True
@@ -298,13 +298,13 @@ class Engine:
         forced: bool,
     ) -> bool:
         """Add one token; False when it was the last."""
-        request.guide.accept(sampled.token_id)
+        request.constraint.accept(sampled.token_id)
         request.tokens.append(sampled.token_id)
         request.output_token_counts[sampled.token_id] += 1
         request.proposer.policy.count_tokens(1)
         self._verify_draft(request, sampled.token_id)
         reason: FinishReason | None = None
-        if request.guide.finished or sampled.token_id in request.params.stop_token_ids:
+        if request.constraint.finished or sampled.token_id in request.params.stop_token_ids:
             reason = "stop"
         elif len(request.tokens) >= request.max_total:
             reason = "length"

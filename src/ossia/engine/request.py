@@ -226,7 +226,7 @@ def is_allowed(token_id: int, allowed: Allowed) -> bool:
     return token_id in allowed if isinstance(allowed, tuple) else bool(allowed[token_id])
 
 
-class Guide(Protocol):
+class Constraint(Protocol):
     """What a request may write next. One object a request; the engine calls it in order."""
 
     def allowed(self) -> Allowed:
@@ -248,7 +248,7 @@ class Guide(Protocol):
 
 
 @dataclass(slots=True)
-class Unguided:
+class Unconstrained:
     """Any token may come, or any of a mask; the request ends at one of `stop_ids`."""
 
     stop_ids: frozenset[int] = frozenset()

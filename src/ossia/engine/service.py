@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ossia.engine.engine import Engine, EngineLoad
-from ossia.engine.request import Guide, SamplingParams, TokenEvent
+from ossia.engine.request import Constraint, SamplingParams, TokenEvent
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class EngineRequest:
 
     prompt: list[int]
     params: SamplingParams
-    guide: Guide
+    constraint: Constraint
     cache_points: Sequence[int]
     on_token: OnToken
 
@@ -84,7 +84,7 @@ class EngineService:
         self,
         prompt: list[int],
         params: SamplingParams,
-        guide: Guide,
+        constraint: Constraint,
         cache_points: Sequence[int] = (),
     ) -> TokenStream:
         """Submit a request and read its events; see `Engine.submit`.
@@ -93,7 +93,7 @@ class EngineService:
             RequestError: see `Engine.check`; before anything runs.
         """
         inbox: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        request = EngineRequest(prompt, params, guide, cache_points, inbox.put)
+        request = EngineRequest(prompt, params, constraint, cache_points, inbox.put)
         self.submit(request)
         return TokenStream(self, request, inbox)
 
@@ -149,7 +149,7 @@ class EngineService:
             cancelled, self._cancelled = self._cancelled, []
         for request in arrived:
             request_id = self.engine.submit(
-                request.prompt, request.params, request.guide, request.cache_points
+                request.prompt, request.params, request.constraint, request.cache_points
             )
             self._requests[request_id] = request
         for request_id in [key for key, one in self._requests.items() if one in cancelled]:
