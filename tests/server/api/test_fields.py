@@ -14,30 +14,29 @@ from ossia.server.api.fields import (
     LogitBias,
     MaxTokens,
     Metadata,
-    Sampled,
+    SamplingFields,
     Unused,
     day,
     effort_of,
     ignored,
     ignored_header,
-    sampling,
 )
 from ossia.server.api.validation import refusal
 from tests.server.scripted import served_model
 
 
-class Asked(Sampled):
+class Asked(SamplingFields):
     max_tokens: MaxTokens | None = None
     metadata: Metadata | None = None
     effort: Effort | None = None
     tier: Unused[str] = None
-    parts: list[Sampled] | None = None
+    parts: list[SamplingFields] | None = None
     free: dict[str, Any] | None = None
 
 
 def params_of(document: dict[str, Any], **more: Any) -> SamplingParams:
-    asked = {"max_tokens": None, "logprobs": None, "model": served_model(), **more}
-    return sampling(Sampled.model_validate(document), **asked)
+    others = {"max_tokens": None, "logprobs": None, "model": served_model(), **more}
+    return SamplingFields.model_validate(document).to_sampling_params(**others)
 
 
 BAD: list[tuple[str, Any, str]] = [

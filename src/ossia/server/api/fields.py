@@ -17,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from ossia.engine.request import MAX_BIASED_TOKENS, SamplingParams
+from ossia.engine.request import MAX_BIASED_TOKENS, SAMPLING_FIELDS, SamplingParams
 from ossia.errors import RequestError
 from ossia.harmony import messages as harmony
 from ossia.providers.provider import ServedModel
@@ -49,21 +49,24 @@ def _short_enough(stop: str) -> str:
     return stop
 
 
-Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-TopP = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-TopK = Annotated[int, Field(ge=1, le=2**31 - 1)]
-MinP = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-MaxTokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+def _bounds(name: str) -> Any:
+    """The bounds of a sampling parameter; see `SamplingParams`."""
+    parameter = SAMPLING_FIELDS[name]
+    limits: dict[str, Any] = dict(parameter.bounds)
+    if parameter.type is float:
+        limits["allow_inf_nan"] = False
+    return Field(**limits)
+
+
+MaxTokens = Annotated[int, _bounds("max_tokens")]
+TopLogprobs = Annotated[int, _bounds("logprobs")]
 ReasoningTokens = Annotated[int, Field(ge=0, le=1 << 20)]
-TopLogprobs = Annotated[int, Field(ge=0, le=20)]
 Choices = Annotated[int, Field(ge=1, le=MAX_CHOICES)]
 StopText = Annotated[
     str, Field(min_length=1, max_length=MAX_STOP_BYTES), AfterValidator(_short_enough)
 ]
 Stop = StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS, fail_fast=True)]
-Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+Bias = Annotated[float, _bounds("logit_bias")]
 TokenKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}$")]
 LogitBias = Annotated[dict[TokenKey, Bias], _at_most(MAX_BIASED_TOKENS)]
 MetadataKey = Annotated[str, Field(max_length=64)]
@@ -94,18 +97,40 @@ class Form(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True, protected_namespaces=())
 
 
-class Sampled(Form):
-    """The fields of a request that say how tokens are chosen."""
+class SamplingFields(Form):
+    """The sampling parameters as every route spells them; by default those of `SamplingParams`.
 
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
+    A new one stands here and in `SamplingParams`, and nowhere else.
+    """
+
+    temperature: Annotated[float, _bounds("temperature")] | None = None
+    top_p: Annotated[float, _bounds("top_p")] | None = None
+    top_k: Annotated[int, _bounds("top_k")] | None = None
+    min_p: Annotated[float, _bounds("min_p")] | None = None
+    presence_penalty: Annotated[float, _bounds("presence_penalty")] | None = None
+    frequency_penalty: Annotated[float, _bounds("frequency_penalty")] | None = None
     logit_bias: LogitBias | None = None
-    seed: Seed | None = None
+    seed: Annotated[int, _bounds("seed")] | None = None
     stop: Stop | None = None
+
+    def to_sampling_params(
+        self, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
+    ) -> SamplingParams:
+        """The sampling parameters of a request.
+
+        Args:
+            max_tokens: most tokens to write, reasoning included; each route has its own field.
+            logprobs: how many of the likeliest tokens to report beside each; None: report nothing.
+            model: what is served; its control ids cannot be biased.
+
+        Raises:
+            RequestError: `logit_bias` names an id that stands for no text.
+        """
+        values = {name: getattr(self, name) for name in SamplingFields.model_fields}
+        values["logit_bias"] = _biases(self.logit_bias or {}, model)
+        values["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        set_values = {name: value for name, value in values.items() if value is not None}
+        return SamplingParams(max_tokens=max_tokens, logprobs=logprobs, **set_values)
 
 
 class SchemaFields(Form):
@@ -131,36 +156,6 @@ class StreamOptions(Form):
 
     include_usage: bool | None = None
     include_obfuscation: Unused[bool] = None
-
-
-def sampling(
-    form: Sampled, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
-) -> SamplingParams:
-    """What a request asks of the sampler.
-
-    Args:
-        form: the request; what it leaves out is OpenAI's default.
-        max_tokens: most tokens to write, reasoning included.
-        logprobs: how many of the likeliest tokens to report beside each; None: report nothing.
-        model: what is served; its control ids cannot be leaned towards.
-
-    Raises:
-        RequestError: `logit_bias` names an id that stands for no text.
-    """
-    stop = form.stop
-    return SamplingParams(
-        temperature=1.0 if form.temperature is None else form.temperature,
-        top_p=1.0 if form.top_p is None else form.top_p,
-        top_k=form.top_k,
-        min_p=form.min_p or 0.0,
-        presence_penalty=form.presence_penalty or 0.0,
-        frequency_penalty=form.frequency_penalty or 0.0,
-        logit_bias=_biases(form.logit_bias or {}, model),
-        seed=form.seed,
-        max_tokens=max_tokens,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
-        logprobs=logprobs,
-    )
 
 
 def _biases(biases: Mapping[str, float], model: ServedModel) -> dict[int, float]:

@@ -31,7 +31,7 @@ from ossia.server.api.fields import (
     MaxTokens,
     Metadata,
     ReasoningTokens,
-    Sampled,
+    SamplingFields,
     SchemaFields,
     StreamOptions,
     Text,
@@ -39,7 +39,6 @@ from ossia.server.api.fields import (
     Unused,
     effort_of,
     ignored,
-    sampling,
 )
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tool_choice import parse_tool_choice
@@ -119,7 +118,7 @@ class ReasoningOptions(Form):
     max_tokens: ReasoningTokens | None = None
 
 
-class ChatRequest(Sampled):
+class ChatRequest(SamplingFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[
@@ -285,8 +284,8 @@ def _turn(
     )
     return TurnRequest(
         conversation=conversation,
-        params=sampling(
-            form, max_tokens=_max_tokens(form), logprobs=_num_logprobs(form), model=model
+        params=form.to_sampling_params(
+            max_tokens=_max_tokens(form), logprobs=_num_logprobs(form), model=model
         ),
         tool_choice=choice,
         allowed_tools=allowed,

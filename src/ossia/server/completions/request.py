@@ -16,12 +16,11 @@ from ossia.server.api.fields import (
     Identifier,
     Label,
     MaxTokens,
-    Sampled,
+    SamplingFields,
     StreamOptions,
     TopLogprobs,
     Unused,
     ignored,
-    sampling,
 )
 
 MAX_PROMPTS = 8
@@ -37,7 +36,7 @@ _LISTS = {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_PROMPTS
 _PROMPT_SCHEMA = {"anyOf": [{"type": "string", "minLength": 1}, _TEXTS, _IDS, _LISTS]}
 
 
-class CompletionRequest(Sampled):
+class CompletionRequest(SamplingFields):
     """The body of POST /v1/completions."""
 
     prompt: Annotated[Any, WithJsonSchema(_PROMPT_SCHEMA)]
@@ -114,7 +113,7 @@ def to_turns(
     max_tokens = DEFAULT_MAX_TOKENS if form.max_tokens is None else form.max_tokens
     return ParsedCompletionRequest(
         prompts=prompts,
-        params=sampling(form, max_tokens=max_tokens, logprobs=logprobs, model=model),
+        params=form.to_sampling_params(max_tokens=max_tokens, logprobs=logprobs, model=model),
         num_choices=num_choices,
         num_candidates=num_candidates,
         echoes=bool(form.echo),

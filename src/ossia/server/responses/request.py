@@ -18,7 +18,7 @@ from ossia.server.api.fields import (
     MaxTokens,
     Metadata,
     ReasoningTokens,
-    Sampled,
+    SamplingFields,
     SchemaFields,
     Text,
     TopLogprobs,
@@ -71,7 +71,7 @@ class EventStreamOptions(Form):
     include_obfuscation: bool | None = None
 
 
-class CreateRequest(Sampled):
+class CreateRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
     input: (

@@ -14,7 +14,7 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
 from ossia.server.api.builtin_tools import BUILTIN_TYPES
-from ossia.server.api.fields import effort_of, ignored, sampling
+from ossia.server.api.fields import effort_of, ignored
 from ossia.server.api.models import named
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import (
@@ -131,8 +131,7 @@ class ParsedResponseRequest:
                 namespaces=self.offered.namespaces_told,
                 response_formats=to_response_formats(response_format, FORMAT_PATH),
             ),
-            params=sampling(
-                form,
+            params=form.to_sampling_params(
                 max_tokens=form.max_output_tokens,
                 logprobs=self._num_logprobs(),
                 model=self.model,
