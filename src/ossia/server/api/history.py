@@ -6,7 +6,7 @@ It knows no wire format and no memory; both APIs translate what they get into th
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ossia.chat.events import ToolFinished, result_message
+from ossia.chat.events import Event, PartFinished, PartStarted, ToolFinished, result_message
 from ossia.harmony.messages import FUNCTIONS, Message
 
 
@@ -40,6 +40,36 @@ class HistoryMessage:
 def with_result(call: HistoryMessage, ran: ToolFinished) -> HistoryMessage:
     """A call of a tool of ours once it has run; clients know it by its item alone."""
     return replace(call, result=result_message(ran, call.message), call_id=None)
+
+
+class TurnRecorder:
+    """Records the messages of one turn from its events, to recognise them in later requests.
+
+    Attributes:
+        messages: those that ended; a call that was cut is no call, and is left out.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[HistoryMessage] = []
+        self._call_id: str | None = None
+
+    def push(self, event: Event, written: HistoryMessage | None = None) -> None:
+        """Take the next event.
+
+        Args:
+            event: of the turn.
+            written: the message that ended, as an API wrote it; None: with no id but a call's.
+        """
+        match event:
+            case PartStarted():
+                self._call_id = event.call_id or None
+            case PartFinished() if event.is_whole or self._call_id is None:
+                ended = written or HistoryMessage(message=event.message)
+                self.messages.append(replace(ended, call_id=self._call_id))
+            case ToolFinished():
+                self.messages[-1] = with_result(self.messages[-1], event)
+            case _:
+                pass
 
 
 def without_broken_off(said: Iterable[HistoryMessage]) -> list[HistoryMessage]:

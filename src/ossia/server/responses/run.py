@@ -16,15 +16,13 @@ from ossia.chat.events import (
     Event,
     Finished,
     PartFinished,
-    PartStarted,
     ReasoningDelta,
     ToolCalled,
-    ToolFinished,
 )
 from ossia.errors import StoreError, log_failure
 from ossia.providers.provider import EventStream
 from ossia.server.api.errors import HttpError, ServerFault, Unavailable, as_http
-from ossia.server.api.history import HistoryMessage, with_result, without_broken_off
+from ossia.server.api.history import TurnRecorder, without_broken_off
 from ossia.server.responses.input_history import calls_of
 from ossia.server.responses.objects import Json, ResponseSettings, runs_here, tool_kind
 from ossia.server.responses.stored_turn import StoredTurn
@@ -52,13 +50,12 @@ class Run:
     fault: HttpError | None = None
     """Of ours, if it ended by one."""
     on_close: Callable[[str], object] = lambda response_id: None
-    _wrote: list[HistoryMessage] = field(default_factory=list)
-    _call_id: str | None = None
-    _asks: bool = False
+    _recorder: TurnRecorder = field(default_factory=TurnRecorder)
+    _awaits_approval: bool = False
     """Whether the last message is a call that waits for a yes."""
     _is_cancelled: bool = False
     _is_stopped: bool = False
-    _is_kept: bool = False
+    _is_stored: bool = False
     _is_closed: bool = False
 
     @property
@@ -89,12 +86,12 @@ class Run:
     async def events(self) -> AsyncGenerator[Json, None]:
         """What the wire sees, the terminal event last, in every case."""
         try:
-            for told in self.writer.begin(queued=self.is_background):
-                yield told
+            for event in self.writer.begin(queued=self.is_background):
+                yield event
             async with aclosing(self._followed()) as followed:
                 async for several in followed:
-                    for told in several:
-                        yield await self._settled(told) if told["type"] in TERMINAL else told
+                    for event in several:
+                        yield await self._settled(event) if event["type"] in TERMINAL else event
         finally:
             self.close()
 
@@ -116,8 +113,8 @@ class Run:
         self.stream.close()
         if not self.writer.is_over:
             self.writer.cancel(self.stream.prompt_tokens)
-        if not self._is_kept:
-            self._keep(self.writer.response)
+        if not self._is_stored:
+            self._store(self.writer.response)
         self.on_close(self.writer.id)
 
     async def _followed(self) -> AsyncGenerator[Sequence[Json], None]:
@@ -140,32 +137,20 @@ class Run:
                 yield self.writer.fail("server_error", str(self.fault), tokens)
 
     def _push(self, event: Event) -> Sequence[Json]:
-        if isinstance(event, PartStarted):
-            self._call_id = event.call_id or None
         kinds = self.settings.kinds
         if isinstance(event, ToolCalled) and not runs_here(event.name, kinds):
             self.services.metrics.tool_called(tool_kind(event.name, kinds), "asked")
-        self._asks = self._asks or isinstance(event, ApprovalRequested)
+        self._awaits_approval = self._awaits_approval or isinstance(event, ApprovalRequested)
         is_hidden = isinstance(event, ReasoningDelta) and not self.services.options.raw_reasoning
-        told = [] if is_hidden else self.writer.push(event)
-        if isinstance(event, PartFinished) and (event.is_whole or self._call_id is None):
-            last = self.writer.written[-1]  # a call that was cut is no call
-            self._wrote.append(
-                HistoryMessage(
-                    message=last.message,
-                    item_id=last.item_id,
-                    call_id=self._call_id,
-                    shown_text=last.shown_text,
-                )
-            )
-        if isinstance(event, ToolFinished):
-            self._wrote[-1] = with_result(self._wrote[-1], event)
-        return told
+        events = [] if is_hidden else self.writer.push(event)
+        written = self.writer.written[-1] if isinstance(event, PartFinished) else None
+        self._recorder.push(event, written)
+        return events
 
     async def _settled(self, terminal: Json) -> Json:
         """Commit what is kept, and only then let the terminal event go."""
         try:
-            for future in self._keep(terminal["response"]):
+            for future in self._store(terminal["response"]):
                 await asyncio.wrap_future(future)
         except StoreError as error:
             log_failure(error, self.request_id)
@@ -176,21 +161,23 @@ class Run:
             return {**terminal, "type": "response.failed", "response": response}
         return terminal
 
-    def _keep(self, response: Json) -> list["Future[Any]"]:
+    def _store(self, response: Json) -> list["Future[Any]"]:
         """Hand the row and the exact tokens to the store, in one go."""
-        self._is_kept = True
-        kept: list[Future[Any]] = []
-        said = without_broken_off(self._wrote)
-        waiting = self._wrote[-1:] if self._asks and response["status"] == "completed" else []
-        asked = waiting[0].item_id if waiting else None
+        self._is_stored = True
+        recorded = self._recorder.messages
+        history = without_broken_off(recorded)
+        is_waiting = self._awaits_approval and response["status"] == "completed"
+        waiting = recorded[-1:] if is_waiting else []
+        request_id = waiting[0].item_id if waiting else None
+        stored: list[Future[Any]] = []
         if self.settings.store:
             turn = replace(
                 self.turn,
-                wrote=[message for one in said for message in one.messages],
-                calls={**self.turn.calls, **calls_of(said)},
-                asked=asked,
+                wrote=[message for one in history for message in one.messages],
+                calls={**self.turn.calls, **calls_of(history)},
+                asked=request_id,
             )
-            kept.append(
+            stored.append(
                 self.services.responses.finish(
                     self.writer.id,
                     status=response["status"],
@@ -200,15 +187,15 @@ class Run:
             )
         memory, durable = self.services.memory, self.settings.store
         response_id = self.writer.id if durable else None
-        said += waiting  # it is known by its item, and leads back to the thoughts before it
-        kept.append(memory.keep(self.owner, said, durable=durable, response_id=response_id))
-        if asked is not None:
-            kept.append(
+        history += waiting  # it is known by its item, and leads back to the thoughts before it
+        stored.append(memory.keep(self.owner, history, durable=durable, response_id=response_id))
+        if request_id is not None:
+            stored.append(
                 memory.wait(
-                    self.owner, asked, self.session, durable=durable, response_id=response_id
+                    self.owner, request_id, self.session, durable=durable, response_id=response_id
                 )
             )
-        return kept
+        return stored
 
 
 def _is_broken_off(event: Event) -> bool:

@@ -5,7 +5,6 @@ A plain state machine: it knows no socket, no store and no model, and is given i
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ossia.chat.events import (
@@ -18,6 +17,7 @@ from ossia.chat.events import (
     Usage,
 )
 from ossia.harmony.messages import Message
+from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.citations import Resolve
 from ossia.server.responses.item_kinds import item_class
 from ossia.server.responses.objects import (
@@ -42,16 +42,6 @@ _ENDINGS: Mapping[TurnEnd, Status] = MappingProxyType(
         "cancelled": "cancelled",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A message of the model, and the item it was told as."""
-
-    item_id: str
-    message: Message
-    shown_text: str | None = None
-    """Its text as the caller got it, where citations changed it."""
 
 
 class ResponseWriter:
@@ -90,7 +80,7 @@ class ResponseWriter:
         self.created_at = int(clock())
         self.status: Status = "queued"
         self.is_over = False
-        self.written: list[Written] = []
+        self.written: list[HistoryMessage] = []
         self._settings = settings
         self._said = settings.said()
         self._new_id = new_id
@@ -263,9 +253,10 @@ class ResponseWriter:
         return events
 
 
-def _written(item: OutputItem, message: Message) -> Written:
+def _written(item: OutputItem, message: Message) -> HistoryMessage:
     is_changed = isinstance(item, MessageItem) and item.text != message.text
-    return Written(item.id, message, item.text if is_changed else None)
+    shown_text = item.text if is_changed else None
+    return HistoryMessage(message=message, item_id=item.id, shown_text=shown_text)
 
 
 def fold(events: Iterable[Json]) -> Json:
