@@ -1,4 +1,4 @@
-"""How long do the language's steps take: opening, encoding, laying out a frame, one masked step?
+"""How long do the language's steps take: opening, encoding, laying out a grammar, one masked step?
 
 python -m benchmarks.harmony_speed
 """
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.harmony_conversations import conversation
-from ossia.harmony.output_grammar import Frame, FrameRules
+from ossia.harmony.output_grammar import OutputGrammar, OutputRules
 from ossia.harmony.render import render_prompt
 from ossia.harmony.tokenizer import Tokenizer
 
@@ -26,12 +26,12 @@ def best_seconds(act: Callable[[], object], repeats: int = 5) -> float:
     return min(found)
 
 
-def masked_walk(frame: Frame, ids: list[int]) -> None:
-    """What a sampler asks of the frame for each id."""
-    state = frame.start
+def masked_walk(grammar: OutputGrammar, ids: list[int]) -> None:
+    """What a sampler asks of the grammar for each id."""
+    state = grammar.start
     for token_id in ids:
-        frame.legal(state).mask()
-        state, _ = frame.step(state, token_id)
+        grammar.legal(state).mask()
+        state, _ = grammar.step(state, token_id)
 
 
 def main() -> None:
@@ -42,16 +42,16 @@ def main() -> None:
     talks = [conversation(rng) for _ in range(50)]
     prompts = [render_prompt(tokenizer, talk) for talk in talks]
     rendering = best_seconds(lambda: [render_prompt(tokenizer, talk) for talk in talks])
-    rules = FrameRules(recipients=TOOLS)
-    laying = best_seconds(lambda: Frame(tokenizer, rules, vocab_size=ROWS))
-    frame = Frame(tokenizer, rules, vocab_size=ROWS)
+    rules = OutputRules(recipients=TOOLS)
+    laying = best_seconds(lambda: OutputGrammar(tokenizer, rules, vocab_size=ROWS))
+    grammar = OutputGrammar(tokenizer, rules, vocab_size=ROWS)
     body = [rng.randrange(199_998) for _ in range(10_000)]
     head = [tokenizer.ids.channel, *tokenizer.encode("analysis"), tokenizer.ids.message]
-    masked = best_seconds(lambda: masked_walk(frame, head + body))
+    masked = best_seconds(lambda: masked_walk(grammar, head + body))
     print(f"open o200k_harmony        {opening:8.2f} s")
     print(f"render a prompt           {rendering / len(talks) * 1e3:8.2f} ms for "
           f"{sum(map(len, prompts)) / len(prompts):.0f} ids")  # fmt: skip
-    print(f"lay out a frame, 21 tools {laying * 1e3:8.2f} ms")
+    print(f"lay out a grammar, 21 tools {laying * 1e3:8.2f} ms")
     print(f"one masked step in a body {masked / len(body) * 1e6:8.2f} us")
 
 

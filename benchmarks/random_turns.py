@@ -1,4 +1,4 @@
-"""A model with random weights, sampled at temperature 1 under the frame: is a frame ever malformed?
+"""Random weights, sampled at temperature 1 under the output grammar: is output ever malformed?
 
     python -m benchmarks.random_turns [--turns 10000] [--seed 0]
 
@@ -25,8 +25,8 @@ from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
-from ossia.harmony.frame_rules import FrameRules
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import OutputRules
 from ossia.harmony.reader import read
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
@@ -37,12 +37,12 @@ from ossia.ops.select import OpsOptions, select_ops
 MAX_TOKENS = 160
 TOOLS = {"functions.get_weather": "json", "functions.get": "json", "python": "text"}
 RULES = (
-    FrameRules(recipients={}),
-    FrameRules(recipients=TOOLS),
-    FrameRules(recipients=TOOLS, choice="required"),
-    FrameRules(recipients=TOOLS, choice="functions.get"),
-    FrameRules(recipients=TOOLS, choice="none"),
-    FrameRules(recipients={}, allow_analysis=False),
+    OutputRules(recipients={}),
+    OutputRules(recipients=TOOLS),
+    OutputRules(recipients=TOOLS, choice="required"),
+    OutputRules(recipients=TOOLS, choice="functions.get"),
+    OutputRules(recipients=TOOLS, choice="none"),
+    OutputRules(recipients={}, allow_analysis=False),
 )
 
 
@@ -66,11 +66,11 @@ class RandomTurns:
         """Sample one turn for each seed and judge it."""
         turns: dict[int, list[int]] = {}
         for seed in seeds:
-            frame = Frame(
+            grammar = OutputGrammar(
                 self.tokenizer, RULES[seed % len(RULES)], vocab_size=self.config.vocab_size
             )
             budget = None if seed % 3 else 40
-            constraint = OutputConstraint(frame, max_analysis=budget, max_tokens=MAX_TOKENS)
+            constraint = OutputConstraint(grammar, max_analysis=budget, max_tokens=MAX_TOKENS)
             prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
             # a random model ends a text of 256 bytes too seldom: lean towards the terminators
             ids = self.tokenizer.ids

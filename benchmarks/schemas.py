@@ -32,8 +32,8 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import SamplingParams
 from ossia.errors import RequestError
 from ossia.grammar.body import BodyGrammar, Grammars
-from ossia.harmony.frame_rules import BodyPiece, FrameRules, Opened
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import ContentDelta, MessageStarted, OutputRules
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer
@@ -60,7 +60,7 @@ class Answer:
     """One answer being written."""
 
     schema: Schema
-    frame: Frame
+    grammar: OutputGrammar
     text: str = ""
     ids: list[int] = field(default_factory=list)
 
@@ -112,18 +112,18 @@ class HeldAnswers:
         ids = self.tokenizer.ids
         opener = (ids.channel, *self.tokenizer.encode("final"), ids.message)
         if is_call := bool(seed % 2):
-            rules = FrameRules(recipients={CALL: "json"}, choice=CALL, allow_analysis=False)
+            rules = OutputRules(recipients={CALL: "json"}, choice=CALL, allow_analysis=False)
         else:
-            rules = FrameRules(recipients={}, final_kind="json", opener=opener)
-        frame = Frame(self.tokenizer, rules, vocab_size=self.config.vocab_size)
+            rules = OutputRules(recipients={}, final_kind="json", opener=opener)
+        grammar = OutputGrammar(self.tokenizer, rules, vocab_size=self.config.vocab_size)
         bodies = {CALL if is_call else None: grammar}
         constraint = OutputConstraint(
-            frame, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
+            grammar, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
         )
         prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
         params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=self._lean())
         prompt += [] if is_call else opener
-        return self.engine.submit(prompt, params, constraint), Answer(schema, frame)
+        return self.engine.submit(prompt, params, constraint), Answer(schema, grammar)
 
     def _lean(self) -> dict[int, float]:
         """Towards ends and away from white space: random text of bytes ends too seldom."""
@@ -132,13 +132,13 @@ class HeldAnswers:
         return towards | dict.fromkeys(b" \n,", -3.0)
 
     def _judge(self, answer: Answer, reason: str) -> None:
-        state = answer.frame.start
+        state = answer.grammar.start
         for token_id in answer.ids:
-            state, events = answer.frame.step(state, token_id)
+            state, events = answer.grammar.step(state, token_id)
             for one in events:
-                if isinstance(one, Opened):
+                if isinstance(one, MessageStarted):
                     answer.text = ""  # what came before was a preamble
-                elif isinstance(one, BodyPiece):
+                elif isinstance(one, ContentDelta):
                     answer.text += one.text
         self.counts["tokens"] += len(answer.ids)
         self.counts["completed" if reason == "stop" else f"cut by {reason}"] += 1

@@ -16,9 +16,9 @@ from ossia.chat.constraint import (
 )
 from ossia.chat.request import TurnRequest
 from ossia.grammar.body import Grammars
-from ossia.harmony.frame_rules import FrameRules
 from ossia.harmony.messages import FunctionTool
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import OutputRules
 
 OPEN_FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 SCHEMA = {
@@ -35,9 +35,11 @@ LONG = SamplingParams(seed=1, max_tokens=400)
 def constraint(tokenizer):
     def make(tools=(), *, max_analysis=None, max_tokens=100, bodies=None, **rules):
         recipients = dict.fromkeys(tools, "json")
-        frame = Frame(tokenizer, FrameRules(recipients=recipients, **rules), vocab_size=320)
+        grammar = OutputGrammar(
+            tokenizer, OutputRules(recipients=recipients, **rules), vocab_size=320
+        )
         return OutputConstraint(
-            frame, max_analysis=max_analysis, max_tokens=max_tokens, bodies=bodies
+            grammar, max_analysis=max_analysis, max_tokens=max_tokens, bodies=bodies
         )
 
     return make

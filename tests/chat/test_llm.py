@@ -92,7 +92,7 @@ def test_logprobs_come_with_the_answer(llm):
     assert all(len(one.top) == 2 and one.logprob <= 0 for one in reply.logprobs)
 
 
-def test_raw_text_is_continued_without_a_frame(llm):
+def test_raw_text_is_continued_without_the_harmony_format(llm):
     completion = llm.generate("abc", SamplingParams(temperature=0, max_tokens=16))
     assert len(completion.token_ids) == 16
     assert completion.text == llm.tokenizer.decode(completion.token_ids)

@@ -17,8 +17,8 @@ from ossia.chat.events import (
 )
 from ossia.chat.output_parser import OutputParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
-from ossia.harmony.frame_rules import FrameRules
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import OutputRules
 
 TOOLS = {"functions.f": "json", "python": "text"}
 THOUGHT = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant"
@@ -29,23 +29,23 @@ def turn(tokenizer, played):
     """Events of a scripted turn, with a clock that ticks once a look."""
 
     def read(text, reason="stop", stop=(), tools=TOOLS):
-        frame = Frame(tokenizer, FrameRules(recipients=tools), vocab_size=320)
+        grammar = OutputGrammar(tokenizer, OutputRules(recipients=tools), vocab_size=320)
         finder, ticks = StopFinder(stop), itertools.count()
         usage = UsageTracker(lambda: next(ticks), prompt_tokens=7)
         return list(
-            parse_tokens(played(text, reason), OutputParser(frame, tokenizer, finder, usage))
+            parse_tokens(played(text, reason), OutputParser(grammar, tokenizer, finder, usage))
         )
 
     return read
 
 
 @pytest.fixture
-def frame_reader(tokenizer):
+def parse(tokenizer):
     def read(tokens):
-        frame = Frame(tokenizer, FrameRules(recipients=TOOLS), vocab_size=320)
+        grammar = OutputGrammar(tokenizer, OutputRules(recipients=TOOLS), vocab_size=320)
         stop = StopFinder(())
         usage = UsageTracker(lambda: 0.0, prompt_tokens=7)
-        return parse_tokens(iter(tokens), OutputParser(frame, tokenizer, stop, usage))
+        return parse_tokens(iter(tokens), OutputParser(grammar, tokenizer, stop, usage))
 
     return read
 
@@ -66,9 +66,9 @@ def test_tokens_are_counted(turn, spell):
     assert usage.completion_tokens == len(spell(text))
 
 
-def test_what_of_the_prompt_was_at_hand_is_reported(frame_reader, spell):
+def test_what_of_the_prompt_was_at_hand_is_reported(parse, spell):
     events = [TokenEvent(0, SampledToken(each), cached_tokens=5) for each in spell("<|channel|>")]
-    assert collect(frame_reader(events)).usage.cached_tokens == 5
+    assert collect(parse(events)).usage.cached_tokens == 5
 
 
 def test_a_call_is_one_event_with_whole_arguments(turn):
@@ -124,10 +124,10 @@ def test_what_was_held_back_for_a_stop_string_comes_at_the_end(turn):
 
 
 def test_a_turn_cancelled_before_its_first_token_is_empty(tokenizer):
-    frame = Frame(tokenizer, FrameRules(recipients={}), vocab_size=320)
+    grammar = OutputGrammar(tokenizer, OutputRules(recipients={}), vocab_size=320)
     stop, usage = StopFinder(()), UsageTracker(lambda: 0.0, prompt_tokens=1)
     tokens = iter([TokenEvent(0, None, finish_reason="cancelled")])
-    (end,) = parse_tokens(tokens, OutputParser(frame, tokenizer, stop, usage))
+    (end,) = parse_tokens(tokens, OutputParser(grammar, tokenizer, stop, usage))
     assert (end.reason, end.usage.completion_tokens) == ("cancelled", 0)
     assert end.timing.tokens_per_second == 0
 
@@ -139,7 +139,7 @@ def test_characters_cut_across_tokens_come_out_whole(turn):
 
 
 def test_time_is_measured_from_the_first_sampled_token(tokenizer, spell):
-    frame = Frame(tokenizer, FrameRules(recipients={}), vocab_size=320)
+    grammar = OutputGrammar(tokenizer, OutputRules(recipients={}), vocab_size=320)
     times = iter([10.0, 10.5, 11.0, 11.5, 12.0])
     usage = UsageTracker(lambda: next(times), prompt_tokens=1)
     ids = spell("<|channel|>a")
@@ -150,7 +150,7 @@ def test_time_is_measured_from_the_first_sampled_token(tokenizer, spell):
         TokenEvent(0, SampledToken(spell("a")[0]), finish_reason="length"),
     ]
     stop = StopFinder(())
-    (end,) = parse_tokens(iter(events), OutputParser(frame, tokenizer, stop, usage))
+    (end,) = parse_tokens(iter(events), OutputParser(grammar, tokenizer, stop, usage))
     assert end.timing.time_to_first_token == 1.0  # the forced one at 10.5 cost no sampling
     assert end.timing.tokens_per_second == 2 / 1.0
 

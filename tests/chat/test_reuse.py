@@ -67,7 +67,7 @@ def test_a_raw_text_goes_on_after_its_answer(llm):
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
-def test_turns_under_the_frame_are_the_same_with_guesses_and_without(folder, temperature):
+def test_turns_under_the_output_grammar_are_the_same_with_guesses_and_without(folder, temperature):
     tool = FunctionTool(name="f", parameters={"type": "object", "properties": {}})
     found = []
     for speculate in (True, False):

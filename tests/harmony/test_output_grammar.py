@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.errors import RequestError
-from ossia.harmony.output_grammar import BodyPiece, Closed, Frame, FrameRules, Legal, Opened
+from ossia.harmony.output_grammar import (
+    AllowedTokens,
+    ContentDelta,
+    MessageEnded,
+    MessageStarted,
+    OutputGrammar,
+    OutputRules,
+)
 from ossia.harmony.reader import read
 
 TOOLS = {
@@ -20,8 +27,10 @@ def rows(tokenizer):
     return tokenizer.size + 37
 
 
-def framed(tokenizer, **rules):
-    return Frame(tokenizer, FrameRules(**{"recipients": {}, **rules}), vocab_size=rows(tokenizer))
+def grammar_of(tokenizer, **rules):
+    return OutputGrammar(
+        tokenizer, OutputRules(**{"recipients": {}, **rules}), vocab_size=rows(tokenizer)
+    )
 
 
 def ids_of(tokenizer, text):
@@ -35,10 +44,10 @@ def ids_of(tokenizer, text):
     return found
 
 
-def run(frame, ids, state=None):
-    state, events = frame.start if state is None else state, []
+def run(grammar, ids, state=None):
+    state, events = grammar.start if state is None else state, []
     for token_id in ids:
-        state, seen = frame.step(state, token_id)
+        state, seen = grammar.step(state, token_id)
         events += seen
     return state, events
 
@@ -48,36 +57,36 @@ def told(events):
     found = []
     for event in events:
         match event:
-            case Opened(channel, recipient):
+            case MessageStarted(channel, recipient):
                 found.append([channel, recipient, "", None])
-            case BodyPiece(text):
+            case ContentDelta(text):
                 assert text
                 found[-1][2] += text
-            case Closed(kind):
+            case MessageEnded(kind):
                 found[-1][3] = kind
     return [tuple(each) for each in found]
 
 
-def offered(frame, tokenizer, text):
+def offered(grammar, tokenizer, text):
     """What may follow a text, each legal id shown; * for ordinary text."""
-    state, _ = run(frame, ids_of(tokenizer, text))
-    legal = frame.legal(state)
+    state, _ = run(grammar, ids_of(tokenizer, text))
+    legal = grammar.legal(state)
     return {tokenizer.decode([each]) for each in legal.ids} | ({"*"} if legal.is_body else set())
 
 
-def random_walk(frame, tokenizer, rng):
+def random_walk(grammar, tokenizer, rng):
     """Sample without any will of one's own."""
-    state, ids, events = frame.start, [], []
-    while not frame.is_done(state):
-        legal = frame.legal(state)
+    state, ids, events = grammar.start, [], []
+    while not grammar.is_done(state):
+        legal = grammar.legal(state)
         assert legal.ids or legal.is_body
         leaves = legal.ids and (not legal.is_body or rng.random() < 0.2)
         token_id = rng.choice(legal.ids) if leaves else rng.randrange(250)
         assert legal.mask()[token_id]
-        state, seen = frame.step(state, token_id)
+        state, seen = grammar.step(state, token_id)
         ids.append(token_id)
         events += seen
-    assert frame.legal(state).ids == ()
+    assert grammar.legal(state).ids == ()
     return ids, events
 
 
@@ -97,7 +106,7 @@ def random_rules(rng):
 def test_any_walk_ends_and_the_reader_sees_the_same_messages(tokenizer, seed):
     rng = random.Random(seed)
     for _ in range(40):
-        ids, events = random_walk(framed(tokenizer, **random_rules(rng)), tokenizer, rng)
+        ids, events = random_walk(grammar_of(tokenizer, **random_rules(rng)), tokenizer, rng)
         found = read(tokenizer, ids)
         assert told(events) == [(m.channel, m.recipient, m.text, m.terminator) for m in found]
         assert not any(message.broken for message in found)
@@ -106,7 +115,7 @@ def test_any_walk_ends_and_the_reader_sees_the_same_messages(tokenizer, seed):
 def test_any_walk_is_read_by_the_published_parser(o200k, library):
     rng = random.Random(7)
     for _ in range(300):
-        ids, events = random_walk(framed(o200k, **random_rules(rng)), o200k, rng)
+        ids, events = random_walk(grammar_of(o200k, **random_rules(rng)), o200k, rng)
         role = openai_harmony.Role.ASSISTANT
         theirs = library.parse_messages_from_completion_tokens(ids, role, strict=True)
         for (channel, recipient, text, _), message in zip(told(events), theirs, strict=True):
@@ -116,22 +125,22 @@ def test_any_walk_is_read_by_the_published_parser(o200k, library):
 
 
 def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
-    frame = framed(o200k, recipients={"functions.f": "json"})
-    state, _ = run(frame, [200005])
-    assert set(frame.legal(state).ids) == {35644, 12606, 17196}
-    state, _ = run(frame, [12606], state)
-    assert frame.forced(state) == (815,)
-    state, _ = run(frame, [815], state)
-    assert set(frame.legal(state).ids) == {316, 200008}
-    state, _ = run(frame, [316], state)
-    assert frame.forced(state) == (28, 44580, 1196)
-    state, _ = run(frame, [28, 44580, 1196], state)
-    assert set(frame.legal(state).ids) == {200008, 5701, 220, 200003, 3490}
-    state, _ = run(frame, [220], state)
-    assert frame.forced(state) == (200003, 4108, 200008)
-    state, events = run(frame, [200003, 4108, 200008, *o200k.encode('{"a":1}'), 200012], state)
+    grammar = grammar_of(o200k, recipients={"functions.f": "json"})
+    state, _ = run(grammar, [200005])
+    assert set(grammar.legal(state).ids) == {35644, 12606, 17196}
+    state, _ = run(grammar, [12606], state)
+    assert grammar.forced(state) == (815,)
+    state, _ = run(grammar, [815], state)
+    assert set(grammar.legal(state).ids) == {316, 200008}
+    state, _ = run(grammar, [316], state)
+    assert grammar.forced(state) == (28, 44580, 1196)
+    state, _ = run(grammar, [28, 44580, 1196], state)
+    assert set(grammar.legal(state).ids) == {200008, 5701, 220, 200003, 3490}
+    state, _ = run(grammar, [220], state)
+    assert grammar.forced(state) == (200003, 4108, 200008)
+    state, events = run(grammar, [200003, 4108, 200008, *o200k.encode('{"a":1}'), 200012], state)
     assert told(events) == [("commentary", "functions.f", '{"a":1}', "call")]
-    assert frame.is_done(state)
+    assert grammar.is_done(state)
 
 
 @pytest.mark.parametrize(
@@ -146,17 +155,17 @@ def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
     ],
 )
 def test_a_call_may_be_headed_in_either_order(tokenizer, header):
-    frame = framed(tokenizer, recipients=TOOLS)
-    state, events = run(frame, ids_of(tokenizer, f"{header}<|message|>{{}}<|call|>"))
+    grammar = grammar_of(tokenizer, recipients=TOOLS)
+    state, events = run(grammar, ids_of(tokenizer, f"{header}<|message|>{{}}<|call|>"))
     ((channel, recipient, text, kind),) = told(events)
     assert channel in header
     assert (recipient, text, kind) == ("functions.get", "{}", "call")
-    assert frame.is_done(state)
+    assert grammar.is_done(state)
 
 
 def test_a_name_may_end_inside_another(o200k):
-    frame = framed(o200k, recipients=TOOLS)
-    shown = offered(frame, o200k, "<|channel|>commentary to=functions.get")
+    grammar = grammar_of(o200k, recipients=TOOLS)
+    shown = offered(grammar, o200k, "<|channel|>commentary to=functions.get")
     assert {"<|message|>", "_weather"} <= shown
 
 
@@ -203,145 +212,146 @@ WHERE = "<|channel|>"
     ],
 )
 def test_each_place_offers_exactly_its_ids(o200k, rules, before, legal):
-    assert offered(framed(o200k, **rules), o200k, before) == legal
+    assert offered(grammar_of(o200k, **rules), o200k, before) == legal
 
 
 def test_after_the_last_message_only_a_call_or_the_answer_is_left(o200k):
     thought = "<|channel|>analysis<|message|>x<|end|><|start|>assistant"
-    alone = framed(o200k, max_messages=2)
+    alone = grammar_of(o200k, max_messages=2)
     assert offered(alone, o200k, thought + WHERE) == {"analysis", "final"}
     assert offered(alone, o200k, thought * 2 + WHERE) == {"final"}
-    tools = framed(o200k, max_messages=2, recipients=TOOLS)
+    tools = grammar_of(o200k, max_messages=2, recipients=TOOLS)
     assert offered(tools, o200k, thought * 2 + "<|channel|>commentary") == {" to"}
     assert offered(tools, o200k, thought * 2 + "<|channel|>analysis") == {" to"}
 
 
 def test_an_illegal_id_is_a_bug_of_the_caller(tokenizer):
-    frame = framed(tokenizer)
+    grammar = grammar_of(tokenizer)
     for text in ("", "<|channel|>final<|message|>", "<|channel|>analysis<|message|>x"):
-        state, _ = run(frame, ids_of(tokenizer, text))
+        state, _ = run(grammar, ids_of(tokenizer, text))
         for token_id in (tokenizer.ids.call, tokenizer.ids.startoftext, rows(tokenizer), -1):
             with pytest.raises(ValueError, match=f"id {token_id} is not legal"):
-                frame.step(state, token_id)
+                grammar.step(state, token_id)
 
 
 def test_text_outside_the_models_table_is_illegal_in_bodies(o200k):
     with pytest.raises(ValueError, match="control id 200012 is outside the model's 1000 rows"):
-        Frame(o200k, FrameRules(recipients={}), vocab_size=1000)
+        OutputGrammar(o200k, OutputRules(recipients={}), vocab_size=1000)
 
 
 @pytest.mark.parametrize(
     "text", ["", "<|channel|>final<|message|>", "<|channel|>final<|message|>x"]
 )
 def test_the_mask_marks_what_is_legal(tokenizer, text):
-    frame = framed(tokenizer)
-    state, _ = run(frame, ids_of(tokenizer, text))
-    legal = frame.legal(state)
+    grammar = grammar_of(tokenizer)
+    state, _ = run(grammar, ids_of(tokenizer, text))
+    legal = grammar.legal(state)
     marked = set(np.flatnonzero(legal.mask()).tolist())
     text_ids = {i for i in range(tokenizer.size) if tokenizer.is_text(i)}
     assert marked == set(legal.ids) | (text_ids if legal.is_body else set())
 
 
 def test_masks_of_bodies_are_shared_between_requests(tokenizer):
-    state, _ = run(framed(tokenizer), ids_of(tokenizer, "<|channel|>final<|message|>"))
-    assert framed(tokenizer).legal(state).mask() is framed(tokenizer).legal(state).mask()
+    state, _ = run(grammar_of(tokenizer), ids_of(tokenizer, "<|channel|>final<|message|>"))
+    assert grammar_of(tokenizer).legal(state).mask() is grammar_of(tokenizer).legal(state).mask()
 
 
 def test_one_legal_id_is_forced_and_two_are_not():
-    assert Legal((7,), vocab_size=9).only == 7
-    assert Legal((7, 8), vocab_size=9).only is None
-    assert Legal((7,), vocab_size=9, mask_V=np.ones(9, dtype=np.bool_)).only is None
+    assert AllowedTokens((7,), vocab_size=9).only == 7
+    assert AllowedTokens((7, 8), vocab_size=9).only is None
+    assert AllowedTokens((7,), vocab_size=9, mask_V=np.ones(9, dtype=np.bool_)).only is None
 
 
 def test_without_reasoning_and_tools_the_whole_header_is_forced(tokenizer):
-    frame = framed(tokenizer, allow_analysis=False)
-    assert frame.forced(frame.start) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
+    grammar = grammar_of(tokenizer, allow_analysis=False)
+    assert grammar.forced(grammar.start) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
 
 
 def test_closing_a_thought_opens_the_answer(tokenizer):
-    frame = framed(tokenizer, recipients=TOOLS)
-    state, _ = run(frame, ids_of(tokenizer, "<|channel|>analysis<|message|>Hm"))
-    assert frame.in_analysis(state)
-    closing = frame.close_analysis(state)
+    grammar = grammar_of(tokenizer, recipients=TOOLS)
+    state, _ = run(grammar, ids_of(tokenizer, "<|channel|>analysis<|message|>Hm"))
+    assert grammar.in_analysis(state)
+    closing = grammar.close_analysis(state)
     assert tokenizer.decode(closing) == "<|end|><|start|>assistant<|channel|>final<|message|>"
-    state, events = run(frame, closing, frame.without_analysis(state))
-    assert events[-1] == Opened("final", None)
-    assert not frame.in_analysis(state)
+    state, events = run(grammar, closing, grammar.without_analysis(state))
+    assert events[-1] == MessageStarted("final", None)
+    assert not grammar.in_analysis(state)
 
 
 def test_closing_a_thought_opens_the_call_where_one_is_required(o200k):
     for choice, tail in (("required", " to="), ("python", " to=python")):
-        frame = framed(o200k, recipients={"python": "text", "functions.f": "json"}, choice=choice)
-        state, _ = run(frame, ids_of(o200k, "<|channel|>analysis<|message|>Hm"))
-        closing = frame.close_analysis(state)
+        recipients = {"python": "text", "functions.f": "json"}
+        grammar = grammar_of(o200k, recipients=recipients, choice=choice)
+        state, _ = run(grammar, ids_of(o200k, "<|channel|>analysis<|message|>Hm"))
+        closing = grammar.close_analysis(state)
         assert o200k.decode(closing) == (f"<|end|><|start|>assistant<|channel|>commentary{tail}")
-        run(frame, closing, frame.without_analysis(state))
+        run(grammar, closing, grammar.without_analysis(state))
 
 
 @pytest.mark.parametrize("text", ["", "<|channel|>final<|message|>x",
                                   " to=python<|channel|>analysis<|message|>x"])  # fmt: skip
 def test_only_a_thought_is_closed_by_the_budget(tokenizer, text):
-    frame = framed(tokenizer, recipients=TOOLS)
-    state, _ = run(frame, ids_of(tokenizer, text))
-    assert frame.close_analysis(state) == ()
+    grammar = grammar_of(tokenizer, recipients=TOOLS)
+    state, _ = run(grammar, ids_of(tokenizer, text))
+    assert grammar.close_analysis(state) == ()
 
 
 def test_a_spent_budget_leaves_some_way_on_from_anywhere(tokenizer):
-    frame = framed(tokenizer)
+    grammar = grammar_of(tokenizer)
     text = "<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>"
-    state = frame.start
+    state = grammar.start
     for token_id in ids_of(tokenizer, text):
-        spent = frame.without_analysis(state)
-        assert frame.legal(spent).ids
-        state, _ = frame.step(state, token_id)
-    state, _ = run(frame, ids_of(tokenizer, text[:-11]))
-    state = frame.without_analysis(state)
-    assert frame.forced(state) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
+        spent = grammar.without_analysis(state)
+        assert grammar.legal(spent).ids
+        state, _ = grammar.step(state, token_id)
+    state, _ = run(grammar, ids_of(tokenizer, text[:-11]))
+    state = grammar.without_analysis(state)
+    assert grammar.forced(state) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
 
 
 def test_ids_that_stop_in_a_body_leave_its_text(o200k):
-    frame = framed(o200k)
-    state, events = run(frame, [*ids_of(o200k, "<|channel|>final<|message|>Hi"), 9552])
-    assert told([*events, *frame.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]
+    grammar = grammar_of(o200k)
+    state, events = run(grammar, [*ids_of(o200k, "<|channel|>final<|message|>Hi"), 9552])
+    assert told([*events, *grammar.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]
 
 
 @pytest.mark.parametrize("text", ["", "<|channel|>", "<|channel|>analysis<|message|><|end|>"])
 def test_ids_that_stop_in_a_header_leave_nothing(tokenizer, text):
-    frame = framed(tokenizer)
-    state, _ = run(frame, ids_of(tokenizer, text))
-    assert frame.cut(state) == ()
+    grammar = grammar_of(tokenizer)
+    state, _ = run(grammar, ids_of(tokenizer, text))
+    assert grammar.cut(state) == ()
 
 
 def test_half_a_character_does_not_cross_into_the_next_message(o200k):
-    frame = framed(o200k)
+    grammar = grammar_of(o200k)
     fox = o200k.encode(" 🦊")
     text = [*ids_of(o200k, "<|channel|>analysis<|message|>"), fox[0]]
     middle = ids_of(o200k, "<|end|><|start|>assistant<|channel|>final<|message|>")
-    _, events = run(frame, [*text, *middle, *fox[1:], 200002])
+    _, events = run(grammar, [*text, *middle, *fox[1:], 200002])
     assert [text for _, _, text, _ in told(events)] == [" \ufffd", "\ufffd\ufffd"]
 
 
 def test_an_opener_is_the_beginning_of_the_turn(tokenizer):
     opener = tuple(ids_of(tokenizer, "<|channel|>final<|message|>The sum"))
-    frame = framed(tokenizer, opener=opener)
-    _, events = run(frame, ids_of(tokenizer, " is 85<|return|>"))
-    assert told([*frame.opening, *events]) == [("final", None, "The sum is 85", "return")]
+    grammar = grammar_of(tokenizer, opener=opener)
+    _, events = run(grammar, ids_of(tokenizer, " is 85<|return|>"))
+    assert told([*grammar.opening, *events]) == [("final", None, "The sum is 85", "return")]
 
 
 def test_an_opener_that_begins_no_message_is_refused(tokenizer):
     with pytest.raises(RequestError, match="at place 1 of the opener"):
-        framed(tokenizer, opener=(tokenizer.ids.channel, tokenizer.ids.end))
+        grammar_of(tokenizer, opener=(tokenizer.ids.channel, tokenizer.ids.end))
 
 
 @given(seed=st.integers(0, 10**6), data=st.data())
 def test_a_state_kept_is_a_place_to_return_to(tiny, seed, data):
     rng = random.Random(seed)
-    frame = framed(tiny, **random_rules(rng))
-    ids, events = random_walk(frame, tiny, rng)
+    grammar = grammar_of(tiny, **random_rules(rng))
+    ids, events = random_walk(grammar, tiny, rng)
     cut = data.draw(st.integers(0, len(ids)))
-    kept, before = run(frame, ids[:cut])
-    again = framed(tiny, **random_rules(random.Random(seed)))
+    kept, before = run(grammar, ids[:cut])
+    again = grammar_of(tiny, **random_rules(random.Random(seed)))
     for _ in range(2):
         state, after = run(again, ids[cut:], kept)
         assert before + after == events
-        assert hash(state) == hash(run(frame, ids)[0])
+        assert hash(state) == hash(run(grammar, ids)[0])

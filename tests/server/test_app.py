@@ -159,7 +159,7 @@ def test_what_was_counted_is_told(server, client):
     counted = server.metrics()
     assert counted['ossia_requests_total{endpoint="/v1/responses",status="200"}'] >= 1
     assert counted["ossia_generation_tokens_total"] > 0
-    assert counted["ossia_frame_errors_total"] == 0
+    assert counted["ossia_output_grammar_errors_total"] == 0
 
 
 def test_a_reader_that_leaves_stops_its_turn(server):

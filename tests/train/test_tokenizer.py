@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.harmony.tokenizer import Tokenizer
-from ossia.train.tokenizer import CONTROL, FRAME_WORDS, learn_ranks, write_tokenizer
+from ossia.train.tokenizer import CONTROL, HEADER_WORDS, learn_ranks, write_tokenizer
 
 
 def test_one_digit_is_one_token(tokenizer):
@@ -19,8 +19,8 @@ def test_control_tokens_stand_last_and_the_size_is_as_asked(tokenizer):
 
 
 def test_each_word_of_the_frame_is_one_token(tokenizer):
-    assert {word: len(tokenizer.encode(word)) for word in FRAME_WORDS} == dict.fromkeys(
-        FRAME_WORDS, 1
+    assert {word: len(tokenizer.encode(word)) for word in HEADER_WORDS} == dict.fromkeys(
+        HEADER_WORDS, 1
     )
 
 

@@ -1,4 +1,4 @@
-"""Raw continuation: tokens -> text without the harmony frame, control tokens spelt by name."""
+"""Raw continuation: tokens -> text without the harmony format, control tokens spelt by name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

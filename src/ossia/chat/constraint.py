@@ -1,4 +1,4 @@
-"""What may be written next: the harmony frame, a grammar for each body, a budget for reasoning.
+"""What may come next: the harmony grammar, grammars of contents, a budget for reasoning.
 
 Knows ids and counts; what the text means is for output_parser.py.
 """
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
 from ossia.grammar.body import Body, BodyGrammar, Grammars
-from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FunctionTool
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
 
 MAX_RESERVE = 1024
 """Most tokens kept back for the answer when a length limit comes near; else a quarter of it."""
@@ -38,26 +38,26 @@ class OutputConstraint:
 
     def __init__(
         self,
-        frame: Frame,
+        grammar: OutputGrammar,
         *,
         max_analysis: int | None,
         max_tokens: int,
         bodies: Mapping[str | None, BodyGrammar] | None = None,
     ) -> None:
-        """Start at the frame's beginning.
+        """Start at the beginning of the output.
 
         Args:
-            frame: the automaton for this request.
+            grammar: the automaton for this request.
             max_analysis: tokens of reasoning; 0: none at all. None: as many as fit.
             max_tokens: of the whole answer.
             bodies: what bodies are held to, by their full recipient; None is the final answer.
                 A body without an entry is free text.
 
         Raises:
-            RequestError: the frame's opener has begun a body that is held to a grammar.
+            RequestError: the opener has begun a body that is held to a grammar.
         """
-        self._frame = frame
-        self._state = frame.start
+        self._grammar = grammar
+        self._state = grammar.start
         self._bodies = bodies or {}
         self._body: Body | None = None
         self._left = max_analysis
@@ -66,9 +66,9 @@ class OutputConstraint:
         self._is_looping = False
         self.closed_because = None
         if max_analysis == 0:
-            self._state = frame.without_analysis(self._state)
-        self._follow(frame.opening)
-        if self._body is not None and any(isinstance(one, BodyPiece) for one in frame.opening):
+            self._state = grammar.without_analysis(self._state)
+        self._follow(grammar.opening)
+        if self._body is not None and any(isinstance(one, ContentDelta) for one in grammar.opening):
             raise RequestError(
                 "the answer is held to a schema and has been begun already; "
                 "leave out its beginning, or the schema"
@@ -76,7 +76,7 @@ class OutputConstraint:
 
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
         """See `Constraint.allowed`."""
-        legal = self._frame.legal(self._state)
+        legal = self._grammar.legal(self._state)
         if self._body is None:
             return legal.mask() if legal.is_body else legal.ids
         mask_V = self._body.mask() & legal.mask()
@@ -90,8 +90,8 @@ class OutputConstraint:
         Raises:
             ValueError: the id is not legal here, which `allowed` should have prevented.
         """
-        state, events = self._frame.step(self._state, token_id)
-        if self._frame.in_analysis(self._state):
+        state, events = self._grammar.step(self._state, token_id)
+        if self._grammar.in_analysis(self._state):
             self._count(token_id)
         if self._body is not None:
             self._write(self._body, token_id)
@@ -104,19 +104,19 @@ class OutputConstraint:
         END alone is not enough: the model would open the next analysis message.
         """
         if self._body is not None:
-            return self._frame.legal(self._state).ids if self._body.must_end else ()
-        closing = self._frame.close_analysis(self._state)
+            return self._grammar.legal(self._state).ids if self._body.must_end else ()
+        closing = self._grammar.close_analysis(self._state)
         if why := self._why_close(closing, tokens_left):
-            self._state = self._frame.without_analysis(self._state)
+            self._state = self._grammar.without_analysis(self._state)
             if closing:
                 self.closed_because = why
                 return closing
-        return self._frame.forced(self._state)
+        return self._grammar.forced(self._state)
 
     @property
     def finished(self) -> bool:
         """See `Constraint.finished`."""
-        return self._frame.is_done(self._state)
+        return self._grammar.is_done(self._state)
 
     def _why_close(
         self, closing: Sequence[int], tokens_left: int
@@ -137,21 +137,21 @@ class OutputConstraint:
         self._is_looping = self._is_looping or self._loop_detector.push(token_id)
 
     def _write(self, body: Body, token_id: int) -> None:
-        if token_id not in self._frame.legal(self._state).ids:
+        if token_id not in self._grammar.legal(self._state).ids:
             body.accept(token_id)
         elif not body.may_end:
             raise ValueError(f"id {token_id} ends a body that is not whole")
 
-    def _follow(self, events: Sequence[FrameEvent]) -> None:
+    def _follow(self, events: Sequence[HarmonyEvent]) -> None:
         """Begin a grammar with its body, and leave it there."""
         for event in events:
-            if isinstance(event, Opened):
-                grammar = self._grammar(event)
+            if isinstance(event, MessageStarted):
+                grammar = self._grammar_of(event)
                 self._body = grammar.start() if grammar is not None else None
-            elif not isinstance(event, BodyPiece):  # Closed
+            elif not isinstance(event, ContentDelta):  # MessageEnded
                 self._body = None
 
-    def _grammar(self, opened: Opened) -> BodyGrammar | None:
+    def _grammar_of(self, opened: MessageStarted) -> BodyGrammar | None:
         if opened.recipient is not None or opened.channel == "final":
             return self._bodies.get(opened.recipient)
         return None

@@ -40,7 +40,7 @@ from ossia.engine.service import EngineRequest, EngineService, OnToken
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.render import num_told, render_prompt
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
@@ -236,19 +236,19 @@ class LLM:
             RequestError: something in the request has no meaning here.
         """
         tokenizer = self._require_tokenizer()
-        frame = Frame(tokenizer, request.rules, vocab_size=self.config.vocab_size)
+        grammar = OutputGrammar(tokenizer, request.rules, vocab_size=self.config.vocab_size)
         prompt = render_prompt(tokenizer, request.conversation)
         self._service.engine.check(prompt, request.params)
         left = self.context_length - len(prompt)
         analysis = request.max_analysis_tokens
         constraint = OutputConstraint(
-            frame,
+            grammar,
             max_analysis=analysis if request.allow_analysis else 0,
             max_tokens=min(request.params.max_tokens or left, left),
             bodies=compile_grammars(request, self._grammars),
         )
         usage = UsageTracker(time.monotonic, len(prompt))
-        parser = OutputParser(frame, tokenizer, StopFinder(request.params.stop), usage)
+        parser = OutputParser(grammar, tokenizer, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
         cache_points = (num_told(tokenizer, request.conversation),)
         return PreparedRequest(prompt, request.params, constraint, parser, cache_points)
@@ -334,7 +334,7 @@ class LLM:
     def generate(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
     ) -> Completion:
-        """Continue raw text or ids, without the harmony frame: the sum of `generate_stream`."""
+        """Continue raw text or ids, without the harmony format: the sum of `generate_stream`."""
         prepared = self._raw(prompt, params)
         assert isinstance(prepared.parser, CompletionParser)
         return complete(self._stream(prepared), prepared.parser)

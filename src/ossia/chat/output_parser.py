@@ -1,4 +1,4 @@
-"""Tokens of a turn -> events. The only reader of the frame's events.
+"""Tokens of a turn -> events. The only consumer of the output grammar's events.
 
 Knows no model, no thread and no wire: a clock is given to it, and each token when it comes.
 """
@@ -25,9 +25,9 @@ from ossia.chat.events import (
     Usage,
 )
 from ossia.engine.request import FinishReason, SampledToken, TokenEvent
-from ossia.harmony.frame_rules import BodyPiece, FrameEvent, Opened
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
-from ossia.harmony.output_grammar import Frame, Phase
+from ossia.harmony.output_grammar import OutputGrammar, Phase
+from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
 from ossia.harmony.tokenizer import Tokenizer
 
 
@@ -101,16 +101,16 @@ class StopFinder:
 
 
 class OutputParser:
-    """Parses the tokens of a turn into events, along the states of the frame."""
+    """Parses the tokens of a turn into events, along the states of the output grammar."""
 
     def __init__(
-        self, frame: Frame, tokenizer: Tokenizer, stop: StopFinder, usage: UsageTracker
+        self, grammar: OutputGrammar, tokenizer: Tokenizer, stop: StopFinder, usage: UsageTracker
     ) -> None:
-        self._frame = frame
+        self._grammar = grammar
         self._tokenizer = tokenizer
         self._stop = stop
         self._usage = usage
-        self._state = frame.start
+        self._state = grammar.start
         self._part: _MessageBuilder | None = None
         self._ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
@@ -122,7 +122,7 @@ class OutputParser:
         if token.sampled is not None:
             self._usage.count(forced=token.forced)
             self._usage.cached = token.cached_tokens
-            self._usage.reasoning += self._frame.in_analysis(self._state)
+            self._usage.reasoning += self._grammar.in_analysis(self._state)
             yield from self._follow(token.sampled)
         if self._stop.found:
             yield from self.close("stop")
@@ -134,7 +134,7 @@ class OutputParser:
         if self.ended:
             return
         self.ended = True
-        for one in self._frame.cut(self._state):
+        for one in self._grammar.cut(self._state):
             yield from self._events(one)
         assert reason != "error", "a failed request raises instead"
         yield self._usage.finished("tool_calls" if self._called else reason)
@@ -144,17 +144,17 @@ class OutputParser:
             self._logprobs.append(to_token_logprob(sampled, self._tokenizer))
         if self._state.phase not in (Phase.START, Phase.ROLE):
             self._ids.append(sampled.token_id)
-        self._state, seen = self._frame.step(self._state, sampled.token_id)
+        self._state, seen = self._grammar.step(self._state, sampled.token_id)
         for one in seen:
             yield from self._events(one)
 
-    def _events(self, seen: FrameEvent) -> Iterator[Event]:
+    def _events(self, seen: HarmonyEvent) -> Iterator[Event]:
         match seen:
-            case Opened(channel, recipient):
+            case MessageStarted(channel, recipient):
                 self._part = part = _MessageBuilder.begin(cast(Channel, channel), recipient)
                 self._logprobs = []
                 yield PartStarted(part.kind, part.call_id, part.name)
-            case BodyPiece(text):
+            case ContentDelta(text):
                 yield from self._delta(text)
             case _:  # Closed
                 yield from self._end(is_whole=seen.kind != "cut" or self._stop.found)

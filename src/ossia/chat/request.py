@@ -6,8 +6,8 @@ from typing import Any
 
 from ossia.engine.request import SamplingParams
 from ossia.errors import RequestError
-from ossia.harmony.frame_rules import CHOICES, FrameRules
 from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Message, Namespace
+from ossia.harmony.output_rules import CHOICES, OutputRules
 from ossia.harmony.tool_text import BUILTINS
 
 MAX_ANALYSIS_TOKENS = 1 << 20
@@ -105,8 +105,8 @@ class TurnRequest:
         return found
 
     @property
-    def rules(self) -> FrameRules:
-        """What the frame allows."""
+    def rules(self) -> OutputRules:
+        """What the output grammar allows."""
         allowed = (
             None if self.allowed_tools is None else set(map(self.full_name, self.allowed_tools))
         )
@@ -116,7 +116,7 @@ class TurnRequest:
             if allowed is None or name in allowed
         }
         is_named = self.tool_choice not in CHOICES
-        return FrameRules(
+        return OutputRules(
             recipients=recipients,
             choice=self.full_name(self.tool_choice) if is_named else self.tool_choice,
             final_kind="text" if self.answer is None else "json",
@@ -130,7 +130,7 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest:
-    """Text or ids to go on from, without the harmony frame."""
+    """Text or ids to go on from, without the harmony format."""
 
     prompt: str | tuple[int, ...]
     params: SamplingParams = field(default_factory=SamplingParams)

@@ -1,6 +1,6 @@
 """Bodies held to a schema or grammar, token by token: masks of the ids that may come next.
 
-Knows a vocabulary as bytes and ids alone; frames and control tokens are another room's.
+Knows a vocabulary as bytes and ids alone; message headers and control tokens are another room's.
 """
 
 import threading

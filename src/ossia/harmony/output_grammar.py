@@ -1,4 +1,4 @@
-"""The frame automaton: which ids may come next in an assistant's output, and what they mean.
+"""The grammar of the model's output: which ids may come next, and what they mean.
 
 It masks at sampling time and parses what was sampled; knows no logits and no body grammar.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ossia.errors import RequestError
-from ossia.harmony.frame_rules import BodyPiece, Closed, FrameEvent, FrameRules, Opened
 from ossia.harmony.id_trie import IdTrie
 from ossia.harmony.message_kinds import (
     CALL_CHANNELS,
@@ -24,12 +23,19 @@ from ossia.harmony.message_kinds import (
     may_be_empty,
     terminator_of,
 )
+from ossia.harmony.output_rules import (
+    ContentDelta,
+    HarmonyEvent,
+    MessageEnded,
+    MessageStarted,
+    OutputRules,
+)
 from ossia.harmony.text_decoder import decode_more, decode_rest
 from ossia.harmony.tokenizer import Tokenizer
 
 __all__ = [
-    "BodyPiece", "Closed", "Frame", "FrameEvent", "FrameRules", "FrameState", "Legal", "Opened",
-    "Phase",
+    "AllowedTokens", "ContentDelta", "GrammarState", "HarmonyEvent", "MessageEnded",
+    "MessageStarted", "OutputGrammar", "OutputRules", "Phase",
 ]  # fmt: skip
 
 
@@ -46,8 +52,8 @@ class Phase(IntEnum):
     DONE = 7
 
 
-class FrameState(NamedTuple):
-    """A place in the frame; a value, so that keeping one is a checkpoint to return to."""
+class GrammarState(NamedTuple):
+    """A state of the automaton; a value, so that keeping one is a checkpoint to return to."""
 
     phase: Phase
     node: int = 0
@@ -64,7 +70,7 @@ class FrameState(NamedTuple):
     """Bytes of an unfinished character, at most three."""
 
 
-class Legal:
+class AllowedTokens:
     """The ids that may come next."""
 
     __slots__ = ("_mask_V", "_vocab_size", "ids", "is_body")
@@ -93,18 +99,18 @@ class Legal:
         return mask_V
 
 
-_Edges = Mapping[int, tuple[FrameState, tuple[FrameEvent, ...]]]
+_Edges = Mapping[int, tuple[GrammarState, tuple[HarmonyEvent, ...]]]
 
 
-class Frame:
+class OutputGrammar:
     """The automaton of one request."""
 
-    start: FrameState
+    start: GrammarState
     """After START assistant and the opener, if the rules give one."""
-    opening: tuple[FrameEvent, ...]
+    opening: tuple[HarmonyEvent, ...]
     """What the opener meant."""
 
-    def __init__(self, tokenizer: Tokenizer, rules: FrameRules, *, vocab_size: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, rules: OutputRules, *, vocab_size: int) -> None:
         """Lay out the tries; `vocab_size` is the number of rows of the model's table, in ids.
 
         Raises:
@@ -128,21 +134,23 @@ class Frame:
         )
         self._channels: dict[tuple[str, ...], IdTrie] = {}
         self._types: dict[tuple[str, ...], IdTrie] = {}
-        self._edges_of: dict[FrameState, _Edges] = {}
-        self._legal_of: dict[FrameState, Legal] = {}
-        self._bodies: dict[int | None, Legal] = {}
+        self._edges_of: dict[GrammarState, _Edges] = {}
+        self._legal_of: dict[GrammarState, AllowedTokens] = {}
+        self._bodies: dict[int | None, AllowedTokens] = {}
         self.start, self.opening = self._opened(rules.opener)
 
-    def legal(self, state: FrameState) -> Legal:
+    def legal(self, state: GrammarState) -> AllowedTokens:
         """The ids that may come next; none only when done."""
         if state.phase is Phase.BODY:
             return self._body(self._terminator(state))
         if state not in self._legal_of:
             ids = tuple(self._edges(state))
-            self._legal_of[state] = Legal(ids, vocab_size=self._vocab_size)
+            self._legal_of[state] = AllowedTokens(ids, vocab_size=self._vocab_size)
         return self._legal_of[state]
 
-    def step(self, state: FrameState, token_id: int) -> tuple[FrameState, tuple[FrameEvent, ...]]:
+    def step(
+        self, state: GrammarState, token_id: int
+    ) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
         """Take one id; return the next state and what became known.
 
         Raises:
@@ -155,7 +163,7 @@ class Frame:
             raise ValueError(f"id {token_id} is not legal in {state}")
         return taken
 
-    def forced(self, state: FrameState) -> tuple[int, ...]:
+    def forced(self, state: GrammarState) -> tuple[int, ...]:
         """The ids to come while each is the only legal one."""
         run: list[int] = []
         while (token_id := self.legal(state).only) is not None:
@@ -163,7 +171,7 @@ class Frame:
             state, _ = self.step(state, token_id)
         return tuple(run)
 
-    def close_analysis(self, state: FrameState) -> tuple[int, ...]:
+    def close_analysis(self, state: GrammarState) -> tuple[int, ...]:
         """The ids that end a thought and open the answer, or the call if one is required.
 
         END alone is not enough: the model would open the next thought. Empty outside thoughts.
@@ -177,27 +185,27 @@ class Frame:
         called = self._recipients.common_prefix()
         return (*head, *self._tokenizer.encode("commentary"), *called)
 
-    def without_analysis(self, state: FrameState) -> FrameState:
+    def without_analysis(self, state: GrammarState) -> GrammarState:
         """The same place, from which no further thought may begin."""
         return state._replace(may_think=False)
 
-    def cut(self, state: FrameState) -> tuple[FrameEvent, ...]:
+    def cut(self, state: GrammarState) -> tuple[HarmonyEvent, ...]:
         """What it means that no id follows: an open body is closed, a header is dropped."""
         if state.phase is not Phase.BODY:
             return ()
-        return (*_rest(state), Closed("cut"))
+        return (*_rest(state), MessageEnded("cut"))
 
-    def is_done(self, state: FrameState) -> bool:
+    def is_done(self, state: GrammarState) -> bool:
         """Whether the generation has ended with a call or an answer."""
         return state.phase is Phase.DONE
 
-    def in_analysis(self, state: FrameState) -> bool:
+    def in_analysis(self, state: GrammarState) -> bool:
         """Whether the next id belongs to a thought's body."""
         return state.phase is Phase.BODY and state.channel == "analysis" and state.recipient is None
 
-    def _opened(self, opener: tuple[int, ...]) -> tuple[FrameState, tuple[FrameEvent, ...]]:
-        state = FrameState(Phase.HEAD, may_think=self._rules.allow_analysis)
-        found: list[FrameEvent] = []
+    def _opened(self, opener: tuple[int, ...]) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
+        state = GrammarState(Phase.HEAD, may_think=self._rules.allow_analysis)
+        found: list[HarmonyEvent] = []
         for at, token_id in enumerate(opener):
             try:
                 state, events = self.step(state, token_id)
@@ -209,46 +217,48 @@ class Frame:
             found += events
         return state, tuple(found)
 
-    def _terminator(self, state: FrameState) -> int | None:
+    def _terminator(self, state: GrammarState) -> int | None:
         """The id that may end this body now."""
         assert state.channel is not None
         if not state.has_body and not may_be_empty(state.channel, state.recipient):
             return None
         return self._terminators[terminator_of(state.channel, state.recipient)]
 
-    def _body(self, terminator: int | None) -> Legal:
+    def _body(self, terminator: int | None) -> AllowedTokens:
         if terminator not in self._bodies:
             mask_V = self._tokenizer.text_mask(self._vocab_size, also=terminator)
             ids = () if terminator is None else (terminator,)
-            self._bodies[terminator] = Legal(ids, vocab_size=self._vocab_size, mask_V=mask_V)
+            self._bodies[terminator] = AllowedTokens(
+                ids, vocab_size=self._vocab_size, mask_V=mask_V
+            )
         return self._bodies[terminator]
 
     def _step_body(
-        self, state: FrameState, token_id: int
-    ) -> tuple[FrameState, tuple[FrameEvent, ...]]:
+        self, state: GrammarState, token_id: int
+    ) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
         if self._tokenizer.is_text(token_id) and token_id < self._vocab_size:
             text, pending = decode_more(state.pending, self._tokenizer.bytes_of(token_id))
             if not state.has_body or pending != state.pending:
                 state = state._replace(has_body=True, pending=pending)
-            return state, (BodyPiece(text),) if text else ()
+            return state, (ContentDelta(text),) if text else ()
         if token_id != self._terminator(state):
             raise ValueError(f"id {token_id} is not legal in {state}")
         assert state.channel is not None
         kind = terminator_of(state.channel, state.recipient)
-        after = FrameState(
+        after = GrammarState(
             Phase.START if kind == "end" else Phase.DONE,
             may_think=state.may_think,
             num_closed=state.num_closed + 1,
         )
-        return after, (*_rest(state), Closed(kind))
+        return after, (*_rest(state), MessageEnded(kind))
 
-    def _edges(self, state: FrameState) -> _Edges:
+    def _edges(self, state: GrammarState) -> _Edges:
         """Every legal id of a header with where it leads; worked out once a state."""
         if state not in self._edges_of:
             self._edges_of[state] = self._find_edges(state)
         return self._edges_of[state]
 
-    def _find_edges(self, state: FrameState) -> _Edges:
+    def _find_edges(self, state: GrammarState) -> _Edges:
         match state.phase:
             case Phase.HEAD:
                 return {**self._to_channel(state), **self._along_recipients(state, 0)}
@@ -269,21 +279,21 @@ class Frame:
                 return self._along_role(state)
         return {}  # done
 
-    def _along(self, trie: IdTrie, state: FrameState, node: int) -> _Edges:
+    def _along(self, trie: IdTrie, state: GrammarState, node: int) -> _Edges:
         """The edges inside one trie."""
         return {
             token_id: (state._replace(node=child), ())
             for token_id, child in trie.children[node].items()
         }
 
-    def _along_role(self, state: FrameState) -> _Edges:
+    def _along_role(self, state: GrammarState) -> _Edges:
         head = state._replace(phase=Phase.HEAD, node=0)
         return {
             token_id: (head if child in self._role.complete else state._replace(node=child), ())
             for token_id, child in self._role.children[state.node].items()
         }
 
-    def _along_recipients(self, state: FrameState, node: int) -> _Edges:
+    def _along_recipients(self, state: GrammarState, node: int) -> _Edges:
         """On towards a recipient; the state remembers the name wherever one is complete."""
         return {
             token_id: (
@@ -295,21 +305,21 @@ class Frame:
             for token_id, child in self._recipients.children[node].items()
         }
 
-    def _after_recipient(self, state: FrameState) -> _Edges:
+    def _after_recipient(self, state: GrammarState) -> _Edges:
         if state.recipient is None:
             return {}
         return self._to_channel(state) if state.channel is None else self._after_header(state)
 
-    def _to_channel(self, state: FrameState) -> _Edges:
+    def _to_channel(self, state: GrammarState) -> _Edges:
         may_be_thought = state.may_think and self._may_go_on(state)
         named = state._replace(phase=Phase.NAME, node=0, may_be_thought=may_be_thought)
         return {self._ids.channel: (named, ())}
 
-    def _may_go_on(self, state: FrameState) -> bool:
+    def _may_go_on(self, state: GrammarState) -> bool:
         """Whether another message may follow this one."""
         return state.num_closed < self._rules.max_messages
 
-    def _offered(self, state: FrameState) -> tuple[str, ...]:
+    def _offered(self, state: GrammarState) -> tuple[str, ...]:
         """The channels this message may stand on."""
         if state.recipient is not None:
             return CALL_CHANNELS
@@ -317,7 +327,7 @@ class Frame:
         offered = (calls or state.may_be_thought, calls, self._rules.may_answer)
         return tuple(name for name, is_in in zip(CHANNELS, offered, strict=True) if is_in)
 
-    def _after_name(self, state: FrameState) -> _Edges:
+    def _after_name(self, state: GrammarState) -> _Edges:
         if state.channel is None:
             trie = self._channel_trie(self._offered(state))
             return {
@@ -329,7 +339,7 @@ class Frame:
             edges = {**edges, **self._along_recipients(state, 0)}
         return edges
 
-    def _after_header(self, state: FrameState) -> _Edges:
+    def _after_header(self, state: GrammarState) -> _Edges:
         """What may follow once nothing of the header is missing: a type, or the body."""
         typed = state._replace(phase=Phase.TYPE)
         edges = dict(self._along(self._type_trie(state), typed, 0))
@@ -337,7 +347,7 @@ class Frame:
             edges.update(self._to_body(state))
         return edges
 
-    def _may_open(self, state: FrameState) -> bool:
+    def _may_open(self, state: GrammarState) -> bool:
         """Whether the message may do without what is not there yet."""
         if state.recipient is not None or state.channel == "final":
             return True
@@ -345,17 +355,17 @@ class Frame:
             return state.may_be_thought
         return bool(self._rules.callable) and self._may_go_on(state)
 
-    def _to_body(self, state: FrameState) -> _Edges:
+    def _to_body(self, state: GrammarState) -> _Edges:
         assert state.channel is not None
         body = state._replace(phase=Phase.BODY, node=0)
-        return {self._ids.message: (body, (Opened(state.channel, state.recipient),))}
+        return {self._ids.message: (body, (MessageStarted(state.channel, state.recipient),))}
 
     def _channel_trie(self, offered: tuple[str, ...]) -> IdTrie:
         if offered not in self._channels:
             self._channels[offered] = IdTrie({n: self._tokenizer.encode(n) for n in offered})
         return self._channels[offered]
 
-    def _type_trie(self, state: FrameState) -> IdTrie:
+    def _type_trie(self, state: GrammarState) -> IdTrie:
         if state.recipient is not None:
             types = TYPES_OF_CALL[self._rules.recipients[state.recipient]]
         else:
@@ -371,6 +381,6 @@ class Frame:
         return [*self._tokenizer.encode(before), *middle, *self._tokenizer.encode(after)]
 
 
-def _rest(state: FrameState) -> tuple[FrameEvent, ...]:
+def _rest(state: GrammarState) -> tuple[HarmonyEvent, ...]:
     text = decode_rest(state.pending)
-    return (BodyPiece(text),) if text else ()
+    return (ContentDelta(text),) if text else ()

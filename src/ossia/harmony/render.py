@@ -1,6 +1,6 @@
 """Conversations as token ids: control tokens inserted as ids, every text encoded on its own.
 
-Knows the harmony format from the writing side; what the model may say back stands in `frame.py`.
+Knows the harmony format from the writing side; the model's output is `output_grammar.py`'s.
 """
 
 from collections.abc import Iterator

@@ -27,7 +27,7 @@ _PROBE = " Ossia:\n\n  ein Weg\t(0123)\r\n ça 𝄞 漢字 don't "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlIds:
-    """The ids that frame messages; the same names in every tokenizer, other numbers in each."""
+    """The ids that delimit messages; the same names in every tokenizer, other numbers in each."""
 
     start: int
     end: int

@@ -38,11 +38,11 @@ CONTROL = (
     "<|call|>",
     "<|endofprompt|>",
 )
-FRAME_WORDS = (
+HEADER_WORDS = (
     "system", "developer", "user", "assistant", "tool", "analysis", "commentary", "final",
     " to", "=functions", "functions", "json", " json", " code", "python", "browser",
 )  # fmt: skip
-"""Words of the frame: one token each, though some never occur in the tasks of today."""
+"""Words of message headers: one token each, though some never occur in the tasks of today."""
 NUM_TEXTS = 12_000
 
 
@@ -87,7 +87,7 @@ def learn_ranks(lines: Iterable[str], num_tokens: int) -> list[bytes]:
 
 def write_tokenizer(path: Path, vocab_size: int, seed: int) -> None:
     """Learn a vocabulary of `vocab_size` ids, the control tokens last, and write tokenizer.json."""
-    lines = [*islice(texts(seed), NUM_TEXTS), *(FRAME_WORDS * (NUM_TEXTS // 4))]
+    lines = [*islice(texts(seed), NUM_TEXTS), *(HEADER_WORDS * (NUM_TEXTS // 4))]
     ranks = learn_ranks(lines, vocab_size - len(CONTROL))
     control = {name: len(ranks) + nth for nth, name in enumerate(CONTROL)}
     write_tokenizer_json(path, ranks, PATTERN, control)

@@ -32,7 +32,7 @@ def test_everything_counted_is_told():
         "ossia_num_requests_waiting 1.0",
         "ossia_kv_cache_usage_ratio 0.25",
         "ossia_preemptions_total 3.0",
-        "ossia_frame_errors_total 0.0",
+        "ossia_output_grammar_errors_total 0.0",
     ):
         assert line in told
 

@@ -1,4 +1,4 @@
-"""From sampled ids to wire events: whatever the frame lets a model say is told by the rules."""
+"""From sampled ids to wire events: whatever the grammar lets a model say is told by the rules."""
 
 import random
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from benchmarks.byte_tokenizer import write_byte_tokenizer
 from ossia.chat.output_parser import OutputParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
-from ossia.harmony.frame_rules import FrameRules
-from ossia.harmony.output_grammar import Frame
+from ossia.harmony.output_grammar import OutputGrammar
+from ossia.harmony.output_rules import OutputRules
 from ossia.server.responses.writer import ResponseWriter
 from tests.server.responses.turns import SETTINGS
 from tests.server.responses.wire_rules import BODIES, accumulated, check, typed
@@ -24,15 +24,15 @@ def tokenizer(tmp_path_factory):
     return write_byte_tokenizer(tmp_path_factory.mktemp("bytes") / "tokenizer.json")
 
 
-def sampled(frame, rng, max_tokens, reason):
+def sampled(grammar, rng, max_tokens, reason):
     """Tokens of a model that says anything legal; bodies end soon."""
-    state = frame.start
+    state = grammar.start
     for _ in range(max_tokens):
-        legal = frame.legal(state)
+        legal = grammar.legal(state)
         in_body = legal.is_body and not (legal.ids and rng.random() < 0.2)
         token_id = rng.randrange(256) if in_body else rng.choice(legal.ids)
-        state, _ = frame.step(state, token_id)
-        if frame.is_done(state):
+        state, _ = grammar.step(state, token_id)
+        if grammar.is_done(state):
             yield TokenEvent(0, SampledToken(token_id), finish_reason="stop")
             return
         yield TokenEvent(0, SampledToken(token_id))
@@ -54,13 +54,13 @@ def body(item):
     stop=st.sampled_from([(), ("e",)]),
 )
 def test_whatever_is_sampled_is_told_by_the_rules(tokenizer, seed, max_tokens, reason, end, stop):
-    frame = Frame(tokenizer, FrameRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
+    grammar = OutputGrammar(tokenizer, OutputRules(recipients=TOOLS), vocab_size=VOCAB_SIZE)
     turn = OutputParser(
-        frame, tokenizer, StopFinder(stop), UsageTracker(lambda: 0.0, prompt_tokens=7)
+        grammar, tokenizer, StopFinder(stop), UsageTracker(lambda: 0.0, prompt_tokens=7)
     )
     writer = ResponseWriter(SETTINGS)
     events = writer.begin()
-    for event in parse_tokens(sampled(frame, random.Random(seed), max_tokens, reason), turn):
+    for event in parse_tokens(sampled(grammar, random.Random(seed), max_tokens, reason), turn):
         if end != "finished" and type(event).__name__ == "Finished":
             break
         events += writer.push(event)

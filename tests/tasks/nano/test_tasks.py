@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ossia.harmony.output_grammar import Frame, FrameRules
+from ossia.harmony.output_grammar import OutputGrammar, OutputRules
 from ossia.harmony.render import render_example
 from ossia.tasks.nano import HELD_OUT_KINDS, TASKS, draw
 from ossia.tasks.nano.dialogues import turns
@@ -56,21 +56,21 @@ def test_effort_alone_decides_how_long_the_same_question_is_thought_about(task):
 
 
 @EVERY
-def test_the_frame_allows_every_token_of_every_turn(task, tokenizer):
+def test_the_grammar_allows_every_token_of_every_turn(task, tokenizer):
     for conversation in drawn(task, replace(MEDIUM, effort="high"), 15):
         for turn in turns(conversation):
             example = render_example(tokenizer, turn)
             recipients = {f"functions.{each.name}": "json" for each in turn.functions}
             recipients |= {"python": "text", "browser.search": "json", "browser.open": "json"}
             kind = "json" if turn.response_formats else "text"
-            rules = FrameRules(recipients=recipients, final_kind=kind)
-            frame = Frame(tokenizer, rules, vocab_size=tokenizer.size)
-            state = frame.start
+            rules = OutputRules(recipients=recipients, final_kind=kind)
+            grammar = OutputGrammar(tokenizer, rules, vocab_size=tokenizer.size)
+            state = grammar.start
             for each in answered_ids(tokenizer, example, turn):
-                if frame.is_done(state):  # a call ends what the model writes at once
-                    state = frame.start
-                state, _ = frame.step(state, each)
-            assert frame.is_done(state)
+                if grammar.is_done(state):  # a call ends what the model writes at once
+                    state = grammar.start
+                state, _ = grammar.step(state, each)
+            assert grammar.is_done(state)
 
 
 def answered_ids(tokenizer, example, turn):

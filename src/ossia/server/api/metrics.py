@@ -42,7 +42,9 @@ class Metrics:
         self._cached = self._counter("prefix_cache_hits", "Tokens of prompts not read again.")
         self._memory = self._counter("token_memory_hits", "Messages put back by their exact ids.")
         self._forced = self._counter("forced_final", "Reasoning closed by force.", "reason")
-        self._frame_errors = self._counter("frame_errors", "Malformed frames; stays 0.")
+        self._output_errors = self._counter(
+            "output_grammar_errors", "Outputs outside the harmony grammar; stays 0."
+        )
         self._tools = self._counter("tool_calls", "Calls of tools.", "tool", "outcome")
         self._restarts = self._counter("engine_restarts", "Engines started after one died.")
         self._queries = self._counter("prefix_cache_queries", "Tokens of prompts looked up.")

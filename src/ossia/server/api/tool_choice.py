@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from ossia.errors import RequestError
-from ossia.harmony.frame_rules import CHOICES
 from ossia.harmony.messages import MAX_TOOLS
+from ossia.harmony.output_rules import CHOICES
 from ossia.server.api.builtin_tools import names_in
 from ossia.server.api.tools import Kind, Offered, object_at, type_at
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ossia.errors import RequestError
-from ossia.harmony.frame_rules import FrameRules
+from ossia.harmony.output_rules import OutputRules
 
 TOOLS = {"functions.f": "json", "python": "text"}
 
@@ -16,7 +16,7 @@ TOOLS = {"functions.f": "json", "python": "text"}
     ],
 )
 def test_the_choice_says_what_may_be_called(choice, called, may_answer):
-    rules = FrameRules(recipients=TOOLS, choice=choice)
+    rules = OutputRules(recipients=TOOLS, choice=choice)
     assert rules.callable == called
     assert rules.may_answer == may_answer
 
@@ -35,6 +35,6 @@ def test_the_choice_says_what_may_be_called(choice, called, may_answer):
         ({"recipients": {f"f{n}": "json" for n in range(1025)}}, "over 1024"),
     ],
 )
-def test_rules_no_frame_could_finish_are_refused(fields, said):
+def test_rules_no_message_could_finish_are_refused(fields, said):
     with pytest.raises(RequestError, match=said):
-        FrameRules(**{"recipients": TOOLS, **fields})
+        OutputRules(**{"recipients": TOOLS, **fields})

@@ -1,4 +1,4 @@
-"""What one request allows the frame to do, and what the frame reports back; knows no token."""
+"""What one request allows in the model's output, and the events its parsing gives; no token."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ _KINDS = ("json", "text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameRules:
-    """The frame of one request."""
+class OutputRules:
+    """What the output of one request may be."""
 
     recipients: Mapping[str, str]
     """Body kind, json or text, of each recipient by its full name, such as functions.f."""
@@ -31,7 +31,7 @@ class FrameRules:
     """Ids already put after START assistant, to continue an answer or demand one tool."""
 
     def __post_init__(self) -> None:
-        """Refuse rules under which no frame could be finished."""
+        """Refuse rules under which no output could be finished."""
         if len(self.recipients) > MAX_RECIPIENTS:
             raise RequestError(f"{len(self.recipients)} tools are offered, over {MAX_RECIPIENTS}")
         for name, kind in self.recipients.items():
@@ -70,7 +70,7 @@ def _check_kind(kind: str, what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class MessageStarted:
     """A message's body begins."""
 
     channel: str
@@ -78,17 +78,17 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyPiece:
+class ContentDelta:
     """Text of the open message that became certain; never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class MessageEnded:
     """The open message ended: by its terminator, or cut where the ids stop."""
 
     kind: Literal["end", "return", "call", "cut"]
 
 
-FrameEvent = Opened | BodyPiece | Closed
+HarmonyEvent = MessageStarted | ContentDelta | MessageEnded
