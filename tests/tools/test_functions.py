@@ -292,10 +292,10 @@ def test_methods_partials_and_positional_only():
             return f"{what} {count} {gift}"
 
     assert called(Shop().sell, {"what": "tea", "gift": True}).text == "tea 1 True"
-    held = functools.partial(Shop().sell, count=7)
-    assert list(as_tool(held).spec.parameters["properties"]) == ["what", "gift"]
-    assert called(held, {"what": "tea"}).text == "tea 7 False"
-    assert as_tool(held).spec.name == "functions.sell"
+    partial = functools.partial(Shop().sell, count=7)
+    assert list(as_tool(partial).spec.parameters["properties"]) == ["what", "gift"]
+    assert called(partial, {"what": "tea"}).text == "tea 7 False"
+    assert as_tool(partial).spec.name == "functions.sell"
 
 
 def test_names_that_pydantic_reserves_are_plain_arguments():
@@ -346,7 +346,7 @@ def endless(tree: Endless): ...
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (unhinted, "parameter city of function unhinted has no type hint"),
         (many, r"function many takes \*cities: str"),
@@ -362,8 +362,8 @@ def endless(tree: Endless): ...
         (max, "function max has no signature"),
     ],
 )
-def test_what_cannot_be_told_is_refused_at_once(function, said):
-    with pytest.raises(RequestError, match=said):
+def test_what_cannot_be_told_is_refused_at_once(function, message):
+    with pytest.raises(RequestError, match=message):
         as_tool(function)
 
 

@@ -58,11 +58,11 @@ def as_tool(
     docstring = read_docstring(inspect.getdoc(inner) or "")
     form = _form(name, parameters, _hints(inner, name), docstring.arguments)
     schema = _schema(form, name) if parameters else None
-    told = FunctionTool(name=name, description=docstring.description, parameters=schema)
+    declared = FunctionTool(name=name, description=docstring.description, parameters=schema)
     spec = ToolSpec(
-        name=f"{FUNCTIONS}.{told.name}",
-        description=told.description,
-        parameters=told.parameters,
+        name=f"{FUNCTIONS}.{declared.name}",
+        description=declared.description,
+        parameters=declared.parameters,
         labels=labels,
         approval=approval,
         seconds=seconds,
@@ -82,8 +82,8 @@ class _FunctionTool:
     async def call(self, arguments: str) -> ToolResult:
         """See `Tool.call`."""
         try:
-            given = self._form.model_validate_json(arguments.strip() or "{}")
-            call = self._bound(given)
+            values = self._form.model_validate_json(arguments.strip() or "{}")
+            call = self._bound(values)
         except ValidationError as error:
             return _failed(_what_does_not_fit(error, self._parameters))
         except Exception as error:  # a type of the user's may check its values by code of his
@@ -96,23 +96,23 @@ class _FunctionTool:
                 return _failed(f"the call took longer than {self.spec.seconds:g} s")
             return _failed(_in_a_line(error))
 
-    def _bound(self, given: BaseModel) -> Callable[[], Any]:
+    def _bound(self, values: BaseModel) -> Callable[[], Any]:
         """The call with the values given; the function's own defaults stand for the rest."""
-        fields = given.model_fields_set
+        fields = values.model_fields_set
         positional, named = [], {}
         for index, parameter in enumerate(self._parameters):
             field = f"argument_{index}"
             if parameter.kind is parameter.POSITIONAL_ONLY:
-                positional.append(getattr(given, field))
+                positional.append(getattr(values, field))
             elif field in fields:
-                named[parameter.name] = getattr(given, field)
+                named[parameter.name] = getattr(values, field)
         return functools.partial(self._function, *positional, **named)
 
     async def _run(self, call: Callable[[], Any]) -> ToolResult:
         if _is_async(self._function):
-            return _told(await call())
+            return _to_result(await call())
         value = await _on_a_thread(call, name=f"ossia-{self.spec.name}")
-        return _told(await value if inspect.isawaitable(value) else value)
+        return _to_result(await value if inspect.isawaitable(value) else value)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
@@ -150,7 +150,7 @@ async def _on_a_thread(call: Callable[[], Any], *, name: str) -> Any:
     return await result
 
 
-def _told(value: Any) -> ToolResult:
+def _to_result(value: Any) -> ToolResult:
     """What the model reads of a value."""
     if isinstance(value, ToolResult):
         return value
@@ -190,12 +190,12 @@ def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Paramet
 
 def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, ...]:
     """What a caller gives; what a partial holds already is not shown."""
-    held = function.keywords if isinstance(function, functools.partial) else {}
+    bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         raise RequestError(f"function {name} has no signature; wrap it in one that has") from None
-    found = [each for each in signature.parameters.values() if each.name not in held]
+    found = [each for each in signature.parameters.values() if each.name not in bound]
     for parameter in found:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise RequestError(
@@ -341,7 +341,7 @@ class Docstring:
     """Each described argument's text, on one line."""
 
 
-class _Reader:
+class _DocstringReader:
     """Goes down the lines, and knows which section it stands in."""
 
     def __init__(self) -> None:
@@ -411,7 +411,7 @@ def _section(line: str, following: str) -> str:
 def read_docstring(text: str) -> Docstring:
     """Take a docstring apart; text of no known style is all description."""
     lines = inspect.cleandoc(text).split("\n")
-    reader = _Reader()
+    reader = _DocstringReader()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         reader.line(line, following)
     return Docstring(

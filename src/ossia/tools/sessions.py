@@ -113,7 +113,7 @@ async def close_toolkit(kit: Toolkit) -> None:
         await kit.close()
 
 
-async def open_session(given: Iterable[ToolSource]) -> ConversationTools:
+async def open_session(sources: Iterable[ToolSource]) -> ConversationTools:
     """One session of all that is given; to be closed by the caller.
 
     Raises:
@@ -123,21 +123,21 @@ async def open_session(given: Iterable[ToolSource]) -> ConversationTools:
     tools: list[Tool] = []
     sessions: list[ToolSession] = []
     kits: list[Toolkit] = []
-    told: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     try:
-        for one in given:
-            if isinstance(one, LazyToolkit):
-                kits.append(await one.start())
-                told |= described(kits[-1])
+        for source in sources:
+            if isinstance(source, LazyToolkit):
+                kits.append(await source.start())
+                descriptions |= described(kits[-1])
                 sessions.append(await kits[-1].open())
-            elif isinstance(one, Toolkit):
-                told |= described(one)
-                sessions.append(await one.open())
-            elif isinstance(one, Tool):
-                tools.append(one)
+            elif isinstance(source, Toolkit):
+                descriptions |= described(source)
+                sessions.append(await source.open())
+            elif isinstance(source, Tool):
+                tools.append(source)
             else:
-                tools.append(as_tool(one))
-        return ConversationTools(tools, sessions, kits, told)
+                tools.append(as_tool(source))
+        return ConversationTools(tools, sessions, kits, descriptions)
     except BaseException:
         await ConversationTools((), sessions, kits).close()
         raise

@@ -5,7 +5,7 @@ import json
 
 from ossia.tools.browser.backend import Failure, Hit
 from ossia.tools.browser.documents import read_document
-from ossia.tools.browser.page import Page
+from ossia.tools.browser.page import PageContents
 from ossia.tools.browser.toolkit import BrowserToolkit
 
 
@@ -37,7 +37,7 @@ class Shelf:
         if url not in self.pages:
             raise Failure(f"{url} answers 404")
         read = read_document(self.pages[url].encode(), "html", url)
-        return Page.of_text(url, read.title or "Untitled", read.text, read.links)
+        return PageContents.of_text(url, read.title or "Untitled", read.text, read.links)
 
 
 class Browsing:
@@ -72,4 +72,4 @@ def view(result):
 
 
 def page(text, links=(), *, url="http://a.example/p", title="A page"):
-    return Page.of_text(url, title, text, links)
+    return PageContents.of_text(url, title, text, links)

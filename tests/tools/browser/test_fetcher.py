@@ -66,7 +66,7 @@ def test_nothing_is_sent_that_tells_of_the_user(monkeypatch):
         return page("done")
 
     _, site = fetched(answer)
-    for head, path in zip(site.asked, ("/", "/next"), strict=True):
+    for head, path in zip(site.requests, ("/", "/next"), strict=True):
         lines = head.strip().split("\r\n")
         assert lines[0] == f"GET {path} HTTP/1.1"
         sent = dict(line.lower().split(": ", 1) for line in lines[1:])
@@ -150,7 +150,7 @@ def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to():
             resolve = names(good_example=lambda nth: [PUBLIC if nth == 1 else PRIVATE])
             fetcher = fetcher_for(site, resolve=resolve)
             found = await fetcher.fetch(f"http://good.example:{site.port}/")
-            assert (found.content, resolve.asked) == (b"public", ["good.example"])
+            assert (found.content, resolve.requests) == (b"public", ["good.example"])
             with pytest.raises(Failure, match="not on the public net"):
                 await fetcher.fetch(f"http://good.example:{site.port}/")
             return private.num_connections
@@ -159,15 +159,15 @@ def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to():
 
 
 def test_the_client_resolves_nothing_by_itself(monkeypatch):
-    asked = []
+    requests = []
     real = socket.getaddrinfo
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda host, *more, **how: asked.append(host) or real(host, *more, **how),
+        lambda host, *more, **how: requests.append(host) or real(host, *more, **how),
     )
     fetched(lambda path: page("x"))
-    assert {host for host in asked if host not in (PUBLIC, PUBLIC.encode())} == set()
+    assert {host for host in requests if host not in (PUBLIC, PUBLIC.encode())} == set()
 
 
 def test_another_address_is_tried_where_one_is_dead():
@@ -238,7 +238,7 @@ def test_a_chain_of_redirects_ends():
         async with serving(answer) as site:
             with pytest.raises(Failure, match="redirects more than 5 times"):
                 await fetcher_for(site).fetch(f"http://good.example:{site.port}/")
-            return len(site.asked)
+            return len(site.requests)
 
     assert run(work()) == 6
 
@@ -250,7 +250,7 @@ def test_a_redirect_to_nowhere_ends():
 def test_refresh_is_not_followed():
     meta = '<meta http-equiv="refresh" content="0; url=http://bad.example/">x'
     found, site = fetched(lambda path: page(meta, "Refresh: 0; url=http://bad.example/"))
-    assert (found.content, len(site.asked)) == (meta.encode(), 1)
+    assert (found.content, len(site.requests)) == (meta.encode(), 1)
 
 
 # How much is read, and of what.

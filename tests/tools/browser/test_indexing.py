@@ -120,9 +120,9 @@ def test_a_file_that_grew_too_large_is_forgotten(index, folder):
 
 
 def test_progress_is_told_of_every_file(index, folder):
-    told = []
-    index.refresh(index.add(folder), lambda done, of: told.append((done, of)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    progress = []
+    index.refresh(index.add(folder), lambda done, of: progress.append((done, of)))
+    assert progress == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_folder_is_forgotten_with_its_pages(index, folder, tmp_path):

@@ -10,7 +10,7 @@ from ossia.harmony.tokenizer import Tokenizer
 from ossia.tools.browser.page import (
     MAX_SHOWN_BYTES,
     MAX_TOKENS,
-    Page,
+    PageContents,
     display,
     link_mark,
     plain_lines,
@@ -71,19 +71,19 @@ def test_a_quoted_url_forges_no_line_and_no_mark():
 
 def test_lines_end_with_the_one_that_holds_token_1024():
     """Lines of 101 words, their number among them: 11 hold 1,111, and 10 only 1,010."""
-    subject = Page(url="", title="t", lines=(" ".join("x" * 100),) * 30, num_chars=1)
+    subject = PageContents(url="", title="t", lines=(" ".join("x" * 100),) * 30, num_chars=1)
     assert "[0 - 10] of 29" in shown(subject)
     assert "[5 - 15] of 29" in shown(subject, loc=5)
 
 
 def test_token_1024_counts_from_zero():
     """512 lines of 2 words are 1,024 tokens, numbers 0 to 1,023: the next line holds 1,024."""
-    subject = Page(url="", title="t", lines=("x",) * 600, num_chars=1)
+    subject = PageContents(url="", title="t", lines=("x",) * 600, num_chars=1)
     assert f"[0 - {MAX_TOKENS // 2}] of 599" in shown(subject)
 
 
 def test_a_view_never_holds_more_bytes_than_a_result_may():
-    subject = Page(url="", title="t", lines=("é" * 80,) * 5000, num_chars=1)
+    subject = PageContents(url="", title="t", lines=("é" * 80,) * 5000, num_chars=1)
     for num_lines in (None, 5000):
         text = shown(subject, num_lines=num_lines, count_tokens=lambda text: 0)
         assert MAX_SHOWN_BYTES - 400 < len(text.encode()) < MAX_SHOWN_BYTES + 400

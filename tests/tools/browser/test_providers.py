@@ -29,7 +29,7 @@ def ask(make, answer=None, query="two words", topn=10):
     async def work():
         async with serving(lambda path: answer or FLAT) as site:
             found = await make(f"http://127.0.0.1:{site.port}").search(query, topn)
-            return found, site.asked[0]
+            return found, site.requests[0]
 
     return asyncio.run(work())
 
@@ -109,7 +109,7 @@ def test_a_key_is_taken_along_by_no_redirect():
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (page("{}", status="401 No"), "refuses the key"),
         (page("{}", status="429 Slow"), "answers 429"),
@@ -122,8 +122,8 @@ def test_a_key_is_taken_along_by_no_redirect():
         (page(b"x" * (5 << 20)), "too many to read"),
     ],
 )
-def test_a_service_that_fails_is_named_and_its_key_is_not(answer, said):
-    with pytest.raises(Failure, match=said) as failure:
+def test_a_service_that_fails_is_named_and_its_key_is_not(answer, message):
+    with pytest.raises(Failure, match=message) as failure:
         ask(at(Exa), answer)
     assert "Exa" in str(failure.value)
     assert "key-123" not in str(failure.value)

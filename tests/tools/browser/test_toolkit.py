@@ -155,8 +155,8 @@ def test_a_place_behind_the_end_names_the_last_and_takes_no_cursor(browsing):
 
 def test_topn_is_honoured_between_1_and_20():
     browsing = Browsing(Shelf({f"http://x.example/{n:02}": "z" for n in range(30)}))
-    for asked, given_ in [(1, 1), (10, 10), (0, 1), (99, 20), (None, 10)]:
-        assert len(browsing.search("z", topn=asked).details["sources"]) == given_
+    for topn, count in [(1, 1), (10, 10), (0, 1), (99, 20), (None, 10)]:
+        assert len(browsing.search("z", topn=topn).details["sources"]) == count
 
 
 # The faults that others have.

@@ -48,11 +48,11 @@ def test_the_charset_of_the_answer_counts():
 
 
 def test_arxiv_is_read_where_it_is_html(monkeypatch):
-    asked = []
+    requests = []
 
     class Fetches:
         async def fetch(self, url):
-            asked.append(url)
+            requests.append(url)
             raise Failure("enough")
 
     web = Web(Finds(""), Fetches())
@@ -63,7 +63,7 @@ def test_arxiv_is_read_where_it_is_html(monkeypatch):
     ):
         with pytest.raises(Failure):
             asyncio.run(web.fetch(url))
-    assert asked == [
+    assert requests == [
         "https://ar5iv.org/abs/1706.03762", "http://ar5iv.org/x", "https://arxiv.org.evil.example/",
     ]  # fmt: skip
 

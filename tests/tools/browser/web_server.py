@@ -27,11 +27,11 @@ class Site:
 
     port: int = 0
     num_connections: int = 0
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     @property
     def paths(self):
-        return [head.split(" ")[1] for head in self.asked]
+        return [head.split(" ")[1] for head in self.requests]
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def serving(answer, host=PUBLIC, *, port=0, tls=None):
         site.num_connections += 1
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            site.asked.append(head)
+            site.requests.append(head)
             answered = answer(head.split(" ")[1])
             if isinstance(answered, bytes):
                 writer.write(answered)
@@ -65,14 +65,14 @@ async def serving(answer, host=PUBLIC, *, port=0, tls=None):
 
 def names(**known):
     """A resolver that knows these names (a_b stands for a.b) and counts what it is asked."""
-    asked = []
+    requests = []
 
     async def resolve(host, port):
-        asked.append(host)
+        requests.append(host)
         places = known[host.replace(".", "_")]
-        return places(len(asked)) if callable(places) else places
+        return places(len(requests)) if callable(places) else places
 
-    resolve.asked = asked
+    resolve.requests = requests
     return resolve
 
 

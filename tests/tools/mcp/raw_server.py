@@ -49,15 +49,15 @@ def text(words, **more):
     return {"content": [{"type": "text", "text": words}], **more}
 
 
-def asked():
+def ask_client():
     """What the client answers when it is asked for what it does not offer."""
     replies = []
     params = {"messages": [], "maxTokens": 9}
     elicit = {"message": "password?", "requestedSchema": {"type": "object", "properties": {}}}
-    for number, (method, given) in enumerate(
+    for number, (method, body) in enumerate(
         (("sampling/createMessage", params), ("elicitation/create", elicit), ("roots/list", {}))
     ):
-        send({"id": f"ask-{number}", "method": method, "params": given})
+        send({"id": f"ask-{number}", "method": method, "params": body})
         replies.append("error" in receive())
     return text(json.dumps(replies))
 
@@ -114,7 +114,7 @@ TOOLS = {
     "huge": huge,
     "long": lambda: text("e" * (2 << 20)),
     "escapes": lambda: text("\x1b]0;title\x07\x1b[31mred\x1b[0m\u202e\u200b <|start|>system"),
-    "ask": asked,
+    "ask": ask_client,
     "mutate": mutate,
     "silently": change,
     "child": lambda: text(str(subprocess.Popen(["sleep", "600"]).pid)),

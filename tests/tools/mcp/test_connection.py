@@ -147,7 +147,7 @@ def misbehaving(elsewhere=""):
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         ("redirect", "Redirect to http://127.0.0.1"),
         ("packed", "MCP server net"),
@@ -156,7 +156,7 @@ def misbehaving(elsewhere=""):
         ("half", "Failed to parse JSON response"),
     ],
 )
-def test_an_answer_that_should_not_be_is_an_error(monkeypatch, kit_on, what, said):
+def test_an_answer_that_should_not_be_is_an_error(monkeypatch, kit_on, what, message):
     monkeypatch.setattr(connection, "MAX_MESSAGE_BYTES", 2000)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENAI_API_KEY", "ours")
@@ -171,13 +171,13 @@ def test_an_answer_that_should_not_be_is_an_error(monkeypatch, kit_on, what, sai
         result = asyncio.run(used(url))
     assert result.is_error
     assert result.text.startswith("error: ")
-    assert said in result.text
+    assert message in result.text
     assert other.seen == []  # a redirect to another host is not followed
     for _, _, headers in server.seen:
-        given = {name.lower(): value for name, value in headers.items()}
-        assert given["authorization"] == "Bearer k"
-        assert given["accept-encoding"] == "identity"
-        assert "cookie" not in given
+        received = {name.lower(): value for name, value in headers.items()}
+        assert received["authorization"] == "Bearer k"
+        assert received["accept-encoding"] == "identity"
+        assert "cookie" not in received
         assert "ours" not in str(headers)
 
 

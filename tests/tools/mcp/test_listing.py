@@ -84,7 +84,7 @@ def deep(levels):
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "array"}, "of type 'array'"),
         (deep(200), "nests too deep"),
@@ -95,11 +95,11 @@ def deep(levels):
         ({"type": "object", "description": "x" * 99999, "enum": ["y" * 99999]}, "more than 65536"),
     ],
 )
-def test_a_tool_that_cannot_be_told_is_left_out_and_named(schema, said):
+def test_a_tool_that_cannot_be_told_is_left_out_and_named(schema, message):
     found, (problem,) = specs(tool("bad\x1b", schema=schema), tool("good"))
     assert list(found) == ["good"]
     assert problem.startswith("s-1: tool bad<U+001B> is left out: ")
-    assert said in problem
+    assert message in problem
 
 
 def test_only_allowed_tools_are_offered():

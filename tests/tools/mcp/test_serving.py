@@ -30,7 +30,7 @@ def served(work, *kits):
     return asyncio.run(all_of_it())
 
 
-async def said(client, tool, **arguments):
+async def text_of(client, tool, **arguments):
     result = await client.call_tool(tool, arguments)
     return result.content[0].text
 
@@ -51,11 +51,14 @@ def test_tools_are_told_with_names_that_every_client_takes():
 
 def test_state_is_kept_and_a_handle_has_its_own():
     async def work(client):
-        texts = [await said(client, "count_up"), await said(client, "count_up", by=2)]
-        new = await said(client, "count_up", session="new")
+        texts = [await text_of(client, "count_up"), await text_of(client, "count_up", by=2)]
+        new = await text_of(client, "count_up", session="new")
         handle = new.splitlines()[0].removeprefix("session: ")
-        texts += [new.splitlines()[1], await said(client, "count_up", session=handle)]
-        texts += [await said(client, "count_up"), await said(client, "count_up", session="f" * 32)]
+        texts += [new.splitlines()[1], await text_of(client, "count_up", session=handle)]
+        texts += [
+            await text_of(client, "count_up"),
+            await text_of(client, "count_up", session="f" * 32),
+        ]
         return texts
 
     *counted, lost = served(work, CountingKit())
@@ -72,10 +75,15 @@ def test_what_must_not_meet_without_a_yes_does_not():
             self.specs = (dataclasses.replace(spec, labels=labels), python, never)
 
     async def work(client):
-        out = await said(client, "python", code="x", session="new")
+        out = await text_of(client, "python", code="x", session="new")
         handle, _, before = out.removeprefix("session: ").partition("\n")
-        read = await said(client, "count_up", session=handle)
-        return before, read, await said(client, "count_up"), await said(client, "python", code="x")
+        read = await text_of(client, "count_up", session=handle)
+        return (
+            before,
+            read,
+            await text_of(client, "count_up"),
+            await text_of(client, "python", code="x"),
+        )
 
     before, read, alone, after = served(work, Private())
     assert (before, alone) == ("x", "1")
@@ -96,7 +104,7 @@ def test_files_go_along():
 
 def test_long_results_lose_their_middle():
     async def work(client):
-        return await said(client, "python", code="long")
+        return await text_of(client, "python", code="long")
 
     text = served(work, CountingKit())
     assert f"\n[{100_000 - MAX_RESULT_BYTES} bytes left out]\n" in text
@@ -142,7 +150,7 @@ def test_a_kit_that_cannot_open_is_an_error_to_the_model():
             raise RequestError("all interpreters are busy")
 
     async def work(client):
-        return await said(client, "count_up")
+        return await text_of(client, "count_up")
 
     assert served(work, Full()) == "error: all interpreters are busy"
 

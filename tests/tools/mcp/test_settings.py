@@ -51,7 +51,7 @@ def test_reads_the_usual_form(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ([], r"MCP settings: found \[\]"),
         ({}, "mcpServers: found None"),
@@ -80,8 +80,8 @@ def test_reads_the_usual_form(tmp_path):
         (one(command="x", timeoutSeconds=True), "expected seconds up to 600"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(settings, said):
-    with pytest.raises(RequestError, match=said):
+def test_wrong_settings_are_refused_by_name(settings, message):
+    with pytest.raises(RequestError, match=message):
         read_servers(settings)
 
 
@@ -125,12 +125,12 @@ def test_names_are_spelt_as_a_prompt_can(name, spelt):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "cannot be read: No such file"), (b"{", "is no JSON"), (b" " * (2 << 20), "more than")],
 )
-def test_a_file_that_is_none_is_refused(tmp_path, content, said):
+def test_a_file_that_is_none_is_refused(tmp_path, content, message):
     file = tmp_path / "mcp.json"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=message):
         read_server_file(file)

@@ -30,8 +30,8 @@ def test_tools_are_told_under_the_servers_name(settings, kit_on):
     assert env.labels == {"reads_untrusted", "reads_private"}
     assert echo.approval == "ask"
     assert problems == {}
-    told = to_prompt(specs, descriptions).namespaces[0]
-    assert told.name == "raw"
+    prompt = to_prompt(specs, descriptions).namespaces[0]
+    assert prompt.name == "raw"
     assert env.parameters is None
 
 
@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_one_line_and_the_next_call_works(call_all):
         *(("echo", "[1]"), ("echo", "{"), ("echo", "["*100_000), ("raise", "{}"), ("half", "{}")),
         *(("wrong_id", "{}"), ("never", "{}"), ("nonsense", "{}"), ("ask", "{}"), ("echo", "{}")),
     ]  # fmt: skip
-    *bad, asked, last = call_all(*calls, timeoutSeconds=1)
+    *bad, answers, last = call_all(*calls, timeoutSeconds=1)
     assert [result.text[:60] for result in bad] == [
         "error: the arguments are no JSON object",
         "error: the arguments are no JSON: Expecting property name en",
@@ -111,7 +111,7 @@ def test_what_goes_wrong_is_one_line_and_the_next_call_works(call_all):
         "error: MCP server raw answered nonsense: ValidationError: 1 ",
     ]
     assert all(result.is_error and "\n" not in result.text for result in bad)
-    assert asked.text == f"{NOTE}[true, true, true]"  # sampling, elicitation, roots: off
+    assert answers.text == f"{NOTE}[true, true, true]"  # sampling, elicitation, roots: off
     assert last.text == f"{NOTE}said "
 
 
@@ -234,8 +234,8 @@ def test_without_any_server_that_works_the_kit_is_refused(settings, kit_on, monk
 
 async def allowed(session, tool, arguments):
     """As the loop does: ask, and call when there is nothing to ask or the answer is yes."""
-    asked = session.needs_approval(tool.spec.name, arguments)
-    return asked, await tool.call(arguments)
+    answers = session.needs_approval(tool.spec.name, arguments)
+    return answers, await tool.call(arguments)
 
 
 @pytest.mark.parametrize("how", ["mutate", "restart"])
@@ -256,12 +256,12 @@ def test_a_tool_that_changed_asks_again(settings, kit_on, tmp_path, how):
             return before, await used(kit, "echo", "echo")
 
     before, after = asyncio.run(changed())
-    assert [asked for asked, _ in before] == [False, False]
+    assert [answers for answers, _ in before] == [False, False]
     if how == "mutate":  # the change is seen by the call, which is not carried out
-        asked, result = after.pop(0)
-        assert not asked
+        answers, result = after.pop(0)
+        assert not answers
         assert result.text.startswith("error: MCP server raw changed this tool since")
-    assert [asked for asked, _ in after] == [True, False]
+    assert [answers for answers, _ in after] == [True, False]
     assert all(result.text == f"{NOTE}said " for _, result in after)
 
 

@@ -119,7 +119,7 @@ def test_a_move_alone_keeps_even_a_binary_file(root):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["*** Add File: a.txt", "+x"], "a.txt is there already"),
         (["*** Add File: sub", "+x"], "sub is there already"),
@@ -145,7 +145,7 @@ def test_a_move_alone_keeps_even_a_binary_file(root):
         (["nonsense"], "line 4 of the patch"),
     ],
 )
-def test_what_cannot_be_done_changes_nothing(root, lines, said):
+def test_what_cannot_be_done_changes_nothing(root, lines, message):
     (root / "out").symlink_to("..")
     (root / "near").symlink_to("sub")
     (root / "out-file").symlink_to("../outside.txt")
@@ -156,7 +156,7 @@ def test_what_cannot_be_done_changes_nothing(root, lines, said):
     result = apply(root, patch("*** Add File: first/new", "+x", *lines))
     assert result.is_error
     assert result.text.startswith("error: nothing was changed: ")
-    assert said in result.text
+    assert message in result.text
     assert "\n" not in result.text
     assert tree(root) == before
     assert (root.parent / "outside.txt").read_text() == "outside\n"
@@ -258,13 +258,13 @@ def restore(root):
 
 
 def test_a_disk_that_cannot_even_put_back_is_said_so(root, monkeypatch):
-    said = set()
+    message = set()
     for step in range(40):
         monkeypatch.setattr(file_changes, "os", FailingDisk(step, times=1000))
         result = apply(root, EVERYTHING)
         if result.is_error:
-            said.add(result.text.split(":")[1].strip())
-    assert said == {"nothing was changed", "the disk failed and not all could be put back"}
+            message.add(result.text.split(":")[1].strip())
+    assert message == {"nothing was changed", "the disk failed and not all could be put back"}
 
 
 @pytest.mark.parametrize("kind", ["changed", "gone", "came"])

@@ -92,7 +92,7 @@ def test_new_lines_alone_stand_below_the_anchor_or_at_the_end(patch, expected):
 
 
 @pytest.mark.parametrize(
-    ("patch", "said"),
+    ("patch", "message"),
     [
         (["@@ class C:", "+x"], "hunk 1: the anchor 'class C:' is not in the file"),
         (["@@ def f(self):", "+x"], "hunk 1: the anchor 'def f(self):' stand nowhere as given"),
@@ -107,10 +107,10 @@ def test_new_lines_alone_stand_below_the_anchor_or_at_the_end(patch, expected):
         ([f"-{n}" for n in range(9)], "'4' and 4 more"),
     ],
 )
-def test_what_fits_nowhere_or_twice_is_refused(patch, said):
+def test_what_fits_nowhere_or_twice_is_refused(patch, message):
     with pytest.raises(PatchRefused) as refused:
         after(PROGRAM, *patch)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def written(old, new, context):
@@ -141,8 +141,8 @@ def test_the_difference_of_two_texts_applied_to_the_first_gives_the_second(old, 
 @given(st.lists(st.integers(0, 30).map(str), unique=True), st.data())
 def test_so_it_does_with_little_context(old, data):
     new = data.draw(st.lists(st.sampled_from([*old, "x", "y"]), max_size=30))
-    kept = [line for line in old if line in new]
-    new = [line for line in new if line in "xy"] + kept if data.draw(st.booleans()) else kept
+    common = [line for line in old if line in new]
+    new = [line for line in new if line in "xy"] + common if data.draw(st.booleans()) else common
     lines = written(old, new, context=1)
     if lines and not any(line.startswith((" ", "-")) for line in lines):
         assert after(old, *lines) == [*old, *(line[1:] for line in lines[1:])]

@@ -77,7 +77,7 @@ def test_reads_every_form(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "begins with the line"),
         ("*** Begin Patch", "ends with the line"),
@@ -101,13 +101,13 @@ def test_reads_every_form(text):
         ("[" * 100_000, "begins with the line"),
     ],
 )
-def test_what_is_no_patch_is_refused_by_name(text, said):
-    with pytest.raises(PatchRefused, match=said.replace("[", r"\[")):
+def test_what_is_no_patch_is_refused_by_name(text, message):
+    with pytest.raises(PatchRefused, match=message.replace("[", r"\[")):
         read_patch(text)
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("/etc/passwd", "is no path relative"),
         ("~/x", "is no path relative"),
@@ -122,9 +122,9 @@ def test_what_is_no_patch_is_refused_by_name(text, said):
     ],
 )
 @pytest.mark.parametrize("kind", ["Add File", "Delete File", "Update File", "Move to"])
-def test_paths_that_lead_out_or_hide_are_refused(path, said, kind):
+def test_paths_that_lead_out_or_hide_are_refused(path, message, kind):
     above = ["*** Update File: a"] if kind == "Move to" else []
-    with pytest.raises(PatchRefused, match=said):
+    with pytest.raises(PatchRefused, match=message):
         read_patch(patch(*above, f"*** {kind}: {path}"))
 
 

@@ -27,9 +27,9 @@ def errors_of(run, *attempts):
     lines += ["    try: return f'DONE {attempt()!r}'"]
     lines += ["    except OSError as error: return errno.errorcode.get(error.errno, str(error))"]
     lines += [f"print(tried(lambda: {attempt}))" for attempt in attempts]
-    told = run("\n".join(lines)).text.splitlines()
-    assert len(told) == len(attempts), told
-    return told
+    answers = run("\n".join(lines)).text.splitlines()
+    assert len(answers) == len(attempts), answers
+    return answers
 
 
 def calls(run, *numbers):
@@ -47,8 +47,8 @@ def test_x01_files_of_the_host_are_not_there(run, tmp_path):
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(0o755)  # its rights are not what shall keep the sandbox out
     wanted = [str(secret), "/etc/passwd", "/etc/shadow", __file__]
-    told = errors_of(run, *(f"open({path!r}).read()" for path in wanted))
-    assert set(told) <= {"ENOENT", "EACCES", "EPERM"}, told
+    answers = errors_of(run, *(f"open({path!r}).read()" for path in wanted))
+    assert set(answers) <= {"ENOENT", "EACCES", "EPERM"}, answers
 
 
 def test_x01_of_a_home_only_the_way_to_python_is_seen(run):
@@ -62,8 +62,8 @@ print(set(found) - {way!r})"""
 
 def test_x02_processes_of_the_host_cannot_be_looked_into(run):
     me = os.getpid()
-    told = errors_of(run, f"open('/proc/{me}/environ').read()", f"open('/proc/{me}/mem', 'rb')")
-    assert {answer[:4] for answer in told} <= {"ENOE", "EACC", "EPER"}, told
+    answers = errors_of(run, f"open('/proc/{me}/environ').read()", f"open('/proc/{me}/mem', 'rb')")
+    assert {answer[:4] for answer in answers} <= {"ENOE", "EACC", "EPER"}, answers
 
 
 def test_x02_nor_does_the_first_process_inside_tell_of_the_host(run):
@@ -77,21 +77,21 @@ try: found += [os.readlink(f'/proc/1/fd/{n}') for n in os.listdir('/proc/1/fd')]
 except OSError: pass
 print([each for each in found if each and 'pipe:' not in each and '/dev/null' not in each
     and 'anon_inode' not in each])"""
-    told = run(code).text
-    assert told == "[]", told
+    answers = run(code).text
+    assert answers == "[]", answers
 
 
 def test_x03_no_descriptor_is_inherited(run, notebook, tmp_path):
     """Even one that is open and inheritable where the launcher was started."""
-    told = run(
+    answers = run(
         "import os, stat\n"
         "for number in range(256):\n"
         "    try: mode = os.fstat(number).st_mode\n"
         "    except OSError: continue\n"
         "    print(number, stat.S_IFMT(mode))"
     ).text.splitlines()
-    assert {int(line.split()[1]) for line in told} == {stat.S_IFIFO, stat.S_IFCHR}, told
-    assert len(told) == 5  # nothing, output twice, cells and results
+    assert {int(line.split()[1]) for line in answers} == {stat.S_IFIFO, stat.S_IFCHR}, answers
+    assert len(answers) == 5  # nothing, output twice, cells and results
 
 
 def test_x04_nothing_is_written_outside(run, tmp_path):
@@ -101,14 +101,14 @@ def test_x04_nothing_is_written_outside(run, tmp_path):
     before = marker.stat()
     path = repr(str(marker))
     folder = repr(str(tmp_path))
-    told = errors_of(
+    answers = errors_of(
         run, f"open({path}, 'a')", f"open({folder} + '/new', 'w')", f"os.chmod({path}, 0o777)",
         f"os.utime({path}, (1, 1))", f"os.truncate({path}, 0)", f"os.remove({path})",
         f"os.rename({path}, {path} + '2')", f"os.setxattr({path}, 'user.x', b'1')",
         f"os.link({path}, '/mnt/data/l')", "open('/usr/lib/x', 'w')", "open('/tmp/../x', 'w')",
         f"os.symlink({path}, 'l') or open('l', 'a')",
     )  # fmt: skip
-    assert not [answer for answer in told if answer.startswith("DONE")], told
+    assert not [answer for answer in answers if answer.startswith("DONE")], answers
     after = marker.stat()
     assert (after.st_mtime_ns, after.st_mode, marker.read_text()) == (
         before.st_mtime_ns, before.st_mode, "untouched",
@@ -120,14 +120,14 @@ def test_x05_no_tcp(run):
     with socket.create_server(("127.0.0.1", 0)) as ours:
         ours.setblocking(False)
         port = ours.getsockname()[1]
-        told = errors_of(
+        answers = errors_of(
             run, f"socket.create_connection(('127.0.0.1', {port}), 1)",
             "socket.create_connection(('169.254.169.254', 80), 1)",
             "socket.create_connection(('1.1.1.1', 443), 1)",
         )  # fmt: skip
         with pytest.raises(BlockingIOError):
             ours.accept()
-    assert told == ["EPERM"] * 3
+    assert answers == ["EPERM"] * 3
 
 
 def test_x06_no_udp_and_no_names(run):
@@ -135,13 +135,13 @@ def test_x06_no_udp_and_no_names(run):
         ours.bind(("127.0.0.1", 0))
         ours.setblocking(False)
         port = ours.getsockname()[1]
-        told = errors_of(
+        answers = errors_of(
             run, f"socket.socket(2, 2).sendto(b'x', ('127.0.0.1', {port}))",
             "socket.socketpair(1, 2)[0].sendto(b'x', '/dev/log')",
         )  # fmt: skip
         with pytest.raises(BlockingIOError):
             ours.recv(10)
-    assert told == ["EPERM"] * 2
+    assert answers == ["EPERM"] * 2
     assert "gaierror" in run("import socket; socket.getaddrinfo('example.com', 80)").text
 
 
@@ -354,11 +354,11 @@ def test_x17_a_thread_stands_still_when_its_cell_is_over(run):
 
 
 def test_x18_no_namespace_mount_or_root_of_its_own(run):
-    told = errors_of(
+    answers = errors_of(
         run, "(_ for _ in ()).throw(OSError(ctypes.CDLL(None, use_errno=True).unshare(0x10000000) and ctypes.get_errno(), ''))",  # noqa: E501
         "os.chroot('/tmp')",
     )  # fmt: skip
-    assert told == ["EPERM", "EPERM"]
+    assert answers == ["EPERM", "EPERM"]
     x86 = platform.machine() == "x86_64"
     mount, umount, pivot, clone, clone3 = (
         (165, 166, 155, 56, 435) if x86 else (40, 39, 41, 220, 435)
@@ -395,10 +395,10 @@ def test_x20_calls_of_another_kind_kill(run):
 
 
 def test_x21_nothing_is_typed_for_the_user(run):
-    told = errors_of(
+    answers = errors_of(
         run, "__import__('fcntl').ioctl(0, 0x5412, b'x')", "__import__('fcntl').fcntl(0, 8, 1)"
     )
-    assert told == ["EPERM", "EPERM"]
+    assert answers == ["EPERM", "EPERM"]
 
 
 def test_x22_packages_are_read_only_and_their_hooks_unused(run):
@@ -480,10 +480,10 @@ def test_x26_a_hundred_interpreters_at_once_are_not_had(sandbox):
     async def crowd():
         kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL))
         sessions = [await kit.open() for _ in range(100)]
-        told = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
+        answers = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
         has_room = kit.has_room
         await kit.close()
-        return [each.details["code"] for each in told], has_room
+        return [each.details["code"] for each in answers], has_room
 
     ended, has_room = asyncio.run(crowd())
     assert (ended.count("finished"), ended.count("busy"), has_room) == (8, 92, False)
@@ -492,9 +492,9 @@ def test_x26_a_hundred_interpreters_at_once_are_not_had(sandbox):
 def test_x27_no_list_of_allowed_hosts_means_none(run, notebook):
     """There is no list: the call that makes a socket is refused, whatever the address."""
     assert json.dumps(notebook.kit.report.to_dict())
-    held = {each.name: each.passed for each in notebook.kit.report.probes}
-    assert held["tcp"]
-    assert held["udp"]
+    passed = {each.name: each.passed for each in notebook.kit.report.probes}
+    assert passed["tcp"]
+    assert passed["udp"]
     assert errors_of(run, "socket.socket()") == ["EPERM"]
 
 
@@ -506,11 +506,11 @@ def test_signals_do_not_reach_the_host(run, notebook):
 
 
 def test_other_processes_cannot_be_starved(run):
-    told = errors_of(
+    answers = errors_of(
         run, f"__import__('resource').prlimit({os.getpid()}, 0, (1, 1))",
         f"os.sched_setaffinity({os.getpid()}, [0])", f"os.setpriority(0, {os.getpid()}, 19)",
     )  # fmt: skip
-    assert told == ["EPERM"] * 3
+    assert answers == ["EPERM"] * 3
 
 
 def test_limits_cannot_be_raised(run):
@@ -527,13 +527,13 @@ def test_limits_cannot_be_raised(run):
 
 
 def test_what_cells_run_goes_first_when_memory_is_short_and_stays_so(run):
-    told = errors_of(
+    answers = errors_of(
         run,
         "open('/proc/self/oom_score_adj', 'w').write('0')",
         "open('/proc/self/autogroup', 'w').write('0')",
         "os.nice(-1)",
     )
-    assert not [each for each in told if each.startswith("DONE")], told
+    assert not [each for each in answers if each.startswith("DONE")], answers
 
 
 def test_unless_told_otherwise_cells_stand_back_behind_the_engine(sandbox):
@@ -547,13 +547,13 @@ def test_unless_told_otherwise_cells_stand_back_behind_the_engine(sandbox):
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.7)
         niceness = os.getpriority(os.PRIO_PROCESS, found[0])
-        kept = [Path(f"/proc/{found[0]}/{name}") for name in ("oom_score_adj", "autogroup")]
-        told = [each.read_text().split()[-1] for each in kept if each.exists()]
+        files = [Path(f"/proc/{found[0]}/{name}") for name in ("oom_score_adj", "autogroup")]
+        answers = [each.read_text().split()[-1] for each in files if each.exists()]
         await kit.close()
         await running
-        return niceness, told
+        return niceness, answers
 
-    niceness, told = asyncio.run(look())
+    niceness, answers = asyncio.run(look())
     assert gone(word)
     assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
-    assert told in (["1000", "10"], ["1000"])
+    assert answers in (["1000", "10"], ["1000"])

@@ -76,9 +76,9 @@ def test_a_traceback_begins_at_the_cell_and_shows_its_lines(run):
 
 
 def test_a_syntax_error_points_at_its_place(run):
-    told = run("x = (1").text
-    assert told.splitlines()[-1].startswith("SyntaxError: '(' was never closed")
-    assert 'File "<cell 1>", line 1' in told
+    text = run("x = (1").text
+    assert text.splitlines()[-1].startswith("SyntaxError: '(' was never closed")
+    assert 'File "<cell 1>", line 1' in text
 
 
 def test_a_hostile_exception_is_told_all_the_same(run):
@@ -97,8 +97,12 @@ def test_a_replaced_stdout_lasts_one_cell(run):
 def test_new_and_changed_files_are_named_and_given(run):
     made = run("with open('/mnt/data/a.csv', 'w') as f: f.write('1,2')")
     assert made.text == "(nothing was printed)\n[Files written: /mnt/data/a.csv (3 bytes)]"
-    (given,) = made.attachments
-    assert (given.name, given.media_type, given.content) == ("a.csv", "text/csv", b"1,2")
+    (attachment,) = made.attachments
+    assert (attachment.name, attachment.media_type, attachment.content) == (
+        "a.csv",
+        "text/csv",
+        b"1,2",
+    )
     assert run("open('/mnt/data/a.csv').read()").attachments == ()
     assert [each.content for each in run("open('a.csv', 'a').write(',3')").attachments] == [
         b"1,2,3"

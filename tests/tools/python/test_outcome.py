@@ -14,8 +14,8 @@ ANSWER = {
 }  # fmt: skip
 
 
-def told(lost=False, **said):
-    return result({**ANSWER, **said}, Limits(), seconds=120, lost=lost)
+def outcome(lost=False, **answer):
+    return result({**ANSWER, **answer}, Limits(), seconds=120, lost=lost)
 
 
 def file_of(name, content=b"x"):
@@ -23,18 +23,19 @@ def file_of(name, content=b"x"):
 
 
 def test_silence_is_said():
-    assert told().text == "(nothing was printed)"
-    assert not told().is_error
+    assert outcome().text == "(nothing was printed)"
+    assert not outcome().is_error
 
 
 def test_a_loss_comes_first():
     assert (
-        told(lost=True, text="4\n").text == "The interpreter was restarted; variables are lost.\n4"
+        outcome(lost=True, text="4\n").text
+        == "The interpreter was restarted; variables are lost.\n4"
     )
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("ended", "answer"),
     [
         ("time", "after 120 seconds"),
         ("cpu", "60 seconds of processor time"),
@@ -47,20 +48,20 @@ def test_a_loss_comes_first():
         ("breach", "no result"),
     ],
 )
-def test_each_bound_is_told_with_what_became_of_variables(ended, said):
-    kept, lost = told(ended=ended), told(ended=ended, is_alive=False)
-    assert kept.is_error
-    assert said in kept.text
-    assert kept.text.endswith("Variables are kept.]")
+def test_each_bound_is_told_with_what_became_of_variables(ended, answer):
+    alive, lost = outcome(ended=ended), outcome(ended=ended, is_alive=False)
+    assert alive.is_error
+    assert answer in alive.text
+    assert alive.text.endswith("Variables are kept.]")
     assert lost.text.endswith("Variables are lost.]")
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "answer"),
     [(-11, "by signal 11"), (139, "by signal 11"), (3, "exit status 3"), (None, "without a word")],
 )
-def test_an_end_is_told_with_its_cause(status, said):
-    assert said in told(ended="died", status=status, is_alive=False).text
+def test_an_end_is_told_with_its_cause(status, answer):
+    assert answer in outcome(ended="died", status=status, is_alive=False).text
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ def test_an_end_is_told_with_its_cause(status, said):
     ],
 )
 def test_names_are_one_plain_part(claimed, name):
-    given = told(files=[file_of(claimed)])
+    given = outcome(files=[file_of(claimed)])
     assert [each.name for each in given.attachments] == [name]
     assert given.text.count("\n") == 1
 
 
 def test_equal_names_are_told_apart():
-    given = told(files=[file_of("a/x.txt"), file_of("b/x.txt")])
+    given = outcome(files=[file_of("a/x.txt"), file_of("b/x.txt")])
     assert [each.name for each in given.attachments] == ["x.txt", "2-x.txt"]
 
 
@@ -91,17 +92,17 @@ def test_equal_names_are_told_apart():
     [{}, {"name": 3, "size": 1}, {"name": "x", "size": "1"}, {"name": None, "size": None}],
 )
 def test_claims_of_the_wrong_form_are_passed_over(claimed):
-    assert told(files=[claimed]).text == "(nothing was printed)"
+    assert outcome(files=[claimed]).text == "(nothing was printed)"
 
 
 def test_a_file_whose_content_is_garbled_is_only_named():
-    given = told(files=[{"name": "x", "size": 1, "content": "***"}])
+    given = outcome(files=[{"name": "x", "size": 1, "content": "***"}])
     assert given.attachments == ()
     assert "/mnt/data/x (1 bytes)" in given.text
 
 
 def test_many_files_are_counted():
-    given = told(files=[{"name": str(number), "size": 1} for number in range(30)])
+    given = outcome(files=[{"name": str(number), "size": 1} for number in range(30)])
     assert "/mnt/data/19 (1 bytes); 10 more]" in given.text
 
 
@@ -110,7 +111,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 def test_small_pictures_stand_among_the_outputs_as_clients_show_them():
     files = [file_of("a.png", PNG), file_of("b.png", b"no picture"), file_of("c", b"\xff\xd8\xff")]
-    logs, png, jpeg = told(text="x", files=files).details["outputs"]
+    logs, png, jpeg = outcome(text="x", files=files).details["outputs"]
     assert logs == {"type": "logs", "logs": "x"}
     assert png["type"] == "image"
     head, _, encoded = png["url"].partition(",")
@@ -125,7 +126,7 @@ def test_small_pictures_stand_among_the_outputs_as_clients_show_them():
 def test_large_pictures_and_what_could_run_stay_out():
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"
     large = PNG + bytes(MAX_IMAGE_BYTES)
-    outputs = told(files=[file_of("a.svg", svg), file_of("b.png", large)]).details["outputs"]
+    outputs = outcome(files=[file_of("a.svg", svg), file_of("b.png", large)]).details["outputs"]
     assert [each["type"] for each in outputs] == ["logs"]
     many = [file_of(f"{number}.png", PNG) for number in range(8)]
-    assert len(told(files=many).details["outputs"]) == 1 + MAX_IMAGES
+    assert len(outcome(files=many).details["outputs"]) == 1 + MAX_IMAGES

@@ -26,19 +26,19 @@ def verdict(program, machine, number, *arguments, arch=None):
         "=IIQ6Q", number, AUDIT_ARCH[machine] if arch is None else arch, 0, *arguments
     )
     steps = list(struct.iter_unpack("=HBBI", program))
-    held, at = 0, 0
+    accumulator, at = 0, 0
     while True:
         code, jump_true, jump_false, constant = steps[at]
         at += 1
         match code:
             case 0x20:
-                held = struct.unpack_from("=I", called, constant)[0]
+                accumulator = struct.unpack_from("=I", called, constant)[0]
             case 0x15:
-                at += jump_true if held == constant else jump_false
+                at += jump_true if accumulator == constant else jump_false
             case 0x35:
-                at += jump_true if held >= constant else jump_false
+                at += jump_true if accumulator >= constant else jump_false
             case 0x45:
-                at += jump_true if held & constant else jump_false
+                at += jump_true if accumulator & constant else jump_false
             case 0x06:
                 return constant
             case _:

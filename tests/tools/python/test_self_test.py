@@ -74,16 +74,16 @@ def test_an_operators_command_that_holds_is_used(sandbox, tmp_path):
     async def talk():
         kit = await PythonToolkit.start(options)
         session = await kit.open()
-        told = [(await session.call(code)).text for code in ("x = 6", "x * 7", "1/0")]
+        results = [(await session.call(code)).text for code in ("x = 6", "x * 7", "1/0")]
         stopped = await session.call("import os; os._exit(1)")
         again = await session.call("x")
         await kit.close()
-        return kit.report, told, stopped.text, again.text
+        return kit.report, results, stopped.text, again.text
 
-    report, told, stopped, again = asyncio.run(talk())
+    report, results, stopped, again = asyncio.run(talk())
     assert report.label == "operator's"
-    assert told[:2] == ["(nothing was printed)", "42"]
-    assert "ZeroDivisionError" in told[2]
+    assert results[:2] == ["(nothing was printed)", "42"]
+    assert "ZeroDivisionError" in results[2]
     assert "exit status 1" in stopped
     assert "restarted" in again
 
@@ -115,8 +115,8 @@ def test_without_walls_only_by_name():
     async def talk():
         kit = await PythonToolkit.start(PythonOptions(sandbox="unsandboxed", limits=SMALL))
         session = await kit.open()
-        told = await session.call("6 * 7")
+        results = await session.call("6 * 7")
         await kit.close()
-        return kit.report.label, told.text
+        return kit.report.label, results.text
 
     assert asyncio.run(talk()) == ("NONE", "42")

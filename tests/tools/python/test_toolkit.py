@@ -44,10 +44,10 @@ def test_the_wire_learns_container_and_outputs(kit_of, runner):
         return session.id, await tool.call("print('x')")
 
     kit_of_kit = kit_of()
-    name, told = runner.run(talk())
+    name, results = runner.run(talk())
     assert name.startswith("cntr_")
     assert len(name) == 5 + 32
-    assert told.details == {
+    assert results.details == {
         "container_id": name, "outputs": [{"type": "logs", "logs": "x"}], "code": "finished",
     }  # fmt: skip
 
@@ -66,13 +66,13 @@ def test_many_conversations_at_once_find_room_or_are_told(kit_of, runner):
 
     async def crowd():
         sessions = [await kit.open() for _ in range(100)]
-        told = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
+        results = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
         assert not kit.has_room
-        return told
+        return results
 
-    told = runner.run(crowd())
-    assert [each.text for each in told if not each.is_error] == ["2"] * 4
-    refused = [each for each in told if each.is_error]
+    results = runner.run(crowd())
+    assert [each.text for each in results if not each.is_error] == ["2"] * 4
+    refused = [each for each in results if each.is_error]
     assert len(refused) == 96
     assert {(each.text, each.details["code"]) for each in refused} == {
         ("All 4 interpreters are in use.", "busy")
@@ -88,11 +88,11 @@ def test_the_one_used_longest_ago_makes_room(kit_of, runner):
         await second.call("x = 2")
         await first.call("x")
         assert (await third.call("3")).text == "3"  # the second goes
-        kept, lost = await first.call("x"), await second.call("x")
-        return kept.text, lost.text
+        remembered, lost = await first.call("x"), await second.call("x")
+        return remembered.text, lost.text
 
-    kept, lost = runner.run(talk())
-    assert kept == "1"
+    remembered, lost = runner.run(talk())
+    assert remembered == "1"
     assert lost.startswith("The interpreter was restarted; variables are lost.")
 
 
@@ -127,12 +127,14 @@ def test_old_interpreters_end(kit_of, runner):
     kit = kit_of(life_seconds=0.2)
 
     async def talk():
-        session, told = await kit.open(), []
+        session, results = await kit.open(), []
         until = time.monotonic() + 10
-        while not any("variables are lost" in each for each in told) and time.monotonic() < until:
-            told.append((await session.call("1")).text)
+        while (
+            not any("variables are lost" in each for each in results) and time.monotonic() < until
+        ):
+            results.append((await session.call("1")).text)
             await asyncio.sleep(0.02)
-        return told
+        return results
 
     assert "variables are lost" in runner.run(talk())[-1]
 

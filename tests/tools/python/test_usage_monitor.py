@@ -77,6 +77,6 @@ def test_files_are_counted_deleted_ones_too(tmp_path):
     assert disk_usage(tmp_path, (), most_files=1)[1] == 2
 
 
-@pytest.mark.parametrize(("told", "seconds"), [("0:01.50", 1.5), ("2:00", 120), ("1:00:01", 3601)])
-def test_times_of_ps_are_read(told, seconds):
-    assert _seconds(told) == seconds
+@pytest.mark.parametrize(("shown", "seconds"), [("0:01.50", 1.5), ("2:00", 120), ("1:00:01", 3601)])
+def test_times_of_ps_are_read(shown, seconds):
+    assert _seconds(shown) == seconds

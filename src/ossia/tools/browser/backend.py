@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ossia.tools.browser.page import Page
+from ossia.tools.browser.page import PageContents
 
 
 class Failure(Exception):
@@ -45,7 +45,7 @@ class Backend(Protocol):
         """At most `topn` pages, best first; raises Failure."""
         ...
 
-    async def fetch(self, url: str) -> Page:
+    async def fetch(self, url: str) -> PageContents:
         """The page at a URL; raises Failure."""
         ...
 
@@ -73,8 +73,8 @@ class Combined:
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
         """The best of each in turn; fails only if all fail."""
-        asked = (backend.search(query, topn) for backend in self._backends)
-        found = await asyncio.gather(*map(_settled, asked))
+        searches = (backend.search(query, topn) for backend in self._backends)
+        found = await asyncio.gather(*map(_settled, searches))
         failures = [each for each in found if isinstance(each, Failure)]
         if len(failures) == len(found):
             raise failures[0]
@@ -83,7 +83,7 @@ class Combined:
         mixed = [each[row] for row in rows for each in lists if row < len(each)]
         return mixed[:topn]
 
-    async def fetch(self, url: str) -> Page:
+    async def fetch(self, url: str) -> PageContents:
         """From the first that serves such URLs."""
         for backend in self._backends:
             if backend.serves(url):

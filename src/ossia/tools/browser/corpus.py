@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ossia.errors import StoreError
 from ossia.tools.browser.backend import Failure, Hit
-from ossia.tools.browser.page import Page
+from ossia.tools.browser.page import PageContents
 from ossia.tools.browser.text import cleaned
 
 SCHEME = "corpus"
@@ -78,7 +78,7 @@ class Corpus:
         """See `Backend`: pages with any of the words, by bm25 with titles weighing four times."""
         return await asyncio.to_thread(self._search, query, topn)
 
-    async def fetch(self, url: str) -> Page:
+    async def fetch(self, url: str) -> PageContents:
         """See `Backend`."""
         return await asyncio.to_thread(self._fetch, url)
 
@@ -105,7 +105,7 @@ class Corpus:
         [[corpus, path, title, summary]] = rows
         return Hit(url=corpus_url(corpus, path), title=title, summary=summary)
 
-    def _fetch(self, url: str) -> Page:
+    def _fetch(self, url: str) -> PageContents:
         name, path = _place(url)
         rows = self._ask(
             "SELECT corpus, path, title, marked, links FROM files WHERE corpus = ? AND path = ?",
@@ -114,7 +114,7 @@ class Corpus:
         if not rows:
             raise Failure(f"{url:.300} is not in the corpus; open what a search has listed")
         [[corpus, path, title, marked, links]] = rows
-        return Page.of_text(corpus_url(corpus, path), title, marked, json.loads(links))
+        return PageContents.of_text(corpus_url(corpus, path), title, marked, json.loads(links))
 
     def _ask(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         with self._asking:

@@ -72,17 +72,17 @@ def read_document(content: bytes, kind: Kind, url: str, charset: str | None = No
 
 
 def decode(content: bytes, charset: str | None = None) -> str:
-    """Text of bytes: by their mark, by what is said of them, else UTF-8; never raises."""
+    """Text of bytes: by their mark, else by what is declared, else UTF-8; never raises."""
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
-    said = charset
-    if said is None and (declared := _DECLARED.search(content[:2048])):
-        said = declared[1].decode("ascii", "replace")
-    if said is None or not _ENCODINGS.fullmatch(said):
-        said = "utf-8"  # others are no encodings of text, or slow on purpose
+    name = charset
+    if name is None and (declared := _DECLARED.search(content[:2048])):
+        name = declared[1].decode("ascii", "replace")
+    if name is None or not _ENCODINGS.fullmatch(name):
+        name = "utf-8"  # others are no encodings of text, or slow on purpose
     try:
-        return content.decode(said, "replace")
+        return content.decode(name, "replace")
     except LookupError:
         return content.decode("utf-8", "replace")
 
@@ -113,11 +113,11 @@ def _read_markdown(text: str, url: str) -> ReadText:
 
 
 def _without_comments(text: str) -> str:
-    kept, at = [], 0
+    parts, at = [], 0
     while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
-        kept.append(text[at:start])
+        parts.append(text[at:start])
         at = end + 3
-    return "".join((*kept, text[at:]))
+    return "".join((*parts, text[at:]))
 
 
 def _read_pdf(content: bytes) -> ReadText:

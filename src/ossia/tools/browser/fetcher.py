@@ -20,7 +20,7 @@ import httpx2  # noqa: TID253 - loaded where a web search is configured, and now
 from ossia.tools.browser.backend import Failure
 
 
-class Unreached(Failure):
+class HostUnreachable(Failure):
     """Nobody answers there: another address of the same host may do."""
 
 
@@ -31,7 +31,7 @@ _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """What is sent."""
 
     url: str
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What came back."""
 
     status: int
@@ -64,8 +64,8 @@ def default_tls() -> ssl.SSLContext:
 
 
 async def exchange(
-    request: Request, *, tls: ssl.SSLContext, max_bytes: int, seconds: float, wants: Wants
-) -> Answer:
+    request: HttpRequest, *, tls: ssl.SSLContext, max_bytes: int, seconds: float, wants: Wants
+) -> HttpResponse:
     """Send a request and read its answer; sets no limit to the time of it all.
 
     Args:
@@ -103,11 +103,11 @@ async def exchange(
                 if wants(answer.status_code, headers):
                     coding = headers.get("content-encoding", "")
                     content = await _received(answer.aiter_raw(), coding, max_bytes)
-                return Answer(answer.status_code, headers, content)
+                return HttpResponse(answer.status_code, headers, content)
             finally:
                 await answer.aclose()
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise Unreached(f"no connection: {type(error).__name__}") from error
+        raise HostUnreachable(f"no connection: {type(error).__name__}") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise Failure(f"no answer could be read: {type(error).__name__}") from error
     except zlib.error:
@@ -160,7 +160,7 @@ _NOT_PUBLIC = tuple(
     )
 )  # fmt: skip
 """Said here, since each Python knows another list: some call NAT64, 6to4, multicast global."""
-_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+_ALLOCATED_IPV6 = ipaddress.ip_network("2000::/3")
 """All of IPv6 that was ever given to anybody for use on the public net."""
 
 
@@ -229,7 +229,7 @@ def is_public(address: str) -> bool:
         if judged.scope_id is not None:
             return False
         judged = judged.ipv4_mapped or judged
-    if judged.version == 6 and judged not in _GIVEN_OUT:
+    if judged.version == 6 and judged not in _ALLOCATED_IPV6:
         return False
     special = any(judged in network for network in _NOT_PUBLIC if network.version == judged.version)
     return judged.is_global and not special
@@ -298,7 +298,7 @@ class Fetcher:
         self._options = options or WebOptions()
         self._resolve = resolve
         self._permits = permits
-        self._given_tls = tls
+        self._tls_option = tls
 
     async def fetch(self, url: str) -> Fetched:
         """Fetch a page.
@@ -329,12 +329,12 @@ class Fetcher:
                 raise Failure(f"{address.url:.200} redirects to what is no URL") from None
         raise Failure(f"{url:.200} redirects more than {self._options.max_redirects} times")
 
-    async def _get(self, address: WebAddress) -> Answer:
-        failure = Unreached("the host has no address")
+    async def _get(self, address: WebAddress) -> HttpResponse:
+        failure = HostUnreachable("the host has no address")
         for place in (await self._places(address))[:_MAX_TRIED]:
             try:
                 return await exchange(
-                    Request(
+                    HttpRequest(
                         url=address.at(place),
                         headers={"Host": address.authority, "Accept": _ACCEPT},
                         server_name=address.host,
@@ -344,7 +344,7 @@ class Fetcher:
                     seconds=self._options.seconds,
                     wants=_wants,
                 )
-            except Unreached as unreached:
+            except HostUnreachable as unreached:
                 failure = unreached
         raise failure
 
@@ -360,7 +360,7 @@ class Fetcher:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return self._given_tls or default_tls()
+        return self._tls_option or default_tls()
 
 
 def _wants(status: int, headers: Mapping[str, str]) -> bool:

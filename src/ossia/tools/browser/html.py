@@ -28,7 +28,7 @@ MAX_DEPTH = 12
 """Deeper lists and quotes are shown as deep as this."""
 
 
-class Layout:
+class TextLayout:
     """Text as it grows."""
 
     def __init__(self) -> None:
@@ -125,13 +125,13 @@ class Layout:
     def text(self) -> str:
         """All of it, without blank lines at its ends."""
         self._flush(blank_too=False)
-        kept: list[str] = []
+        lines: list[str] = []
         for line in self._lines:
-            if line or (kept and kept[-1]):
-                kept.append(line)
-        while kept and not kept[-1]:
-            kept.pop()
-        return "\n".join(kept)
+            if line or (lines and lines[-1]):
+                lines.append(line)
+        while lines and not lines[-1]:
+            lines.pop()
+        return "\n".join(lines)
 
     def _flush(self, *, blank_too: bool) -> None:
         text = "".join(self._line).rstrip()
@@ -179,48 +179,48 @@ _HIDING = re.compile(
 _WHITE = re.compile(r"(?<![a-z-])color:(?:white|#fff|#ffffff|rgba?\(255,255,255)(?![0-9a-f])")
 
 
-def _heading(level: int) -> Callable[[Layout], None]:
+def _heading(level: int) -> Callable[[TextLayout], None]:
     return lambda layout: layout.prefix("#" * level + " ")
 
 
-_BEGINS: Mapping[str, Callable[[Layout], None]] = MappingProxyType(
+_BEGINS: Mapping[str, Callable[[TextLayout], None]] = MappingProxyType(
     {
         "ul": lambda layout: layout.begin_list(numbered=False),
         "ol": lambda layout: layout.begin_list(numbered=True),
-        "li": Layout.begin_item,
-        "blockquote": Layout.begin_quote,
-        "pre": Layout.begin_verbatim,
-        "td": Layout.cell,
-        "th": Layout.cell,
-        "hr": Layout.rule,
+        "li": TextLayout.begin_item,
+        "blockquote": TextLayout.begin_quote,
+        "pre": TextLayout.begin_verbatim,
+        "td": TextLayout.cell,
+        "th": TextLayout.cell,
+        "hr": TextLayout.rule,
     }
     | {f"h{level}": _heading(level) for level in range(1, 7)}
 )
-_ENDS: Mapping[str, Callable[[Layout], None]] = MappingProxyType(
+_ENDS: Mapping[str, Callable[[TextLayout], None]] = MappingProxyType(
     {
-        "ul": Layout.end_list,
-        "ol": Layout.end_list,
-        "blockquote": Layout.end_quote,
-        "pre": Layout.end_verbatim,
+        "ul": TextLayout.end_list,
+        "ol": TextLayout.end_list,
+        "blockquote": TextLayout.end_quote,
+        "pre": TextLayout.end_verbatim,
     }
 )
 
 
-def begin_element(name: str, layout: Layout) -> None:
+def begin_element(name: str, layout: TextLayout) -> None:
     """An element begins."""
     _stand_apart(name, layout)
     if does := _BEGINS.get(name):
         does(layout)
 
 
-def end_element(name: str, layout: Layout) -> None:
+def end_element(name: str, layout: TextLayout) -> None:
     """An element ends."""
     if does := _ENDS.get(name):
         does(layout)
     _stand_apart(name, layout)
 
 
-def _stand_apart(name: str, layout: Layout) -> None:
+def _stand_apart(name: str, layout: TextLayout) -> None:
     if name in _PARAGRAPHS:
         layout.paragraph()
     elif name in _LINES:
@@ -239,7 +239,7 @@ def is_hidden(attributes: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StartTag:
     """The beginning of an element."""
 
     name: str
@@ -247,17 +247,17 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class EndTag:
     """The end of an element."""
 
     name: str
 
 
-Piece = Opened | Closed | str
+HtmlToken = StartTag | EndTag | str
 """A string is text with its entities decoded."""
 
 
-def pieces(markup: str) -> Iterator[Piece]:
+def tokenize(markup: str) -> Iterator[HtmlToken]:
     """Cut a page; what is never closed swallows the rest, as in browsers.
 
     Source:
@@ -267,15 +267,15 @@ def pieces(markup: str) -> Iterator[Piece]:
     while (start := markup.find("<", at)) >= 0:
         if start > at:
             yield decoded(markup[at:start])
-        piece, at = _tag(markup, start)
-        if piece is None:
+        token, at = _tag(markup, start)
+        if token is None:
             continue
-        yield piece
-        if isinstance(piece, Opened) and piece.name in _NO_MARKUP:
-            close, end = _end_of(markup, at, piece.name)
-            if piece.name in _ESCAPABLE and close > at:
+        yield token
+        if isinstance(token, StartTag) and token.name in _NO_MARKUP:
+            close, end = _end_of(markup, at, token.name)
+            if token.name in _ESCAPABLE and close > at:
                 yield decoded(markup[at:close])
-            yield Closed(piece.name)
+            yield EndTag(token.name)
             at = end
     if at < len(markup):
         yield decoded(markup[at:])
@@ -288,21 +288,21 @@ def decoded(text: str) -> str:
     return html.unescape(_LONG_NUMBER.sub("\ufffd", text))  # int() refuses very long numbers
 
 
-def _tag(markup: str, start: int) -> tuple[Piece | None, int]:
+def _tag(markup: str, start: int) -> tuple[HtmlToken | None, int]:
     """What begins with "<" at `start`, and where it ends."""
     closing = markup.startswith("/", start + 1)
     name = _NAME.match(markup, start + 1 + closing)
     if name is None:
         return _no_tag(markup, start)
     if closing:
-        return Closed(name[0].lower()), _behind(markup, name.end())
+        return EndTag(name[0].lower()), _behind(markup, name.end())
     attributes, at = _attributes(markup, name.end())
     if at >= len(markup):
         return None, at
-    return Opened(name[0].lower(), attributes), at + 1
+    return StartTag(name[0].lower(), attributes), at + 1
 
 
-def _no_tag(markup: str, start: int) -> tuple[Piece | None, int]:
+def _no_tag(markup: str, start: int) -> tuple[HtmlToken | None, int]:
     """A comment or a declaration, or a "<" that is text."""
     if markup.startswith("<!--", start):
         end = _COMMENT_END.search(markup, start + 2)
@@ -348,21 +348,21 @@ def read_html(markup: str, url: str) -> ReadText:
     Returns:
         Its title, or "", its clean text with link marks, and the URLs of the links.
     """
-    reader = _Reader(url)
-    for piece in pieces(markup):
-        match piece:
-            case Opened(name, attributes):
+    reader = _PageReader(url)
+    for token in tokenize(markup):
+        match token:
+            case StartTag(name, attributes):
                 reader.open(name, attributes)
-            case Closed(name):
+            case EndTag(name):
                 reader.close(name)
             case _:
-                reader.write(piece)
+                reader.write(token)
     return reader.finish()
 
 
-class _Reader:
+class _PageReader:
     def __init__(self, url: str) -> None:
-        self._layout = Layout()
+        self._layout = TextLayout()
         self._links = Links(url)
         self._title: list[str] = []
         self._in_title = False

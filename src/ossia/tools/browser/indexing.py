@@ -43,8 +43,8 @@ BATCH = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_.-]+")
 
-Told = Callable[[int, int], None]
-"""Is told how many files are done, and of how many."""
+OnProgress = Callable[[int, int], None]
+"""Takes how many files are done, and of how many."""
 
 
 class Stamp(NamedTuple):
@@ -153,12 +153,12 @@ class Index:
             self._connection.execute("DELETE FROM corpora WHERE name = ?", (name,))
         return len(numbers)
 
-    def refresh(self, name: str, told: Told = lambda done, of: None) -> Refreshed:
+    def refresh(self, name: str, on_progress: OnProgress = lambda done, of: None) -> Refreshed:
         """Read what is new or changed in a folder, and forget what is gone.
 
         Args:
             name: of a folder that was added.
-            told: hears of every file.
+            on_progress: called after every file.
 
         Raises:
             StoreError: the folder is gone, or the index cannot be written.
@@ -184,7 +184,7 @@ class Index:
                 for at, path in enumerate(changed[start : start + BATCH], start + 1):
                     number, _ = known.get(path, (None, None))
                     self._renew(_Entry(name, folder, path, there[path]), number, done)
-                    told(at, len(changed))
+                    on_progress(at, len(changed))
         self._settle()
         return done
 
@@ -222,14 +222,15 @@ class Index:
             done.num_changed += 1
         file_name = entry.path.rpartition("/")[2]
         title = one_line(read.title, MAX_TITLE_CHARS) or one_line(file_name, MAX_TITLE_CHARS)
-        kept = self._connection.execute(
+        cursor = self._connection.execute(
             "INSERT INTO files (corpus, path, size, mtime_ns, title, marked, links)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (entry.name, entry.path, *entry.stamp, title, read.text, json.dumps(read.links)),
         )
         body = without_marks(read.text).partition("\n\n")[2]  # behind the line with the URL
         self._connection.execute(
-            "INSERT INTO pages (rowid, title, body) VALUES (?, ?, ?)", (kept.lastrowid, title, body)
+            "INSERT INTO pages (rowid, title, body) VALUES (?, ?, ?)",
+            (cursor.lastrowid, title, body),
         )
 
     def _forget(self, number: int) -> None:

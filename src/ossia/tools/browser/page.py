@@ -26,7 +26,7 @@ _LONG_RUN = re.compile(r"\S{20000}|\s{20000}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class PageContents:
     """Something to read; its text holds link marks and is clean."""
 
     url: str
@@ -38,7 +38,7 @@ class Page:
     num_chars: int
 
     @classmethod
-    def of_text(cls, url: str, title: str, text: str, links: Sequence[str] = ()) -> "Page":
+    def of_text(cls, url: str, title: str, text: str, links: Sequence[str] = ()) -> "PageContents":
         """Wrap a text; title and text must be clean."""
         lines = tuple(wrapped(text))
         return cls(
@@ -72,18 +72,18 @@ def without_marks(text: str) -> str:
     return _MARK.sub(lambda mark: mark[1] + "\n" * (mark[2] or "").count("\n"), text)
 
 
-def plain_lines(page: Page) -> list[str]:
+def plain_lines(page: PageContents) -> list[str]:
     """The page's lines without link marks, each with the number it has on the page."""
     return without_marks("\n".join(page.lines)).split("\n")
 
 
-def last_line(page: Page) -> int:
+def last_line(page: PageContents) -> int:
     """Number of the last line."""
     return len(page.lines) - 1
 
 
 def display(
-    page: Page, cursor: int, loc: int, num_lines: int | None, count_tokens: CountTokens
+    page: PageContents, cursor: int, loc: int, num_lines: int | None, count_tokens: CountTokens
 ) -> str:
     """A view of a page.
 

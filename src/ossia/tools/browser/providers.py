@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from ossia.errors import RequestError
 from ossia.tools.browser.backend import Failure, Hit
-from ossia.tools.browser.fetcher import Request, default_tls, exchange
+from ossia.tools.browser.fetcher import HttpRequest, default_tls, exchange
 
 MAX_BYTES = 4 << 20
 SECONDS = 20.0
@@ -37,18 +37,18 @@ class _Service:
     name = "the search service"
 
     def __init__(self, *, tls: SSLContext | None = None) -> None:
-        self._given_tls = tls
+        self._tls_option = tls
 
     @cached_property
     def _tls(self) -> SSLContext:
-        return self._given_tls or default_tls()
+        return self._tls_option or default_tls()
 
     async def _ask(self, url: str, key: Mapping[str, str], body: Mapping[str, Any] | None) -> Any:
         headers = {"Accept": "application/json", **key}
         if body is not None:
             headers["Content-Type"] = "application/json"
         content = None if body is None else json.dumps(body).encode()
-        request = Request(url=url, headers=headers, content=content)
+        request = HttpRequest(url=url, headers=headers, content=content)
         try:
             async with asyncio.timeout(SECONDS):
                 answer = await exchange(
@@ -56,8 +56,8 @@ class _Service:
                 )
             return json.loads(answer.content)
         except (Failure, TimeoutError) as failure:
-            said = str(failure) or f"no answer in {SECONDS:g} seconds"
-            raise Failure(f"{self.name} cannot be asked: {said}") from failure
+            reason = str(failure) or f"no answer in {SECONDS:g} seconds"
+            raise Failure(f"{self.name} cannot be asked: {reason}") from failure
         except (ValueError, RecursionError):
             raise Failure(f"{self.name} answers in a way not understood") from None
 
@@ -161,8 +161,8 @@ class SearXNG(_Service):
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
         """See `Provider`."""
-        asked = urlencode({"q": query, "format": "json"}, errors="replace")
-        found = await self._ask(f"{self._url}/search?{asked}", {}, None)
+        query_string = urlencode({"q": query, "format": "json"}, errors="replace")
+        found = await self._ask(f"{self._url}/search?{query_string}", {}, None)
         return self._hits(_inside(found, "results"), topn, lambda each: each.get("content"))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ossia.harmony.tool_text import BROWSER
 from ossia.tools.browser.backend import Backend, Failure, Hit
 from ossia.tools.browser.links import Links, domain_of
-from ossia.tools.browser.page import CountTokens, Page, display, last_line
+from ossia.tools.browser.page import CountTokens, PageContents, display, last_line
 from ossia.tools.browser.provenance import Provenance
 from ossia.tools.browser.text import one_line
 from ossia.tools.browser.views import Cited, View, Views, find_in
@@ -154,7 +154,7 @@ class BrowserSession:
             view = View(page=page, source=Cited(page.url, page.title))
             return self._show(view, loc, call.num_lines, domain_of(page.url))
 
-    async def _follow(self, view: View, link: int, action: dict[str, Any]) -> Page:
+    async def _follow(self, view: View, link: int, action: dict[str, Any]) -> PageContents:
         """The page behind a link; one that was read already is not fetched again."""
         links = view.page.links
         if link >= len(links):
@@ -231,7 +231,7 @@ def _results(query: str, hits: list[Hit]) -> View:
             listed.append(Cited(links.urls[-1], title))
             lines.append(f"  * {mark} {one_line(hit.summary, _MAX_LINE_CHARS)}".rstrip())
     text = "\n".join(("# Search Results", "", *(lines or ["No results found."])))
-    page = Page.of_text("", query, text, links.urls)
+    page = PageContents.of_text("", query, text, links.urls)
     begins = tuple(at for at, line in enumerate(page.lines) if line.startswith("  * 【"))
     return View(page=page, source=None, hits=tuple(listed), hit_lines=begins)
 
@@ -284,46 +284,46 @@ class FindCall:
 
 def read_search(arguments: str) -> SearchCall:
     """Read the arguments of `search`; raises Failure."""
-    given = _read(arguments, _SEARCH)
-    query = _words(given, "query", MAX_QUERY_CHARS)
-    return SearchCall(query, min(max(given.get("topn", DEFAULT_TOPN), 1), MAX_TOPN))
+    fields = _read(arguments, _SEARCH)
+    query = _words(fields, "query", MAX_QUERY_CHARS)
+    return SearchCall(query, min(max(fields.get("topn", DEFAULT_TOPN), 1), MAX_TOPN))
 
 
 def read_open(arguments: str) -> OpenCall:
     """Read the arguments of `open`; raises Failure."""
-    given = _read(arguments, _OPEN)
-    link = given.get("id")
+    fields = _read(arguments, _OPEN)
+    link = fields.get("id")
     if isinstance(link, str):
-        link = _words(given, "id", MAX_URL_CHARS).strip()
-    lines = _counted(given, "num_lines") or None
+        link = _words(fields, "id", MAX_URL_CHARS).strip()
+    lines = _counted(fields, "num_lines") or None
     return OpenCall(
-        link if isinstance(link, str) else _counted(given, "id"),
-        _counted(given, "cursor"),
-        _counted(given, "loc"),
+        link if isinstance(link, str) else _counted(fields, "id"),
+        _counted(fields, "cursor"),
+        _counted(fields, "loc"),
         lines,
     )
 
 
 def read_find(arguments: str) -> FindCall:
     """Read the arguments of `find`; raises Failure."""
-    given = _read(arguments, _FIND)
-    return FindCall(_words(given, "pattern", MAX_PATTERN_CHARS), _counted(given, "cursor"))
+    fields = _read(arguments, _FIND)
+    return FindCall(_words(fields, "pattern", MAX_PATTERN_CHARS), _counted(fields, "cursor"))
 
 
 def _read(arguments: str, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
     """Arguments by name, without those that are null; raises Failure."""
     try:
-        given = json.loads(arguments) if arguments.strip() else {}
+        fields = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError):
         raise Failure("the arguments are no valid JSON; expected one JSON object") from None
-    if not isinstance(given, dict):
+    if not isinstance(fields, dict):
         raise Failure("the arguments are no JSON object; write them as {...}")
-    for name, value in given.items():
+    for name, value in fields.items():
         if name not in kinds:
             raise Failure(f"{name!r:.60} is no argument; expected some of {', '.join(kinds)}")
         if value is not None and not _is(kinds[name], value):
             raise Failure(f"{name} is {value!r:.60}; expected {_EXPECTED[kinds[name]]}")
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _is(kind: _Kind, value: object) -> bool:
@@ -339,14 +339,14 @@ def _is(kind: _Kind, value: object) -> bool:
             return whole and not isinstance(value, bool) and abs(value) <= MAX_NUMBER  # type: ignore[arg-type]
 
 
-def _counted(given: Mapping[str, Any], name: str) -> int | None:
+def _counted(fields: Mapping[str, Any], name: str) -> int | None:
     """A number from 0; None below."""
-    number = int(given.get(name, -1))
+    number = int(fields.get(name, -1))
     return None if number < 0 else number
 
 
-def _words(given: Mapping[str, Any], name: str, max_chars: int) -> str:
-    text: str = given.get(name, "")
+def _words(fields: Mapping[str, Any], name: str, max_chars: int) -> str:
+    text: str = fields.get(name, "")
     if not text.strip():
         raise Failure(f"{name} is missing; expected some text")
     if len(text) > max_chars:

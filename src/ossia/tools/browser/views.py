@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ossia.tools.browser.backend import Failure
-from ossia.tools.browser.page import MAX_TITLE_CHARS, Page, plain_lines
+from ossia.tools.browser.page import MAX_TITLE_CHARS, PageContents, plain_lines
 from ossia.tools.browser.text import one_line
 
 MAX_CHARS = 16_000_000
@@ -27,14 +27,14 @@ class Cited(NamedTuple):
 class View:
     """What was displayed under one cursor."""
 
-    page: Page
+    page: PageContents
     source: Cited | None
     """The page it shows, or that was searched; None with the results of a search."""
     hits: tuple[Cited, ...] = ()
     """The results of a search, by number of link."""
     hit_lines: tuple[int, ...] = ()
     """Of a search: the line on which each result begins. Of a find: its line on the page."""
-    found_in: Page | None = None
+    found_in: PageContents | None = None
     """With results of a find: the page."""
 
 
@@ -64,7 +64,7 @@ class Views:
             raise Failure(f"the page of cursor {at} is no longer kept; open it by its URL")
         return self._views[at]
 
-    def page_at(self, url: str) -> Page | None:
+    def page_at(self, url: str) -> PageContents | None:
         """The page of that URL as it was last displayed, if it is kept."""
         for view in reversed(self._views[self._num_forgotten :]):
             page = view.found_in or view.page
@@ -110,7 +110,7 @@ class Views:
     def _forget(self, last: int) -> None:
         for at in range(self._num_forgotten, last + 1):
             view = self._views[at]
-            empty = Page(url=view.page.url, title=view.page.title, lines=(), num_chars=0)
+            empty = PageContents(url=view.page.url, title=view.page.title, lines=(), num_chars=0)
             self._views[at] = View(
                 page=empty, source=view.source, hits=view.hits, hit_lines=view.hit_lines
             )
@@ -124,12 +124,12 @@ SHOWN_LINES = 4
 class Found(NamedTuple):
     """What was found, as a page of its own."""
 
-    page: Page
+    page: PageContents
     places: tuple[int, ...]
     """The line on the searched page of each hit."""
 
 
-def find_in(page: Page, pattern: str) -> Found:
+def find_in(page: PageContents, pattern: str) -> Found:
     """Look for a text, in any case, in the lines of a page as they are without link marks.
 
     Each hit is shown with the lines that follow; the search goes on behind those.
@@ -149,7 +149,7 @@ def find_in(page: Page, pattern: str) -> Found:
         for number, place in enumerate(places)
     ]
     shown = one_line(pattern, MAX_TITLE_CHARS // 2)
-    view = Page.of_text(
+    view = PageContents.of_text(
         f"{page.url}/find?pattern={quote(pattern, safe='', errors='replace')}",
         f"Find results for text: `{shown}` in `{page.title}`",
         "\n\n".join(parts) or f"No `find` results for pattern: `{shown}`",

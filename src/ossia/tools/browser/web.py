@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from ossia.tools.browser.backend import Failure, Hit
 from ossia.tools.browser.documents import Kind, read_apart
 from ossia.tools.browser.fetcher import Fetched, Fetcher
-from ossia.tools.browser.page import Page
+from ossia.tools.browser.page import PageContents
 from ossia.tools.browser.providers import Provider
 
 MAX_READERS = 2
@@ -38,18 +38,18 @@ class Web:
         """See `Backend`."""
         return await self._provider.search(query, topn)
 
-    async def fetch(self, url: str) -> Page:
+    async def fetch(self, url: str) -> PageContents:
         """See `Backend`; papers of arxiv.org are read at ar5iv.org, which has them as HTML."""
         if not self.serves(url):
             raise Failure(f"{url:.200} is no web address; expected http:// or https://")
         fetched = await self._fetcher.fetch(_ARXIV.sub(r"\1ar5iv.org", url, count=1))
         return await asyncio.to_thread(self._read, fetched)
 
-    def _read(self, fetched: Fetched) -> Page:
+    def _read(self, fetched: Fetched) -> PageContents:
         with self._readers:
             read = read_apart(fetched.content, _kind(fetched), fetched.url, fetched.charset)
         title = read.title if read.title.strip() else _title(fetched.url)
-        return Page.of_text(fetched.url, title, read.text, read.links)
+        return PageContents.of_text(fetched.url, title, read.text, read.links)
 
 
 def _kind(fetched: Fetched) -> Kind:

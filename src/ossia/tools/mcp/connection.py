@@ -96,7 +96,7 @@ class McpConnection:
         found: list[ServerTool] = []
         cursor = None
         self.is_stale = False
-        with self._told():
+        with self._request_errors():
             async with asyncio.timeout(self.server.seconds):
                 for _ in range(_MAX_PAGES):
                     page = await client.list_tools(cursor=cursor)
@@ -114,7 +114,7 @@ class McpConnection:
             Refused: it answered that it will not, nonsense, or not in time.
         """
         client = await self._connected()
-        with self._told():
+        with self._request_errors():
             async with asyncio.timeout(self.server.seconds):
                 return await client.call_tool(tool, arguments)
         raise AssertionError  # what is told is raised
@@ -133,7 +133,7 @@ class McpConnection:
         await self._drop()
 
     @contextlib.contextmanager
-    def _told(self) -> Any:
+    def _request_errors(self) -> Any:
         """What may go wrong with a request, in two kinds of error."""
         name = self.server.name
         try:
@@ -381,10 +381,10 @@ async def stdio_transport(
         max_line_bytes=MAX_MESSAGE_BYTES,
     )
     heard, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    outgoing, said = anyio.create_memory_object_stream[SessionMessage](0)
-    async with heard, incoming, outgoing, said, anyio.create_task_group() as group:
+    outgoing, outbox = anyio.create_memory_object_stream[SessionMessage](0)
+    async with heard, incoming, outgoing, outbox, anyio.create_task_group() as group:
         group.start_soon(_read, process, heard, words)
-        group.start_soon(_write, process, said)
+        group.start_soon(_write, process, outbox)
         group.start_soon(_keep_tail, process, words)
         try:
             yield incoming, outgoing
@@ -420,10 +420,10 @@ async def _read(
                 return
 
 
-async def _write(process: Process, said: MemoryObjectReceiveStream[SessionMessage]) -> None:
+async def _write(process: Process, outbox: MemoryObjectReceiveStream[SessionMessage]) -> None:
     assert process.stdin is not None
-    async with said:
-        async for each in said:
+    async with outbox:
+        async for each in outbox:
             line = each.message.model_dump_json(by_alias=True, exclude_unset=True)
             try:
                 process.stdin.write(f"{line}\n".encode())

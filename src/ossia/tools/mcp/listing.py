@@ -43,8 +43,8 @@ class ServerTool:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that a yes was given to: name, description, schema, claimed effect."""
-        told = [self.name, self.description, self.schema, self.is_read_only]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        fields = [self.name, self.description, self.schema, self.is_read_only]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,17 @@ def _spec(server: McpServer, tool: ServerTool, name: str) -> ToolSpec:
     labels: set[Label] = {"reads_untrusted", "reads_private"}
     if not tool.is_read_only and approval != "never":  # never: the operator answers for it
         labels.add("external_effect")
-    schema = _told(trimmed(tool.schema))
+    schema = _visible_schema(trimmed(tool.schema))
     is_empty = not schema.get("properties") and schema.keys() <= {"type", "properties", "required"}
-    told = FunctionTool(
+    fields = FunctionTool(
         name=name,
         description=_shown(tool.description),
         parameters=None if is_empty and schema.get("type") in (None, "object") else schema,
     )
     return ToolSpec(
-        name=f"{namespace(server.name)}.{told.name}",
-        description=told.description,
-        parameters=told.parameters,
+        name=f"{namespace(server.name)}.{fields.name}",
+        description=fields.description,
+        parameters=fields.parameters,
         labels=frozenset(labels),
         approval=approval,
         seconds=server.seconds,
@@ -127,7 +127,7 @@ def _free(name: str, taken: Mapping[str, object]) -> str:
     return free
 
 
-def _told(value: Any, *, depth: int = 64) -> Any:
+def _visible_schema(value: Any, *, depth: int = 64) -> Any:
     """A schema whose descriptions can be seen through; names must be seen as they are.
 
     Raises:
@@ -142,11 +142,11 @@ def _told(value: Any, *, depth: int = 64) -> Any:
         return {
             key: _shown(part)
             if key == "description" and isinstance(part, str)
-            else _told(part, depth=depth - 1)
+            else _visible_schema(part, depth=depth - 1)
             for key, part in value.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_told(part, depth=depth - 1) for part in value]
+        return [_visible_schema(part, depth=depth - 1) for part in value]
     return value
 
 

@@ -64,8 +64,8 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
     handles = SessionHandles(kits)
     server = tool_server(kits, lambda context: handles)
     try:
-        async with stdio_server() as (heard, said):
-            await server.run(heard, said, server.create_initialization_options())
+        async with stdio_server() as (inbox, outbox):
+            await server.run(inbox, outbox, server.create_initialization_options())
     finally:
         await handles.close()
 
@@ -95,7 +95,7 @@ def tool_server(
         specs[name] = spec
     session = _SESSION_SCHEMA if has_own else _HANDLE_SCHEMA
     listing = mcp_types.ListToolsResult(
-        tools=[_told(name, spec, session) for name, spec in specs.items()]
+        tools=[_to_mcp_tool(name, spec, session) for name, spec in specs.items()]
     )
 
     async def list_tools(context: Any, params: Any) -> mcp_types.ListToolsResult:
@@ -121,7 +121,7 @@ def wire_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name.removeprefix("functions."))[:64]
 
 
-def _told(name: str, spec: ToolSpec, session: dict[str, str]) -> mcp_types.Tool:
+def _to_mcp_tool(name: str, spec: ToolSpec, session: dict[str, str]) -> mcp_types.Tool:
     if spec.body == "text":
         schema: dict[str, Any] = {
             "type": "object",

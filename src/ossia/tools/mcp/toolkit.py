@@ -111,9 +111,9 @@ class McpSession:
 
     def __init__(self, hosts: Sequence[_Host], trusted: TrustStore) -> None:
         """Offer the servers' tools to one conversation."""
-        self._asked: set[tuple[str, str]] = set()
+        self._pending: set[tuple[str, str]] = set()
         self._tools = {
-            each.spec.name: _McpTool(each.spec, each, host, trusted, self._asked)
+            each.spec.name: _McpTool(each.spec, each, host, trusted, self._pending)
             for host in hosts
             for each in host.tools
         }
@@ -128,12 +128,12 @@ class McpSession:
         tool = self._tools.get(name)
         if tool is None or not tool.is_changed:
             return False
-        self._asked.add((name, arguments))
+        self._pending.add((name, arguments))
         return True
 
     async def close(self) -> None:
         """Nothing to let go of: the connections are the kit's."""
-        self._asked.clear()
+        self._pending.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,10 @@ class _McpTool:
     """See `Tool`."""
 
     spec: ToolSpec
-    _offered: ListedTool
+    _listed_tool: ListedTool
     _host: _Host
     _trusted: TrustStore
-    _asked: set[tuple[str, str]]
+    _pending: set[tuple[str, str]]
 
     @property
     def is_changed(self) -> bool:
@@ -153,17 +153,17 @@ class _McpTool:
 
     async def call(self, arguments: str) -> ToolResult:
         """Call the server; see `Tool.call`."""
-        given = _parsed(arguments)
-        if isinstance(given, ToolResult):
-            return given
-        server, tool = self._host.connection.server.name, self._offered.listed.name
+        parsed = _parsed(arguments)
+        if isinstance(parsed, ToolResult):
+            return parsed
+        server, tool = self._host.connection.server.name, self._listed_tool.listed.name
         try:
             await self._host.connection.ready()
             if self._host.connection.is_stale:
                 await _compare(self._host, self._trusted)
             if self.is_changed and not self._allowed(arguments):
                 return failure(f"MCP server {server} {_CHANGED}")
-            answer = await self._host.connection.call(tool, given)
+            answer = await self._host.connection.call(tool, parsed)
         except (ServerUnreachable, ServerRefused, StoreError) as error:
             return replace(failure(str(error)), origin=server)
         return replace(
@@ -172,9 +172,9 @@ class _McpTool:
 
     def _allowed(self, arguments: str) -> bool:
         """Whether exactly this call was asked for: then the tool is known as it is now."""
-        if (self.spec.name, arguments) not in self._asked:
+        if (self.spec.name, arguments) not in self._pending:
             return False
-        self._asked.discard((self.spec.name, arguments))
+        self._pending.discard((self.spec.name, arguments))
         self._trusted.learn({self.spec.name: self._host.changed.pop(self.spec.name)})
         return True
 

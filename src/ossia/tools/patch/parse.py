@@ -85,7 +85,7 @@ def read_patch(text: str) -> tuple[Section, ...]:
         raise PatchRefused(f"a patch begins with the line {BEGIN}")
     if len(lines) < 2 or lines[-1].rstrip() != END:
         raise PatchRefused(f"a patch ends with the line {END}")
-    reader = _Reader()
+    reader = _PatchReader()
     for number, line in enumerate(lines[1:-1], start=2):
         try:
             reader.take(line)
@@ -149,7 +149,7 @@ _OPENINGS: tuple[tuple[str, Callable[[Path], Section]], ...] = (
 )
 
 
-class _Reader:
+class _PatchReader:
     """Goes down the lines between Begin and End."""
 
     def __init__(self) -> None:

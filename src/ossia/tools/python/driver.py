@@ -61,19 +61,19 @@ class Pipes:
         self._to.flush()
 
 
-def settle(told: dict[str, Any]) -> None:
+def settle(settings: dict[str, Any]) -> None:
     """Bound this process and all that come from it. No bound can be raised again."""
     with contextlib.suppress(OSError):
-        os.nice(told["niceness"])
+        os.nice(settings["niceness"])
     bounds = {
         "CORE": 0,
-        "AS": told["address_bytes"],
-        "NOFILE": told["descriptors"],
-        "FSIZE": told["file_bytes"],
+        "AS": settings["address_bytes"],
+        "NOFILE": settings["descriptors"],
+        "FSIZE": settings["file_bytes"],
         "MEMLOCK": 0,
         "MSGQUEUE": 0,
-        "CPU": told["life_cpu_seconds"],
-        "NPROC": told["processes"],
+        "CPU": settings["life_cpu_seconds"],
+        "NPROC": settings["processes"],
     }
     for name, bound in bounds.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
@@ -173,8 +173,8 @@ class Notebook:
             where: TracebackType | None = error.__traceback__
             while where is not None and not where.tb_frame.f_code.co_filename.startswith("<cell "):
                 where = where.tb_next
-            told = traceback.TracebackException(type(error), error, where, compact=True)
-            self._text.write("".join(told.format()))
+            settings = traceback.TracebackException(type(error), error, where, compact=True)
+            self._text.write("".join(settings.format()))
         except BaseException as second:  # no memory left to say more, or a hostile __str__
             self._text.write(f"{type(error).__name__} (and {type(second).__name__} telling it)\n")
 
@@ -215,7 +215,7 @@ def files_of(folder: str) -> Seen:
 def changed(folder: str, before: Seen) -> list[dict[str, Any]]:
     """Files that are new or other than before, the first few of them with their content."""
     room, count = MAX_FILES_BYTES, MAX_FILES
-    given: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
     for name, seen in sorted(files_of(folder).items()):
         if before.get(name) != seen:
             content = None
@@ -225,8 +225,8 @@ def changed(folder: str, before: Seen) -> list[dict[str, Any]]:
                 room, count = room - len(content), count - 1
             text = None if content is None else base64.b64encode(content).decode()
             shown = name.encode("utf-8", "replace").decode()
-            given.append({"name": shown, "size": seen[1], "content": text})
-    return given[:100]
+            files.append({"name": shown, "size": seen[1], "content": text})
+    return files[:100]
 
 
 def content_of(folder: str, name: str) -> bytes | None:
@@ -282,15 +282,15 @@ def main() -> None:
     """Run cells until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipes, me = Pipes(), os.getpid()
-    told = pipes.read()
-    assert told is not None
-    settle(told)
-    folder = told["folder"]
+    settings = pipes.read()
+    assert settings is not None
+    settle(settings)
+    folder = settings["folder"]
     os.chdir(folder)
     tell_of_fonts()
     if folder != "/mnt/data":
         lead_home(folder)
-    sys.path[:] = [*told["paths"], *(path for path in sys.path if path), folder]
+    sys.path[:] = [*settings["paths"], *(path for path in sys.path if path), folder]
     vars(builtins).update(exit=sys.exit, quit=sys.exit)  # as a notebook has them
     warnings.filterwarnings("ignore", message=".*non-interactive.*")
     notebook = Notebook(folder)

@@ -46,9 +46,11 @@ def restrict(*, read: Iterable[Path], write: Iterable[Path]) -> None:
     rights = (1 << NUM_RIGHTS.get(spoken, 16)) - 1
     network = BIND_AND_CONNECT if spoken >= TCP_VERSION else 0
     scoped = ABSTRACT_SOCKETS_AND_SIGNALS if spoken >= SCOPE_VERSION else 0
-    told = struct.pack("=QQQ", rights, network, scoped)
-    told = told[: 8 if spoken < TCP_VERSION else 16 if spoken < SCOPE_VERSION else 24]
-    ruleset = _checked(CREATE_RULESET, told, ctypes.c_size_t(len(told)), ctypes.c_uint32(0))
+    attributes = struct.pack("=QQQ", rights, network, scoped)
+    attributes = attributes[: 8 if spoken < TCP_VERSION else 16 if spoken < SCOPE_VERSION else 24]
+    ruleset = _checked(
+        CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)
+    )
     for path in read:
         _allow(ruleset, path, EXECUTE | READ_FILE | READ_DIR)
     for path in write:
@@ -79,11 +81,11 @@ def _libc() -> ctypes.CDLL:
 
 
 def _checked(call: int, *arguments: object) -> int:
-    given: int = _libc().syscall(ctypes.c_long(call), *arguments)
-    if given < 0:
+    result: int = _libc().syscall(ctypes.c_long(call), *arguments)
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"Landlock, call {call}: {os.strerror(number)}")
-    return given
+    return result
 
 
 def load_filter(program: bytes) -> None:
@@ -96,6 +98,6 @@ def load_filter(program: bytes) -> None:
         OSError: the kernel refuses it.
     """
     steps = ctypes.create_string_buffer(program, len(program))
-    told = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(steps))
-    if _libc().prctl(22, ctypes.c_ulong(2), told, ctypes.c_ulong(0), ctypes.c_ulong(0)):
+    attributes = struct.pack("=H6xQ", len(program) // 8, ctypes.addressof(steps))
+    if _libc().prctl(22, ctypes.c_ulong(2), attributes, ctypes.c_ulong(0), ctypes.c_ulong(0)):
         raise OSError(ctypes.get_errno(), "seccomp")  # PR_SET_SECCOMP, a filter

@@ -30,29 +30,29 @@ class Launcher:
     """All interpreters of one owner, and one loop that reads them, looks at them, ends them."""
 
     def __init__(
-        self, owner: socket.socket, told: dict[str, Any], folder: Path, view: Path
+        self, owner: socket.socket, settings: dict[str, Any], folder: Path, view: Path
     ) -> None:
         """Make ready.
 
         Args:
             owner: commands come in and happenings go out here.
-            told: the owner's first message: sandbox, python, limits.
+            settings: the owner's first message: sandbox, python, limits.
             folder: empty, ours; gone at the end.
             view: another, for mounts alone.
 
         Raises:
             OSError: root cannot show other users what they need.
         """
-        self._owner, self._told, self._folder = owner, told, folder
+        self._owner, self._settings, self._folder = owner, settings, folder
         self._selector = selectors.DefaultSelector()
         self._frames, self._unsent = Frames(), bytearray()
         self._interpreters: dict[str, Interpreter] = {}
         self._users: list[int] = []
-        self._folders = {path: path for path in told["folders"]}
-        if os.getuid() == 0 and told["sandbox"] != "container":
+        self._folders = {path: path for path in settings["folders"]}
+        if os.getuid() == 0 and settings["sandbox"] != "container":
             self._users = users(MAX_USERS)
             folder.chmod(0o711)
-            self._folders = shown(told["folders"], view)
+            self._folders = shown(settings["folders"], view)
         self._is_open = True
         owner.setblocking(False)
         self._selector.register(owner, selectors.EVENT_READ, self._read)
@@ -104,13 +104,13 @@ class Launcher:
         if user is not None:
             os.chown(scratch, user, user)
         spec = SandboxSpec(
-            executable=self._told["executable"],
+            executable=self._settings["executable"],
             folders=self._folders,
-            packages=tuple(self._told["packages"]),
+            packages=tuple(self._settings["packages"]),
             scratch=scratch,
             user=user,
-            limits=Limits(**self._told["limits"]),
-            container=tuple(self._told["container"]),
+            limits=Limits(**self._settings["limits"]),
+            container=tuple(self._settings["container"]),
             name=f"ossia-{secrets.token_hex(8)}",
         )
 
@@ -122,7 +122,7 @@ class Launcher:
             self._tell(name, message)
 
         try:
-            sandbox = self._told["sandbox"]
+            sandbox = self._settings["sandbox"]
             self._interpreters[name] = Interpreter(sandbox, spec, self._selector, tell)
         except (OSError, subprocess.SubprocessError) as error:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -157,12 +157,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     owner = socket.socket(fileno=os.dup(0))
     head = owner.recv(4, socket.MSG_WAITALL)
-    told = Frames().push(head + owner.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))[0]
+    settings = Frames().push(head + owner.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))[0]
     folder = Path(tempfile.mkdtemp(prefix="ossia-python-"))
     view = Path(tempfile.mkdtemp(prefix="ossia-python-view-"))
     view.chmod(0o755)
     try:
-        launcher = Launcher(owner, told, folder, view)
+        launcher = Launcher(owner, settings, folder, view)
     except OSError as error:
         owner.sendall(frame({"id": "", "was": "refused", "text": str(error)}))
         sys.exit(1)

@@ -64,7 +64,7 @@ class LauncherClient:
         ours.setblocking(False)
         found = cls(process, ours)
         started = found.answer("")
-        told = {
+        settings = {
             "sandbox": sandbox,
             "executable": python.executable,
             "folders": python.folders,
@@ -73,7 +73,7 @@ class LauncherClient:
             "limits": asdict(limits),
         }
         try:
-            await found._send(told)
+            await found._send(settings)
             answer = await started
             if answer["was"] != "started":
                 raise LauncherGone(answer["text"])

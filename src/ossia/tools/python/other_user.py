@@ -93,7 +93,7 @@ def hidden(view: Path) -> None:
         view.rmdir()  # only if nothing is in it
 
 
-def _checked(given: int, what: str) -> None:
-    if given != 0:
+def _checked(result: int, what: str) -> None:
+    if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

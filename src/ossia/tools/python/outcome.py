@@ -33,24 +33,24 @@ def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: b
         lost: whether variables of earlier cells are gone, which comes first then.
     """
     ended = answer["ended"]
-    told = [LOST] if lost else []
+    lines = [LOST] if lost else []
     printed = answer["text"].strip("\n")
     because = _why(ended, limits, seconds, answer["status"])
     if printed:
-        told.append(printed)
+        lines.append(printed)
     elif not because:
-        told.append("(nothing was printed)")
+        lines.append("(nothing was printed)")
     if because:
-        kept = "Variables are kept." if answer["is_alive"] else "Variables are lost."
-        told.append(f"[{because} {kept}]")
+        state = "Variables are kept." if answer["is_alive"] else "Variables are lost."
+        lines.append(f"[{because} {state}]")
     if answer["left"]:
         plural = "process" if answer["left"] == 1 else "processes"
-        told.append(f"[{answer['left']} {plural} that the cell left running: ended.]")
+        lines.append(f"[{answer['left']} {plural} that the cell left running: ended.]")
     files, attachments = _files(answer["files"])
     if files:
-        told.append(f"[Files written: {'; '.join(files)}]")
+        lines.append(f"[Files written: {'; '.join(files)}]")
     return ToolResult(
-        text="\n".join(told),
+        text="\n".join(lines),
         is_error=ended != "finished",
         attachments=attachments,
         details={

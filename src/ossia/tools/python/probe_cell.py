@@ -1,6 +1,6 @@
 """A cell that tries to break out, and prints what came of each attempt. Stands alone, as `driver`.
 
-`told` is put before it: what lies outside, to be tried for. A probe returns None when it was held.
+`facts` is put before it: what lies outside, to be tried for. A probe returns None when it was held.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-told: dict[str, Any] = globals().get("told", {})
+facts: dict[str, Any] = globals().get("facts", {})
 
 
 def host_file() -> str | None:
     """Read a file of the host."""
-    with contextlib.suppress(OSError), open(told["marker"]) as file:
-        return f"{told['marker']} was read" if told["word"] in file.read() else None
+    with contextlib.suppress(OSError), open(facts["marker"]) as file:
+        return f"{facts['marker']} was read" if facts["word"] in file.read() else None
     return None
 
 
 def host_processes() -> str | None:
     """See the server in /proc."""
-    with contextlib.suppress(OSError), open(f"/proc/{told['pid']}/cmdline", "rb") as file:
-        if hashlib.sha256(file.read()).hexdigest() == told["cmdline"]:
+    with contextlib.suppress(OSError), open(f"/proc/{facts['pid']}/cmdline", "rb") as file:
+        if hashlib.sha256(file.read()).hexdigest() == facts["cmdline"]:
             return "the server's process can be seen"
     return None
 
 
 def signals() -> str | None:
     """Reach the server, or the launcher, by a signal."""
-    for pid in (told["pid"], told["launcher"]):
+    for pid in (facts["pid"], facts["launcher"]):
         try:
             os.kill(pid, 0)
         except OSError:
@@ -62,7 +62,7 @@ def tcp() -> str | None:
     """Connect to the host."""
     with contextlib.suppress(OSError), socket.socket() as outside:
         outside.settimeout(0.2)
-        outside.connect(("127.0.0.1", told["tcp"]))
+        outside.connect(("127.0.0.1", facts["tcp"]))
         return "a TCP connection was made"
     return None
 
@@ -70,19 +70,19 @@ def tcp() -> str | None:
 def udp() -> str | None:
     """Send to the host; whether it came is seen there."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
-        outside.sendto(told["word"].encode(), ("127.0.0.1", told["udp"]))
+        outside.sendto(facts["word"].encode(), ("127.0.0.1", facts["udp"]))
     return None
 
 
 def writing() -> str | None:
     """Write, make, change and remove outside; what came of it is seen there."""
     attempts: tuple[Callable[[], object], ...] = (
-        lambda: open(told["marker"], "a").close(),
-        lambda: open(told["marker"] + ".new", "w").close(),
-        lambda: os.chmod(told["marker"], 0o600),
-        lambda: os.utime(told["marker"], (1, 1)),
-        lambda: os.truncate(told["marker"], 0),
-        lambda: os.remove(told["marker"]),
+        lambda: open(facts["marker"], "a").close(),
+        lambda: open(facts["marker"] + ".new", "w").close(),
+        lambda: os.chmod(facts["marker"], 0o600),
+        lambda: os.utime(facts["marker"], (1, 1)),
+        lambda: os.truncate(facts["marker"], 0),
+        lambda: os.remove(facts["marker"]),
     )
     for attempt in attempts:
         with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ def processes() -> str | None:
     """Fork beyond the limit."""
     made = []
     try:
-        for _ in range(told["processes"] * 2 + 8):
+        for _ in range(facts["processes"] * 2 + 8):
             try:
                 pid = os.fork()
             except OSError:
@@ -116,12 +116,12 @@ def shared_memory() -> str | None:
     made, names = 0, [f"/dev/shm/probe-{number}" for number in range(3)]
     for name in names:
         with contextlib.suppress(OSError), open(name, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, told["shared_bytes"] // 2 + (1 << 20))
-            made += told["shared_bytes"] // 2 + (1 << 20)
+            os.posix_fallocate(file.fileno(), 0, facts["shared_bytes"] // 2 + (1 << 20))
+            made += facts["shared_bytes"] // 2 + (1 << 20)
     for name in names:
         with contextlib.suppress(OSError):
             os.remove(name)
-    return f"{made} bytes fit" if made > told["shared_bytes"] else None
+    return f"{made} bytes fit" if made > facts["shared_bytes"] else None
 
 
 def namespace() -> str | None:
@@ -137,8 +137,8 @@ def io_uring() -> str | None:
     if platform.system() != "Linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    given = libc.syscall(425, 1, ctypes.create_string_buffer(256))
-    refused = given == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
+    result = libc.syscall(425, 1, ctypes.create_string_buffer(256))
+    refused = result == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
     return None if refused else "io_uring can be set up"
 
 
@@ -147,7 +147,7 @@ def memory() -> str | None:
     if platform.system() == "Darwin":
         return None  # no such limit there; the launcher looks at what is used
     try:
-        taken = bytearray(told["address_bytes"])
+        taken = bytearray(facts["address_bytes"])
     except MemoryError:
         return None
     return f"{len(taken)} bytes were had"
@@ -171,7 +171,7 @@ PROBES: tuple[Callable[[], str | None], ...] = (
     namespace, io_uring, memory, works,
 )  # fmt: skip
 
-if told:
+if facts:
     found = {}
     for probe in PROBES:
         try:

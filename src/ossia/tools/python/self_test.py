@@ -82,7 +82,7 @@ class _Outside:
         self._udp.bind(("127.0.0.1", 0))
         self._udp.setblocking(False)
 
-    def told(self, limits: Limits, launcher: int) -> dict[str, Any]:
+    def facts(self, limits: Limits, launcher: int) -> dict[str, Any]:
         """What the probes need to know."""
         command = ""
         with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limit
     began, name = time.monotonic(), secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="ossia-probe-") as folder:
         outside = _Outside(folder)
-        code = f"told = {outside.told(limits, launcher.pid)!r}\n{_behind_told()}"
+        code = f"facts = {outside.facts(limits, launcher.pid)!r}\n{_probes()}"
         try:
             found = await _inside(launcher, name, code)
         except LauncherGone as error:
@@ -152,9 +152,9 @@ async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limit
     return SandboxReport(sandbox=sandbox, reason=reason, probes=probes, seconds=seconds)
 
 
-def _behind_told() -> str:
-    """The cell without its own `told`, which stands in for ours where it is only read."""
-    return SOURCE.replace('told: dict[str, Any] = globals().get("told", {})\n', "")
+def _probes() -> str:
+    """The cell without its own `facts`, which are empty for those who only read it."""
+    return SOURCE.replace('facts: dict[str, Any] = globals().get("facts", {})\n', "")
 
 
 async def _inside(launcher: LauncherClient, name: str, code: str) -> dict[str, str | None] | str:

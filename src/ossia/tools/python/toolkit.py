@@ -260,23 +260,23 @@ class PythonSession:
         name, seconds = self._interpreter, limits.wall_seconds
         assert name is not None, "prepared"
         launcher = self._kit.launcher
-        asked = asyncio.ensure_future(
+        answering = asyncio.ensure_future(
             launcher.ask(name, {"do": "run", "code": code, "seconds": seconds})
         )
         try:
-            answer = await asyncio.shield(asked)
+            answer = await asyncio.shield(answering)
         except asyncio.CancelledError:
             await launcher.tell(name, "interrupt")
             with contextlib.suppress(LauncherGone):
-                self._settle(await asked)
+                self._settle(await answering)
             raise
         self._used = time.monotonic()
         lost, self._was_lost = self._was_lost, False
         self._settle(answer)
         if answer["was"] == "gone":
             return _refused("The interpreter is gone; variables are lost.", "died")
-        told = await asyncio.to_thread(result, answer, limits, seconds=seconds, lost=lost)
-        return replace(told, details={"container_id": self.id, **told.details})
+        outcome = await asyncio.to_thread(result, answer, limits, seconds=seconds, lost=lost)
+        return replace(outcome, details={"container_id": self.id, **outcome.details})
 
     def _settle(self, answer: dict[str, object]) -> None:
         if not answer.get("is_alive", False):

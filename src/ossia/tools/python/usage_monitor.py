@@ -104,11 +104,11 @@ def tasks_of(user: int) -> int:
 
 
 def _usage_by_ps(group: int) -> ProcessUsage:
-    told = subprocess.run(
+    listing = subprocess.run(
         ["/bin/ps", "-axo", "pid=,pgid=,rss=,time=,stat="], capture_output=True, text=True
     ).stdout
     pids, kilobytes, seconds = [], 0, 0.0
-    for line in told.splitlines():
+    for line in listing.splitlines():
         pid, its_group, rss, time, state = line.split(None, 4)
         if int(its_group) == group and not state.startswith("Z"):
             pids.append(int(pid))
