@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.tools.patch import file_changes
-from ossia.tools.patch.file_changes import TextBytes, new_file, open_beneath, walk_beneath
+from ossia.tools.patch.file_changes import TextBytes, new_file, safe_open, safe_open_by_steps
 from ossia.tools.patch.parse import PatchRefused
 
 
@@ -102,10 +102,10 @@ def opened(request, monkeypatch):
     if request.param == "openat2 is missing":
         monkeypatch.setattr(file_changes, "_openat2", no_openat2)
     elif request.param == "walk":
-        return walk_beneath
+        return safe_open_by_steps
     elif sys.platform != "linux":
         pytest.skip("openat2 is Linux's")
-    return open_beneath
+    return safe_open
 
 
 def read(handle):

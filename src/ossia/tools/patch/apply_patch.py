@@ -21,7 +21,7 @@ from ossia.tools.patch.file_changes import (
     TextBytes,
     carry_out,
     new_file,
-    open_beneath,
+    safe_open,
 )
 from ossia.tools.patch.match import patched
 from ossia.tools.patch.parse import AddFile, DeleteFile, PatchRefused, Path, Section, read_patch
@@ -191,7 +191,7 @@ def _changes(root: int, section: Section) -> list[Change]:
 
 def _read(root: int, path: Path) -> tuple[bytes, os.stat_result]:
     """A file's bytes, and what tells later whether it is still the same."""
-    handle = open_beneath(root, path, _READ)
+    handle = safe_open(root, path, _READ)
     try:
         seen = os.fstat(handle)
         if not stat.S_ISREG(seen.st_mode):
@@ -207,7 +207,7 @@ def _read(root: int, path: Path) -> tuple[bytes, os.stat_result]:
 def _refuse_existing(root: int, path: Path) -> None:
     """A name that is taken, and a way to it that is none."""
     try:
-        handle = open_beneath(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        handle = safe_open(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return
     except PermissionError:

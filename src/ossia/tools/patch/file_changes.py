@@ -167,7 +167,7 @@ class _Work:
         """A handle of a folder; folders that are missing are made."""
         if names not in self._folders:
             try:
-                handle = open_beneath(self._root, names, _FOLDER)
+                handle = safe_open(self._root, names, _FOLDER)
             except FileNotFoundError:
                 above = self._folder(names[:-1])
                 os.mkdir(names[-1], dir_fd=above)
@@ -322,7 +322,7 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-def open_beneath(root: int, names: Sequence[str], flags: int) -> int:
+def safe_open(root: int, names: Sequence[str], flags: int) -> int:
     """Open a file or folder below a folder; the handle is the caller's to close.
 
     Args:
@@ -339,10 +339,10 @@ def open_beneath(root: int, names: Sequence[str], flags: int) -> int:
     except OSError as error:
         if error.errno not in _NOT_HERE:
             raise
-    return walk_beneath(root, names, flags)
+    return safe_open_by_steps(root, names, flags)
 
 
-def walk_beneath(root: int, names: Sequence[str], flags: int) -> int:
+def safe_open_by_steps(root: int, names: Sequence[str], flags: int) -> int:
     """The same by one handle after the other, for systems without openat2."""
     _refuse_steps(names)
     handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _PLAIN, dir_fd=root)
