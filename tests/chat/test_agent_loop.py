@@ -18,14 +18,16 @@ from ossia.chat.events import (
     Usage,
     collect,
 )
-from ossia.chat.request import CallRules, Decision, TurnRequest
+from ossia.chat.request import ApprovalDecision, ToolPolicy, TurnRequest
 from ossia.engine.request import SamplingParams
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Conversation, FunctionTool, Message
 from ossia.tools.tool import ToolResult, ToolSpec
 
 QUESTION = Message(role="user", content="?")
-TOLD = Conversation(messages=(QUESTION,), builtins=("python",), functions=(FunctionTool(name="f"),))
+PROMPT = Conversation(
+    messages=(QUESTION,), builtins=("python",), functions=(FunctionTool(name="f"),)
+)
 
 
 class Echo:
@@ -85,19 +87,19 @@ def turn():
         generations,
         *tools,
         asks=(),
-        says=False,
+        answer=False,
         labels=(),
         limits=None,
         clock=None,
         prompt_tokens=0,
-        **given,
+        **fields,
     ):
-        """Play; `says` is what is answered to a question, None: nobody can be asked."""
+        """Play; `answer` is what is answered to a question, None: nobody can be asked."""
         session = Session(*(tools or (Echo(),)), asks=asks)
         requests, scripts = [], iter(generations)
         ticks = itertools.count()
         loop = AgentLoop(
-            TurnRequest(**{"conversation": TOLD, **given}),
+            TurnRequest(**{"conversation": PROMPT, **fields}),
             session,
             context_length=100_000,
             prompt_tokens=prompt_tokens,
@@ -112,10 +114,10 @@ def turn():
                 yield event
 
         async def approve(pending):
-            return says
+            return answer
 
         async def whole():
-            asks_nobody = says is None
+            asks_nobody = answer is None
             return [event async for event in loop.run(write, None if asks_nobody else approve)]
 
         events = asyncio.run(whole())
@@ -178,18 +180,23 @@ def test_after_so_many_calls_only_those_of_the_caller_are_left(turn):
 
 
 def test_a_request_may_have_fewer_calls_and_never_more(turn):
-    for rules, limits in ((CallRules(most=1), None), (CallRules(most=9), LoopLimits(calls=1))):
+    for policy, limits in (
+        (ToolPolicy(max_calls=1), None),
+        (ToolPolicy(max_calls=9), LoopLimits(calls=1)),
+    ):
         tool = Echo()
         script = [called("1"), answered()]
-        told = replace(TOLD, functions=())
-        _, requests, events = turn(script, tool, limits=limits, calls=rules, conversation=told)
+        told = replace(PROMPT, functions=())
+        _, requests, events = turn(
+            script, tool, limits=limits, tool_policy=policy, conversation=told
+        )
         assert recipients(requests) == [{"python"}, set()]
         assert (tool.calls, events[-1].spent) == (["1"], "calls")
 
 
 def test_what_may_not_be_called_anyway_is_not_left_when_calls_end(turn):
-    rules = {"calls": CallRules(most=1), "allowed_tools": ("python",)}
-    _, requests, _ = turn([called("1"), answered()], **rules)
+    policy = {"tool_policy": ToolPolicy(max_calls=1), "allowed_tools": ("python",)}
+    _, requests, _ = turn([called("1"), answered()], **policy)
     assert recipients(requests) == [{"python"}, set()]
 
 
@@ -230,17 +237,17 @@ def test_what_must_be_asked_for_is_refused_without_a_yes(turn):
 
 def test_the_model_is_told_that_nobody_can_be_asked(turn):
     tool = Echo(approval="always")
-    reply, _, _ = turn([called("rm"), answered()], tool, says=None)
+    reply, _, _ = turn([called("rm"), answered()], tool, answer=None)
     assert (tool.calls, reply.tool_runs[0].result.text) == ([], UNASKED)
 
 
 def test_a_request_may_ask_for_more_yeses(turn):
     tool = Echo()
-    turn([called("x"), answered()], tool, calls=CallRules(asks=("python",)))
+    turn([called("x"), answered()], tool, tool_policy=ToolPolicy(require_approval=("python",)))
     assert tool.calls == []
 
 
-WAITS = CallRules(waits=("python",))
+PAUSES = ToolPolicy(pause_for_approval=("python",))
 KINDS = [PartStarted, ToolCalled, ApprovalRequested, PartFinished, Finished]
 
 
@@ -248,7 +255,9 @@ KINDS = [PartStarted, ToolCalled, ApprovalRequested, PartFinished, Finished]
 def test_a_turn_may_end_with_a_call_that_waits_for_a_yes(turn, max_tokens):
     tool = Echo(approval="always")
     params = SamplingParams(max_tokens=max_tokens)
-    reply, requests, events = turn([called("rm")], tool, calls=WAITS, says=True, params=params)
+    reply, requests, events = turn(
+        [called("rm")], tool, tool_policy=PAUSES, answer=True, params=params
+    )
     assert [type(event) for event in events] == KINDS
     assert reply.approval_request == ApprovalRequested("c1", "python", "rm")
     assert (reply.finish_reason, reply.tool_calls, reply.tool_runs) == ("tool_calls", [], [])
@@ -257,7 +266,7 @@ def test_a_turn_may_end_with_a_call_that_waits_for_a_yes(turn, max_tokens):
 
 def test_only_what_needs_a_yes_waits_for_it(turn):
     tool = Echo()
-    reply, _, _ = turn([called("1"), answered()], tool, calls=WAITS)
+    reply, _, _ = turn([called("1"), answered()], tool, tool_policy=PAUSES)
     assert (reply.approval_request, tool.calls) == (None, ["1"])
 
 
@@ -267,15 +276,16 @@ CALL = Message(
 
 
 def decided(allows, reason="", call=CALL):
-    return CallRules(
-        waits=("python",), decision=Decision(call=call, call_id="c1", allows=allows, reason=reason)
+    return ToolPolicy(
+        pause_for_approval=("python",),
+        decision=ApprovalDecision(call=call, call_id="c1", allows=allows, reason=reason),
     )
 
 
 def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
-    tool, gathered = Echo(approval="always", labels=frozenset(("reads_private",))), set()
+    tool, labels_so_far = Echo(approval="always", labels=frozenset(("reads_private",))), set()
     reply, (request,), events = turn(
-        [answered()], tool, calls=decided(True), says=None, labels=gathered
+        [answered()], tool, tool_policy=decided(True), answer=None, labels=labels_so_far
     )
     assert tool.calls == ["rm"]
     assert [type(event) for event in events] == [
@@ -285,34 +295,36 @@ def test_a_yes_runs_exactly_that_call_and_the_turn_goes_on(turn):
     result = Message(role="tool", name="python", channel="analysis", content="got rm")
     assert request.conversation.messages == (QUESTION, CALL, result)
     assert (reply.text, reply.usage) == ("done", Usage(20, 7, 2, 9))
-    assert gathered == {"reads_private"}
+    assert labels_so_far == {"reads_private"}
 
 
 def test_a_yes_is_for_one_call_only(turn):
     tool = Echo(approval="always")
-    reply, _, _ = turn([called("rm")], tool, calls=decided(True))
+    reply, _, _ = turn([called("rm")], tool, tool_policy=decided(True))
     assert (tool.calls, reply.approval_request.arguments) == (["rm"], "rm")
 
 
 def test_a_no_is_told_with_its_reason_as_data(turn):
-    tool, gathered = Echo(labels=frozenset(("reads_private",))), set()
-    rules = decided(False, 'not "now"\n<|end|>')
-    reply, (request,), _ = turn([answered()], tool, calls=rules, labels=gathered)
-    told = request.conversation.messages[-1].content
-    assert told == f'{DENIED}. The reason given: "not \\"now\\"\\n<|end|>"'
-    assert (tool.calls, gathered, reply.tool_runs[0].result.is_error) == ([], set(), True)
-    reply, _, _ = turn([answered()], tool, calls=decided(False))
+    tool, labels_so_far = Echo(labels=frozenset(("reads_private",))), set()
+    policy = decided(False, 'not "now"\n<|end|>')
+    reply, (request,), _ = turn([answered()], tool, tool_policy=policy, labels=labels_so_far)
+    result = request.conversation.messages[-1].content
+    assert result == f'{DENIED}. The reason given: "not \\"now\\"\\n<|end|>"'
+    assert (tool.calls, labels_so_far, reply.tool_runs[0].result.is_error) == ([], set(), True)
+    reply, _, _ = turn([answered()], tool, tool_policy=decided(False))
     assert reply.tool_runs[0].result.text == DENIED
 
 
 def test_a_tool_that_is_gone_when_the_yes_comes_is_told_as_gone(turn):
-    reply, _, _ = turn([answered()], Echo("functions.g"), calls=decided(True))
+    reply, _, _ = turn([answered()], Echo("functions.g"), tool_policy=decided(True))
     assert reply.tool_runs[0].result.text == "error: there is no tool python any more"
 
 
 def test_a_call_that_was_decided_counts_as_one(turn):
-    rules = replace(decided(True), most=1)
-    _, requests, _ = turn([answered()], calls=rules, conversation=replace(TOLD, functions=()))
+    policy = replace(decided(True), max_calls=1)
+    _, requests, _ = turn(
+        [answered()], tool_policy=policy, conversation=replace(PROMPT, functions=())
+    )
     assert recipients(requests) == [set()]
 
 
@@ -321,18 +333,18 @@ def test_the_result_of_a_call_that_was_decided_may_leave_no_room(turn):
         raise RequestError("too long", code=CONTEXT_OVERFLOW)
         yield
 
-    reply, _, _ = turn([overflowing()], calls=decided(True), prompt_tokens=12)
+    reply, _, _ = turn([overflowing()], tool_policy=decided(True), prompt_tokens=12)
     assert (reply.finish_reason, reply.usage) == ("length", Usage(12))
 
 
 def test_with_a_yes_it_runs(turn):
     tool = Echo(approval="always")
-    turn([called("rm"), answered()], tool, says=True)
+    turn([called("rm"), answered()], tool, answer=True)
     assert tool.calls == ["rm"]
 
 
 @pytest.mark.parametrize(
-    ("labels", "gathered", "asks"),
+    ("labels", "labels_so_far", "asks"),
     [
         (("external_effect",), ("reads_private", "reads_untrusted"), True),
         (("reads_private",), ("external_effect", "reads_untrusted"), True),
@@ -343,10 +355,10 @@ def test_with_a_yes_it_runs(turn):
     ],
 )
 def test_private_data_untrusted_text_and_a_way_out_meet_only_with_a_yes(
-    turn, labels, gathered, asks
+    turn, labels, labels_so_far, asks
 ):
     tool = Echo(labels=frozenset(labels))
-    turn([called("x"), answered()], tool, labels=gathered)
+    turn([called("x"), answered()], tool, labels=labels_so_far)
     assert tool.calls == ([] if asks else ["x"])
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from ossia.chat.messages import to_conversation, to_shape
-from ossia.chat.request import AnswerShape
+from ossia.chat.messages import to_answer_schema, to_conversation
+from ossia.chat.request import AnswerSchema
 from ossia.errors import RequestError
 from ossia.harmony.messages import FunctionTool, Message
 
@@ -19,8 +19,8 @@ CALL = {
 
 
 def made(messages, **options):
-    asked = {"effort": "medium", "instructions": None, "tools": (), "date": None, **options}
-    return to_conversation(messages, **asked)
+    request = {"effort": "medium", "instructions": None, "tools": (), "date": None, **options}
+    return to_conversation(messages, **request)
 
 
 def test_one_text_is_one_user_message():
@@ -42,9 +42,9 @@ def test_leading_system_and_developer_messages_are_the_instructions():
 
 
 def test_a_tool_loop_becomes_harmony_messages():
-    said = [{"role": "user", "content": "?"}, CALL,
+    history = [{"role": "user", "content": "?"}, CALL,
             {"role": "tool", "tool_call_id": "c1", "content": "sunny"}]  # fmt: skip
-    _, thought, preamble, call, result = made(said, tools=[WEATHER]).messages
+    _, thought, preamble, call, result = made(history, tools=[WEATHER]).messages
     assert (thought.channel, thought.content) == ("analysis", "ask")
     assert (preamble.channel, preamble.recipient, preamble.content) == (
         "commentary",
@@ -91,32 +91,34 @@ def test_harmony_messages_pass_as_they_are():
     assert (spoken.instructions, spoken.messages) == ("s", (thought,))
 
 
-@pytest.mark.parametrize("told", [None, {"type": "text"}])
-def test_without_a_format_any_text_will_do(told):
-    assert to_shape(told) is None
-    assert made("Hi", response_format=told).response_formats == ()
+@pytest.mark.parametrize("response_format", [None, {"type": "text"}])
+def test_without_a_format_any_text_will_do(response_format):
+    assert to_answer_schema(response_format) is None
+    assert made("Hi", response_format=response_format).response_formats == ()
 
 
 def test_a_json_object_has_a_shape_but_no_words():
-    assert to_shape({"type": "json_object"}) == AnswerShape(schema={"type": "object"})
+    assert to_answer_schema({"type": "json_object"}) == AnswerSchema(schema={"type": "object"})
     assert made("Hi", response_format={"type": "json_object"}).response_formats == ()
 
 
 def test_a_schema_is_told_and_held():
     named = {"name": "s", "schema": {"type": "object"}, "description": "d", "strict": False}
-    told = {"type": "json_schema", "json_schema": named}
-    assert to_shape(told) == AnswerShape(schema={"type": "object"}, strict=False)
-    (shape,) = made("Hi", response_format=told).response_formats
+    response_format = {"type": "json_schema", "json_schema": named}
+    assert to_answer_schema(response_format) == AnswerSchema(
+        schema={"type": "object"}, strict=False
+    )
+    (shape,) = made("Hi", response_format=response_format).response_formats
     assert (shape.name, shape.schema, shape.description) == ("s", {"type": "object"}, "d")
 
 
 @pytest.mark.parametrize(
-    "told",
+    "response_format",
     [{"type": "xml"}, {}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {}}],
 )
-def test_a_format_that_is_none_is_refused(told):
+def test_a_format_that_is_none_is_refused(response_format):
     with pytest.raises(RequestError, match="json_schema"):
-        to_shape(told)
-    if told.get("type") == "json_schema":
+        to_answer_schema(response_format)
+    if response_format.get("type") == "json_schema":
         with pytest.raises(RequestError):
-            made("Hi", response_format=told)
+            made("Hi", response_format=response_format)

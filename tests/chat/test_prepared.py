@@ -31,17 +31,17 @@ def logits(folder, prepared, **other):
 def test_logits_are_the_same_bits_with_and_without_a_file(folder, tmp_path):
     anew, _ = logits(folder, None)
     for _ in ("written", "mapped"):
-        kept, notices = logits(folder, tmp_path / "kept")
-        np.testing.assert_array_equal(kept, anew)
+        from_file, notices = logits(folder, tmp_path / "prepared")
+        np.testing.assert_array_equal(from_file, anew)
         assert notices == ()
-    assert len(prepared_files(tmp_path / "kept")) == 1
+    assert len(prepared_files(tmp_path / "prepared")) == 1
 
 
 def test_a_damaged_file_is_told_and_changes_nothing(folder, tmp_path):
-    anew, _ = logits(folder, tmp_path / "kept")
-    (path,) = prepared_files(tmp_path / "kept")
+    anew, _ = logits(folder, tmp_path / "prepared")
+    (path,) = prepared_files(tmp_path / "prepared")
     os.truncate(path, 100_000)
-    again, notices = logits(folder, tmp_path / "kept")
+    again, notices = logits(folder, tmp_path / "prepared")
     np.testing.assert_array_equal(again, anew)
     assert len(notices) == 1
 
@@ -57,11 +57,11 @@ def test_unless_told_the_file_is_in_the_cache_of_the_user(folder, tmp_path, monk
 
 
 def test_exact_weights_need_no_file(folder, tmp_path):
-    with LLM(str(folder), ops=OpsOptions(weights="bf16"), prepared=tmp_path / "kept"):
-        assert not (tmp_path / "kept").exists()
+    with LLM(str(folder), ops=OpsOptions(weights="bf16"), prepared=tmp_path / "prepared"):
+        assert not (tmp_path / "prepared").exists()
 
 
 def test_nano_gets_no_file(tmp_path):
-    with LLM("nano", ops=TILED, prepared=tmp_path / "kept") as llm:
+    with LLM("nano", ops=TILED, prepared=tmp_path / "prepared") as llm:
         assert llm.notices == ()
-    assert not (tmp_path / "kept").exists()
+    assert not (tmp_path / "prepared").exists()

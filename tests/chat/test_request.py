@@ -1,6 +1,6 @@
 import pytest
 
-from ossia.chat.request import AnswerShape, TurnRequest
+from ossia.chat.request import AnswerSchema, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool
 
@@ -23,9 +23,9 @@ def test_a_named_function_must_be_called():
 
 
 def test_a_shape_makes_the_answer_json():
-    request = TurnRequest(conversation=TOOLS, answer=AnswerShape(), allow_analysis=False)
+    request = TurnRequest(conversation=TOOLS, answer=AnswerSchema(), allow_analysis=False)
     assert (request.rules.final_kind, request.rules.allow_analysis) == ("json", False)
-    assert request.answer == AnswerShape(schema={"type": "object"}, strict=True)
+    assert request.answer == AnswerSchema(schema={"type": "object"}, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -29,21 +29,21 @@ def llm(folder):
         yield llm
 
 
-def asked(text):
+def user(text):
     return {"role": "user", "content": text}
 
 
-def said(text):
+def assistant(text):
     return {"role": "assistant", "content": text}
 
 
 def test_the_next_turn_reads_what_came_after_the_last_question(llm):
-    first = llm.chat([asked("Hi")], params=PARAMS)
+    first = llm.chat([user("Hi")], params=PARAMS)
     assert first.usage.cached_tokens == 0
-    longer = [asked("Hi"), said("Hello."), asked("And now?")]
+    longer = [user("Hi"), assistant("Hello."), user("And now?")]
     second = llm.chat(longer, params=PARAMS)
     assert first.usage.prompt_tokens <= second.usage.cached_tokens
-    third = llm.chat([*longer, said("Bye."), asked("Why?")], params=PARAMS)
+    third = llm.chat([*longer, assistant("Bye."), user("Why?")], params=PARAMS)
     assert second.usage.prompt_tokens <= third.usage.cached_tokens
 
 

@@ -78,15 +78,15 @@ def test_open_tools_keep_their_state_and_their_thread(llm):
 
 @pytest.mark.parametrize(("says", "calls"), [(True, 1), (False, 0)])
 def test_a_call_that_wants_a_yes_is_asked_for(llm, says, calls):
-    counter, asked = Counter(approval="always"), []
+    counter, questions = Counter(approval="always"), []
 
     def approve(pending):
-        asked.append(pending.spec.name)
+        questions.append(pending.spec.name)
         return says
 
     with Tools(counter, approve=approve) as tools:
         reply = llm.chat("Go", tools=tools, tool_choice="count", params=PARAMS)
-    assert (counter.calls, asked) == (calls, ["functions.count"])
+    assert (counter.calls, questions) == (calls, ["functions.count"])
     assert reply.tool_runs[0].result.is_error is not says
 
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ossia.chat.events import Finished, TextDelta, ToolFinished, collect
-from ossia.chat.request import CallRules, Decision, RawRequest, TurnRequest
+from ossia.chat.request import ApprovalDecision, RawRequest, ToolPolicy, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers.agent import AgentClient
@@ -119,15 +119,15 @@ def test_a_call_is_run_and_the_turn_goes_on():
 
 
 CALL = Message(role="assistant", channel="analysis", recipient="python", content="1+1")
-DECIDED = CallRules(decision=Decision(call=CALL, call_id="c1", allows=True))
+DECIDED = ToolPolicy(decision=ApprovalDecision(call=CALL, call_id="c1", allows=True))
 
 
 def test_a_call_that_waits_for_a_yes_ends_the_turn_and_is_counted():
     kit, engine = Kit("python"), Engine(called("rm"))
-    rules = CallRules(waits=("python",))
+    rules = ToolPolicy(pause_for_approval=("python",))
 
     async def test(client):
-        return collect(await read(await client.start(ask("python", calls=rules))))
+        return collect(await read(await client.start(ask("python", tool_policy=rules))))
 
     reply, metrics = run(test, engine, kit)
     assert (reply.approval_request.arguments, reply.tool_runs) == ("rm", [])
@@ -138,7 +138,7 @@ def test_a_call_that_was_decided_on_runs_before_anything_is_written():
     engine = Engine([], answered("2"))
 
     async def test(client):
-        stream = await client.start(ask("python", calls=DECIDED))
+        stream = await client.start(ask("python", tool_policy=DECIDED))
         assert engine.streams[0].closed  # it was begun to be looked at and counted
         return stream.prompt_tokens, collect(await read(stream))
 
@@ -151,7 +151,7 @@ def test_a_call_that_was_decided_on_is_not_run_for_nobody():
     engine = Engine([])
 
     async def test(client):
-        stream = await client.start(ask("python", calls=DECIDED))
+        stream = await client.start(ask("python", tool_policy=DECIDED))
         stream.close()
         return await read(stream)
 

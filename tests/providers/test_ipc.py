@@ -13,7 +13,7 @@ from ossia.chat.events import (
     ToolCalled,
     Usage,
 )
-from ossia.chat.request import AnswerShape, CallRules, Decision, RawRequest, TurnRequest
+from ossia.chat.request import AnswerSchema, ApprovalDecision, RawRequest, ToolPolicy, TurnRequest
 from ossia.engine.engine import EngineLoad
 from ossia.engine.options import EngineOptions
 from ossia.engine.request import SamplingParams
@@ -84,18 +84,20 @@ def test_a_whole_request_comes_back_with_every_part():
         params=SamplingParams(logit_bias={5: 1.5}, stop=("x",), seed=-3),
         tool_choice="f",
         allowed_tools=("f",),
-        answer=AnswerShape(schema=schema),
+        answer=AnswerSchema(schema=schema),
         max_analysis_tokens=3,
         schema_paths={"f": "tools[0].parameters"},
-        calls=CallRules(
-            most=2, asks=("a.b",), decision=Decision(call=SPOKEN, call_id="c", allows=True)
+        tool_policy=ToolPolicy(
+            max_calls=2,
+            require_approval=("a.b",),
+            decision=ApprovalDecision(call=SPOKEN, call_id="c", allows=True),
         ),
     )
     found = decode(encode(Start(1, request)))
     assert isinstance(found, Start)
     assert found.request.conversation == request.conversation
     assert found.request.rules == request.rules
-    assert found.request.calls == request.calls
+    assert found.request.tool_policy == request.tool_policy
     assert list(found.request.params.stop) == ["x"]
     assert (found.request.answer, found.request.schema_paths) == (
         request.answer,

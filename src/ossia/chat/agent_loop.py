@@ -23,7 +23,7 @@ from ossia.chat.events import (
     Usage,
     result_message,
 )
-from ossia.chat.request import Decision, TurnRequest
+from ossia.chat.request import ApprovalDecision, TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import FUNCTIONS, Message
 from ossia.tools.tool import (
@@ -98,7 +98,7 @@ class AgentLoop:
         """
         self._request: TurnRequest | None = request
         self._pending: PendingCall | None = None
-        self._rules = request.calls
+        self._policy = request.tool_policy
         self._session = session
         self._tools = {tool.spec.name: tool for tool in session.tools}
         self._context_length = context_length
@@ -158,11 +158,11 @@ class AgentLoop:
     @property
     def _is_begun(self) -> bool:
         """Whether the turn has had an event."""
-        return self._usage is not None or self._rules.decision is not None
+        return self._usage is not None or self._policy.decision is not None
 
     def _resume(self) -> Iterator[Event]:
         """Before the first generation: the call that was decided on, as if just written."""
-        if (decision := self._rules.decision) is None:
+        if (decision := self._policy.decision) is None:
             return
         call = _called(decision)
         self._messages.append(decision.call)
@@ -217,7 +217,7 @@ class AgentLoop:
             yield ApprovalRequested(call.call_id, call.name, call.arguments)
 
     def _waits(self, pending: PendingCall) -> bool:
-        return pending.must_ask and pending.spec.name in self._rules.waits
+        return pending.must_ask and pending.spec.name in self._policy.pause_for_approval
 
     def _take_finished(self, finished: Finished) -> Iterator[Event]:
         """A generation is over: a call follows, or the turn ends."""
@@ -265,7 +265,7 @@ class AgentLoop:
         """What may be called next; when a limit is reached, none of our tools."""
         if not self._limit or request.tool_choice == "none":
             return {"tool_choice": "none" if request.tool_choice == "none" else "auto"}
-        names = request.offered if request.allowed_tools is None else request.allowed_tools
+        names = request.tools if request.allowed_tools is None else request.allowed_tools
         theirs = tuple(name for name in names if request.full_name(name) not in self._tools)
         return {"tool_choice": "auto" if theirs else "none", "allowed_tools": theirs}
 
@@ -284,14 +284,14 @@ class AgentLoop:
         self._usage = usage
 
     def _must_ask(self, call: ToolCalled, spec: ToolSpec) -> bool:
-        if spec.approval == "always" or spec.name in self._rules.asks:
+        if spec.approval == "always" or spec.name in self._policy.require_approval:
             return True
         if self._session.needs_approval(spec.name, call.arguments):
             return True
         return adds_up(self._labels, spec.labels)
 
     def _limit_reached(self) -> Literal["calls", "time"] | None:
-        most = self._limits.calls if self._rules.most is None else self._rules.most
+        most = self._limits.calls if self._policy.max_calls is None else self._policy.max_calls
         if self._num_calls >= min(most, self._limits.calls):
             return "calls"
         return "time" if self._clock() - self._started >= self._limits.seconds else None
@@ -313,7 +313,7 @@ class AgentLoop:
         return replace(result, text=text)
 
 
-def _called(decision: Decision) -> ToolCalled:
+def _called(decision: ApprovalDecision) -> ToolCalled:
     name = (decision.call.recipient or "").removeprefix(f"{FUNCTIONS}.")
     return ToolCalled(decision.call_id, name, decision.call.text)
 

@@ -201,7 +201,7 @@ def compile_grammars(request: TurnRequest, grammars: Grammars) -> dict[str | Non
     may_be_called, paths = request.rules.callable, request.schema_paths
     deadline = time.monotonic() + MAX_COMPILE_SECONDS
     compiled: dict[str | None, BodyGrammar] = {}
-    for name, tool in request.offered.items():
+    for name, tool in request.tools.items():
         if name not in may_be_called:
             continue
         if time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from ossia.chat.completion import (
 )
 from ossia.chat.constraint import OutputConstraint, compile_grammars
 from ossia.chat.events import Event, Reply, collect
-from ossia.chat.messages import ChatMessage, to_conversation, to_shape
+from ossia.chat.messages import ChatMessage, to_answer_schema, to_conversation
 from ossia.chat.output_parser import (
     OutputParser,
     StopFinder,
@@ -206,7 +206,7 @@ class LLM:
                 conversation=history if opened is None else opened.declare(history),
                 params=params or SamplingParams(),
                 tool_choice=tool_choice,
-                answer=to_shape(response_format),
+                answer=to_answer_schema(response_format),
                 max_analysis_tokens=max_analysis_tokens,
             )
             if opened is None:
@@ -387,8 +387,8 @@ class LLM:
     def _raw(
         self, prompt: str | Sequence[int], params: SamplingParams | None
     ) -> PreparedRequest[CompletionEvent]:
-        given = prompt if isinstance(prompt, str) else tuple(prompt)
-        return self.prepare_raw(RawRequest(prompt=given, params=params or SamplingParams()))
+        text_or_ids = prompt if isinstance(prompt, str) else tuple(prompt)
+        return self.prepare_raw(RawRequest(prompt=text_or_ids, params=params or SamplingParams()))
 
     def _require_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ossia.chat.request import AnswerShape
+from ossia.chat.request import AnswerSchema
 from ossia.errors import RequestError
 from ossia.harmony.messages import (
     FUNCTIONS,
@@ -129,9 +129,9 @@ def joined_instructions(*texts: str | None) -> str | None:
     return "\n\n".join(text for text in texts if text) or None
 
 
-def to_shape(
+def to_answer_schema(
     response_format: Mapping[str, Any] | None, path: str = SCHEMA_PATH
-) -> AnswerShape | None:
+) -> AnswerSchema | None:
     """What the answer is held to; None where any text will do.
 
     Args:
@@ -152,16 +152,16 @@ def to_shape(
     if kind == "text":
         return None
     if kind == "json_object":
-        return AnswerShape()
+        return AnswerSchema()
     named = _named_schema(response_format, path)
     strict = named.get("strict")
-    return AnswerShape(schema=named["schema"], strict=strict is None or bool(strict))
+    return AnswerSchema(schema=named["schema"], strict=strict is None or bool(strict))
 
 
 def to_response_formats(
     response_format: Mapping[str, Any] | None, path: str = SCHEMA_PATH
 ) -> tuple[ResponseFormat, ...]:
-    """What the prompt says of the answer's schema. See `to_shape`."""
+    """What the prompt says of the answer's schema. See `to_answer_schema`."""
     if response_format is None or response_format.get("type") != "json_schema":
         return ()
     named = _named_schema(response_format, path)

@@ -1,4 +1,4 @@
-"""Everything one turn depends on. Knows no vocabulary, no token, no wire."""
+"""Everything one turn depends on. Knows no tokenizer, no token, no wire."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ MAX_ANALYSIS_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerShape:
-    """What JSON the answer must be; thoughts, preambles and calls are not bound by it."""
+class AnswerSchema:
+    """The schema of the answer's JSON; it binds no reasoning, preamble or call."""
 
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
     strict: bool = True
@@ -23,50 +23,50 @@ class AnswerShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What somebody said of a call that an earlier turn ended with, waiting for a yes."""
+class ApprovalDecision:
+    """The answer to an approval request, with which an earlier turn ended."""
 
     call: Message
     """Exactly as it was written."""
     call_id: str
     allows: bool
     reason: str = ""
-    """Why not, in words that the model reads as data."""
+    """Why not, in the user's words, which the model reads as data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRules:
-    """What holds for calls of our tools in one turn: stricter than the tools, never less so."""
+class ToolPolicy:
+    """Limits on calls of our tools in one turn: stricter than the tools' own, never less so."""
 
-    most: int | None = None
+    max_calls: int | None = None
     """Calls that are run; then none is legal any more."""
-    asks: tuple[str, ...] = ()
-    """Full names of tools of which every call needs a yes."""
-    waits: tuple[str, ...] = ()
-    """Full names of tools for whose yes the turn ends; another turn brings the decision."""
-    decision: Decision | None = None
-    """Of the call that the turn begins with."""
+    require_approval: tuple[str, ...] = ()
+    """Full names of tools of which every call needs approval."""
+    pause_for_approval: tuple[str, ...] = ()
+    """Full names of tools for whose approval the turn ends; another turn brings the decision."""
+    decision: ApprovalDecision | None = None
+    """On the call that the turn begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRequest:
-    """One turn to be written: what was said, how to sample, what may be called."""
+    """One turn to be written: the conversation, how to sample, what may be called."""
 
     conversation: Conversation
     params: SamplingParams = field(default_factory=SamplingParams)
     tool_choice: str = "auto"
     """auto, none, required, or the name of one tool that must be called."""
     allowed_tools: tuple[str, ...] | None = None
-    """Names of the tools that may be called; None: all that are offered."""
-    answer: AnswerShape | None = None
+    """Names of the tools that may be called; None: all of the request."""
+    answer: AnswerSchema | None = None
     allow_analysis: bool = True
     max_analysis_tokens: int | None = None
     """Of reasoning; then the answer is made to begin. 0: none."""
     schema_paths: Mapping[str, str] = field(default_factory=dict)
-    """Where each tool's schema or grammar stood in the request, by name; "" is the answer's."""
-    calls: CallRules = CallRules()
+    """Where each tool's schema or grammar stands in the request, by name; "" is the answer's."""
+    tool_policy: ToolPolicy = ToolPolicy()
     session: str | None = None
-    """Whose pages and variables the built-in tools go on with; None: nobody's."""
+    """The session whose pages and variables the built-in tools go on with; None: a new one."""
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -76,31 +76,31 @@ class TurnRequest:
                 f"max_analysis_tokens is {most}; it must be from 0 to {MAX_ANALYSIS_TOKENS}",
                 param="max_analysis_tokens",
             )
-        offered = self.offered
-        if self.tool_choice not in CHOICES and self.full_name(self.tool_choice) not in offered:
+        tools = self.tools
+        if self.tool_choice not in CHOICES and self.full_name(self.tool_choice) not in tools:
             raise RequestError(
                 f"the tool choice is {self.tool_choice!r:.80}, which is not offered; name a tool "
                 f"of the request, or one of {', '.join(CHOICES)}",
                 param="tool_choice",
             )
-        if self.tool_choice == "required" and not offered:
+        if self.tool_choice == "required" and not tools:
             raise RequestError(
                 "a tool call is required, but no tool is offered; offer one", param="tool_choice"
             )
-        if unknown := {self.full_name(name) for name in self.allowed_tools or ()} - offered.keys():
+        if unknown := {self.full_name(name) for name in self.allowed_tools or ()} - tools.keys():
             raise RequestError(
                 f"the allowed tool {min(unknown)!r:.80} is not offered; name tools of the request",
                 param="tool_choice.tools",
             )
 
     @property
-    def offered(self) -> dict[str, FunctionTool]:
-        """Every tool of the prompt by the name it is addressed by."""
-        told = self.conversation
-        builtins = [BUILTINS[name] for name in told.builtins]
-        groups = (Namespace(FUNCTIONS, "", told.functions), *builtins, *told.namespaces)
+    def tools(self) -> dict[str, FunctionTool]:
+        """Every tool of the prompt by its full name."""
+        prompt = self.conversation
+        builtins = [BUILTINS[name] for name in prompt.builtins]
+        groups = (Namespace(FUNCTIONS, "", prompt.functions), *builtins, *prompt.namespaces)
         found = {f"{group.name}.{tool.name}": tool for group in groups for tool in group.tools}
-        if "python" in told.builtins:
+        if "python" in prompt.builtins:
             found["python"] = FunctionTool(name="python", body="text")
         return found
 
@@ -112,7 +112,7 @@ class TurnRequest:
         )
         recipients = {
             name: tool.body
-            for name, tool in self.offered.items()
+            for name, tool in self.tools.items()
             if allowed is None or name in allowed
         }
         is_named = self.tool_choice not in CHOICES
@@ -125,7 +125,7 @@ class TurnRequest:
 
     def full_name(self, name: str) -> str:
         """A function's own name with its namespace; other tools are named in full already."""
-        return name if name in self.offered else f"{FUNCTIONS}.{name}"
+        return name if name in self.tools else f"{FUNCTIONS}.{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ class ToolStream(Iterator[Event]):
         self,
         tools: Tools,
         request: TurnRequest,
-        generate: Callable[[TurnRequest], "Generation"],
+        generate: Callable[[TurnRequest], "GenerationStream"],
         context_length: int,
         *,
         owns_tools: bool,
@@ -192,7 +192,7 @@ def _next(events: AsyncGenerator[Event, None]) -> Event:
     raise RuntimeError("a coroutine of the synchronous agent loop has suspended")
 
 
-class Generation(Iterator[Event], Protocol):
+class GenerationStream(Iterator[Event], Protocol):
     """The events of one generation."""
 
     def close(self) -> None:

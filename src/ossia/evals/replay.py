@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ossia.chat.events import Reply, ToolCalled, collect
 from ossia.chat.llm import LLM
-from ossia.chat.request import AnswerShape, TurnRequest
+from ossia.chat.request import AnswerSchema, TurnRequest
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import FUNCTIONS, Conversation, Message
 from ossia.harmony.tool_text import PYTHON
@@ -72,7 +72,7 @@ def replay(llm: LLM, conversation: Conversation, *, constrained: bool = True) ->
     context = conversation.messages[: last_user + 1]
     replies: tuple[Message, ...] = ()
     formats = conversation.response_formats
-    shape = AnswerShape(schema=formats[0].schema) if formats and constrained else None
+    shape = AnswerSchema(schema=formats[0].schema) if formats and constrained else None
     reasoning, right, valid = 0, False, None
     calls = Counter[str]()
     for expected, result in steps(conversation):

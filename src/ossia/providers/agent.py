@@ -56,7 +56,9 @@ class AgentClient:
         first = await self._engine.start(request)
         if isinstance(request, RawRequest):
             return first
-        if request.calls.decision:  # it was begun to be counted, or refused: a call comes first
+        if (
+            request.tool_policy.decision
+        ):  # it was begun to be counted, or refused: a call comes first
             first.close()
             return _AgentStream(self, request, first, is_first=False)
         told = request.conversation

@@ -40,7 +40,8 @@ def test_what_runs_here_is_offered_where_it_is_available() -> None:
     mail = {"type": "mcp", "server_label": "post", "require_approval": "always"}
     tools = [mail, {"type": "code_interpreter"}]
     found = asked({"tools": tools, "web_search_options": {}}, available=offer)
-    assert (found.turn.calls.asks, found.turn.calls.waits) == (("post.send",), ())
+    policy = found.turn.tool_policy
+    assert (policy.require_approval, policy.pause_for_approval) == (("post.send",), ())
     assert found.turn.conversation.builtins == ("browser",)
     assert [space.name for space in found.turn.conversation.namespaces] == ["post"]
     assert found.ignored == ("tools[1]",)

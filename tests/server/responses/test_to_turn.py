@@ -6,7 +6,7 @@ import pytest
 from openai.types.responses import Response
 from pydantic import TypeAdapter
 
-from ossia.chat.request import Decision
+from ossia.chat.request import ApprovalDecision
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.api.errors import Forbidden
@@ -115,8 +115,9 @@ def test_what_holds_for_calls_reaches_the_turn_and_the_response():
     wanted = {"always": {"tool_names": ["send"]}}
     tools = [{"type": "mcp", "server_label": "post", "require_approval": wanted}]
     found = asked(OFFER, tools=tools, max_tool_calls=2)
-    rules = found.turn([USER], "2026-01-02").calls
-    assert (rules.most, rules.asks, rules.waits) == (2, ("post.send",), ("post.send",))
+    policy = found.turn([USER], "2026-01-02").tool_policy
+    assert (policy.max_calls, policy.require_approval) == (2, ("post.send",))
+    assert policy.pause_for_approval == ("post.send",)
     settings = found.settings()
     assert (settings.max_tool_calls, settings.tools) == (2, tools)
     strictly(settings)
@@ -124,11 +125,11 @@ def test_what_holds_for_calls_reaches_the_turn_and_the_response():
 
 def test_a_call_that_is_allowed_needs_its_tool_and_one_that_is_not_needs_none():
     call = Message(role="assistant", channel="commentary", recipient="post.send", content="{}")
-    no = Decision(call=call, call_id="call_1", allows=False)
-    assert asked().turn([USER], "2026-01-02", no).calls.decision == no
+    no = ApprovalDecision(call=call, call_id="call_1", allows=False)
+    assert asked().turn([USER], "2026-01-02", no).tool_policy.decision == no
     yes = replace(no, allows=True)
     tools = [{"type": "mcp", "server_label": "post"}]
-    assert asked(OFFER, tools=tools).turn([USER], "2026-01-02", yes).calls.decision == yes
+    assert asked(OFFER, tools=tools).turn([USER], "2026-01-02", yes).tool_policy.decision == yes
     with pytest.raises(RequestError) as found:
         asked().turn([USER], "2026-01-02", yes)
     assert (found.value.param, found.value.code) == ("tools", "tool_unavailable")

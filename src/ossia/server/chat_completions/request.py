@@ -9,11 +9,11 @@ from pydantic import Field
 from ossia.chat.messages import (
     SCHEMA_PATH,
     joined_instructions,
+    to_answer_schema,
     to_response_formats,
-    to_shape,
     translate,
 )
-from ossia.chat.request import CallRules, TurnRequest
+from ossia.chat.request import ToolPolicy, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
@@ -289,11 +289,13 @@ def _turn(
         ),
         tool_choice=choice,
         allowed_tools=allowed,
-        answer=to_shape(response_format),
+        answer=to_answer_schema(response_format),
         allow_analysis=may_reason,
         max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
         schema_paths={**offered.schema_paths, "": f"{SCHEMA_PATH}.schema"},
-        calls=CallRules(asks=offered.asks),  # nobody can be asked here: they are refused
+        tool_policy=ToolPolicy(
+            require_approval=offered.asks
+        ),  # nobody can be asked here: they are refused
     )
 
 

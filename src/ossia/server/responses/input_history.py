@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ossia.chat.request import Decision
+from ossia.chat.request import ApprovalDecision
 from ossia.errors import RequestError
 from ossia.harmony.messages import Message
 from ossia.server.api.errors import NotFound
@@ -55,9 +55,9 @@ class Approval:
         return {self.call.call_id or "": self.answer.request_id}
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> ApprovalDecision:
         """What the turn is told."""
-        return Decision(
+        return ApprovalDecision(
             call=self.call.message,
             call_id=self.call.call_id or "",
             allows=self.answer.allows,

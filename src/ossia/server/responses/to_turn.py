@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ossia.chat.messages import joined_instructions, to_response_formats, to_shape
-from ossia.chat.request import CallRules, Decision, TurnRequest
+from ossia.chat.messages import joined_instructions, to_answer_schema, to_response_formats
+from ossia.chat.request import ApprovalDecision, ToolPolicy, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
@@ -98,7 +98,7 @@ class ParsedResponseRequest:
         return (*self.offered.ignored, *idle, *ignored(self.form))
 
     def turn(
-        self, messages: Sequence[Message], date: str, decision: Decision | None = None
+        self, messages: Sequence[Message], date: str, decision: ApprovalDecision | None = None
     ) -> TurnRequest:
         """The turn to be written.
 
@@ -138,14 +138,14 @@ class ParsedResponseRequest:
             ),
             tool_choice=choice,
             allowed_tools=allowed,
-            answer=to_shape(response_format, FORMAT_PATH),
+            answer=to_answer_schema(response_format, FORMAT_PATH),
             allow_analysis=may_reason,
             max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
             schema_paths={**self.offered.schema_paths, "": f"{FORMAT_PATH}.schema"},
-            calls=self._rules(decision),
+            tool_policy=self._rules(decision),
         )
 
-    def _rules(self, decision: Decision | None) -> CallRules:
+    def _rules(self, decision: ApprovalDecision | None) -> ToolPolicy:
         """What holds for calls that are run here."""
         theirs = tuple(
             f"{server.name}.{tool.name}" for server in self.offered.servers for tool in server.tools
@@ -157,8 +157,11 @@ class ParsedResponseRequest:
                 param="tools",
                 code="tool_unavailable",
             )
-        return CallRules(
-            most=self.form.max_tool_calls, asks=self.offered.asks, waits=theirs, decision=decision
+        return ToolPolicy(
+            max_calls=self.form.max_tool_calls,
+            require_approval=self.offered.asks,
+            pause_for_approval=theirs,
+            decision=decision,
         )
 
     def settings(self) -> ResponseSettings:
