@@ -7,7 +7,7 @@ from openai import BadRequestError, OpenAI, PermissionDeniedError
 
 from ossia.server import responses
 from ossia.server.http.guard import LOCAL
-from ossia.server.responses.replayed import LOST
+from ossia.server.responses.items import LOST
 from tests.server.scripted import ScriptedEngine, answer, call, finished, offering, ran, thought
 from tests.server.serving import client_of
 

@@ -4,8 +4,9 @@ It asks the store and the memory; it knows neither the engine nor the wire's ans
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from ossia.chat.request import ApprovalDecision
 from ossia.errors import RequestError
@@ -15,8 +16,17 @@ from ossia.server.api.fields import day
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.json_body import beside
 from ossia.server.responses.approvals import ApprovalResponse, find_approval
-from ossia.server.responses.items import Item, References, lost_calls, read_items, references
-from ossia.server.responses.listing import listed
+from ossia.server.responses.items import (
+    INPUT_ITEMS,
+    TOOL_ITEMS,
+    Item,
+    References,
+    action_of,
+    kind_of,
+    lost_calls,
+    read_items,
+    references,
+)
 from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import CreateRequest
 from ossia.server.responses.stored_turn import PreviousTurns, StoredTurn
@@ -95,21 +105,21 @@ async def gather_history(
         items=await memory.items(owner, references(items)),
         waiting=waiting,
     )
-    spoken = await beside(is_heavy, read_items, items, before)
-    said = await memory.restored(owner, spoken.said)
-    if waiting is not None and waiting in spoken.said:  # the turn says it, when it is decided on
+    parsed = await beside(is_heavy, read_items, items, before)
+    said = await memory.restored(owner, parsed.history)
+    if waiting is not None and waiting in parsed.history:  # the turn says it, when it is decided on
         said = _without_last(said, waiting.message)
     turn = StoredTurn(
         model=model,
         date=past.date or day(services.clock()),
-        listed=listed(items, new_id),
+        listed=list_items(items, new_id),
         said=said,
-        calls=calls_of(one for one in spoken.said if one != waiting),
+        calls=calls_of(one for one in parsed.history if one != waiting),
     )
     return InputHistory(
         messages=(*past.messages, *said),
         turn=turn,
-        ignored=spoken.ignored,
+        ignored=parsed.ignored,
         root=past.root,
         approval=approval,
     )
@@ -169,3 +179,106 @@ async def _past(services: Services, owner: str, response_id: str, model: str) ->
     turns = [response.turn for response in chain.responses]
     past = await asyncio.to_thread(PreviousTurns.of, turns, model)
     return replace(past, root=chain.responses[0].response_id)
+
+
+def list_items(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
+    """The items that were read, as they are listed.
+
+    Args:
+        items: of the input, in order; those that are skipped or only refer are left out.
+        new_id: makes an id that begins with a prefix, for items without one.
+    """
+    return [
+        _listed_item(item, kind, prefix, new_id)
+        for item in items
+        if (kind := kind_of(item)) in INPUT_ITEMS and (prefix := INPUT_ITEMS[kind].prefix)
+    ]
+
+
+def page(
+    items: Sequence[Json], *, limit: int, order: Literal["asc", "desc"], after: str | None
+) -> Json:
+    """One page of a list, as OpenAI's clients turn them.
+
+    Raises:
+        RequestError: `after` is none of the items.
+    """
+    ordered = list(items) if order == "asc" else list(reversed(items))
+    begin = 0
+    if after is not None:
+        places = [at for at, item in enumerate(ordered) if item["id"] == after]
+        if not places:
+            raise RequestError(
+                f"after is {after!r:.80}, which is no item of this list; use the last_id of a page",
+                param="after",
+            )
+        begin = places[0] + 1
+    shown = ordered[begin : begin + limit]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else "",
+        "last_id": shown[-1]["id"] if shown else "",
+        "has_more": begin + limit < len(ordered),
+    }
+
+
+def _listed_item(item: Item, kind: str, prefix: str, new_id: Callable[[str], str]) -> Json:
+    item_id = item.get("id")
+    listed: Json = {
+        "id": item_id if isinstance(item_id, str) and item_id else new_id(prefix),
+        "type": kind,
+    }
+    if kind == "message":
+        return listed | _message(item)
+    if kind == "reasoning":
+        content = item.get("content")
+        text = [{"text": content}] if isinstance(content, str) else content
+        listed |= {"summary": []} if content is None else {"summary": [], "content": text}
+    elif kind == "mcp_approval_request":
+        return listed | {
+            key: value if isinstance(value := item.get(key), str) else ""
+            for key in INPUT_ITEMS[kind].fields
+        }
+    elif kind != "mcp_approval_response":
+        listed["status"] = "completed"
+    if kind in TOOL_ITEMS:
+        return listed | _ran(item, kind)
+    listed |= {key: item[key] for key in INPUT_ITEMS[kind].fields if item.get(key) is not None}
+    for key, part in (("content", "reasoning_text"), ("output", "input_text")):
+        if isinstance(listed.get(key), list):
+            listed[key] = [_part(each, part) for each in listed[key]]
+    return listed
+
+
+def _ran(item: Item, kind: str) -> Json:
+    """A call that ran here, with what clients require of it."""
+    if kind == "web_search_call":
+        return {"action": action_of(item["action"])}
+    listed = {"container_id": "", "outputs": None} if kind == "code_interpreter_call" else {}
+    return listed | {
+        key: item[key] for key in INPUT_ITEMS[kind].fields if isinstance(item.get(key), str)
+    }
+
+
+def _message(item: Item) -> Json:
+    role = item["role"]
+    listed: Json = {"role": role, "status": "completed"}
+    content = item["content"]
+    if isinstance(content, str):
+        content = [{"text": content}]
+    if role == "assistant":
+        phase = item.get("phase")
+        spoken = {"phase": phase} if phase in ("commentary", "final_answer") else {}
+        return {**listed, **spoken, "content": [_spoken(part) for part in content]}
+    return {**listed, "content": [_part(part, "input_text") for part in content]}
+
+
+def _spoken(part: Mapping[str, Any]) -> Json:
+    if part.get("type") == "refusal":
+        return {"type": "refusal", "refusal": part["refusal"]}
+    return {**_part(part, "output_text"), "annotations": []}
+
+
+def _part(part: Mapping[str, Any], kind: str) -> Json:
+    return {"type": kind, "text": part["refusal" if part.get("type") == "refusal" else "text"]}

@@ -3,10 +3,11 @@
 It knows OpenAI's items; it knows no store: what was said before is handed to it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Channel, Message, Role
@@ -14,18 +15,10 @@ from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import MAX_PARTS
 from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tools import joined
-from ossia.server.responses.replayed import TOOL_ITEMS, replayed
+from ossia.server.responses.objects import Json
 
 Item = Mapping[str, Any]
 
-KNOWN = frozenset(
-    (
-        *("message", "reasoning", "item_reference", "function_call", "function_call_output"),
-        *("custom_tool_call", "custom_tool_call_output", "mcp_list_tools", *TOOL_ITEMS),
-        *("mcp_approval_request", "mcp_approval_response"),
-    )
-)
-"""The types that are read."""
 SKIPPED = frozenset(
     (
         *("file_search_call", "image_generation_call"),
@@ -38,6 +31,11 @@ SKIPPED = frozenset(
 )
 """The types that have no meaning here yet; the answer's header names them."""
 
+LOST = "(what this call gave is no longer at hand)"
+"""The result of a call that ran here, where nobody knows it any more."""
+TOOL_ITEMS = ("web_search_call", "code_interpreter_call", "mcp_call")
+"""Calls that ran here. An item holds less than was said; it is what there is where the memory has
+lost the call."""
 REQUEST_PREFIX = "mcpr"
 """Of the ids of requests for a yes; a mere reference to one is known by it."""
 
@@ -67,7 +65,7 @@ class References:
 class ParsedInput:
     """An input, understood."""
 
-    said: tuple[HistoryMessage, ...]
+    history: tuple[HistoryMessage, ...]
     ignored: tuple[str, ...] = ()
     """Paths of the items that were skipped."""
 
@@ -100,33 +98,32 @@ def read_items(items: Sequence[Item], before: References) -> ParsedInput:
         kind = kind_of(item)
         if isinstance(kind, str) and kind in SKIPPED:
             ignored.append(path)
-        elif isinstance(kind, str) and kind in KNOWN:
+        elif isinstance(kind, str) and kind in INPUT_ITEMS:
             reader.read(kind, item, path)
         else:
             raise RequestError(
                 f"{path}.type is {kind!r:.40}, which is no type of item; expected one of "
-                f"{', '.join(sorted(KNOWN))}",
+                f"{', '.join(sorted(INPUT_ITEMS))}",
                 param=f"{path}.type",
             )
-    return ParsedInput(said=tuple(reader.said), ignored=(*ignored, *reader.ignored))
+    return ParsedInput(history=tuple(reader.history), ignored=(*ignored, *reader.ignored))
 
 
 class _ItemReader:
     """Reads items in order; remembers the calls."""
 
     def __init__(self, before: References) -> None:
-        self.said: list[HistoryMessage] = []
+        self.history: list[HistoryMessage] = []
         self.ignored: list[str] = []
         self._before = before
         self._recipients = dict(before.recipients)
         self._waiting = before.waiting
 
     def read(self, kind: str, item: Item, path: str) -> None:
-        """One item of a known type."""
-        if kind in TOOL_ITEMS:
-            self.said.append(replayed(kind, item, path))
-        elif kind in _READERS:  # what a server lists is told anew in each request
-            self.said.extend(_READERS[kind](self, item, path))
+        """One item of a type in `INPUT_ITEMS`."""
+        reader = INPUT_ITEMS[kind].reader
+        if reader is not None:
+            self.history.extend(reader(self, item, path))
 
     def message(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """What a user, a developer or the model said."""
@@ -211,6 +208,54 @@ class _ItemReader:
         )
         yield HistoryMessage(message=result, call_id=call_id)
 
+    def web_search_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
+        """A call of the browser, with its results as far as they are told."""
+        action = item.get("action")
+        if not isinstance(action, dict):
+            raise RequestError(
+                f"{path}.action is no object; send the item as it came", param=f"{path}.action"
+            )
+        match action_of(action):
+            case {"type": "open_page", "url": url}:
+                name, arguments = "open", {} if url is None else {"id": url}
+            case {"type": "find_in_page", "pattern": pattern}:
+                name, arguments = "find", {"pattern": pattern}
+            case searched:
+                name, arguments = "search", {"query": searched["query"]}
+        results = "\n".join(_texts(item.get("results"), "text"))
+        sources = "\n".join(_texts(action.get("sources"), "url"))
+        text = results or sources or LOST
+        yield _tool_call(item, f"browser.{name}", json.dumps(arguments), "analysis", text, "json")
+
+    def code_interpreter_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
+        """Python that ran."""
+        code = item.get("code")
+        logs = "\n".join(_texts(item.get("outputs"), "logs"))
+        text = code if isinstance(code, str) else ""
+        yield _tool_call(item, "python", text, "analysis", logs or LOST, "code")
+
+    def mcp_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
+        """A call of an MCP server."""
+        for key in ("server_label", "name", "arguments"):
+            if not isinstance(item.get(key), str):
+                raise RequestError(
+                    f"{path}.{key} is no string; send the item as it came", param=f"{path}.{key}"
+                )
+        error, output = item.get("error"), item.get("output")
+        if isinstance(error, dict):  # a text of an error, or the parts of a result that is one
+            message = error.get("message") or "\n".join(_texts(error.get("content"), "text"))
+            error = message if isinstance(message, str) else None
+        text = next((each for each in (output, error) if isinstance(each, str) and each), LOST)
+        recipient = f"{item['server_label']}.{item['name']}"
+        try:
+            yield _tool_call(item, recipient, item["arguments"], "commentary", text, "json")
+        except RequestError:  # texts are never refused: it is the name
+            raise RequestError(
+                f"{path}.name is {recipient!r:.80}, which no tool is called; send the item as it "
+                "came",
+                param=f"{path}.name",
+            ) from None
+
     def _call(self, item: Item, path: str, field: str, content_type: str | None) -> HistoryMessage:
         name, call_id = required(item, "name", path), required(item, "call_id", path)
         namespace = item.get("namespace")
@@ -240,20 +285,60 @@ class _ItemReader:
         return HistoryMessage(message=message, item_id=_identity(item), call_id=call_id)
 
 
-_READERS: Mapping[str, Callable[[_ItemReader, Item, str], Iterator[HistoryMessage]]] = (
-    MappingProxyType(
-        {
-            "message": _ItemReader.message,
-            "reasoning": _ItemReader.reasoning,
-            "item_reference": _ItemReader.item_reference,
-            "mcp_approval_request": _ItemReader.approval_request,
-            "function_call": _ItemReader.function_call,
-            "function_call_output": _ItemReader.output,
-            "custom_tool_call": _ItemReader.custom_tool_call,
-            "custom_tool_call_output": _ItemReader.output,
-        }
-    )
+class InputItem(NamedTuple):
+    """One type of item that is read."""
+
+    reader: Callable[[_ItemReader, Item, str], Iterator[HistoryMessage]] | None = None
+    """None: it adds nothing to the history."""
+    prefix: str | None = None
+    """Of its id where the input is listed; None: it is not listed."""
+    fields: tuple[str, ...] = ()
+    """That are listed as they came."""
+
+
+_TARGET = ("server_label", "name", "arguments")
+INPUT_ITEMS: Mapping[str, InputItem] = MappingProxyType(
+    {
+        "message": InputItem(_ItemReader.message, "msg"),
+        "reasoning": InputItem(_ItemReader.reasoning, "rs", ("encrypted_content",)),
+        "item_reference": InputItem(_ItemReader.item_reference),
+        "function_call": InputItem(
+            _ItemReader.function_call, "fc", ("call_id", "name", "arguments", "namespace")
+        ),
+        "function_call_output": InputItem(_ItemReader.output, "fco", ("call_id", "output")),
+        "custom_tool_call": InputItem(
+            _ItemReader.custom_tool_call, "ctc", ("call_id", "name", "input", "namespace")
+        ),
+        "custom_tool_call_output": InputItem(_ItemReader.output, "ctco", ("call_id", "output")),
+        "web_search_call": InputItem(_ItemReader.web_search_call, "ws"),
+        "code_interpreter_call": InputItem(
+            _ItemReader.code_interpreter_call, "ci", ("code", "container_id")
+        ),
+        "mcp_call": InputItem(_ItemReader.mcp_call, "mcp", (*_TARGET, "output")),
+        "mcp_list_tools": InputItem(),  # what a server lists is told anew in each request
+        "mcp_approval_request": InputItem(_ItemReader.approval_request, REQUEST_PREFIX, _TARGET),
+        "mcp_approval_response": InputItem(
+            None, "mcpa", ("approval_request_id", "approve", "reason")
+        ),
+    }
 )
+"""The types that are read: how, and how the list of the input shows them."""
+
+
+def action_of(action: Item) -> Json:
+    """What a search did, as OpenAI's types have it, whatever was sent."""
+    fields = {key: value for key, value in action.items() if isinstance(value, str)}
+    match fields.get("type"):
+        case "open_page":
+            return {"type": "open_page", "url": fields.get("url")}
+        case "find_in_page":
+            url, pattern = fields.get("url", ""), fields.get("pattern", "")
+            return {"type": "find_in_page", "url": url, "pattern": pattern}
+        case _:
+            queries = action.get("queries")  # as others write it
+            several = queries if isinstance(queries, list) else []
+            texts = (text for text in several if isinstance(text, str))
+            return {"type": "search", "query": fields.get("query") or "; ".join(texts)}
 
 
 def kind_of(item: Item) -> Any:
@@ -318,3 +403,28 @@ def _part(part: object, path: str) -> str:
             param=f"{path}.type",
         )
     return required(part, "refusal" if kind == "refusal" else "text", path)
+
+
+def _tool_call(
+    item: Item, recipient: str, body: str, channel: Channel, result: str, content_type: str
+) -> HistoryMessage:
+    message = Message(
+        role="assistant",
+        channel=channel,
+        recipient=recipient,
+        content_type=content_type,
+        content=body,
+    )
+    return HistoryMessage(
+        message=message,
+        item_id=_identity(item),
+        result=Message(role="tool", name=recipient, channel=channel, content=result),
+    )
+
+
+def _texts(parts: object, key: str) -> list[str]:
+    """What parts of a list say; what is no such part says nothing."""
+    if not isinstance(parts, list):
+        return []
+    found = (part.get(key) for part in parts if isinstance(part, dict))
+    return [text for text in found if isinstance(text, str)]

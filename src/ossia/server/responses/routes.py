@@ -24,14 +24,13 @@ from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, sse_frame, unless_gone
 from ossia.server.responses.background import RunningResponses
 from ossia.server.responses.citations import resolver
-from ossia.server.responses.fitting import begun
-from ossia.server.responses.input_history import Approval, InputHistory, gather_history
-from ossia.server.responses.listing import page
+from ossia.server.responses.input_history import Approval, InputHistory, gather_history, page
 from ossia.server.responses.objects import Json, new_id
 from ossia.server.responses.request import ENCRYPTED, CreateRequest, refuse_what_is_missing
 from ossia.server.responses.run import Run
 from ossia.server.responses.stored_turn import StoredTurn
 from ossia.server.responses.to_turn import ParsedResponseRequest
+from ossia.server.responses.truncation import start_turn
 from ossia.server.responses.writer import ResponseWriter, fold
 from ossia.server.services import Services
 from ossia.store.responses import StoredResponse
@@ -183,7 +182,7 @@ class _Endpoints:
     ) -> EventStream:
         date, approval = dialogue.turn.date, dialogue.approval
         decision = None if approval is None else approval.decision
-        return await begun(
+        return await start_turn(
             self._services.engine,
             lambda messages: replace(asked.turn(messages, date, decision), session=session),
             dialogue.messages,

@@ -1,17 +1,41 @@
-"""The items of calls that are run here: web searches, Python, and tools of MCP servers.
+"""The items of calls that are run here, and the table of every kind of output item.
 
-Such an item stays open until its tool has run; who runs it is not known here.
+The item of a web search, of Python or of an MCP tool stays open until its tool has run; who runs it
+is not known here. A new kind of item is a new class and its line in `ITEM_CLASSES`.
 """
 
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from ossia.chat.events import ApprovalRequested, PartFinished, TokenLogprob, ToolFinished
+from ossia.chat.events import (
+    ApprovalRequested,
+    PartFinished,
+    PartStarted,
+    TokenLogprob,
+    ToolFinished,
+)
 from ossia.server.responses.items import REQUEST_PREFIX
-from ossia.server.responses.objects import OUTPUTS, RESULTS, SOURCES, Json
-from ossia.server.responses.output_items import ItemContext, ItemStatus, OutputItem
+from ossia.server.responses.objects import (
+    OUTPUTS,
+    RESULTS,
+    SOURCES,
+    Json,
+    ResponseSettings,
+    tool_kind,
+)
+from ossia.server.responses.output_items import (
+    AnswerItem,
+    CustomCallItem,
+    FunctionCallItem,
+    ItemContext,
+    ItemStatus,
+    OutputItem,
+    PreambleItem,
+    ReasoningItem,
+)
 from ossia.tools.tool import ToolResult
 
 
@@ -290,3 +314,25 @@ def _asked_of_browser(name: str, arguments: str) -> Mapping[str, Any]:
             return {"type": "find_in_page", "pattern": texts.get("pattern")}
         case _:
             return {"type": "search", "query": texts.get("query")}
+
+
+ITEM_CLASSES: Mapping[str, type[OutputItem]] = MappingProxyType(
+    {
+        "analysis": ReasoningItem,
+        "preamble": PreambleItem,
+        "final": AnswerItem,
+        "function": FunctionCallItem,
+        "custom": CustomCallItem,
+        "browser": WebSearchItem,
+        "python": CodeItem,
+        "mcp": McpCallItem,
+    }
+)
+"""Kind of a part, for a call the kind of its tool -> what its item is written by."""
+
+
+def item_class(part: PartStarted, settings: ResponseSettings) -> type[OutputItem]:
+    """Who writes a part; one of an unknown kind is shown as thought, never as answer."""
+    if part.kind == "call":
+        return ITEM_CLASSES[tool_kind(part.name, settings.kinds)]
+    return ITEM_CLASSES.get(part.kind, ReasoningItem)

@@ -19,7 +19,6 @@ from ossia.chat.events import (
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage
 from ossia.server.responses.citations import Resolve
-from ossia.server.responses.item_kinds import item_class
 from ossia.server.responses.objects import (
     ErrorCode,
     Json,
@@ -29,7 +28,7 @@ from ossia.server.responses.objects import (
     usage_object,
 )
 from ossia.server.responses.output_items import ItemContext, MessageItem, OutputItem
-from ossia.server.responses.tool_items import McpApprovalItem, McpCallItem, McpListItem
+from ossia.server.responses.tool_items import McpApprovalItem, McpCallItem, McpListItem, item_class
 
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
 """The events of which exactly one ends every stream."""

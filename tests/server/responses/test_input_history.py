@@ -3,7 +3,7 @@ from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 
 from ossia.errors import RequestError
-from ossia.server.responses.listing import listed, page
+from ossia.server.responses.input_history import list_items, page
 
 ITEMS = [
     {"role": "user", "content": "a"},
@@ -40,7 +40,7 @@ ITEMS = [
 
 @pytest.fixture
 def found():
-    return listed(ITEMS, lambda prefix: f"{prefix}_new")
+    return list_items(ITEMS, lambda prefix: f"{prefix}_new")
 
 
 def test_every_item_is_one_of_openais(found):

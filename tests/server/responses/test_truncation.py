@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message
-from ossia.server.responses.fitting import begun, cuts, without
+from ossia.server.responses.truncation import cuts, start_turn, without
 from tests.server.scripted import ScriptedEngine
 
 
@@ -98,7 +98,7 @@ def test_as_few_turns_are_left_out_as_possible_and_only_one_runs(num, most):
     engine.play([[]])
     engine.most = most
     messages = [asked(str(at)) for at in range(num)]
-    stream = asyncio.run(begun(engine, turn, messages, truncates=True))
+    stream = asyncio.run(start_turn(engine, turn, messages, truncates=True))
     kept = engine.requests[engine.streams.index(stream)].conversation.messages
     assert kept == tuple(messages[-most:])
     assert [each for each in engine.streams if not each.is_closed] == [stream]
@@ -109,7 +109,7 @@ def test_what_has_no_meaning_is_refused_at_once():
     engine = ScriptedEngine()
     engine.play([RequestError("no")])
     with pytest.raises(RequestError):
-        asyncio.run(begun(engine, turn, [asked(), asked()], truncates=True))
+        asyncio.run(start_turn(engine, turn, [asked(), asked()], truncates=True))
     assert len(engine.requests) == 1
 
 
@@ -125,7 +125,7 @@ def test_an_engine_that_falls_ill_meanwhile_leaves_nothing_running(well):
     engine.play([[]])
     messages = [asked(str(at)) for at in range(8)]
     with pytest.raises(RequestError, match="ill"):
-        asyncio.run(begun(engine, turn, messages, truncates=True))
+        asyncio.run(start_turn(engine, turn, messages, truncates=True))
     assert len(engine.streams) == well
     assert all(stream.is_closed for stream in engine.streams)
 
@@ -134,5 +134,5 @@ def test_what_never_fits_is_refused_as_too_long():
     engine = Narrow()
     engine.most = 0
     with pytest.raises(RequestError) as found:
-        asyncio.run(begun(engine, turn, [asked(), asked()], truncates=True))
+        asyncio.run(start_turn(engine, turn, [asked(), asked()], truncates=True))
     assert found.value.code == "context_length_exceeded"

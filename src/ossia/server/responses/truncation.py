@@ -12,7 +12,7 @@ from ossia.harmony.messages import Message
 from ossia.providers.provider import EngineClient, EventStream
 
 
-async def begun(
+async def start_turn(
     engine: EngineClient,
     turn: Callable[[Sequence[Message]], TurnRequest],
     messages: Sequence[Message],
