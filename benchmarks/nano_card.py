@@ -17,6 +17,7 @@ from typing import Any
 from ossia.checkpoint import open_checkpoint
 from ossia.evals.nano import NUM_TRANSCRIPTS, notes, wilson
 from ossia.evals.nano_cells import COLUMNS, DRAWS, EFFORTS
+from ossia.train.plot import read_log
 
 Json = dict[str, Any]
 FILES = ("model.safetensors", "tokenizer.json", "config.json")
@@ -66,21 +67,21 @@ def main() -> None:
     parser.add_argument(
         "--commit", required=True, action="append", help="of the trainer; STEP:ID from a step on"
     )
-    asked = parser.parse_args()
-    log = [json.loads(line) for line in asked.log.read_text().splitlines()]
-    table = joined([json.loads(part.read_text()) for part in asked.table])
-    agent = json.loads(asked.agent.read_text())
-    public = [json.loads(line) for line in asked.public.read_text().splitlines()]
+    options = parser.parse_args()
+    log = list(read_log(options.log))
+    table = joined([json.loads(part.read_text()) for part in options.table])
+    agent = json.loads(options.agent.read_text())
+    public = [json.loads(line) for line in options.public.read_text().splitlines()]
     parts = [
         HEAD,
-        described(asked.folder),
+        described(options.folder),
         LEARNED.format(shares=shares()),
         evaluated(table),
         with_tools(agent),
         on_public_sets(public),
         LIMITS,
         transcripts(table["transcripts"]),
-        provenance(asked.folder, log, asked.commit),
+        provenance(options.folder, log, options.commit),
     ]
     print("\n".join(parts), end="")
 
@@ -231,13 +232,15 @@ def transcripts(drawn: list[Json]) -> str:
         "line.\n",
     ]
     for number, each in enumerate(drawn, start=1):
-        told = f" (told before: {inline(each['instructions'])})" if each["instructions"] else ""
-        offered = f" (functions: {', '.join(each['functions'])})" if each["functions"] else ""
-        said = "<br>".join(inline(line) for line in each["said"])
+        instructions = (
+            f" (told before: {inline(each['instructions'])})" if each["instructions"] else ""
+        )
+        functions = f" (functions: {', '.join(each['functions'])})" if each["functions"] else ""
+        replies = "<br>".join(inline(line) for line in each["said"])
         end = "" if each["right"] else f"<br>**wrong**; expected: {inline(each['expected'])}"
         lines.append(
-            f"{number}. *{each['task']}, {each['column']}, {each['effort']}*{told}{offered} "
-            f"**{inline(each['asked'])}**<br>{said}{end}"
+            f"{number}. *{each['task']}, {each['column']}, {each['effort']}*"
+            f"{instructions}{functions} **{inline(each['asked'])}**<br>{replies}{end}"
         )
     return "\n".join([*lines, ""])
 
@@ -256,22 +259,22 @@ def committed(commit: str) -> str:
 
 def provenance(folder: Path, log: list[Json], commits: list[str]) -> str:
     """How it was made, and the files' hashes."""
-    legs = [line["leg"] | {"step": line["step"]} for line in log if "leg" in line]
+    runs = [entry["run"] | {"step": entry["step"]} for entry in log if "run" in entry]
     steps = [line for line in log if "tokens_per_second" in line]
     judged = [line for line in log if "validation_loss" in line]
     last = steps[-1]
     commands = []
-    for leg in legs:
-        hold = " --hold" if leg["hold"] else ""
+    for run in runs:
+        constant = " --constant-lr" if run["constant_lr"] else ""
         commands.append(
-            f"from step {leg['step']:,}: `python -m ossia.train.pretrain --shape {leg['shape']} "
-            f"--seed {leg['seed']} --tokens {leg['tokens']:g} --rate {leg['rate']:g} --muon "
-            f"{leg['muon']:g} --workers {leg['workers']}{hold}`"
+            f"from step {run['step']:,}: `ossia train nano --shape {run['shape']} --seed "
+            f"{run['seed']} --tokens {run['tokens']:g} --lr {run['lr']:g} --muon-lr "
+            f"{run['muon_lr']:g} --workers {run['workers']}{constant}`"
         )
     lines = [
         "## Where it comes from\n",
-        f"Commit {', '.join(map(committed, commits))}; torch {legs[-1]['torch']}, on "
-        f"{legs[-1]['machine']}, with AVX2:\n",
+        f"Commit {', '.join(map(committed, commits))}; torch {runs[-1]['torch']}, on "
+        f"{runs[-1]['machine']}, with AVX2:\n",
         *(f"- {command}" for command in commands),
         "",
         f"About {last['step']:,} steps and {last['tokens']:,} tokens in {last['seconds']:,.0f} "

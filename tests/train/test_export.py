@@ -11,7 +11,7 @@ from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.mxfp4 import Mxfp4, pack, unpack
 from ossia.ops.reference import ReferenceOps
-from ossia.train.batches import collate, draw_lessons
+from ossia.train.batches import collate, draw_examples
 from ossia.train.export import write_packed
 from ossia.train.network import is_expert_matrix, nano_config, new_parameters, run
 
@@ -59,14 +59,12 @@ def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, paramet
         else torch.from_numpy(value.numpy().astype(ml_dtypes.bfloat16).astype(np.float32))
         for name, value in parameters.items()
     }
-    lessons = draw_lessons(tokenizer, seed=0, number=0, lessons=6, split="train")
-    batch = collate(lessons, window=64)
-    families = dataclasses.replace(
-        batch.step, row_R=np.arange(len(batch.step.id_T), dtype=np.int32)
-    )
+    examples = draw_examples(tokenizer, seed=0, number=0, examples=6, split="train")
+    batch = collate(examples, window=64)
+    groups = dataclasses.replace(batch.step, row_R=np.arange(len(batch.step.id_T), dtype=np.int32))
     whole = dataclasses.replace(
         batch,
-        step=families,
+        step=groups,
         target_R=torch.zeros(len(batch.step.id_T), dtype=torch.long),
         weight_R=torch.ones(len(batch.step.id_T)),
     )
@@ -74,10 +72,10 @@ def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, paramet
 
     first_Q, count_Q = batch.step.full.first_Q, batch.step.full.count_Q
     prefix = batch.step.id_T[first_Q[0] : first_Q[0] + count_Q[0]]
-    mine = slice(first_Q[1], first_Q[1] + count_Q[1])
-    step = ForwardBatch.without_cache([[*prefix, *batch.step.id_T[mine]]], window=64)
+    rows = slice(first_Q[1], first_Q[1] + count_Q[1])
+    step = ForwardBatch.without_cache([[*prefix, *batch.step.id_T[rows]]], window=64)
     judge = ReferenceOps()
     network = Transformer(SHAPE, judge, prepare(SHAPE, judge, checkpoint.tensors))
     law_TV = network.forward(step, None)[count_Q[0] :]
     # float32 sums in another order, through two layers
-    np.testing.assert_allclose(ours_TV[mine], law_TV, atol=2e-4)
+    np.testing.assert_allclose(ours_TV[rows], law_TV, atol=2e-4)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.ops.mxfp4 import BLOCK, pack, unpack
-from ossia.train.fake_quant import fake_quantise
+from ossia.train.fake_quant import fake_quantize
 
 
 def bits(values):
@@ -13,7 +13,7 @@ def bits(values):
 
 
 def agree(weight):
-    return bits(fake_quantise(torch.from_numpy(weight))) == bits(unpack(pack(weight)))
+    return bits(fake_quantize(torch.from_numpy(weight))) == bits(unpack(pack(weight)))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-60, 60))
@@ -38,12 +38,12 @@ def test_equals_packing_at_the_ends(value):
 def test_the_gradient_passes_straight_through():
     weight = torch.randn(2, BLOCK, generator=torch.Generator().manual_seed(0), requires_grad=True)
     slope = torch.arange(2.0 * BLOCK).view(2, BLOCK)
-    (fake_quantise(weight) * slope).sum().backward()
+    (fake_quantize(weight) * slope).sum().backward()
     assert torch.equal(weight.grad, slope)
 
 
 def test_rounding_twice_changes_nothing():
     weight = torch.randn(4, 3 * BLOCK, generator=torch.Generator().manual_seed(0))
-    once = fake_quantise(weight)
-    assert torch.equal(fake_quantise(once), once)
+    once = fake_quantize(weight)
+    assert torch.equal(fake_quantize(once), once)
     assert not torch.equal(once, weight)

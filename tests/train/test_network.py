@@ -6,7 +6,7 @@ import torch
 
 from ossia.train.batches import Batch
 from ossia.train.network import is_expert_matrix, nano_config, new_parameters, run
-from ossia.train.shared_prefix import Family, family_step
+from ossia.train.shared_prefix import PrefixGroup, prefix_group_batch
 
 CONFIG = nano_config(vocab_size=200, hidden=64, layers=2, experts=4, inner=32)
 WINDOW = CONFIG.sliding_window
@@ -26,13 +26,13 @@ def parameters(config=CONFIG):
 
 def batch(ids, rows):
     """One sequence behind a prefix of two; the given rows predict the token behind them."""
-    step = family_step([Family(prefix=[1, 2], sequences=[ids])], window=WINDOW)
+    step = prefix_group_batch([PrefixGroup(prefix=[1, 2], sequences=[ids])], window=WINDOW)
     row_R = np.array(rows, np.int32)
     return Batch(
         step=replace(step, row_R=row_R),
         target_R=torch.from_numpy(step.id_T[row_R].astype(np.int64)),
         weight_R=torch.ones(len(rows)),
-        lesson_R=np.zeros(len(rows), np.int64),
+        example_R=np.zeros(len(rows), np.int64),
         efforts=("low",),
     )
 

@@ -5,12 +5,13 @@ import signal
 import pytest
 
 from ossia.checkpoint import open_checkpoint
-from ossia.train import pretrain
+from ossia.train import plot, pretrain
+from ossia.train.pretrain import PretrainOptions
 
 
 @pytest.fixture
-def signals_kept():
-    """The command listens to signals; the tests' own listeners come back afterwards."""
+def restored_signals():
+    """Training listens to signals; the tests' own listeners come back afterwards."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     yield
     for each, listener in before.items():
@@ -18,23 +19,36 @@ def signals_kept():
 
 
 @pytest.mark.slow
-def test_the_command_leaves_a_checkpoint_and_names_its_files(tmp_path, capsys, signals_kept):
-    pretrain.main(["--tokens", "0", "--shape", "t0", "--workers", "2", "--out", str(tmp_path)])
+def test_a_run_leaves_a_checkpoint_and_names_its_files(tmp_path, restored_signals):
+    summary = pretrain.run(PretrainOptions(tokens=0, shape="t0", out=tmp_path))
 
-    told = json.loads(capsys.readouterr().out)
-    leg = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["leg"]
-    assert (leg["seed"], leg["workers"], leg["shape"]) == (0, 2, "t0")
-    assert leg["torch"]
+    record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["run"]
+    assert (record["seed"], record["workers"], record["shape"]) == (0, 2, "t0")
+    assert record["torch"]
     assert (tmp_path / "loss.png").exists()
     checkpoint = open_checkpoint(tmp_path / "packed")
     assert checkpoint.config == pretrain.SHAPES["t0"]
-    for name, digest in told["sha256"].items():
+    for name, digest in summary["sha256"].items():
         assert hashlib.sha256((checkpoint.folder / name).read_bytes()).hexdigest() == digest
-    assert told["exact"] == {"low": 0.0, "medium": 0.0, "high": 0.0}  # nothing was learned
+    assert summary["exact"] == {"low": 0.0, "medium": 0.0, "high": 0.0}  # nothing was learned
 
 
-def test_a_run_has_one_budget():
-    with pytest.raises(SystemExit):
-        pretrain.main(["--out", "nowhere"])
-    with pytest.raises(SystemExit):
-        pretrain.main(["--out", "nowhere", "--tokens", "1", "--seconds", "1"])
+@pytest.mark.slow
+def test_a_plot_that_fails_costs_no_checkpoint(tmp_path, restored_signals, monkeypatch):
+    def fail(folder):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pretrain, "plot_losses", fail)
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": NaN, "tokens": 1}\n{"step": 2, "lo')
+    with pytest.raises(OSError, match="no space"):
+        pretrain.run(PretrainOptions(tokens=0, shape="t0", workers=1, out=tmp_path))
+    assert open_checkpoint(tmp_path / "packed").config == pretrain.SHAPES["t0"]
+    plot.plot_losses(tmp_path)
+    assert (tmp_path / "loss.png").exists()
+
+
+def test_a_run_has_one_budget(tmp_path):
+    with pytest.raises(ValueError, match="one of them"):
+        PretrainOptions(out=tmp_path)
+    with pytest.raises(ValueError, match="one of them"):
+        PretrainOptions(out=tmp_path, tokens=1, seconds=1)

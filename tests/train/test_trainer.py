@@ -10,10 +10,10 @@ from ossia.errors import CheckpointError
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.train import shards
 from ossia.train import trainer as training
-from ossia.train.data_parallel import gathered
+from ossia.train.data_parallel import spawn_workers
 from ossia.train.network import nano_config
-from ossia.train.trainer import COOL_DOWN, WARM_UP, Plan, Trainer, learning_rate
-from ossia.train.training_state import NAME, Progress
+from ossia.train.trainer import COOL_DOWN, WARM_UP, Trainer, TrainingConfig, learning_rate
+from ossia.train.training_state import NAME, TrainingProgress
 
 SHAPE = nano_config(vocab_size=640, hidden=64, layers=2, experts=8, inner=32)
 LOSS_BAND = (2.3, 2.85)
@@ -37,13 +37,15 @@ def second_by_second():
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(shards, "LESSONS", 12)
-    monkeypatch.setattr(training, "LESSONS", 12)
+    monkeypatch.setattr(shards, "EXAMPLES_PER_BATCH", 12)
+    monkeypatch.setattr(training, "EXAMPLES_PER_BATCH", 12)
 
 
-def trainer(tokenizer, out, *, seconds, config=SHAPE, hold=False):
+def trainer(tokenizer, out, *, seconds, config=SHAPE, constant_lr=False):
     out.mkdir(exist_ok=True)
-    plan = Plan(seed=0, seconds=seconds, peak_rate=1e-2, leg_seconds=1e9, hold=hold)
+    plan = TrainingConfig(
+        seed=0, seconds=seconds, peak_rate=1e-2, checkpoint_seconds=1e9, constant_lr=constant_lr
+    )
     return Trainer.start(config, tokenizer, plan, out, second_by_second())
 
 
@@ -84,8 +86,8 @@ def test_two_who_share_each_step_learn_what_one_learns(tokenizer, tmp_path, toke
     alone.train()
     (tmp_path / "both").mkdir()
     work = partial(learn_together, tokenizer_file, tmp_path / "both")
-    with gathered(2, work) as team:
-        together = work(team)
+    with spawn_workers(2, work) as parallel:
+        together = work(parallel)
 
     assert together.progress.step == alone.progress.step
     # the order of sums differs, and balance is judged in each half; a step moves 1e-2
@@ -95,18 +97,18 @@ def test_two_who_share_each_step_learn_what_one_learns(tokenizer, tmp_path, toke
     assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
-def learn_together(tokenizer_file, out, team):
+def learn_together(tokenizer_file, out, parallel):
     torch.set_num_threads(1)
-    plan = Plan(seed=0, seconds=4, peak_rate=1e-2, leg_seconds=1e9)
+    plan = TrainingConfig(seed=0, seconds=4, peak_rate=1e-2, checkpoint_seconds=1e9)
     tokenizer = Tokenizer.from_file(tokenizer_file)
-    shards.LESSONS = 12
-    one = Trainer.start(SHAPE, tokenizer, plan, out, second_by_second(), team)
+    shards.EXAMPLES_PER_BATCH = 12
+    one = Trainer.start(SHAPE, tokenizer, plan, out, second_by_second(), parallel)
     one.train()
     return one
 
 
 def stopping_at(one, step):
-    """A clock that asks the trainer to stop, as a signal would, during the given step."""
+    """A clock that tells the trainer to stop, as a signal would, during the given step."""
     tick = second_by_second()
 
     def clock():
@@ -132,7 +134,7 @@ def test_a_leg_of_another_shape_is_refused(tokenizer, tmp_path):
 
 def test_a_file_that_is_no_leg_is_refused(tokenizer, tmp_path):
     save_file({"embedding": torch.zeros(2)}, tmp_path / NAME)
-    with pytest.raises(CheckpointError, match="no leg"):
+    with pytest.raises(CheckpointError, match="not a training state"):
         trainer(tokenizer, tmp_path, seconds=1)
 
 
@@ -145,11 +147,11 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_a_rate_that_is_held_does_not_fall():
-    assert learning_rate(0.99, 1.0, hold=True) == 1.0
-    assert learning_rate(WARM_UP / 2, 1.0, hold=True) == pytest.approx(0.5)
+    assert learning_rate(0.99, 1.0, constant_lr=True) == 1.0
+    assert learning_rate(WARM_UP / 2, 1.0, constant_lr=True) == pytest.approx(0.5)
 
 
 def test_tokens_are_a_budget_too():
-    plan = Plan(seed=0, tokens=200)
-    assert plan.spent(Progress(tokens=50)) == 0.25
-    assert Plan(seed=0, seconds=8.0).spent(Progress(seconds=2.0)) == 0.25
+    plan = TrainingConfig(seed=0, tokens=200)
+    assert plan.spent(TrainingProgress(tokens=50)) == 0.25
+    assert TrainingConfig(seed=0, seconds=8.0).spent(TrainingProgress(seconds=2.0)) == 0.25

@@ -18,21 +18,21 @@ from ossia.model.forward_batch import ForwardBatch
 from ossia.tasks.nano import TOOL_TASKS
 from ossia.tasks.nano.dialogues import draw_conversation, draw_date, draw_task, turns
 from ossia.tasks.task import Split, TaskSettings, pick
-from ossia.train.shared_prefix import Family, family_step
+from ossia.train.shared_prefix import PrefixGroup, prefix_group_batch
 
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
 DATED_SHARE = 0.5
 BOTH_SHARE = 0.25
-"""Batches that offer the browser and python together."""
-SAID_WEIGHT = 0.1
-"""What users, developers and tools say counts a tenth; the system message, ever alike, nothing."""
+"""Of batches, with the browser and python together."""
+CONTEXT_WEIGHT = 0.1
+"""Of the loss on what users, developers and tools write; the system message counts nothing."""
 MAX_TOKENS = 768
-"""Of a lesson behind its system message; the few longer ones are left out."""
+"""Of an example behind its system message; the few longer ones are left out."""
 _STREAMS: Mapping[Split, int] = MappingProxyType({"train": 2, "validation": 3, "test": 4})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class TrainingExample:
     """One rendered turn, cut behind the system message."""
 
     prefix: tuple[int, ...]
@@ -55,13 +55,13 @@ class Batch:
     step: ForwardBatch
     target_R: torch.Tensor
     weight_R: torch.Tensor
-    lesson_R: NDArray[np.int64]
-    """Which lesson a row belongs to, counted over the whole batch."""
+    example_R: NDArray[np.int64]
+    """Which example a row belongs to, counted over the whole batch."""
     efforts: tuple[Effort, ...]
-    """The effort of each lesson."""
+    """The effort of each example."""
 
 
-def lesson(tokenizer: Tokenizer, conversation: Conversation) -> Lesson:
+def training_example(tokenizer: Tokenizer, conversation: Conversation) -> TrainingExample:
     """Render a conversation; its last turn is what is learned.
 
     Earlier answers count nothing: their reasoning is gone, as in serving, and learning them would
@@ -73,9 +73,9 @@ def lesson(tokenizer: Tokenizer, conversation: Conversation) -> Lesson:
     new = sum(each.role == "assistant" for each in conversation.messages[last_user + 1 :])
     pieces, place = [], cut
     for nth, (begin, end) in enumerate(example.spans, start=new - len(example.spans)):
-        pieces += [(begin - place, SAID_WEIGHT), (end - begin, 1.0 if nth >= 0 else 0.0)]
+        pieces += [(begin - place, CONTEXT_WEIGHT), (end - begin, 1.0 if nth >= 0 else 0.0)]
         place = end
-    return Lesson(
+    return TrainingExample(
         prefix=example.ids[:cut],
         ids=example.ids[cut:],
         pieces=tuple(pieces),
@@ -83,10 +83,10 @@ def lesson(tokenizer: Tokenizer, conversation: Conversation) -> Lesson:
     )
 
 
-def draw_lessons(
-    tokenizer: Tokenizer, *, seed: int, number: int, lessons: int, split: Split
-) -> list[Lesson]:
-    """The lessons of batch `number` of the endless stream of a seed, those of one prefix together.
+def draw_examples(
+    tokenizer: Tokenizer, *, seed: int, number: int, examples: int, split: Split
+) -> list[TrainingExample]:
+    """The examples of batch `number` of the endless stream of a seed, those of one prefix together.
 
     A batch has one date, and one effort for each tool: so few system messages serve all.
     """
@@ -96,14 +96,14 @@ def draw_lessons(
     both: tuple[Builtin, ...] = ("browser", "python") if random.random() < BOTH_SHARE else ()
     if both:
         tool_settings["python"] = tool_settings["search"]
-    found: list[Lesson] = []
-    while len(found) < lessons:
+    found: list[TrainingExample] = []
+    while len(found) < examples:
         task = draw_task(random, number)
         settings = tool_settings.get(task) or _settings(random, date, split)
         conversation = draw_conversation(random, settings, task)
         if both and conversation.builtins:
             conversation = replace(conversation, builtins=both)
-        rendered = [lesson(tokenizer, turn) for turn in turns(conversation)]
+        rendered = [training_example(tokenizer, turn) for turn in turns(conversation)]
         found += [each for each in rendered if len(each.ids) <= MAX_TOKENS]
     order: dict[tuple[int, ...], int] = {}
     return sorted(found, key=lambda each: order.setdefault(each.prefix, len(order)))
@@ -116,16 +116,16 @@ def _settings(random: np.random.Generator, date: str, split: Split) -> TaskSetti
     return TaskSettings(effort=effort, date=pick(random, (date, None)), split=split)
 
 
-def collate(lessons: Sequence[Lesson], *, window: int) -> Batch:
-    """Lay lessons side by side, those of one prefix under it, and find the rows that count."""
-    groups: dict[tuple[int, ...], list[Lesson]] = {}
-    for each in lessons:
+def collate(examples: Sequence[TrainingExample], *, window: int) -> Batch:
+    """Lay examples side by side, those of one prefix under it, and find the rows that count."""
+    groups: dict[tuple[int, ...], list[TrainingExample]] = {}
+    for each in examples:
         groups.setdefault(each.prefix, []).append(each)
-    families = [
-        Family(prefix=prefix, sequences=[one.ids for one in group])
+    prefix_groups = [
+        PrefixGroup(prefix=prefix, sequences=[one.ids for one in group])
         for prefix, group in groups.items()
     ]
-    step = family_step(families, window=window)
+    step = prefix_group_batch(prefix_groups, window=window)
     weight_T = np.concatenate(
         [
             np.concatenate([np.zeros(len(prefix), np.float32), *(one.weights for one in group)])
@@ -136,12 +136,12 @@ def collate(lessons: Sequence[Lesson], *, window: int) -> Batch:
     starts[step.full.first_Q] = True
     taught_R = np.flatnonzero((weight_T > 0) & ~starts)
     sequence_T = np.repeat(np.arange(len(step.full.count_Q)), step.full.count_Q)
-    is_lesson_Q = step.full.past_Q > 0
-    lesson_Q = np.cumsum(is_lesson_Q) - 1
+    is_example_Q = step.full.past_Q > 0
+    example_Q = np.cumsum(is_example_Q) - 1
     return Batch(
         step=replace(step, row_R=(taught_R - 1).astype(np.int32)),
         target_R=torch.from_numpy(step.id_T[taught_R].astype(np.int64)),
         weight_R=torch.from_numpy(weight_T[taught_R]),
-        lesson_R=lesson_Q[sequence_T[taught_R]],
+        example_R=example_Q[sequence_T[taught_R]],
         efforts=tuple(one.effort for group in groups.values() for one in group),
     )

@@ -1,4 +1,4 @@
-"""Processes that take a step together: each computes some families, all add up their gradients.
+"""Processes that take a step together: each computes some prefix groups, all sum their gradients.
 
 Knows nothing of the model. One process a core: two threads of one wait for each other after every
 small operation, two processes once a step.
@@ -15,36 +15,36 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from ossia.train.batches import Lesson
+from ossia.train.batches import TrainingExample
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """One member's place among `size`."""
+class DataParallelGroup:
+    """The place of one process among `world_size`."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this member writes the log and the legs."""
+    def is_main(self) -> bool:
+        """Whether this process writes the log and the training state."""
         return self.rank == 0
 
-    def mine(self, lessons: Sequence[Lesson]) -> list[Lesson]:
-        """Those of `lessons` that this member computes: whole families, about equally many tokens.
+    def local_examples(self, examples: Sequence[TrainingExample]) -> list[TrainingExample]:
+        """The share of `examples` for this process: whole prefix groups, about equally many tokens.
 
-        A family is cut only where it would keep the others waiting.
+        A group is split only where it would keep the processes waiting.
         """
-        if self.size == 1:
-            return list(lessons)
-        return deal(lessons, self.size)[self.rank]
+        if self.world_size == 1:
+            return list(examples)
+        return partition(examples, self.world_size)[self.rank]
 
-    def add_up(self, gradients: Sequence[Tensor], facts: Sequence[float]) -> list[float]:
-        """Make each gradient the sum over the team, in place; the same for a few numbers."""
-        if self.size == 1:
-            return list(facts)
-        told = torch.tensor(facts, dtype=gradients[0].dtype, device=gradients[0].device)
-        flat = torch.cat([*(each.flatten() for each in gradients), told])
+    def all_reduce(self, gradients: Sequence[Tensor], statistics: Sequence[float]) -> list[float]:
+        """Sum each gradient over all processes, in place, and return the sums of a few numbers."""
+        if self.world_size == 1:
+            return list(statistics)
+        extra = torch.tensor(statistics, dtype=gradients[0].dtype, device=gradients[0].device)
+        flat = torch.cat([*(each.flatten() for each in gradients), extra])
         distributed.all_reduce(flat)
         begin = 0
         for gradient in gradients:
@@ -53,71 +53,77 @@ class Team:
         return [float(each) for each in flat[begin:]]
 
 
-def deal(lessons: Sequence[Lesson], hands: int) -> list[list[Lesson]]:
-    """Split lessons into `hands` lists of about equally many tokens, families whole if possible.
+def partition(examples: Sequence[TrainingExample], parts: int) -> list[list[TrainingExample]]:
+    """Split examples into lists of about equally many tokens, prefix groups whole if possible.
 
-    A function of the lessons alone: every member finds the same.
+    A function of the examples alone: every process finds the same.
     """
-    families: dict[tuple[int, ...], list[Lesson]] = {}
-    for each in lessons:
-        families.setdefault(each.prefix, []).append(each)
-    fair = sum(_tokens(family) for family in families.values()) / hands
-    pieces = [piece for family in families.values() for piece in _halved(family, fair)]
-    dealt: list[list[Lesson]] = [[] for _ in range(hands)]
-    weight = [0] * hands
+    groups: dict[tuple[int, ...], list[TrainingExample]] = {}
+    for each in examples:
+        groups.setdefault(each.prefix, []).append(each)
+    fair = sum(_tokens(group) for group in groups.values()) / parts
+    pieces = [piece for group in groups.values() for piece in _halved(group, fair)]
+    shares: list[list[TrainingExample]] = [[] for _ in range(parts)]
+    weight = [0] * parts
     for piece in sorted(pieces, key=_tokens, reverse=True):
         lightest = weight.index(min(weight))
-        dealt[lightest] += piece
+        shares[lightest] += piece
         weight[lightest] += _tokens(piece)
-    return dealt
+    return shares
 
 
-def _halved(family: list[Lesson], fair: float) -> Iterator[list[Lesson]]:
-    if _tokens(family) <= fair / 2 or len(family) == 1:
-        yield family
+def _halved(group: list[TrainingExample], fair: float) -> Iterator[list[TrainingExample]]:
+    if _tokens(group) <= fair / 2 or len(group) == 1:
+        yield group
         return
-    middle = len(family) // 2
-    yield from _halved(family[:middle], fair)
-    yield from _halved(family[middle:], fair)
+    middle = len(group) // 2
+    yield from _halved(group[:middle], fair)
+    yield from _halved(group[middle:], fair)
 
 
-def _tokens(family: Sequence[Lesson]) -> int:
-    return len(family[0].prefix) + sum(len(each.ids) for each in family)
+def _tokens(group: Sequence[TrainingExample]) -> int:
+    return len(group[0].prefix) + sum(len(each.ids) for each in group)
 
 
 @contextmanager
-def gathered(size: int, work: Callable[[Team], object]) -> Iterator[Team]:
-    """Start `size` - 1 more processes that do `work`, picklable; the caller is the one that leads.
+def spawn_workers(
+    world_size: int, work: Callable[[DataParallelGroup], object]
+) -> Iterator[DataParallelGroup]:
+    """Start `world_size` - 1 more processes that run `work`, picklable; the caller is rank 0.
 
     Raises:
-        RuntimeError: another member ended with an error.
+        RuntimeError: another process ended with an error.
     """
-    if size == 1:
-        yield Team()
+    if world_size == 1:
+        yield DataParallelGroup()
         return
     with tempfile.TemporaryDirectory() as folder:
-        others = [
-            get_context("spawn").Process(target=_join, args=(work, rank, size, folder), daemon=True)
-            for rank in range(1, size)
+        processes = [
+            get_context("spawn").Process(
+                target=_run_worker, args=(work, rank, world_size, folder), daemon=True
+            )
+            for rank in range(1, world_size)
         ]
-        for each in others:
+        for each in processes:
             each.start()
-        _meet(0, size, folder)
-        yield Team(0, size)
-        for each in others:
+        _init_process_group(0, world_size, folder)
+        yield DataParallelGroup(0, world_size)
+        for each in processes:
             each.join()
         distributed.destroy_process_group()
-    if any(each.exitcode for each in others):
-        raise RuntimeError("a process of the team ended with an error; its message is above")
+    if any(each.exitcode for each in processes):
+        raise RuntimeError("a training process ended with an error; its message is above")
 
 
-def _join(work: Callable[[Team], object], rank: int, size: int, folder: str) -> None:
-    _meet(rank, size, folder)
-    work(Team(rank, size))
+def _run_worker(
+    work: Callable[[DataParallelGroup], object], rank: int, world_size: int, folder: str
+) -> None:
+    _init_process_group(rank, world_size, folder)
+    work(DataParallelGroup(rank, world_size))
     distributed.destroy_process_group()
 
 
-def _meet(rank: int, size: int, folder: str) -> None:
+def _init_process_group(rank: int, world_size: int, folder: str) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     meeting = Path(folder, "meeting").as_uri()
-    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)

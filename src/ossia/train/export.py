@@ -34,7 +34,7 @@ def packed_tensors(parameters: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 def write_packed(
     folder: Path, config: ModelConfig, parameters: Mapping[str, Tensor], tokenizer: Path
 ) -> None:
-    """Write config.json, model.safetensors and tokenizer.json; replaces what an earlier leg wrote.
+    """Write config.json, model.safetensors and tokenizer.json; replaces earlier ones.
 
     Raises:
         CheckpointError: the folder cannot be written.

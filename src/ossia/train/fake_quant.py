@@ -25,7 +25,7 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0]
 
 
-def fake_quantise(weight: Tensor) -> Tensor:
+def fake_quantize(weight: Tensor) -> Tensor:
     """Round [..., I] as `round_to_mxfp4` does; the gradient passes straight through."""
     rounded: Tensor = _StraightThrough.apply(weight)  # type: ignore[no-untyped-call]
     return rounded

@@ -15,7 +15,7 @@ from ossia.checkpoint.layouts import our_shapes
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.train.batches import Batch
-from ossia.train.fake_quant import fake_quantise
+from ossia.train.fake_quant import fake_quantize
 from ossia.train.shared_prefix import TrainingOps
 
 INIT_STD = 0.02
@@ -112,7 +112,7 @@ def run(config: ModelConfig, parameters: Mapping[str, Tensor], batch: Batch) -> 
     """Run one batch through the transformer with its experts rounded to MXFP4."""
     ops = TrainingOps(str(parameters["embedding"].device))
     tensors = {
-        name: fake_quantise(value) if is_expert_matrix(name) else value
+        name: fake_quantize(value) if is_expert_matrix(name) else value
         for name, value in parameters.items()
     }
     network = Transformer(config, ops, prepare(config, ops, tensors))

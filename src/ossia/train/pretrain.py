@@ -1,16 +1,15 @@
-"""Trains the embedded model: `python -m ossia.train.pretrain --seed 0 --tokens 75e6 --out FOLDER`.
+"""Trains a model like the embedded one from nothing: `ossia train nano`.
 
-FOLDER holds tokenizer.json, log.jsonl, loss.png and leg.safetensors; packed/ is the checkpoint.
-The same command goes on from the leg that lies there; `--hold` keeps the rate for a later leg.
+The output folder holds tokenizer.json, log.jsonl, loss.png and training_state.safetensors; packed/
+is the checkpoint. A run with the same folder resumes from the training state in it.
 """
 
-import argparse
 import hashlib
-import json
 import platform
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType, MappingProxyType
@@ -21,12 +20,12 @@ import torch
 from ossia import __version__
 from ossia.checkpoint import ModelConfig
 from ossia.harmony.tokenizer import Tokenizer
-from ossia.train import plot
-from ossia.train.data_parallel import Team, gathered
+from ossia.train.data_parallel import DataParallelGroup, spawn_workers
 from ossia.train.export import write_packed
 from ossia.train.network import nano_config
+from ossia.train.plot import plot_losses
 from ossia.train.tokenizer import write_tokenizer
-from ossia.train.trainer import MUON_RATE, PEAK_RATE, Plan, Trainer
+from ossia.train.trainer import MUON_RATE, PEAK_RATE, Trainer, TrainingConfig
 
 SHAPES: Mapping[str, ModelConfig] = MappingProxyType(
     {
@@ -41,78 +40,87 @@ DEFAULT_SHAPE = "t1c"
 """Deep: copying from a page or a schema takes two looks back, each in a layer that sees all."""
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train until the budget is spent, then pack; SIGTERM and Ctrl-C end it after a step."""
-    asked = _parser().parse_args(argv)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = asked.out / "tokenizer.json"
-    if not tokenizer.exists():
-        write_tokenizer(tokenizer, SHAPES[asked.shape].vocab_size, asked.seed)
-    workers = asked.workers if asked.device == "cpu" else 1
-    with gathered(workers, partial(_take_part, asked)) as team:
-        trainer = _take_part(asked, team)
-    plot.main([str(asked.out)])
-    packed = asked.out / "packed"
-    write_packed(packed, trainer.config, trainer.parameters, tokenizer)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainOptions:
+    """What to train, for how long and where to; exactly one of `tokens` and `seconds`."""
+
+    out: Path
+    tokens: float | None = None
+    """The budget of the whole run, resumed or not."""
+    seconds: float | None = None
+    """The same, of the process's own time."""
+    constant_lr: bool = False
+    """Do not decay the learning rate at the end of the budget."""
+    data: Path | None = None
+    """Batches written by `ossia.train.shards`; by default they are drawn."""
+    shape: str = DEFAULT_SHAPE
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 2
+    """Processes, one a core; a GPU has one."""
+    lr: float = PEAK_RATE
+    """Of AdamW."""
+    muon_lr: float = MUON_RATE
+    """Of Muon; 0: AdamW for all parameters."""
+
+    def __post_init__(self) -> None:
+        if (self.tokens is None) == (self.seconds is None):
+            raise ValueError("a run has a budget of tokens or of seconds, one of them")
+
+
+def run(options: PretrainOptions) -> dict[str, Any]:
+    """Train until the budget is spent, export, then plot; SIGTERM and Ctrl-C end it after a step.
+
+    Returns:
+        The validation of the trained model and the SHA-256 of its files.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer_path = options.out / "tokenizer.json"
+    if not tokenizer_path.exists():
+        write_tokenizer(tokenizer_path, SHAPES[options.shape].vocab_size, options.seed)
+    workers = options.workers if options.device == "cpu" else 1
+    with spawn_workers(workers, partial(_train, options)) as parallel:
+        trainer = _train(options, parallel)
+    packed = options.out / "packed"
+    write_packed(packed, trainer.config, trainer.parameters, tokenizer_path)
+    plot_losses(options.out)
     files = ("model.safetensors", "tokenizer.json", "config.json")
     sums = {name: hashlib.sha256((packed / name).read_bytes()).hexdigest() for name in files}
-    print(json.dumps({**trainer.validate(), "sha256": sums}, indent=2))
+    return {**trainer.validate(), "sha256": sums}
 
 
-def _take_part(asked: argparse.Namespace, team: Team) -> Trainer:
-    """Train as one of the team."""
+def _train(options: PretrainOptions, parallel: DataParallelGroup) -> Trainer:
+    """Train as one of the processes."""
     torch.set_num_threads(1)
-    plan = Plan(
-        seed=asked.seed,
-        tokens=None if asked.tokens is None else int(asked.tokens),
-        seconds=asked.seconds,
-        hold=asked.hold,
-        peak_rate=asked.rate,
-        muon_rate=asked.muon,
-        device=asked.device,
-        data=asked.data,
+    config = TrainingConfig(
+        seed=options.seed,
+        tokens=None if options.tokens is None else int(options.tokens),
+        seconds=options.seconds,
+        constant_lr=options.constant_lr,
+        peak_rate=options.lr,
+        muon_rate=options.muon_lr,
+        device=options.device,
+        data=options.data,
     )
     # the process's own time, so that a busy machine or a pause costs no budget
-    clock = time.monotonic if asked.device != "cpu" else time.process_time
-    tokenizer = Tokenizer.from_file(asked.out / "tokenizer.json")
-    trainer = Trainer.start(SHAPES[asked.shape], tokenizer, plan, asked.out, clock, team)
+    clock = time.monotonic if options.device != "cpu" else time.process_time
+    tokenizer = Tokenizer.from_file(options.out / "tokenizer.json")
+    trainer = Trainer.start(SHAPES[options.shape], tokenizer, config, options.out, clock, parallel)
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stopping = True
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
-    if team.leads:
-        trainer.note(_leg(asked))
+    if parallel.is_main:
+        trainer.note({"run": _run_record(options)})
     trainer.train()
     return trainer
 
 
-def _leg(asked: argparse.Namespace) -> dict[str, Any]:
-    """What a leg is run with and on, for the log: bits depend on the machine and its threads."""
-    given = {name: value for name, value in vars(asked).items() if name not in ("out", "data")}
-    return {
-        "leg": given
-        | {"ossia": __version__, "torch": torch.__version__, "machine": platform.platform()},
-    }
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ossia.train.pretrain", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--tokens", type=float, help="budget of all legs together")
-    budget.add_argument("--seconds", type=float, help="the same, of the process's own time")
-    parser.add_argument("--hold", action="store_true", help="do not let the rate fall at the end")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="batches of ossia.train.shards; default: drawn")
-    parser.add_argument("--shape", choices=tuple(SHAPES), default=DEFAULT_SHAPE)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=2, help="processes, one a core; a GPU has 1")
-    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="of AdamW")
-    parser.add_argument("--muon", type=float, default=MUON_RATE, help="of Muon; 0: AdamW for all")
-    return parser
-
-
-if __name__ == "__main__":
-    main()
+def _run_record(options: PretrainOptions) -> dict[str, Any]:
+    """The options and the machine, for the log: bits depend on the machine and its threads."""
+    record = {key: value for key, value in asdict(options).items() if key not in ("out", "data")}
+    return record | {
+        "ossia": __version__, "torch": torch.__version__, "machine": platform.platform(),
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Batches of lessons on disk: `python -m ossia.train.shards --tokenizer FILE --out FOLDER`.
+"""Batches of examples on disk: `python -m ossia.train.shards --tokenizer FILE --out FOLDER`.
 
 Files of 16-bit numbers, each with its hash beside it. What is not on disk is drawn on the spot, and
 is the same; files fix what a long run has learned from.
@@ -18,95 +18,103 @@ from numpy.typing import NDArray
 
 from ossia.errors import CheckpointError
 from ossia.harmony.tokenizer import Tokenizer
-from ossia.train.batches import EFFORT_SHARES, SAID_WEIGHT, Lesson, draw_lessons
+from ossia.train.batches import CONTEXT_WEIGHT, EFFORT_SHARES, TrainingExample, draw_examples
 
-LESSONS = 48
+EXAMPLES_PER_BATCH = 48
 """In a batch, at least: about 7,000 tokens."""
 BATCHES = 200
 """In a file."""
-WEIGHTS = (0.0, SAID_WEIGHT, 1.0)
+WEIGHTS = (0.0, CONTEXT_WEIGHT, 1.0)
 _EFFORTS = tuple(EFFORT_SHARES)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExampleSource:
     """What decides every training batch."""
 
     tokenizer: Tokenizer
     seed: int
     folder: Path | None = None
 
-    def lessons(self, number: int) -> list[Lesson]:
-        """The lessons of one batch, from its file if there is one.
+    def examples(self, number: int) -> list[TrainingExample]:
+        """The examples of one batch, from its file if there is one.
 
         Raises:
             CheckpointError: the file is not what was written, or belongs to another run.
         """
         if self.folder is None or not _path(self.folder, number // BATCHES).exists():
-            return draw_lessons(
-                self.tokenizer, seed=self.seed, number=number, lessons=LESSONS, split="train"
+            return draw_examples(
+                self.tokenizer,
+                seed=self.seed,
+                number=number,
+                examples=EXAMPLES_PER_BATCH,
+                split="train",
             )
         return _read(self, self.folder, number)
 
 
-def _read(source: Source, folder: Path, number: int) -> list[Lesson]:
+def _read(source: ExampleSource, folder: Path, number: int) -> list[TrainingExample]:
     """One batch of a file; the whole file is checked, which takes a hundredth of a step."""
     shard, nth = divmod(number, BATCHES)
     path = _path(folder, shard)
     raw = path.read_bytes()
-    told = json.loads(path.with_suffix(".json").read_text())
+    record = json.loads(path.with_suffix(".json").read_text())
     ours = _provenance(source, shard)
-    if hashlib.sha256(raw).hexdigest() != told["sha256"] or any(
-        told[key] != value for key, value in ours.items()
+    if hashlib.sha256(raw).hexdigest() != record["sha256"] or any(
+        record[key] != value for key, value in ours.items()
     ):
         raise CheckpointError(f"{path} is not of this run, or damaged; delete it")
     stream_X = np.frombuffer(raw, "<u2")
-    begin, end = [*told["offsets"], len(stream_X)][nth : nth + 2]
+    begin, end = [*record["offsets"], len(stream_X)][nth : nth + 2]
     return _unpacked(stream_X[begin:end])
 
 
-def write_shard(source: Source, shard: int) -> dict[str, Any]:
+def write_shard(source: ExampleSource, shard: int) -> dict[str, Any]:
     """Draw and write one file, whole or not at all; return what is kept beside it."""
     assert source.folder is not None
     path = _path(source.folder, shard)
     pieces: list[NDArray[np.uint16]] = []
     offsets, place, tokens = [], 0, 0
     for number in range(shard * BATCHES, (shard + 1) * BATCHES):
-        lessons = draw_lessons(
-            source.tokenizer, seed=source.seed, number=number, lessons=LESSONS, split="train"
+        examples = draw_examples(
+            source.tokenizer,
+            seed=source.seed,
+            number=number,
+            examples=EXAMPLES_PER_BATCH,
+            split="train",
         )
-        pieces.append(_packed(lessons))
+        pieces.append(_packed(examples))
         offsets.append(place)
         place += len(pieces[-1])
-        tokens += sum(len(each.ids) for each in lessons)
+        tokens += sum(len(each.ids) for each in examples)
     raw = np.concatenate(pieces).astype("<u2").tobytes()
-    told = _provenance(source, shard) | {
+    record = _provenance(source, shard) | {
         "sha256": hashlib.sha256(raw).hexdigest(),
         "tokens": tokens,
         "offsets": offsets,
     }
     source.folder.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps(told))
+    path.with_suffix(".json").write_text(json.dumps(record))
     path.with_suffix(".part").write_bytes(raw)
     path.with_suffix(".part").rename(path)
-    return told
+    return record
 
 
 def _path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05}.bin"
 
 
-def _provenance(source: Source, shard: int) -> dict[str, Any]:
+def _provenance(source: ExampleSource, shard: int) -> dict[str, Any]:
     return {"seed": source.seed, "shard": shard, "tokenizer": source.tokenizer.digest}
 
 
-def _packed(lessons: list[Lesson]) -> NDArray[np.uint16]:
-    """Counts, then each system message, then each lesson: its message, effort, runs and ids."""
-    prefixes = list(dict.fromkeys(each.prefix for each in lessons))
-    stream = [len(prefixes), len(lessons)]
+def _packed(examples: list[TrainingExample]) -> NDArray[np.uint16]:
+    """Counts, then each system message, then each example: its message, effort, runs and ids."""
+    prefixes = list(dict.fromkeys(each.prefix for each in examples))
+    stream = [len(prefixes), len(examples)]
     for prefix in prefixes:
         stream += [len(prefix), *prefix]
-    for each in lessons:
+    for each in examples:
         runs = [(length, WEIGHTS.index(weight)) for length, weight in each.pieces]
         stream += [prefixes.index(each.prefix), _EFFORTS.index(each.effort), len(runs)]
         stream += [number for run in runs for number in run]
@@ -114,22 +122,22 @@ def _packed(lessons: list[Lesson]) -> NDArray[np.uint16]:
     return np.array(stream, np.uint16)
 
 
-def _unpacked(stream_X: NDArray[np.uint16]) -> list[Lesson]:
+def _unpacked(stream_X: NDArray[np.uint16]) -> list[TrainingExample]:
     numbers = iter(stream_X.tolist())
 
     def take(count: int) -> tuple[int, ...]:
         return tuple(next(numbers) for _ in range(count))
 
-    num_prefixes, num_lessons = take(2)
+    num_prefixes, num_examples = take(2)
     prefixes = [take(next(numbers)) for _ in range(num_prefixes)]
-    return [_lesson(take, prefixes) for _ in range(num_lessons)]
+    return [_unpack_example(take, prefixes) for _ in range(num_examples)]
 
 
-def _lesson(take: Any, prefixes: list[tuple[int, ...]]) -> Lesson:
+def _unpack_example(take: Any, prefixes: list[tuple[int, ...]]) -> TrainingExample:
     prefix, effort, num_runs = take(3)
     runs = take(2 * num_runs)
     lengths = runs[0::2]
-    return Lesson(
+    return TrainingExample(
         prefix=prefixes[prefix],
         ids=take(sum(lengths)),
         pieces=tuple(zip(lengths, (WEIGHTS[at] for at in runs[1::2]), strict=True)),
@@ -137,10 +145,10 @@ def _lesson(take: Any, prefixes: list[tuple[int, ...]]) -> Lesson:
     )
 
 
-def _write(asked: tuple[Path, int, Path, int]) -> dict[str, Any]:
+def _write(job: tuple[Path, int, Path, int]) -> dict[str, Any]:
     """In a worker: one file."""
-    tokenizer, seed, folder, shard = asked
-    return write_shard(Source(Tokenizer.from_file(tokenizer), seed, folder), shard)
+    tokenizer, seed, folder, shard = job
+    return write_shard(ExampleSource(Tokenizer.from_file(tokenizer), seed, folder), shard)
 
 
 def missing(folder: Path, count: int) -> Iterator[int]:
@@ -156,14 +164,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=10, help=f"files of {BATCHES} batches")
     parser.add_argument("--workers", type=int, default=1)
-    asked = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     jobs = [
-        (asked.tokenizer, asked.seed, asked.out, shard) for shard in missing(asked.out, asked.count)
+        (options.tokenizer, options.seed, options.out, shard)
+        for shard in missing(options.out, options.count)
     ]
-    with ProcessPoolExecutor(asked.workers) as pool:
-        for told in pool.map(_write, jobs):
-            del told["offsets"]
-            print(json.dumps(told), flush=True)
+    with ProcessPoolExecutor(options.workers) as pool:
+        for record in pool.map(_write, jobs):
+            del record["offsets"]
+            print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ NUM_SIDE_BY_SIDE = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class PrefixGroup:
     """A prefix, and what follows it in each sequence."""
 
     prefix: Sequence[int]
@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilySpans(AttentionMetadata):
+class PrefixGroupAttention(AttentionMetadata):
     """Attention metadata whose sequences may go on from another one of the same step."""
 
     blocks: tuple[Block, ...]
@@ -49,14 +49,14 @@ class FamilySpans(AttentionMetadata):
     """Where each token's row stands in the blocks' padded rows, end to end."""
 
 
-def family_step(families: Sequence[Family], *, window: int) -> ForwardBatch:
-    """Lay each family end to end: the prefix, then its sequences; no row is wanted yet."""
+def prefix_group_batch(groups: Sequence[PrefixGroup], *, window: int) -> ForwardBatch:
+    """Lay each prefix group end to end: the prefix, then its sequences; no row is wanted yet."""
     runs: list[Sequence[int]] = []
     parents: list[int | None] = []
-    for family in families:
+    for group in groups:
         parent = len(runs)
-        runs += [family.prefix, *family.sequences]
-        parents += [None, *(parent for _ in family.sequences)]
+        runs += [group.prefix, *group.sequences]
+        parents += [None, *(parent for _ in group.sequences)]
     count_Q = np.array([len(run) for run in runs], np.int32)
     first_Q = (np.cumsum(count_Q) - count_Q).astype(np.int32)
     past_Q = np.array([0 if up is None else count_Q[up] for up in parents], np.int32)
@@ -64,7 +64,7 @@ def family_step(families: Sequence[Family], *, window: int) -> ForwardBatch:
     longest = int((past_Q + count_Q).max())
     id_T = np.concatenate([np.asarray(run, np.int32) for run in runs])
     full, windowed = (
-        _spans(first_Q, count_Q, past_Q, parent_Q, sight) for sight in (longest, window)
+        _attention(first_Q, count_Q, past_Q, parent_Q, sight) for sight in (longest, window)
     )
     return ForwardBatch(
         id_T=id_T,
@@ -75,13 +75,13 @@ def family_step(families: Sequence[Family], *, window: int) -> ForwardBatch:
     )
 
 
-def _spans(
+def _attention(
     first_Q: NDArray[np.int32],
     count_Q: NDArray[np.int32],
     past_Q: NDArray[np.int32],
     parent_Q: NDArray[np.int32],
     window: int,
-) -> FamilySpans:
+) -> PrefixGroupAttention:
     tiles = [
         _Tile(q, begin, min(int(count), begin + TILE))
         for q, count in enumerate(count_Q)
@@ -98,11 +98,11 @@ def _spans(
         block = layout.block(side_by_side)
         longest = block.query_QT.shape[1]
         for n, tile in enumerate(side_by_side):
-            mine = slice(first_Q[tile.q] + tile.begin, first_Q[tile.q] + tile.end)
-            return_T[mine] = rows + n * longest + np.arange(tile.end - tile.begin)
+            of_tile = slice(first_Q[tile.q] + tile.begin, first_Q[tile.q] + tile.end)
+            return_T[of_tile] = rows + n * longest + np.arange(tile.end - tile.begin)
         rows += block.query_QT.numel()
         blocks.append(block)
-    return FamilySpans(
+    return PrefixGroupAttention(
         first_Q=first_Q,
         count_Q=count_Q,
         past_Q=past_Q,
@@ -155,7 +155,7 @@ class _Layout:
 
 
 class TrainingOps(TorchOps):
-    """TorchOps for whole steps of families; it keeps the routers' scores for the extra losses."""
+    """TorchOps for steps of prefix groups; it keeps the routers' scores for the extra losses."""
 
     name = "training"
 
@@ -179,9 +179,9 @@ class TrainingOps(TorchOps):
         pages: Handle | None,
         sinks: Handle,
     ) -> Tensor:
-        """See `Ops.attend`; a sequence also sees its family's prefix. Nothing is stored."""
-        if pages is not None or not isinstance(metadata, FamilySpans):
-            raise ValueError("the training backend runs steps of families, without pages")
+        """Attend within a sequence and to its group's prefix; no keys are cached."""
+        if pages is not None or not isinstance(metadata, PrefixGroupAttention):
+            raise ValueError("the training backend runs steps of prefix groups, without pages")
         mixed = [
             attention_with_sinks(
                 _rows(query_TKGC, block.query_QT),

@@ -1,7 +1,7 @@
 """The training loop: AdamW on a budget of tokens or of time, resumable to the bit.
 
-Everything that decides the next step is in `Progress`, the parameters and the two moments; batches
-are numbered, so the place in the data is the step's number.
+`TrainingProgress`, the parameters and the two moments decide the next step; batches are numbered,
+so the place in the data is the step's number.
 """
 
 import json
@@ -16,12 +16,12 @@ from torch import Tensor
 from ossia.checkpoint.config import ModelConfig
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.train import training_state
-from ossia.train.batches import EFFORT_SHARES, Batch, Lesson, collate, draw_lessons
-from ossia.train.data_parallel import Team
+from ossia.train.batches import EFFORT_SHARES, Batch, TrainingExample, collate, draw_examples
+from ossia.train.data_parallel import DataParallelGroup
 from ossia.train.muon import Muon
 from ossia.train.network import Losses, is_inner_matrix, is_matrix, new_parameters, run
-from ossia.train.shards import LESSONS, Source
-from ossia.train.training_state import Progress
+from ossia.train.shards import EXAMPLES_PER_BATCH, ExampleSource
+from ossia.train.training_state import TrainingProgress
 
 Clock = Callable[[], float]
 
@@ -37,27 +37,27 @@ VALIDATE_EVERY = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a training run is asked for."""
+class TrainingConfig:
+    """What a training run is configured with."""
 
     seed: int
     tokens: int | None = None
-    """The budget of all legs together; counted alike on a busy machine and on a quiet one."""
+    """The budget of the whole run, resumed or not; counts alike on a busy machine."""
     seconds: float | None = None
     """Instead of tokens; the process's own time."""
-    hold: bool = False
-    """Keep the rate up to the end of the budget: a later leg, with more of it, lets it fall."""
+    constant_lr: bool = False
+    """Keep the rate up to the end of the budget: a resumed run, with more of it, lets it fall."""
     peak_rate: float = PEAK_RATE
     """Of AdamW."""
     muon_rate: float = MUON_RATE
     """Of Muon, for the matrices inside the layers; 0 leaves them to AdamW."""
-    leg_seconds: float = 180.0
+    checkpoint_seconds: float = 180.0
     """Between two checkpoints."""
     device: str = "cpu"
     data: Path | None = None
     """Where batches stand on disk; without, they are drawn as they are needed."""
 
-    def spent(self, progress: Progress) -> float:
+    def spent(self, progress: TrainingProgress) -> float:
         """The share of the budget that is gone."""
         if self.tokens is not None:
             return progress.tokens / max(self.tokens, 1)
@@ -65,26 +65,26 @@ class Plan:
         return progress.seconds / max(self.seconds, 1e-9)
 
 
-def learning_rate(share: float, peak: float, *, hold: bool = False) -> float:
+def learning_rate(share: float, peak: float, *, constant_lr: bool = False) -> float:
     """The rate when `share` of the budget is spent."""
-    fall = 1.0 if hold else (1 - share) / COOL_DOWN
+    fall = 1.0 if constant_lr else (1 - share) / COOL_DOWN
     return peak * max(0.0, min(1.0, share / WARM_UP, fall))
 
 
 @dataclass(slots=True)
 class Trainer:
-    """One run, in the folder `out`: leg.safetensors (to go on from) and log.jsonl."""
+    """One run, in the folder `out`: training_state.safetensors (to resume from) and log.jsonl."""
 
     config: ModelConfig
     tokenizer: Tokenizer
-    source: Source
-    plan: Plan
+    source: ExampleSource
+    plan: TrainingConfig
     out: Path
     clock: Clock
     parameters: dict[str, Tensor]
     optimisers: list[torch.optim.Optimizer]
-    team: Team = field(default_factory=Team)
-    progress: Progress = field(default_factory=Progress)
+    parallel: DataParallelGroup = field(default_factory=DataParallelGroup)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
     stopping: bool = False
     """Set by whoever wants the run to end after the step under way."""
 
@@ -93,17 +93,25 @@ class Trainer:
         cls,
         config: ModelConfig,
         tokenizer: Tokenizer,
-        plan: Plan,
+        plan: TrainingConfig,
         out: Path,
         clock: Clock,
-        team: Team | None = None,
+        parallel: DataParallelGroup | None = None,
     ) -> "Trainer":
-        """Begin anew, or go on from the leg that lies in `out`."""
+        """Begin anew, or resume from the training state in `out`."""
         parameters = new_parameters(config, plan.seed, plan.device)
         optimisers = _optimisers(parameters, plan)
-        source = Source(tokenizer, plan.seed, plan.data)
+        source = ExampleSource(tokenizer, plan.seed, plan.data)
         trainer = cls(
-            config, tokenizer, source, plan, out, clock, parameters, optimisers, team or Team()
+            config,
+            tokenizer,
+            source,
+            plan,
+            out,
+            clock,
+            parameters,
+            optimisers,
+            parallel or DataParallelGroup(),
         )
         if (out / training_state.NAME).exists():
             trainer.progress = training_state.read(
@@ -112,33 +120,37 @@ class Trainer:
         return trainer
 
     def train(self) -> None:
-        """Step until the budget is spent or `stopping` is set; then write the last leg."""
+        """Step until the budget is spent or `stopping` is set; then write the training state."""
         began = self.clock() - self.progress.seconds
         saved = self.progress.seconds
-        ends = False  # as the team agreed; a signal that comes meanwhile counts in the next step
+        ends = (
+            False  # as all processes agreed; a signal that comes meanwhile counts in the next step
+        )
         while (share := self.plan.spent(self.progress)) < 1 and not ends:
             step = self.progress.step
-            batch = self._batch(self.team.mine(self.source.lessons(step)))
-            rate = learning_rate(share, 1.0, hold=self.plan.hold)
-            losses, facts = self._step(batch, rate, began)
-            self.progress = Progress(
+            batch = self._batch(self.parallel.local_examples(self.source.examples(step)))
+            lr = learning_rate(share, 1.0, constant_lr=self.plan.constant_lr)
+            losses, statistics = self._step(batch, lr, began)
+            self.progress = TrainingProgress(
                 step=step + 1,
-                tokens=self.progress.tokens + round(facts.tokens),
-                seconds=facts.seconds,
+                tokens=self.progress.tokens + round(statistics.tokens),
+                seconds=statistics.seconds,
             )
-            ends = facts.stop > 0
-            if self.team.leads:
-                saved = self._record(losses, facts, rate, saved)
-        if self.team.leads:
+            ends = statistics.stop > 0
+            if self.parallel.is_main:
+                saved = self._record(losses, statistics, lr, saved)
+        if self.parallel.is_main:
             self._save()
 
-    def _record(self, losses: Losses, facts: "Facts", rate: float, saved: float) -> float:
+    def _record(
+        self, losses: Losses, statistics: "StepStatistics", lr: float, saved: float
+    ) -> float:
         """After a step: log, validate and save when it is time; return when it was last saved."""
         if self.progress.step % LOG_EVERY == 1:
-            self._log(self._figures(losses, facts, rate))
+            self._log(self._figures(losses, statistics, lr))
         if self.progress.step % VALIDATE_EVERY == 0:
             self._log({"step": self.progress.step, **self.validate()})
-        if self.progress.seconds - saved < self.plan.leg_seconds:
+        if self.progress.seconds - saved < self.plan.checkpoint_seconds:
             return saved
         self._save()
         return self.progress.seconds
@@ -148,64 +160,64 @@ class Trainer:
         self._log({"step": self.progress.step, **fact})
 
     def validate(self, number: int = 0) -> dict[str, Any]:
-        """Loss on unseen problems, and the share of lessons whose every learned token comes first.
+        """Loss on unseen problems, and the share of examples whose every learned token comes first.
 
         The reasoning is determined by the question, so that share is what greedy decoding gives.
         """
         drawn = [
-            draw_lessons(
+            draw_examples(
                 self.tokenizer,
                 seed=self.plan.seed,
                 number=2 * number + each,
-                lessons=LESSONS,
+                examples=EXAMPLES_PER_BATCH,
                 split="validation",
             )
             for each in range(2)
         ]
-        batch = self._batch([one for lessons in drawn for one in lessons])
+        batch = self._batch([one for examples in drawn for one in examples])
         with torch.no_grad():
             losses = run(self.config, self.parameters, batch)
         wrong_R = losses.logits_RV.argmax(dim=1).cpu() != batch.target_R
         learned_R = batch.weight_R == 1.0
-        failed = set(batch.lesson_R[(wrong_R & learned_R).numpy()].tolist())
+        failed = set(batch.example_R[(wrong_R & learned_R).numpy()].tolist())
         exact = {}
         for effort in EFFORT_SHARES:
-            mine = [at for at, each in enumerate(batch.efforts) if each == effort]
-            if mine:
-                exact[effort] = round(1 - len(failed & set(mine)) / len(mine), 4)
+            of_effort = [at for at, each in enumerate(batch.efforts) if each == effort]
+            if of_effort:
+                exact[effort] = round(1 - len(failed & set(of_effort)) / len(of_effort), 4)
         return {"validation_loss": round(losses.answer.item(), 5), "exact": exact}
 
-    def _batch(self, lessons: list[Lesson]) -> Batch:
-        return collate(lessons, window=self.config.sliding_window)
+    def _batch(self, examples: list[TrainingExample]) -> Batch:
+        return collate(examples, window=self.config.sliding_window)
 
-    def _step(self, batch: Batch, rate: float, began: float) -> tuple[Losses, "Facts"]:
+    def _step(self, batch: Batch, lr: float, began: float) -> tuple[Losses, "StepStatistics"]:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate * group["peak"]
+                group["lr"] = lr * group["peak"]
         losses = run(self.config, self.parameters, batch)
-        # a member's losses count as much as it had to learn
+        # the losses of a process count as much as it had to learn
         learned = float(batch.weight_R.sum())
         (losses.total * learned).backward()  # type: ignore[no-untyped-call]
         values = list(self.parameters.values())
         gradients = [value.grad for value in values if value.grad is not None]
-        lead = self.team.leads
-        facts = Facts(
+        is_main = self.parallel.is_main
+        statistics = StepStatistics(
             learned=learned,
             tokens=len(batch.step.id_T),
             answer=losses.answer.item() * learned,
-            seconds=self.clock() - began if lead else 0.0,
-            stop=float(self.stopping and lead),
+            seconds=self.clock() - began if is_main else 0.0,
+            stop=float(self.stopping and is_main),
         )
-        facts = Facts(*self.team.add_up(gradients, facts))
+        statistics = StepStatistics(*self.parallel.all_reduce(gradients, statistics))
         for gradient in gradients:
-            gradient /= facts.learned
+            gradient /= statistics.learned
         torch.nn.utils.clip_grad_norm_(values, CLIP)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad()
-        return losses, facts
+        return losses, statistics
 
-    def _figures(self, losses: Losses, facts: "Facts", rate: float) -> dict[str, Any]:
+    def _figures(self, losses: Losses, statistics: "StepStatistics", lr: float) -> dict[str, Any]:
         now = self.progress
         return {
             "step": now.step,
@@ -213,8 +225,8 @@ class Trainer:
             "left": round(now.seconds * (1 / max(self.plan.spent(now), 1e-9) - 1), 1),
             "tokens": now.tokens,
             "tokens_per_second": round(now.tokens / max(now.seconds, 1e-9)),
-            "rate": round(rate, 6),
-            "loss": round(facts.answer / facts.learned, 5),
+            "lr": round(lr, 6),
+            "loss": round(statistics.answer / statistics.learned, 5),
             "balance": round(losses.balance.item(), 4),
             "z": round(losses.z.item(), 4),
             "expert_share": [
@@ -232,8 +244,8 @@ class Trainer:
         )
 
 
-class Facts(NamedTuple):
-    """Of one step, summed over the team."""
+class StepStatistics(NamedTuple):
+    """Of one step, summed over all processes."""
 
     learned: float
     """The weights of what was learned."""
@@ -241,12 +253,12 @@ class Facts(NamedTuple):
     answer: float
     """The loss, times `learned`."""
     seconds: float
-    """The leader's clock."""
+    """The clock of rank 0."""
     stop: float
-    """Above 0 if the leader wants to end."""
+    """Above 0 if rank 0 wants to end."""
 
 
-def _optimisers(parameters: dict[str, Tensor], plan: Plan) -> list[torch.optim.Optimizer]:
+def _optimisers(parameters: dict[str, Tensor], plan: TrainingConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."""
     inner = {name for name in parameters if plan.muon_rate and is_inner_matrix(name)}
     rest = {name: p for name, p in parameters.items() if name not in inner}

@@ -1,6 +1,6 @@
 """A training run on disk, to go on from: parameters, moments, and how far it has come.
 
-One safetensors file, replaced whole: whoever reads it sees one leg or the next, never half.
+One safetensors file, replaced whole: a reader sees one state or the next, never half.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,29 +16,29 @@ from torch import Tensor
 from ossia.checkpoint.safetensors import PlannedTensor, SafetensorsFile, write_safetensors
 from ossia.errors import CheckpointError
 
-NAME = "leg.safetensors"
+NAME = "training_state.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW keeps both, Muon the first."""
 _PROGRESS = "progress"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """How far a run has come; `step` is also the number of the next batch."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    """Of the budget, spent over all legs."""
+    """Of the budget, spent so far."""
 
 
 def write(
     path: Path,
-    progress: Progress,
+    progress: TrainingProgress,
     parameters: dict[str, Tensor],
     optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Write one leg; the file appears whole or not at all."""
+    """Write a training state; the file appears whole or not at all."""
     arrays: dict[str, NDArray[Any]] = {
         _PROGRESS: np.array([progress.step, progress.tokens, progress.seconds], np.float64)
     }
@@ -52,15 +52,15 @@ def write(
 
 def read(
     path: Path, parameters: dict[str, Tensor], optimisers: Sequence[torch.optim.Optimizer]
-) -> Progress:
-    """Fill parameters and moments from a leg.
+) -> TrainingProgress:
+    """Fill parameters and moments from a training state.
 
     Raises:
-        CheckpointError: the file is no leg of a model of this shape.
+        CheckpointError: the file is not the training state of a model of this shape.
     """
     file = SafetensorsFile(path)
     if _PROGRESS not in file.entries:
-        raise CheckpointError(f"{path} is no leg of a training run; choose another folder")
+        raise CheckpointError(f"{path} is not a training state; choose another folder")
     step, tokens, seconds = file.view(_PROGRESS).tolist()
     for name, value in parameters.items():
         if name not in file.entries or file.view(name).shape != tuple(value.shape):
@@ -79,7 +79,7 @@ def read(
                     for each in moments
                 },
             }
-    return Progress(step=int(step), tokens=int(tokens), seconds=seconds)
+    return TrainingProgress(step=int(step), tokens=int(tokens), seconds=seconds)
 
 
 def _owner(value: Tensor, optimisers: Sequence[torch.optim.Optimizer]) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ import pytest
 
 
 @pytest.fixture
-def signals_kept():
+def restored_signals():
     """The trainer listens to signals; the tests' own listeners come back afterwards."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     yield
@@ -14,15 +14,15 @@ def signals_kept():
 
 
 @pytest.mark.slow
-def test_a_model_is_trained_and_can_be_asked(ossia, tmp_path, signals_kept):
+def test_a_model_is_trained_and_can_be_asked(ossia, tmp_path, restored_signals):
     out = tmp_path / "run"
     done = ossia("train", "nano", "--out", out, "--shape", "t0", "--tokens", "1", "--workers", "1")
     assert done.code == 0
     assert set(json.loads(done.out)["sha256"]) == {
         "model.safetensors", "tokenizer.json", "config.json",
     }  # fmt: skip
-    asked = ossia("run", "-m", out / "packed", "hi", "--max-tokens", "8")
-    assert asked.code == 0
+    answer = ossia("run", "-m", out / "packed", "hi", "--max-tokens", "8")
+    assert answer.code == 0
 
 
 def test_one_budget_is_needed(ossia, tmp_path):
@@ -37,3 +37,14 @@ def test_without_torch_it_says_what_to_install(ossia, tmp_path, monkeypatch):
     done = ossia("train", "nano", "--out", tmp_path, "--tokens", "1")
     assert done.code == 1
     assert "pip install 'ossia[train]'" in done.err
+
+
+def test_without_matplotlib_it_says_what_to_install_before_it_trains(ossia, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ossia.cli.commands.train.find_spec", lambda name: None if name == "matplotlib" else name
+    )
+    done = ossia("train", "nano", "--out", tmp_path, "--tokens", "1")
+    assert done.code == 1
+    assert "matplotlib" in done.err
+    assert "pip install 'ossia[train]'" in done.err
+    assert not list(tmp_path.iterdir())

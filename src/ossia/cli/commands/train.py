@@ -1,6 +1,7 @@
 """`ossia train nano`: trains a model of the embedded one's kind from nothing."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,14 +13,14 @@ from ossia.errors import MissingExtra
 
 EXAMPLES = """
 ossia train nano --out FOLDER --seconds 10800
-ossia train nano --out FOLDER --tokens 30e6 --hold
+ossia train nano --out FOLDER --tokens 30e6 --constant-lr
 ossia train nano --out FOLDER --shape t2 --device cuda --seconds 1500
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetOptions:
-    """How long to train, all legs together; one of the two."""
+    """How long to train, resumed or not; one of tokens and seconds."""
 
     tokens: Annotated[
         float | None, typer.Option(metavar="N", help="Tokens to learn from, such as 75e6.")
@@ -27,34 +28,52 @@ class BudgetOptions:
     seconds: Annotated[
         float | None, typer.Option(metavar="N", help="Instead: the process's own time.")
     ] = None
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Keep the rate; a later leg with more lets it fall.")
+    constant_lr: Annotated[
+        bool,
+        typer.Option(
+            "--constant-lr", help="Do not decay the rate; a resumed run with more budget does."
+        ),
     ] = False
-
-    def arguments(self) -> list[str]:
-        """As the trainer takes them."""
-        if (self.tokens is None) == (self.seconds is None):
-            raise typer.BadParameter("give --tokens N or --seconds N, one of them")
-        budget = ("--seconds", self.seconds) if self.tokens is None else ("--tokens", self.tokens)
-        return [*map(str, budget), *(["--hold"] if self.hold else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MakeOptions:
-    """What is trained, and on what."""
+class TrainOptions:
+    """What is trained, and on what; what is left out has the trainer's default."""
 
     shape: Annotated[
-        Literal["t0", "t1", "t1c", "t2"],
-        typer.Option(metavar="NAME", help="t0: for tests; t1, t1c: for a CPU; t2: for a GPU."),
-    ] = "t1c"
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides data and first weights.")] = 0
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(metavar="NAME", help="cpu or cuda.")] = (
-        "cpu"
-    )
+        Literal["t0", "t1", "t1c", "t2"] | None,
+        typer.Option(
+            metavar="NAME",
+            help="t0: for tests; t1, t1c (the default): for a CPU; t2: for a GPU.",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Decides data and first weights; 0 by default.")
+    ] = None
+    device: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option(metavar="NAME", help="cpu (the default) or cuda."),
+    ] = None
     workers: Annotated[
-        int,
-        typer.Option(min=1, max=64, metavar="N", help="Processes, one a core; part of the bits."),
-    ] = 2
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Processes, one a core; part of the bits; 2 by default.",
+        ),
+    ] = None
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Peak of AdamW; 0.003 by default.")
+    ] = None
+    muon_lr: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Peak of Muon; 0.03 by default; 0: AdamW for all."),
+    ] = None
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Batches of ossia.train.shards; drawn by default."),
+    ] = None
 
 
 @spread
@@ -62,17 +81,21 @@ def command(
     *,
     model: Annotated[Literal["nano"], typer.Argument(metavar="MODEL", help="nano.")],
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="For log, legs and checkpoint; goes on there.")
+        Path,
+        typer.Option(metavar="FOLDER", help="For log, training state and checkpoint; resumes."),
     ],
     budget: BudgetOptions,
-    make: MakeOptions,
+    chosen: TrainOptions,
 ) -> None:
-    """Train a model like the embedded one; the same command goes on where it was stopped."""
+    """Train a model like the embedded one; the same command resumes where it was stopped."""
     assert model == "nano", "typer lets nothing else through"
-    arguments = budget.arguments()
-    if find_spec("torch") is None:
-        raise MissingExtra("training", needs="torch", extra="train")
-    from ossia.train.pretrain import main
+    if (budget.tokens is None) == (budget.seconds is None):
+        raise typer.BadParameter("give --tokens N or --seconds N, one of them")
+    for package in ("torch", "matplotlib"):
+        if find_spec(package) is None:
+            raise MissingExtra("training", needs=package, extra="train")
+    from ossia.train.pretrain import PretrainOptions, run
 
-    arguments += ["--out", str(out), "--shape", make.shape, "--device", make.device]
-    main([*arguments, "--seed", str(make.seed), "--workers", str(make.workers)])
+    values = asdict(budget) | asdict(chosen)
+    options = PretrainOptions(out=out, **{k: v for k, v in values.items() if v is not None})
+    typer.echo(json.dumps(run(options), indent=2))
