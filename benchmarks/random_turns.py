@@ -24,7 +24,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams
+from ossia.engine.request import EngineRequest, SamplingParams
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import OutputRules
 from ossia.harmony.reader import read
@@ -76,7 +76,7 @@ class RandomTurns:
             ids = self.tokenizer.ids
             lean = {ids.end: 3.0, ids.return_: 3.0, ids.call: 3.0}
             params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=lean)
-            turns[self.engine.submit(prompt, params, constraint)] = []
+            turns[self.engine.submit(EngineRequest(prompt, params, constraint))] = []
         while not self.engine.idle:
             for event in self.engine.step():
                 if event.error is not None:

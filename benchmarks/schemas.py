@@ -29,7 +29,7 @@ from benchmarks.schema_maker import Schema, SchemaMaker
 from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams
+from ossia.engine.request import EngineRequest, SamplingParams
 from ossia.errors import RequestError
 from ossia.grammar.body import BodyGrammar, Grammars
 from ossia.harmony.output_grammar import OutputGrammar
@@ -108,7 +108,7 @@ class HeldAnswers:
                 if event.finish_reason is not None:
                     self._judge(answer, event.finish_reason)
 
-    def _submit(self, seed: int, schema: Schema, grammar: BodyGrammar) -> tuple[int, Answer]:
+    def _submit(self, seed: int, schema: Schema, body: BodyGrammar) -> tuple[int, Answer]:
         ids = self.tokenizer.ids
         opener = (ids.channel, *self.tokenizer.encode("final"), ids.message)
         if is_call := bool(seed % 2):
@@ -116,14 +116,15 @@ class HeldAnswers:
         else:
             rules = OutputRules(recipients={}, final_kind="json", opener=opener)
         grammar = OutputGrammar(self.tokenizer, rules, vocab_size=self.config.vocab_size)
-        bodies = {CALL if is_call else None: grammar}
+        bodies = {CALL if is_call else None: body}
         constraint = OutputConstraint(
             grammar, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
         )
         prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
         params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=self._lean())
         prompt += [] if is_call else opener
-        return self.engine.submit(prompt, params, constraint), Answer(schema, grammar)
+        request = EngineRequest(prompt, params, constraint)
+        return self.engine.submit(request), Answer(schema, grammar)
 
     def _lean(self) -> dict[int, float]:
         """Towards ends and away from white space: random text of bytes ends too seldom."""

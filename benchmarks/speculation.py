@@ -23,7 +23,7 @@ import numpy as np
 from ossia import LLM, OpsOptions
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams, Unconstrained
+from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 from ossia.model.kv_cache import PAGE_TOKENS
 
 SEED = 7
@@ -87,7 +87,7 @@ def cases(vocab_size: int, tokens: int) -> Mapping[str, Case]:
 
 def written(engine: Engine, case: Case) -> Written:
     """Let one request be answered."""
-    engine.submit(case.prompt, case.params, Unconstrained())
+    engine.submit(EngineRequest(case.prompt, case.params, Unconstrained()))
     tokens: list[int] = []
     while not tokens:
         tokens += _step(engine)

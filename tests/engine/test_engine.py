@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ossia.engine.request import SamplingParams, Unconstrained
+from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 from ossia.errors import ContextOverflow, RequestError
 from ossia.model.forward_batch import ForwardBatch
 
@@ -10,7 +10,10 @@ GREEDY = SamplingParams(temperature=0, max_tokens=12)
 
 def drain(engine, *requests):
     """Submit all, run to the end; the tokens and the reason of each."""
-    ids = [engine.submit(prompt, params, constraint) for prompt, params, constraint in requests]
+    ids = [
+        engine.submit(EngineRequest(prompt, params, constraint))
+        for prompt, params, constraint in requests
+    ]
     tokens, reasons = {one: [] for one in ids}, {}
     while not engine.idle:
         for event in engine.step():
@@ -51,9 +54,11 @@ def test_tokens_do_not_depend_on_what_else_runs(engine_of, options):
 
 def test_a_stream_gets_a_token_in_every_step_while_a_long_prompt_is_read(engine_of):
     engine = engine_of(max_batch_tokens=64)
-    stream = engine.submit(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unconstrained())
+    stream = engine.submit(
+        EngineRequest(prompt(0, 5), SamplingParams(seed=0, max_tokens=40), Unconstrained())
+    )
     engine.step()
-    late = engine.submit(prompt(1, 80), GREEDY, Unconstrained())
+    late = engine.submit(EngineRequest(prompt(1, 80), GREEDY, Unconstrained()))
     owners = [{event.request_id for event in engine.step()} for _ in range(20)]
     assert all(stream in each for each in owners)
     # 8 tokens of the prompt in a step beside the stream; what is left of a page runs as one
@@ -76,8 +81,8 @@ def test_ends_where_the_context_ends(engine_of):
 
 def test_a_cancelled_request_gives_no_more_events_and_its_pages(engine_of):
     engine = engine_of(max_running=1)
-    first = engine.submit(prompt(0, 9), GREEDY, Unconstrained())
-    second = engine.submit(prompt(1, 9), GREEDY, Unconstrained())
+    first = engine.submit(EngineRequest(prompt(0, 9), GREEDY, Unconstrained()))
+    second = engine.submit(EngineRequest(prompt(1, 9), GREEDY, Unconstrained()))
     engine.step()
     engine.cancel(first)
     engine.cancel(first)
@@ -107,7 +112,9 @@ class Scripted:
 def test_forced_tokens_are_put_without_sampling_and_seen_by_the_model(engine_of, model):
     engine = engine_of()
     engine.submit(
-        prompt(0, 9), SamplingParams(temperature=0, max_tokens=8), Scripted([[5, 6], [7, 8]])
+        EngineRequest(
+            prompt(0, 9), SamplingParams(temperature=0, max_tokens=8), Scripted([[5, 6], [7, 8]])
+        )
     )
     events = [event for _ in range(20) for event in engine.step()]
     assert [event.forced for event in events] == [True, True, False, True, True] + [False] * 3
@@ -121,8 +128,8 @@ def test_forced_tokens_are_put_without_sampling_and_seen_by_the_model(engine_of,
 
 def test_one_request_that_fails_harms_no_other(engine_of):
     engine = engine_of()
-    bad = engine.submit(prompt(0, 9), GREEDY, Scripted([], fail_at=2))
-    good = engine.submit(prompt(1, 9), GREEDY, Unconstrained())
+    bad = engine.submit(EngineRequest(prompt(0, 9), GREEDY, Scripted([], fail_at=2)))
+    good = engine.submit(EngineRequest(prompt(1, 9), GREEDY, Unconstrained()))
     events = [event for _ in range(30) for event in engine.step()]
     last = {event.request_id: event for event in events}
     assert isinstance(last[bad].error, KeyError)
@@ -134,13 +141,13 @@ def test_one_request_that_fails_harms_no_other(engine_of):
 def test_refuses_what_cannot_run(engine_of):
     engine = engine_of()
     with pytest.raises(RequestError, match="empty"):
-        engine.submit([], GREEDY, Unconstrained())
+        engine.submit(EngineRequest([], GREEDY, Unconstrained()))
     with pytest.raises(RequestError, match="512"):
-        engine.submit([512], GREEDY, Unconstrained())
+        engine.submit(EngineRequest([512], GREEDY, Unconstrained()))
     with pytest.raises(ContextOverflow, match="96 tokens, but the context window holds 96"):
-        engine.submit(prompt(0, 96), GREEDY, Unconstrained())
+        engine.submit(EngineRequest(prompt(0, 96), GREEDY, Unconstrained()))
     with pytest.raises(RequestError, match="600"):
-        engine.submit([1], SamplingParams(logit_bias={600: 1}), Unconstrained())
+        engine.submit(EngineRequest([1], SamplingParams(logit_bias={600: 1}), Unconstrained()))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from benchmarks.speculation import cases, compare
 from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import SamplingParams, Unconstrained
+from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.cpu import CpuOps
@@ -76,7 +76,9 @@ class Running:
 
     def submit(self, request):
         key = self.engine.submit(
-            list(request.prompt), request.params, Scripted(request.script), request.cache_points
+            EngineRequest(
+                list(request.prompt), request.params, Scripted(request.script), request.cache_points
+            )
         )
         self.events[key] = []
         return key
@@ -193,7 +195,7 @@ def test_a_request_that_fails_leaves_nothing_behind(exact_engine):
             raise KeyError("a bug of the constraint")
 
     engine = exact_engine()
-    engine.submit(words(1, 30), SamplingParams(max_tokens=5), Broken())
+    engine.submit(EngineRequest(words(1, 30), SamplingParams(max_tokens=5), Broken()))
     assert engine.step()[-1].finish_reason == "error"
     request = greedy(words(1, 30))
     running = Running(engine)

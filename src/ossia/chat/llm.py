@@ -35,8 +35,8 @@ from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model, prepared_folder
 from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import Constraint, SamplingParams, Unconstrained
-from ossia.engine.service import EngineRequest, EngineService, OnToken
+from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
+from ossia.engine.service import EngineService, OnToken, Submission
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.body import Grammars
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
@@ -79,11 +79,8 @@ class ChatStream(Iterator[AnyEvent]):
 class PreparedRequest(Generic[AnyEvent]):
     """A request made ready for the engine, and the parser of its tokens."""
 
-    prompt: list[int]
-    params: SamplingParams
-    constraint: Constraint
+    request: EngineRequest
     parser: TokenParser[AnyEvent]
-    cache_points: tuple[int, ...] = ()
 
 
 class LLM:
@@ -251,7 +248,8 @@ class LLM:
         parser = OutputParser(grammar, tokenizer, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
         cache_points = (num_told(tokenizer, request.conversation),)
-        return PreparedRequest(prompt, request.params, constraint, parser, cache_points)
+        engine_request = EngineRequest(prompt, request.params, constraint, cache_points)
+        return PreparedRequest(engine_request, parser)
 
     def prepare_raw(self, request: RawRequest) -> PreparedRequest[CompletionEvent]:
         """Encode a raw prompt.
@@ -269,29 +267,23 @@ class LLM:
         )
         usage = UsageTracker(time.monotonic, len(ids))
         parser = CompletionParser(self.tokenizer, StopFinder(params.stop), usage)
-        return PreparedRequest(ids, params, constraint, parser)
+        return PreparedRequest(EngineRequest(ids, params, constraint), parser)
 
     def warm(self) -> None:
         """Do now what the first tool call or JSON answer would wait for."""
         if self.tokenizer is not None:
             self._grammars.warm()
 
-    def submit(self, prepared: PreparedRequest[AnyEvent], on_token: OnToken) -> EngineRequest:
+    def submit(self, prepared: PreparedRequest[AnyEvent], on_token: OnToken) -> Submission:
         """Let the engine's thread hand each token to `on_token`; for servers of many requests."""
-        request = EngineRequest(
-            prepared.prompt, prepared.params, prepared.constraint, prepared.cache_points, on_token
-        )
-        self._service.submit(request)
-        return request
+        return self._service.submit(prepared.request, on_token)
 
-    def cancel(self, request: EngineRequest) -> None:
+    def cancel(self, submission: Submission) -> None:
         """Stop what was submitted; a request that has ended may be cancelled."""
-        self._service.cancel(request)
+        self._service.cancel(submission)
 
     def _stream(self, prepared: PreparedRequest[AnyEvent]) -> ChatStream[AnyEvent]:
-        tokens = self._service.stream(
-            prepared.prompt, prepared.params, prepared.constraint, prepared.cache_points
-        )
+        tokens = self._service.stream(prepared.request)
         return ChatStream(parse_tokens(tokens, prepared.parser), tokens.close, self)
 
     def conversation(

@@ -102,11 +102,13 @@ class Meter:
 
     def _submit(self, num_prompt: int, max_tokens: int, seed: int) -> int:
         """Queue a request of a forced length: no token ends it."""
-        from ossia.engine.request import SamplingParams, Unconstrained
+        from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 
         prompt = prompt_ids(self._engine.model.config.vocab_size, num_prompt, seed)
         params = SamplingParams(temperature=0, max_tokens=max_tokens)
-        return self._engine.submit(prompt, params, Unconstrained(stop_ids=frozenset()))
+        return self._engine.submit(
+            EngineRequest(prompt, params, Unconstrained(stop_ids=frozenset()))
+        )
 
     def _read(self, count: int) -> float:
         """Seconds to read a prompt and choose one token."""

@@ -14,7 +14,7 @@ from ossia.engine.block_manager import BlockManager
 from ossia.engine.ngram_draft import MAX_DRAFT, DecodeTimes, NgramProposer
 from ossia.engine.options import EnginePlan
 from ossia.engine.request import (
-    Constraint,
+    EngineRequest,
     FinishReason,
     SampledToken,
     SamplingParams,
@@ -34,13 +34,11 @@ class RequestState:
     """One request, while it runs."""
 
     request_id: int
-    prompt: list[int]
+    request: EngineRequest
     tokens: list[int]
     """Prompt and answer so far."""
     max_total: int
     """Tokens at which the length limit or the context ends it."""
-    params: SamplingParams
-    constraint: Constraint
     generator: np.random.Generator
     output_token_counts: Counter[int] = field(default_factory=Counter)
     cached_tokens: int | None = None
@@ -148,21 +146,8 @@ class Engine:
         if len(prompt) >= self.plan.context_length:
             raise ContextOverflow(len(prompt), self.plan.context_length)
 
-    def submit(
-        self,
-        prompt: list[int],
-        params: SamplingParams,
-        constraint: Constraint,
-        cache_points: Sequence[int] = (),
-    ) -> int:
+    def submit(self, request: EngineRequest) -> int:
         """Queue a request; its events come out of `step`.
-
-        Args:
-            prompt: token ids, at least one.
-            params: how to sample.
-            constraint: what may be written; used by this request alone.
-            cache_points: lengths of the prompt at which others that begin alike may part from it,
-                so that what was read so far is worth caching. Its whole length is one anyway.
 
         Returns:
             The id that its events carry.
@@ -170,22 +155,21 @@ class Engine:
         Raises:
             RequestError: see `check`.
         """
+        prompt, params = request.prompt, request.params
         self.check(prompt, params)
         most = len(prompt) + (params.max_tokens or self.plan.context_length)
-        request = RequestState(
+        state = RequestState(
             request_id=self._next_id,
-            prompt=prompt,
+            request=request,
             tokens=list(prompt),
             max_total=min(most, self.plan.context_length),
-            params=params,
-            constraint=constraint,
             generator=np.random.Generator(np.random.Philox(_seed(params.seed))),
         )
         self._next_id += 1
-        self._requests[request.request_id] = request
-        self._scheduler.add(request.request_id, request.tokens, cache_points)
-        self._new.append(request)
-        return request.request_id
+        self._requests[state.request_id] = state
+        self._scheduler.add(state.request_id, state.tokens, request.cache_points)
+        self._new.append(state)
+        return state.request_id
 
     def cancel(self, request_id: int) -> None:
         """Stop a request; it gives no more events. A request that has ended may be cancelled."""
@@ -197,10 +181,10 @@ class Engine:
         """Run every scheduled request a little further; return the tokens that came out."""
         began, events = self._clock(), list[TokenEvent]()
         arrived, self._new = self._new, []
-        for request in arrived:
-            self._guarded(self._force, request, events)
-        for request in list(self._requests.values()):
-            self._guarded(self._draft, request, events)
+        for state in arrived:
+            self._guarded(self._force, state, events)
+        for state in list(self._requests.values()):
+            self._guarded(self._draft, state, events)
         drafts = {each.request_id: len(each.draft_tokens) for each in self._requests.values()}
         output = self._scheduler.schedule(drafts)
         if not output.requests:
@@ -217,18 +201,18 @@ class Engine:
                     for draft in range(1 + scheduled.num_draft_tokens)
                 ]
                 row += len(rows)
-                request = self._requests[scheduled.request_id]
-                self._guarded(self._advance, request, events, rows)
+                state = self._requests[scheduled.request_id]
+                self._guarded(self._advance, state, events, rows)
         self._measure(output.requests, self._clock() - began)
         return events
 
     def _run(self, scheduled: list[ScheduledRequest]) -> StepLogits:
         """One forward pass: logits after each last token, and after each draft token."""
         for each in scheduled:
-            request = self._requests[each.request_id]
-            request.draft_tokens = request.draft_tokens[: each.num_draft_tokens]
-            if request.cached_tokens is None:
-                request.cached_tokens = min(each.num_computed_tokens, len(request.prompt))
+            state = self._requests[each.request_id]
+            state.draft_tokens = state.draft_tokens[: each.num_draft_tokens]
+            if state.cached_tokens is None:
+                state.cached_tokens = min(each.num_computed_tokens, len(state.request.prompt))
         window = self.model.config.sliding_window
         batch = build_batch(scheduled, self._requests, self._cache, window=window)
         return StepLogits(self.model, self.model.hidden(batch, self._cache), batch.row_R)
@@ -242,87 +226,90 @@ class Engine:
     def _guarded(
         self,
         advance: Callable[..., object],
-        request: RequestState,
+        state: RequestState,
         events: list[TokenEvent],
         *arguments: Any,
     ) -> None:
         """One request's fault ends that request only."""
         try:
-            advance(request, events, *arguments)
+            advance(state, events, *arguments)
         except Exception as error:
-            self.cancel(request.request_id)
-            events.append(TokenEvent(request.request_id, None, finish_reason="error", error=error))
+            self.cancel(state.request_id)
+            events.append(TokenEvent(state.request_id, None, finish_reason="error", error=error))
 
-    def _draft(self, request: RequestState, events: list[TokenEvent]) -> None:
+    def _draft(self, state: RequestState, events: list[TokenEvent]) -> None:
         """Draft what a decoding request goes on with, up to what is not legal here."""
-        request.draft_tokens, request.num_accepted = [], 0
-        room = min(self._max_draft, request.max_total - len(request.tokens) - 1)
-        if request.is_decoding:
-            drafts = request.proposer.propose(request.tokens, room)
-            allowed = request.constraint.allowed() if drafts else None
-            request.draft_tokens = list(takewhile(lambda each: is_allowed(each, allowed), drafts))
+        state.draft_tokens, state.num_accepted = [], 0
+        room = min(self._max_draft, state.max_total - len(state.tokens) - 1)
+        if state.is_decoding:
+            drafts = state.proposer.propose(state.tokens, room)
+            allowed = state.request.constraint.allowed() if drafts else None
+            state.draft_tokens = list(takewhile(lambda each: is_allowed(each, allowed), drafts))
 
     def _advance(
-        self, request: RequestState, events: list[TokenEvent], rows: list[RowLogits]
+        self, state: RequestState, events: list[TokenEvent], rows: list[RowLogits]
     ) -> None:
         """Sample one token, and one more for each accepted draft; put what must follow each."""
-        request.is_decoding = True
-        start = len(request.tokens)
-        while len(request.tokens) - start == request.num_accepted:
+        state.is_decoding = True
+        start = len(state.tokens)
+        while len(state.tokens) - start == state.num_accepted:
             sampled = sample_approximate(
-                rows[request.num_accepted],
-                request.params,
-                allowed=request.constraint.allowed(),
-                prompt=request.prompt,
-                output_token_counts=request.output_token_counts,
-                generator=request.generator,
+                rows[state.num_accepted],
+                state.request.params,
+                allowed=state.request.constraint.allowed(),
+                prompt=state.request.prompt,
+                output_token_counts=state.output_token_counts,
+                generator=state.generator,
             )
-            if not self._append(request, sampled, events, forced=False):
+            if not self._append(state, sampled, events, forced=False):
                 return
-            if not self._force(request, events):
+            if not self._force(state, events):
                 return
 
-    def _force(self, request: RequestState, events: list[TokenEvent]) -> bool:
+    def _force(self, state: RequestState, events: list[TokenEvent]) -> bool:
         """Append what the constraint forces: it runs as one chunk in the next step."""
-        for token_id in request.constraint.forced(request.max_total - len(request.tokens)):
-            if not self._append(request, SampledToken(token_id), events, forced=True):
+        for token_id in state.request.constraint.forced(state.max_total - len(state.tokens)):
+            if not self._append(state, SampledToken(token_id), events, forced=True):
                 return False
         return True
 
     def _append(
         self,
-        request: RequestState,
+        state: RequestState,
         sampled: SampledToken,
         events: list[TokenEvent],
         *,
         forced: bool,
     ) -> bool:
         """Add one token; False when it was the last."""
-        request.constraint.accept(sampled.token_id)
-        request.tokens.append(sampled.token_id)
-        request.output_token_counts[sampled.token_id] += 1
-        request.proposer.policy.count_tokens(1)
-        self._verify_draft(request, sampled.token_id)
+        state.request.constraint.accept(sampled.token_id)
+        state.tokens.append(sampled.token_id)
+        state.output_token_counts[sampled.token_id] += 1
+        state.proposer.policy.count_tokens(1)
+        self._verify_draft(state, sampled.token_id)
         reason: FinishReason | None = None
-        if request.constraint.finished or sampled.token_id in request.params.stop_token_ids:
+        if (
+            state.request.constraint.finished
+            or sampled.token_id in state.request.params.stop_token_ids
+        ):
             reason = "stop"
-        elif len(request.tokens) >= request.max_total:
+        elif len(state.tokens) >= state.max_total:
             reason = "length"
-        cached = request.cached_tokens or 0
-        events.append(TokenEvent(request.request_id, sampled, forced, reason, cached_tokens=cached))
+        cached = state.cached_tokens or 0
+        events.append(TokenEvent(state.request_id, sampled, forced, reason, cached_tokens=cached))
         if reason is None:
             return True
-        del self._requests[request.request_id]
-        self._copy(self._scheduler.finish(request.request_id))
+        del self._requests[state.request_id]
+        self._copy(self._scheduler.finish(state.request_id))
         return False
 
-    def _verify_draft(self, request: RequestState, token_id: int) -> None:
+    def _verify_draft(self, state: RequestState, token_id: int) -> None:
         """An accepted draft token has its keys already; after a wrong one the rest is void."""
-        if request.draft_tokens[request.num_accepted : request.num_accepted + 1] == [token_id]:
-            request.num_accepted += 1
-            self._scheduler.accept_drafts(request.request_id, 1)
+        if state.draft_tokens[state.num_accepted : state.num_accepted + 1] == [token_id]:
+            state.num_accepted += 1
+            self._scheduler.accept_drafts(state.request_id, 1)
         else:
-            request.draft_tokens = request.draft_tokens[: request.num_accepted]
+            state.draft_tokens = state.draft_tokens[: state.num_accepted]
 
     def _measure(self, scheduled: list[ScheduledRequest], seconds: float) -> None:
         """What drafts brought and cost, by steps in which every request decoded."""
@@ -335,12 +322,12 @@ class Engine:
             self._decode_times.record(len(scheduled), seconds)
         longer = self._decode_times.slowdown(len(scheduled), seconds) - 1
         for each in scheduled:
-            request = self._requests.get(each.request_id)
-            if request is not None and each.num_draft_tokens:
-                request.proposer.policy.update(
+            state = self._requests.get(each.request_id)
+            if state is not None and each.num_draft_tokens:
+                state.proposer.policy.update(
                     num_draft=each.num_draft_tokens,
-                    num_accepted=request.num_accepted,
-                    gain=1 + request.num_accepted / len(scheduled),
+                    num_accepted=state.num_accepted,
+                    gain=1 + state.num_accepted / len(scheduled),
                     cost=1 + longer * each.num_draft_tokens / num_drafts,
                 )
 
@@ -366,10 +353,10 @@ def build_batch(
     rows: list[int] = []
     end = 0
     for each in scheduled:
-        request, start = requests[each.request_id], each.num_computed_tokens
+        state, start = requests[each.request_id], each.num_computed_tokens
         num_known = each.num_scheduled_tokens - each.num_draft_tokens
-        ids = request.tokens[start : start + num_known]
-        ids += request.draft_tokens[: each.num_draft_tokens]
+        ids = state.tokens[start : start + num_known]
+        ids += state.draft_tokens[: each.num_draft_tokens]
         slices.append(
             SequenceSlice(
                 ids=ids,

@@ -247,6 +247,20 @@ class Constraint(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineRequest:
+    """One request as the engine takes it: made where it is prepared, then passed on whole."""
+
+    prompt: list[int]
+    """Token ids, at least one."""
+    params: SamplingParams
+    constraint: Constraint
+    """What may be written; used by this request alone."""
+    cache_points: Sequence[int] = ()
+    """Lengths of the prompt at which others that begin alike may part from it, so that what was
+    read so far is worth caching. Its whole length is one anyway."""
+
+
 @dataclass(slots=True)
 class Unconstrained:
     """Any token may come, or any of a mask; the request ends at one of `stop_ids`."""

@@ -3,12 +3,12 @@
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ossia.engine.engine import Engine, EngineLoad
-from ossia.engine.request import Constraint, SamplingParams, TokenEvent
+from ossia.engine.request import EngineRequest, TokenEvent
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +18,10 @@ OnToken: TypeAlias = Callable[[TokenEvent], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EngineRequest:
+class Submission:
     """One request on its way in, and the way its events come back."""
 
-    prompt: list[int]
-    params: SamplingParams
-    constraint: Constraint
-    cache_points: Sequence[int]
+    request: EngineRequest
     on_token: OnToken
 
 
@@ -34,11 +31,11 @@ class TokenStream(Iterator[TokenEvent]):
     def __init__(
         self,
         service: "EngineService",
-        request: EngineRequest,
+        submission: Submission,
         inbox: "queue.SimpleQueue[TokenEvent]",
     ) -> None:
         self._service = service
-        self._request = request
+        self._submission = submission
         self._inbox = inbox
         self._finished = False
 
@@ -64,7 +61,7 @@ class TokenStream(Iterator[TokenEvent]):
         """Cancel the request unless it has ended."""
         if not self._finished:
             self._finished = True
-            self._service.cancel(self._request)
+            self._service.cancel(self._submission)
 
 
 class EngineService:
@@ -73,42 +70,39 @@ class EngineService:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._changed = threading.Condition()
-        self._arrived: list[EngineRequest] = []
-        self._cancelled: list[EngineRequest] = []
+        self._arrived: list[Submission] = []
+        self._cancelled: list[Submission] = []
         self._closed = False
-        self._requests: dict[int, EngineRequest] = {}  # the engine thread's own
+        self._submissions: dict[int, Submission] = {}  # the engine thread's own
         self._thread = threading.Thread(target=self._run, name="ossia-engine", daemon=True)
         self._thread.start()
 
-    def stream(
-        self,
-        prompt: list[int],
-        params: SamplingParams,
-        constraint: Constraint,
-        cache_points: Sequence[int] = (),
-    ) -> TokenStream:
+    def stream(self, request: EngineRequest) -> TokenStream:
         """Submit a request and read its events; see `Engine.submit`.
 
         Raises:
             RequestError: see `Engine.check`; before anything runs.
         """
         inbox: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
-        request = EngineRequest(prompt, params, constraint, cache_points, inbox.put)
-        self.submit(request)
-        return TokenStream(self, request, inbox)
+        return TokenStream(self, self.submit(request, inbox.put), inbox)
 
-    def submit(self, request: EngineRequest) -> None:
-        """Submit a request whose events go to its `on_token`, up to the one that ends it.
+    def submit(self, request: EngineRequest, on_token: OnToken) -> Submission:
+        """Submit a request whose events go to `on_token`, up to the one that ends it.
+
+        Returns:
+            What `cancel` takes.
 
         Raises:
             RequestError: see `Engine.check`; before anything runs.
         """
         self.engine.check(request.prompt, request.params)
+        submission = Submission(request, on_token)
         with self._changed:
             if self._closed:
                 raise RuntimeError("this model was closed")
-            self._arrived.append(request)
+            self._arrived.append(submission)
             self._changed.notify()
+        return submission
 
     @property
     def load(self) -> EngineLoad:
@@ -116,10 +110,10 @@ class EngineService:
         load = self.engine.load
         return replace(load, waiting=load.waiting + len(self._arrived))
 
-    def cancel(self, request: EngineRequest) -> None:
+    def cancel(self, submission: Submission) -> None:
         """Stop a request after the step it is in."""
         with self._changed:
-            self._cancelled.append(request)
+            self._cancelled.append(submission)
             self._changed.notify()
 
     def close(self) -> None:
@@ -134,8 +128,8 @@ class EngineService:
         while self._receive():
             for event in self._step():
                 self._deliver(event)
-        for request in (*self._requests.values(), *self._arrived):
-            request.on_token(TokenEvent(-1, None, finish_reason="cancelled"))
+        for submission in (*self._submissions.values(), *self._arrived):
+            submission.on_token(TokenEvent(-1, None, finish_reason="cancelled"))
 
     def _receive(self) -> bool:
         """Wait for something to do and take in what came; False: the service was closed."""
@@ -147,14 +141,11 @@ class EngineService:
                 return False
             arrived, self._arrived = self._arrived, []
             cancelled, self._cancelled = self._cancelled, []
-        for request in arrived:
-            request_id = self.engine.submit(
-                request.prompt, request.params, request.constraint, request.cache_points
-            )
-            self._requests[request_id] = request
-        for request_id in [key for key, one in self._requests.items() if one in cancelled]:
+        for submission in arrived:
+            self._submissions[self.engine.submit(submission.request)] = submission
+        for request_id in [key for key, one in self._submissions.items() if one in cancelled]:
             self.engine.cancel(request_id)
-            del self._requests[request_id]
+            del self._submissions[request_id]
         return True
 
     def _step(self) -> list[TokenEvent]:
@@ -162,14 +153,14 @@ class EngineService:
             return self.engine.step()
         except Exception as error:  # the step failed: what ran in it ends, the engine goes on
             logger.exception("a step of the engine failed")
-            for request_id in self._requests:
+            for request_id in self._submissions:
                 self.engine.cancel(request_id)
             return [
                 TokenEvent(request_id, None, finish_reason="error", error=error)
-                for request_id in self._requests
+                for request_id in self._submissions
             ]
 
     def _deliver(self, event: TokenEvent) -> None:
-        self._requests[event.request_id].on_token(event)
+        self._submissions[event.request_id].on_token(event)
         if event.finish_reason is not None:
-            del self._requests[event.request_id]
+            del self._submissions[event.request_id]

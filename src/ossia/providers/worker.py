@@ -22,7 +22,7 @@ from ossia.chat.constraint import OutputConstraint
 from ossia.chat.llm import LLM, PreparedRequest
 from ossia.checkpoint.counts import parameters
 from ossia.engine.request import TokenEvent
-from ossia.engine.service import EngineRequest
+from ossia.engine.service import Submission
 from ossia.errors import OssiaError, RequestError, log_failure
 from ossia.providers.ipc import (
     Accepted,
@@ -55,7 +55,7 @@ class _Running:
 
     id: int
     prepared: PreparedRequest[Any]
-    engine_request: EngineRequest | None = None
+    submission: Submission | None = None
 
 
 class Worker:
@@ -115,15 +115,15 @@ class Worker:
                 if start.id not in self._running:
                     return  # cancelled at the door
                 self._running[start.id] = running
-            self._send(encode(Accepted(start.id, len(prepared.prompt))))
-            engine_request = self._llm.submit(
+            self._send(encode(Accepted(start.id, len(prepared.request.prompt))))
+            submission = self._llm.submit(
                 prepared, lambda event: self._tokens.put((running, event))
             )
             with self._lock:
-                running.engine_request = engine_request
+                running.submission = submission
                 is_wanted = start.id in self._running
             if not is_wanted:  # it was cancelled before it had one
-                self._llm.cancel(engine_request)
+                self._llm.cancel(submission)
         except RequestError as error:
             self._end(start.id, Refused(start.id, str(error), error.param, error.code))
         except Exception as error:
@@ -138,8 +138,8 @@ class Worker:
     def _cancel(self, request_id: int) -> None:
         with self._lock:
             running = self._running.pop(request_id, None)
-        if running is not None and running.engine_request is not None:
-            self._llm.cancel(running.engine_request)
+        if running is not None and running.submission is not None:
+            self._llm.cancel(running.submission)
 
     def _end(self, request_id: int, frame: FromEngine) -> None:
         with self._lock:
@@ -179,7 +179,7 @@ class Worker:
         else:
             frames.extend(Happened(running.id, event) for event in parser.push(token))
         if parser.ended or token.error is not None:
-            constraint = running.prepared.constraint
+            constraint = running.prepared.request.constraint
             if isinstance(constraint, OutputConstraint) and constraint.closed_because is not None:
                 frames.insert(0, Forced(running.id, constraint.closed_because))
             if token.finish_reason is None:  # a stop string leaves tokens behind
