@@ -21,19 +21,19 @@ from ossia.harmony.messages import Conversation, FunctionTool, Message, Response
 from ossia.ops.select import OpsOptions
 from ossia.providers.ipc import (
     Accepted,
-    Beat,
     Cancel,
     Failed,
     Forced,
-    Happened,
-    NotOpened,
-    Opening,
-    Progress,
+    Heartbeat,
+    LoadFailed,
+    LoadModel,
+    LoadProgress,
     Ready,
-    Refused,
     ServedModel,
-    Start,
-    StartRaw,
+    StartCompletion,
+    StartTurn,
+    TurnEvent,
+    TurnRefused,
     decode,
     encode,
 )
@@ -52,16 +52,17 @@ EVENTS = [
 ]  # fmt: skip
 PLAIN = SamplingParams(stop=[], stop_token_ids=[])  # JSON knows lists only
 FRAMES = [
-    Opening(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
-    Cancel(4), Progress("open", 0.5), Ready(MODEL, ("a notice",)), NotOpened("no"), Accepted(1, 7),
-    Refused(1, "no", "tools[0]", "invalid_value"), Failed(3), Forced(2, "loop"),
-    Beat(EngineLoad(steps=1, running=2, waiting=3, cache_usage=0.5, preempted=0)),
-    StartRaw(2, RawRequest(prompt=(1, 2), params=PLAIN)),
-    StartRaw(2, RawRequest(prompt="text", params=PLAIN)),
+    LoadModel(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
+    Cancel(4), LoadProgress("open", 0.5), Ready(MODEL, ("a notice",)), LoadFailed("no"),
+    Accepted(1, 7),
+    TurnRefused(1, "no", "tools[0]", "invalid_value"), Failed(3), Forced(2, "loop"),
+    Heartbeat(EngineLoad(steps=1, running=2, waiting=3, cache_usage=0.5, preempted=0)),
+    StartCompletion(2, RawRequest(prompt=(1, 2), params=PLAIN)),
+    StartCompletion(2, RawRequest(prompt="text", params=PLAIN)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("frame", [*FRAMES, *(Happened(9, event) for event in EVENTS)], ids=repr)
+@pytest.mark.parametrize("frame", [*FRAMES, *(TurnEvent(9, event) for event in EVENTS)], ids=repr)
 def test_a_frame_is_one_line_and_comes_back_equal(frame):
     line = encode(frame)
     assert line.count(b"\n") == 1
@@ -93,8 +94,8 @@ def test_a_whole_request_comes_back_with_every_part():
             decision=ApprovalDecision(call=SPOKEN, call_id="c", allows=True),
         ),
     )
-    found = decode(encode(Start(1, request)))
-    assert isinstance(found, Start)
+    found = decode(encode(StartTurn(1, request)))
+    assert isinstance(found, StartTurn)
     assert found.request.conversation == request.conversation
     assert found.request.rules == request.rules
     assert found.request.tool_policy == request.tool_policy

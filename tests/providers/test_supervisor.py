@@ -12,7 +12,7 @@ from ossia.engine.request import SamplingParams
 from ossia.errors import OssiaError, ProviderBusy, ProviderUnavailable, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers import supervisor as module
-from ossia.providers.ipc import Accepted, Opening
+from ossia.providers.ipc import Accepted, LoadModel
 from ossia.providers.supervisor import Supervisor
 from ossia.server.api.metrics import Metrics
 
@@ -37,7 +37,7 @@ model = ServedModel(name="m", context_length=9, max_running=1, vocab_size=9, con
 def scripted(script, **options):
     """A supervisor of such a process."""
     command = (sys.executable, "-c", READY + script)
-    return Supervisor(Opening(model="m"), Metrics(), command=command, **options)
+    return Supervisor(LoadModel(model="m"), Metrics(), command=command, **options)
 
 
 def run(test, supervisor):
@@ -65,7 +65,7 @@ async def until(condition, seconds=20):
 
 @pytest.fixture
 def nano():
-    return Supervisor(Opening(model="nano", engine=EngineOptions(pool_tokens=8192)), Metrics())
+    return Supervisor(LoadModel(model="nano", engine=EngineOptions(pool_tokens=8192)), Metrics())
 
 
 def test_a_turn_goes_in_and_its_events_come_out(nano):
@@ -143,7 +143,7 @@ def test_a_full_queue_sends_away():
         return busy.value
 
     options = EngineOptions(max_running=1)
-    busy = run(test, Supervisor(Opening(model="nano", engine=options), Metrics(), max_waiting=1))
+    busy = run(test, Supervisor(LoadModel(model="nano", engine=options), Metrics(), max_waiting=1))
     assert (busy.code, busy.retry_seconds) == ("queue_full", 1)
 
 
@@ -180,9 +180,9 @@ def test_what_nobody_reads_is_given_up(monkeypatch):
     script = """
 say(Ready(model))
 start = decode(lines.readline())
-say(Accepted(start.id, 1), *[Happened(start.id, ReasoningDelta("x"))] * 12)
+say(Accepted(start.id, 1), *[TurnEvent(start.id, ReasoningDelta("x"))] * 12)
 assert decode(lines.readline()) == Cancel(start.id)
-say(Happened(start.id, ReasoningDelta("late")), Beat(EngineLoad(7, 0, 0, 0.0, 0)))
+say(TurnEvent(start.id, ReasoningDelta("late")), Heartbeat(EngineLoad(7, 0, 0, 0.0, 0)))
 lines.read()
 """
 
@@ -201,8 +201,8 @@ def test_a_turn_that_fails_leaves_the_others():
 say(Ready(model))
 one, other = decode(lines.readline()), decode(lines.readline())
 say(Accepted(one.id, 1), Accepted(other.id, 1), Failed(one.id), Forced(other.id, "loop"))
-say(Happened(other.id, ReasoningDelta("x")))
-say(Happened(other.id, Finished("stop", Usage(), Timing())))
+say(TurnEvent(other.id, ReasoningDelta("x")))
+say(TurnEvent(other.id, Finished("stop", Usage(), Timing())))
 lines.read()
 """
 
@@ -243,7 +243,7 @@ def test_a_model_that_cannot_be_opened_is_told_once(tmp_path):
             await supervisor.start(GREEDY)
         return supervisor.state
 
-    assert run(test, Supervisor(Opening(model=str(tmp_path)), Metrics())) == "failed"
+    assert run(test, Supervisor(LoadModel(model=str(tmp_path)), Metrics())) == "failed"
 
 
 def test_an_engine_that_keeps_dying_is_given_up(monkeypatch):
@@ -272,7 +272,7 @@ def test_babble_is_a_death(caplog):
         await until(lambda: supervisor.restarts > 0)
 
     run(test, scripted("say(Ready(model), Cancel(1))\nlines.read()"))
-    assert "said what no engine says" in caplog.text
+    assert "sent a frame that no engine sends" in caplog.text
 
 
 def test_an_engine_that_does_not_leave_is_killed(monkeypatch):
@@ -291,7 +291,7 @@ def test_progress_is_passed_on():
         await supervisor.opened()
         return supervisor.notices, supervisor.is_stepping
 
-    script = "say(Progress('prepare', 0.5), Ready(model, ('a notice',)))\nlines.read()"
+    script = "say(LoadProgress('prepare', 0.5), Ready(model, ('a notice',)))\nlines.read()"
     progress = lambda phase, share: told.append((phase, share))  # noqa: E731
     assert run(test, scripted(script, progress=progress)) == (("a notice",), True)
     assert told == [("prepare", 0.5)]
@@ -299,7 +299,7 @@ def test_progress_is_passed_on():
 
 def test_a_silent_engine_and_one_that_stands_still_are_noticed():
     script = """
-say(Ready(model), Beat(EngineLoad(1, 1, 0, 0.0, 0)))
+say(Ready(model), Heartbeat(EngineLoad(1, 1, 0, 0.0, 0)))
 say(Accepted(decode(lines.readline()).id, 1))
 lines.read()
 """
@@ -312,10 +312,10 @@ lines.read()
         assert supervisor.is_stepping
         now[0] = module.SILENT_SECONDS + 1
         assert not supervisor.is_stepping
-        supervisor._beat(supervisor.current)
+        supervisor._note_heartbeat(supervisor.current)
         assert supervisor.is_stepping
         now[0] = module.STUCK_SECONDS + 1
-        supervisor._beat(supervisor.current)
+        supervisor._note_heartbeat(supervisor.current)
         assert not supervisor.is_stepping
 
     run(test, scripted(script, clock=lambda: now[0]))

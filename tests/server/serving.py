@@ -34,7 +34,7 @@ def services_with(engine: Any, toolbox: Any = None, **options: Any) -> Iterator[
     database = Database(None)
     try:
         yield Services(
-            engine=engine,
+            provider=engine,
             responses=Responses(database),
             memory=ExactTokens(TokenMemory(database), Seal(bytes(32)), model=lambda: "fp"),
             metrics=Metrics(),

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.server_storms import NUMBERS
 from ossia.errors import RequestError
-from ossia.providers.ipc import Opening
+from ossia.providers.ipc import LoadModel
 from ossia.server.app import Server, Serving
 from ossia.server.http.drain import Drain
 from ossia.server.http.guard import Guard, GuardOptions
@@ -29,10 +29,10 @@ def run(test, model="nano", **serving):
     listening = Listening(ListeningOptions(port=0), keyed=False)
     drain, told = Drain(5.0), []
     server = Server(
-        Serving(opening=Opening(model=model), **serving),
+        Serving(load_model=LoadModel(model=model), **serving),
         drain,
         progress=lambda phase, share: told.append(phase),
-        opened=lambda supervisor: told.append("opened"),
+        opened=lambda provider: told.append("opened"),
     )
     guard = Guard(server.app, options=GuardOptions(), keys=open_keys({}, None), drain=drain)
 
@@ -126,7 +126,9 @@ def test_tools_are_started_with_the_server_and_ended_with_it():
 def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
     kit = Kit("python")
     kits = {"python": lazy(kit), "browser": LazyToolkit(refused)}
-    serving = Serving(opening=Opening(model="nano"), kits=kits, demanded=frozenset({"browser"}))
+    serving = Serving(
+        load_model=LoadModel(model="nano"), kits=kits, demanded=frozenset({"browser"})
+    )
     app = Server(serving, Drain(5.0)).app
 
     async def start():
@@ -141,7 +143,7 @@ def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
 def test_a_stuck_engine_is_not_ready():
     async def test(client, server, drain):
         await ready(client)
-        server.supervisor._last_beat -= 60
+        server.provider._last_heartbeat -= 60
         return (await client.get("/health/ready")).json(), (await client.get("/health/live"))
 
     (told, live), _, _ = run(test)

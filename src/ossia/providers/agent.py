@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from ossia.chat.agent_loop import AgentLoop, LoopLimits
 from ossia.chat.events import ApprovalRequested, Event, Finished, ToolFinished
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.providers.provider import EngineClient, EventStream, ServedModel
+from ossia.providers.provider import EventStream, ServedModel, TurnWriter
 from ossia.providers.tool_sessions import Toolbox
 
 audit = logging.getLogger("ossia.audit")
@@ -20,27 +20,27 @@ audit = logging.getLogger("ossia.audit")
 
 
 class AgentClient:
-    """An `EngineClient` that runs tools of ours and goes on with what they gave."""
+    """An `TurnWriter` that runs our tools and goes on with their results."""
 
     def __init__(
         self,
-        engine: EngineClient,
+        writer: TurnWriter,
         toolbox: Toolbox,
         *,
         on_tool_call: Callable[[str, str], object] = lambda tool, outcome: None,
         limits: LoopLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Stand before an engine.
+        """Stand before a writer of turns.
 
         Args:
-            engine: writes the generations.
+            writer: writes the generations.
             toolbox: the tools, and their sessions.
             on_tool_call: gets a tool's group and how its call ended.
             limits: of one turn.
             clock: seconds.
         """
-        self._engine = engine
+        self._writer = writer
         self._toolbox = toolbox
         self._on_tool_call = on_tool_call
         self._limits = limits or LoopLimits()
@@ -48,12 +48,10 @@ class AgentClient:
 
     @property
     def model(self) -> ServedModel:
-        """See `EngineClient`."""
-        return self._engine.model
+        return self._writer.model
 
     async def start(self, request: TurnRequest | RawRequest) -> EventStream:
-        """See `EngineClient`."""
-        first = await self._engine.start(request)
+        first = await self._writer.start(request)
         if isinstance(request, RawRequest):
             return first
         if (
@@ -61,12 +59,13 @@ class AgentClient:
         ):  # it was begun to be counted, or refused: a call comes first
             first.close()
             return _AgentStream(self, request, first, is_first=False)
-        told = request.conversation
-        return _AgentStream(self, request, first) if told.builtins or told.namespaces else first
+        conversation = request.conversation
+        has_tools = conversation.builtins or conversation.namespaces
+        return _AgentStream(self, request, first) if has_tools else first
 
     async def begin(self, request: TurnRequest) -> EventStream:
         """Begin one more generation of a turn."""
-        return await self._engine.start(request)
+        return await self._writer.start(request)
 
     async def events(
         self,
@@ -107,7 +106,7 @@ class AgentClient:
 
 
 class _AgentStream:
-    """See `EventStream`; the first generation was begun already, unless a call comes first."""
+    """An `EventStream`; the first generation was begun already, unless a call comes first."""
 
     def __init__(
         self,
@@ -125,7 +124,7 @@ class _AgentStream:
         self.prompt_tokens = first.prompt_tokens
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        if self._is_closed:  # before anything was told: no tool is run for it
+        if self._is_closed:  # before anything was read: no tool is run for it
             return
         written = self._client.events(self._request, self._write, self.prompt_tokens)
         async for event in written:

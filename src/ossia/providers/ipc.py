@@ -19,7 +19,7 @@ from ossia.providers.provider import ServedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class LoadModel:
     """To the engine, first of all: the model to open."""
 
     model: str
@@ -30,7 +30,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartTurn:
     """To the engine: write this."""
 
     id: int
@@ -38,7 +38,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class StartRaw:
+class StartCompletion:
     """To the engine: go on from this text."""
 
     id: int
@@ -53,7 +53,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LoadProgress:
     """From the engine: how far the model is opened, 0 to 1."""
 
     phase: str
@@ -69,7 +69,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class NotOpened:
+class LoadFailed:
     """From the engine: the model cannot be opened; the process ends."""
 
     message: str
@@ -84,7 +84,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class TurnRefused:
     """From the engine: a request that has no meaning."""
 
     id: int
@@ -109,7 +109,7 @@ class Forced:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class TurnEvent:
     """From the engine: one more event of a turn."""
 
     id: int
@@ -117,15 +117,23 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """From the engine, twice a second: it is alive, and so busy."""
 
     load: EngineLoad
 
 
-ToEngine: TypeAlias = Opening | Start | StartRaw | Cancel
+ToEngine: TypeAlias = LoadModel | StartTurn | StartCompletion | Cancel
 FromEngine: TypeAlias = (
-    Progress | Ready | NotOpened | Accepted | Refused | Failed | Forced | Happened | Beat
+    LoadProgress
+    | Ready
+    | LoadFailed
+    | Accepted
+    | TurnRefused
+    | Failed
+    | Forced
+    | TurnEvent
+    | Heartbeat
 )
 
 _EVENTS: Mapping[str, TypeAdapter[Any]] = {
@@ -134,15 +142,15 @@ _EVENTS: Mapping[str, TypeAdapter[Any]] = {
 _FRAMES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind)
     for kind in (
-        Opening, Start, StartRaw, Cancel, Progress, Ready, NotOpened, Accepted, Refused, Failed,
-        Forced, Beat,
+        LoadModel, StartTurn, StartCompletion, Cancel, LoadProgress, Ready, LoadFailed, Accepted,
+        TurnRefused, Failed, Forced, Heartbeat,
     )
 }  # fmt: skip
 
 
 def encode(frame: ToEngine | FromEngine) -> bytes:
     """One line, newline included."""
-    if isinstance(frame, Happened):
+    if isinstance(frame, TurnEvent):
         name = type(frame.event).__name__
         return b'["%s",%s,%d]\n' % (name.encode(), _EVENTS[name].dump_json(frame.event), frame.id)
     name = type(frame).__name__
@@ -157,6 +165,6 @@ def decode(line: bytes) -> ToEngine | FromEngine:
     """
     name, body, *request_id = json.loads(line)
     if request_id:
-        return Happened(request_id[0], _EVENTS[name].validate_python(body))
+        return TurnEvent(request_id[0], _EVENTS[name].validate_python(body))
     found: ToEngine | FromEngine = _FRAMES[name].validate_python(body)
     return found

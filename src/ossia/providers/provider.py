@@ -5,10 +5,11 @@ Knows no process, no pipe and no network.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
-from ossia.chat.events import Event
+from ossia.chat.events import Event, Usage
 from ossia.chat.request import RawRequest, TurnRequest
+from ossia.engine.engine import EngineLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,8 @@ class EventStream(Protocol):
         ...
 
 
-class EngineClient(Protocol):
-    """What routes know of the engine."""
+class TurnWriter(Protocol):
+    """Writes turns; all that routes know."""
 
     @property
     def model(self) -> ServedModel:
@@ -62,11 +63,90 @@ class EngineClient(Protocol):
         ...
 
     async def start(self, request: TurnRequest | RawRequest) -> EventStream:
-        """Begin a turn.
+        """Start a turn. To count a prompt's tokens, start it and close it.
 
         Raises:
-            RequestError: it has no meaning.
+            RequestError: the request has no meaning.
             ProviderBusy: too many wait already.
-            ProviderUnavailable: there is no engine now.
+            ProviderUnavailable: nobody can write it now.
         """
+        ...
+
+
+State: TypeAlias = Literal["loading", "ready", "stuck", "restarting", "failed", "closed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderHealth:
+    """Whether turns can be written now, and how busy those are who write them."""
+
+    state: State
+    phase: str = ""
+    """Of loading."""
+    share: float = 0.0
+    """Of that phase, 0 to 1."""
+    num_turns: int = 0
+    """Turns that run or wait."""
+    load: EngineLoad = EngineLoad(steps=0, running=0, waiting=0, cache_usage=0.0, preempted=0)
+
+
+class Provider(TurnWriter, Protocol):
+    """A `TurnWriter` and its life: what the server starts, watches and stops."""
+
+    @property
+    def health(self) -> ProviderHealth:
+        """How it is now."""
+        ...
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """For the operator, once it is open."""
+        ...
+
+    def open(self) -> None:
+        """Start to load the model; `opened` waits for it."""
+        ...
+
+    async def opened(self) -> None:
+        """Wait until turns can be written.
+
+        Raises:
+            OssiaError: the model cannot be opened.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop; turns that run end with ProviderUnavailable."""
+        ...
+
+    def end_turns(self, reason: str) -> None:
+        """End every turn that runs or waits with ProviderUnavailable."""
+        ...
+
+
+class ProviderObserver(Protocol):
+    """Counts what happens to turns and to the engine."""
+
+    def first_piece(self, seconds: float) -> None:
+        """A turn's first piece came so long after its start."""
+        ...
+
+    def next_piece(self, seconds: float) -> None:
+        """Another piece came so long after the one before."""
+        ...
+
+    def finished(self, usage: Usage) -> None:
+        """A turn is over."""
+        ...
+
+    def forced_final(self, reason: str) -> None:
+        """A turn's reasoning was closed by force."""
+        ...
+
+    def engine_restarted(self) -> None:
+        """An engine died, and another one was started."""
+        ...
+
+    def load(self, load: EngineLoad) -> None:
+        """How busy the engine says it is."""
         ...

@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal, Protocol
 
-from ossia.chat.events import Event, Finished, PartFinished, PartStarted, Usage
+from ossia.chat.events import Event, Finished, PartFinished, PartStarted
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
 from ossia.errors import (
@@ -27,29 +26,35 @@ from ossia.errors import (
 )
 from ossia.providers.ipc import (
     Accepted,
-    Beat,
     Cancel,
     Failed,
     Forced,
     FromEngine,
-    Happened,
-    NotOpened,
-    Opening,
-    Progress,
+    Heartbeat,
+    LoadFailed,
+    LoadModel,
+    LoadProgress,
     Ready,
-    Refused,
-    Start,
-    StartRaw,
+    StartCompletion,
+    StartTurn,
     ToEngine,
+    TurnEvent,
+    TurnRefused,
     decode,
     encode,
 )
-from ossia.providers.provider import EventStream, ServedModel
+from ossia.providers.provider import (
+    EventStream,
+    ProviderHealth,
+    ProviderObserver,
+    ServedModel,
+    State,
+)
 
 MAX_UNREAD = 4096
 """Events that wait for a slow reader, some 256 KiB; then its turn is cancelled."""
 SILENT_SECONDS = 3.0
-"""Without a beat for so long, the engine's process hangs."""
+"""Without a heartbeat for so long, the engine's process hangs."""
 STUCK_SECONDS = 60.0
 """No step of the largest model takes so long."""
 LEAVE_SECONDS = 5.0
@@ -59,36 +64,6 @@ READ_BYTES = 1 << 18
 WORKER = (sys.executable, "-m", "ossia.providers.worker")
 
 logger = logging.getLogger(__name__)
-
-State = Literal["loading", "ready", "restarting", "failed", "closed"]
-
-
-class SupervisorObserver(Protocol):
-    """Counts what happens to turns and to the engine."""
-
-    def first_piece(self, seconds: float) -> None:
-        """A turn's first piece came so long after its start."""
-        ...
-
-    def next_piece(self, seconds: float) -> None:
-        """Another piece came so long after the one before."""
-        ...
-
-    def finished(self, usage: Usage) -> None:
-        """A turn is over."""
-        ...
-
-    def forced_final(self, reason: str) -> None:
-        """A turn's reasoning was closed by force."""
-        ...
-
-    def engine_restarted(self) -> None:
-        """An engine died, and another one was started."""
-        ...
-
-    def load(self, load: EngineLoad) -> None:
-        """How busy the engine says it is."""
-        ...
 
 
 @dataclass(eq=False)
@@ -107,7 +82,6 @@ class TurnStream:
     is_over: bool = False
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """See `EventStream`."""
         while True:
             while self.waiting:
                 event = self.waiting.popleft()
@@ -120,7 +94,6 @@ class TurnStream:
             await self.arrived.wait()
 
     def close(self) -> None:
-        """See `EventStream`."""
         if not self.is_over:
             self.cancel(self)
             self.fail(TurnFailed("the turn was cancelled"))
@@ -146,8 +119,8 @@ class Supervisor:
 
     def __init__(
         self,
-        opening: Opening,
-        observer: SupervisorObserver,
+        load_model: LoadModel,
+        observer: ProviderObserver,
         *,
         max_waiting: int = 64,
         clock: Callable[[], float] = time.monotonic,
@@ -157,7 +130,7 @@ class Supervisor:
         """Nothing runs yet: see `open`.
 
         Args:
-            opening: the model and how to open it.
+            load_model: the model and how to open it.
             observer: counts events.
             max_waiting: turns beyond those that the engine runs at once.
             clock: seconds.
@@ -165,7 +138,7 @@ class Supervisor:
             command: what the engine's process runs.
         """
         self._command = command
-        self._opening = opening
+        self._load_model = load_model
         self._observer = observer
         self._max_waiting = max_waiting
         self._clock = clock
@@ -177,7 +150,7 @@ class Supervisor:
         self._model: ServedModel | None = None
         self._is_up = asyncio.Event()
         self._deaths: deque[float] = deque()
-        self._last_beat = self._last_step = clock()
+        self._last_heartbeat = self._last_step = clock()
         self.restarts = 0
         self._is_closing = False
         self.state: State = "loading"
@@ -189,10 +162,20 @@ class Supervisor:
 
     @property
     def model(self) -> ServedModel:
-        """See `EngineClient`."""
         if self._model is None:
             raise self._down()
         return self._model
+
+    @property
+    def health(self) -> ProviderHealth:
+        state: State = "stuck" if self.state == "ready" and not self.is_stepping else self.state
+        return ProviderHealth(
+            state=state,
+            phase=self.phase,
+            share=self.share,
+            num_turns=len(self._turns),
+            load=self.current,
+        )
 
     @property
     def pid(self) -> int | None:
@@ -208,20 +191,14 @@ class Supervisor:
     def is_stepping(self) -> bool:
         """Whether the engine lives and goes on while there is work."""
         now = self._clock()
-        if self.state != "ready" or now - self._last_beat > SILENT_SECONDS:
+        if self.state != "ready" or now - self._last_heartbeat > SILENT_SECONDS:
             return False
         return not self._turns or now - self._last_step < STUCK_SECONDS
 
     def open(self) -> None:
-        """Start the engine; `opened` waits for it."""
         self._watching = asyncio.create_task(self._watch())
 
     async def opened(self) -> None:
-        """Wait until the model is open.
-
-        Raises:
-            OssiaError: it cannot be opened.
-        """
         assert self._watching is not None, "open it first"
         up = asyncio.ensure_future(self._is_up.wait())
         await asyncio.wait((up, self._watching), return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +207,6 @@ class Supervisor:
             raise OssiaError(self.refusal or "the engine died while it opened the model")
 
     async def start(self, request: TurnRequest | RawRequest) -> EventStream:
-        """See `EngineClient`."""
         if self._process is None or self.state != "ready":
             raise self._down()
         most = self.model.max_running + self._max_waiting
@@ -241,7 +217,7 @@ class Supervisor:
             )
         future = asyncio.get_running_loop().create_future()
         turn = TurnStream(next(self._ids), self._forget, future, self._clock())
-        frame = Start if isinstance(request, TurnRequest) else StartRaw
+        frame = StartTurn if isinstance(request, TurnRequest) else StartCompletion
         line = encode(frame(turn.id, request))  # type: ignore[arg-type]
         if not self._turns:
             self._last_step = self._clock()  # it had nothing to do until now
@@ -255,7 +231,6 @@ class Supervisor:
         return turn
 
     async def close(self) -> None:
-        """Stop the engine; turns that run end as if it had died."""
         self._is_closing, self.state = True, "closed"
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
@@ -267,7 +242,6 @@ class Supervisor:
         await self._watching
 
     def end_turns(self, reason: str) -> None:
-        """End every turn that runs or waits with an error."""
         for turn in list(self._turns.values()):
             self._forget(turn)
             turn.fail(ProviderUnavailable(reason, code="engine_died"))
@@ -328,12 +302,12 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
         )  # fmt: skip
         try:
-            await self._send(encode(self._opening))
+            await self._send(encode(self._load_model))
             await self._read()
         except ProviderUnavailable:
             pass  # it died before it heard the first word
         except Exception:
-            logger.exception("the engine said what no engine says")
+            logger.exception("the engine sent a frame that no engine sends")
         finally:
             if not self._is_closing:
                 self.state = "loading" if self._model is None else "restarting"
@@ -362,14 +336,14 @@ class Supervisor:
 
     def _take(self, frame: FromEngine | ToEngine) -> None:
         match frame:
-            case Happened():
+            case TurnEvent():
                 if turn := self._turns.get(frame.id):
-                    self._happened(turn, frame.event)
+                    self._push(turn, frame.event)
             case Accepted():
                 turn = self._turns.get(frame.id)
                 if turn is not None and not turn.accepted.done():  # done: its starter just left
                     turn.accepted.set_result(frame.prompt_tokens)
-            case Refused():
+            case TurnRefused():
                 error = RequestError(frame.message, param=frame.param, code=frame.code)
                 self._fail(frame.id, error)
             case Failed():
@@ -382,23 +356,23 @@ class Supervisor:
     def _note(self, frame: FromEngine | ToEngine) -> None:
         """Take in what concerns the engine itself."""
         match frame:
-            case Beat():
-                self._beat(frame.load)
-            case Progress():
+            case Heartbeat():
+                self._note_heartbeat(frame.load)
+            case LoadProgress():
                 self.phase, self.share = frame.phase, frame.share
                 self._progress(frame.phase, frame.share)
             case Ready():
                 self._model, self.notices = frame.model, frame.notices
-                self._last_beat = self._last_step = self._clock()
+                self._last_heartbeat = self._last_step = self._clock()
                 if not self._is_closing:
                     self.state = "ready"
                 self._is_up.set()
-            case NotOpened():
+            case LoadFailed():
                 self.refusal = frame.message
             case _:
                 raise ValueError(f"{type(frame).__name__} is not for the server")
 
-    def _happened(self, turn: TurnStream, event: Event) -> None:
+    def _push(self, turn: TurnStream, event: Event) -> None:
         now = self._clock()
         if isinstance(event, Finished):
             self._observer.finished(event.usage)
@@ -419,10 +393,10 @@ class Supervisor:
         if turn := self._turns.pop(request_id, None):
             turn.fail(error)
 
-    def _beat(self, load: EngineLoad) -> None:
-        self._last_beat = self._clock()
+    def _note_heartbeat(self, load: EngineLoad) -> None:
+        self._last_heartbeat = self._clock()
         if load.steps != self.current.steps:
-            self._last_step = self._last_beat
+            self._last_step = self._last_heartbeat
         self.current = load
         self._observer.load(load)
 

@@ -26,26 +26,26 @@ from ossia.engine.service import Submission
 from ossia.errors import OssiaError, RequestError, log_failure
 from ossia.providers.ipc import (
     Accepted,
-    Beat,
     Cancel,
     Failed,
     Forced,
     FromEngine,
-    Happened,
-    NotOpened,
-    Opening,
-    Progress,
+    Heartbeat,
+    LoadFailed,
+    LoadModel,
+    LoadProgress,
     Ready,
-    Refused,
-    Start,
-    StartRaw,
+    StartCompletion,
+    StartTurn,
+    TurnEvent,
+    TurnRefused,
     decode,
     encode,
 )
 from ossia.providers.provider import ServedModel
 
-BEAT_SECONDS = 0.5
-DOORS = 2
+HEARTBEAT_SECONDS = 0.5
+NUM_PREPARERS = 2
 """Requests made ready at once, beside the engine: long prompts and hard schemas take a while."""
 
 
@@ -70,29 +70,32 @@ class Worker:
         """
         self._llm = llm
         self._send = send
-        self._doors = ThreadPoolExecutor(DOORS, thread_name_prefix="ossia-door")
-        self._running: dict[int, _Running | None] = {}  # None: still at the door
+        self._executor = ThreadPoolExecutor(NUM_PREPARERS, thread_name_prefix="ossia-prepare")
+        self._running: dict[int, _Running | None] = {}  # None: still being prepared
         self._lock = threading.Lock()
         self._tokens: queue.SimpleQueue[tuple[_Running, TokenEvent] | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
-            for target, name in ((self._pump, "ossia-pump"), (self._beat, "ossia-beat"))
+            for target, name in (
+                (self._pump, "ossia-pump"),
+                (self._send_heartbeats, "ossia-heartbeat"),
+            )
         ]
         for thread in self._threads:
             thread.start()
 
     def warm(self) -> None:
         """Make ready for tools and shapes, beside what already runs."""
-        self._doors.submit(self._llm.warm)
+        self._executor.submit(self._llm.warm)
 
     def take(self, frame: object) -> None:
         """Do what a line asks for."""
         match frame:
-            case Start() | StartRaw():
+            case StartTurn() | StartCompletion():
                 with self._lock:
                     self._running[frame.id] = None
-                self._doors.submit(self._admit, frame)
+                self._executor.submit(self._admit, frame)
             case Cancel():
                 self._cancel(frame.id)
             case _:
@@ -101,19 +104,19 @@ class Worker:
     def close(self) -> None:
         """Stop everything; what runs ends as cancelled."""
         self._closed.set()
-        self._doors.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
         self._llm.close()
         self._tokens.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _admit(self, start: Start | StartRaw) -> None:
+    def _admit(self, start: StartTurn | StartCompletion) -> None:
         try:
             prepared = self._prepare(start)
             running = _Running(start.id, prepared)
             with self._lock:
                 if start.id not in self._running:
-                    return  # cancelled at the door
+                    return  # cancelled before it was prepared
                 self._running[start.id] = running
             self._send(encode(Accepted(start.id, len(prepared.request.prompt))))
             submission = self._llm.submit(
@@ -125,13 +128,13 @@ class Worker:
             if not is_wanted:  # it was cancelled before it had one
                 self._llm.cancel(submission)
         except RequestError as error:
-            self._end(start.id, Refused(start.id, str(error), error.param, error.code))
+            self._end(start.id, TurnRefused(start.id, str(error), error.param, error.code))
         except Exception as error:
             log_failure(error, f"turn {start.id}")
             self._end(start.id, Failed(start.id))
 
-    def _prepare(self, start: Start | StartRaw) -> PreparedRequest[Any]:
-        if isinstance(start, Start):
+    def _prepare(self, start: StartTurn | StartCompletion) -> PreparedRequest[Any]:
+        if isinstance(start, StartTurn):
             return self._llm.prepare_turn(start.request)
         return self._llm.prepare_raw(start.request)
 
@@ -177,7 +180,7 @@ class Worker:
             log_failure(token.error, f"turn {running.id}")
             frames.append(Failed(running.id))
         else:
-            frames.extend(Happened(running.id, event) for event in parser.push(token))
+            frames.extend(TurnEvent(running.id, event) for event in parser.push(token))
         if parser.ended or token.error is not None:
             constraint = running.prepared.request.constraint
             if isinstance(constraint, OutputConstraint) and constraint.closed_because is not None:
@@ -188,9 +191,9 @@ class Worker:
                 self._running.pop(running.id, None)
         return [encode(frame) for frame in frames]
 
-    def _beat(self) -> None:
-        while not self._closed.wait(BEAT_SECONDS):
-            self._send(encode(Beat(self._llm.load)))
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            self._send(encode(Heartbeat(self._llm.load)))
 
 
 def served(llm: LLM) -> ServedModel:
@@ -202,7 +205,7 @@ def served(llm: LLM) -> ServedModel:
             "add the one of its model"
         )
     files = (f"{path.name} {path.stat().st_size}" for path in llm.checkpoint.files)
-    told = "\n".join((__version__, llm.ops.layout or "", type(llm.ops).__name__, *files))
+    facts = "\n".join((__version__, llm.ops.layout or "", type(llm.ops).__name__, *files))
     return ServedModel(
         name=llm.name,
         context_length=llm.context_length,
@@ -212,26 +215,26 @@ def served(llm: LLM) -> ServedModel:
         num_params=parameters(config),
         num_bytes=llm.checkpoint.total_bytes,
         backend=type(llm.ops).__name__,
-        fingerprint=f"fp_{hashlib.sha256(told.encode()).hexdigest()[:12]}",
+        fingerprint=f"fp_{hashlib.sha256(facts.encode()).hexdigest()[:12]}",
     )
 
 
 def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
     """Open the model that the first line names, then do what the others ask, up to their end."""
-    opening = decode(lines.readline())
-    assert isinstance(opening, Opening), "the first line names the model"
+    load_model = decode(lines.readline())
+    assert isinstance(load_model, LoadModel), "the first line names the model"
     try:
         llm = LLM(
-            opening.model,
-            backend=opening.backend,
-            ops=opening.ops,
-            engine=opening.engine,
-            prepared=opening.prepared,
-            progress=lambda phase, share: send(encode(Progress(phase, share))),
+            load_model.model,
+            backend=load_model.backend,
+            ops=load_model.ops,
+            engine=load_model.engine,
+            prepared=load_model.prepared,
+            progress=lambda phase, share: send(encode(LoadProgress(phase, share))),
         )
         model = served(llm)
     except OssiaError as error:
-        send(encode(NotOpened(str(error))))
+        send(encode(LoadFailed(str(error))))
         return 1
     worker = Worker(llm, send)
     worker.warm()

@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from ossia import __version__
 from ossia.errors import OssiaError
 from ossia.providers.agent import AgentClient
-from ossia.providers.ipc import Opening
-from ossia.providers.supervisor import Supervisor
+from ossia.providers.ipc import LoadModel
+from ossia.providers.provider import Provider
+from ossia.providers.registry import create_provider
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server import chat_completions, completions, discovery, health, responses
 from ossia.server.api import errors, models
@@ -43,7 +44,7 @@ DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss 
 class Serving:
     """What is served, and where what must last is kept."""
 
-    opening: Opening
+    load_model: LoadModel
     api: ServeOptions = ServeOptions()
     store: Path | None = None
     """File of the stored responses; None keeps them in memory."""
@@ -68,7 +69,7 @@ class Server:
         drain: Drain,
         *,
         progress: Callable[[str, float], None] = lambda phase, share: None,
-        opened: Callable[[Supervisor], None] = lambda supervisor: None,
+        opened: Callable[[Provider], None] = lambda provider: None,
     ) -> None:
         """Open the store; the engine starts with the app.
 
@@ -84,8 +85,8 @@ class Server:
         self.failure: OssiaError | None = None
         """Why the model could not be opened; the server ends then."""
         self.metrics = Metrics()
-        self.supervisor = Supervisor(
-            serving.opening, self.metrics, max_waiting=serving.max_waiting, progress=progress
+        self.provider = create_provider(
+            serving.load_model, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
         self._toolbox = Toolbox(serving.kits, demanded=serving.demanded)
@@ -95,15 +96,15 @@ class Server:
         folder = serving.state_folder
         seal = Seal(secrets.token_bytes(KEY_BYTES)) if folder is None else Seal.kept_in(folder)
         self._services = Services(
-            engine=AgentClient(
-                self.supervisor, self._toolbox, on_tool_call=self.metrics.tool_called
+            provider=AgentClient(
+                self.provider, self._toolbox, on_tool_call=self.metrics.tool_called
             ),
             toolbox=self._toolbox,
             responses=Responses(self._database),
             memory=ExactTokens(
                 TokenMemory(self._database),
                 seal,
-                model=lambda: self.supervisor.model.fingerprint,
+                model=lambda: self.provider.model.fingerprint,
                 on_hits=self.metrics.remembered,
             ),
             metrics=self.metrics,
@@ -122,7 +123,7 @@ class Server:
         errors.install(app)
         for room in (responses, chat_completions, completions, models, discovery):
             app.include_router(room.routes(self._services))
-        app.include_router(health.routes(self._services, self.supervisor, self._drain))
+        app.include_router(health.routes(self._services, self.provider, self._drain))
         if self._mcp is not None:
             app.include_router(self._mcp.routes())
         return app
@@ -132,8 +133,8 @@ class Server:
         await responses.settle_unfinished(self._services)
         async with AsyncExitStack() as stack:
             stack.callback(self._database.close)
-            self.supervisor.open()
-            stack.push_async_callback(self.supervisor.close)
+            self.provider.open()
+            stack.push_async_callback(self.provider.close)
             stack.push_async_callback(self._toolbox.close)
             await self._toolbox.open()
             if self._mcp is not None:
@@ -149,14 +150,14 @@ class Server:
     async def _announce(self) -> None:
         """Until the model is open, requests are answered with 503; without it, all ends."""
         try:
-            await self.supervisor.opened()
+            await self.provider.opened()
         except OssiaError as error:
             self.failure = error
             self._drain.begin(time.monotonic())
         else:
-            self._opened(self.supervisor)
+            self._opened(self.provider)
 
     async def _hurry(self) -> None:
         """When the time to finish is over, end what still runs with an error of its own."""
         await self._drain.last_call.wait()
-        self.supervisor.end_turns("the server is being stopped")
+        self.provider.end_turns("the server is being stopped")

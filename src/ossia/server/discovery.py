@@ -55,7 +55,7 @@ def routes(services: Services) -> APIRouter:
     @router.get("/api/tags", responses=answers("What is served.", ("models",)))
     async def tags() -> Response:
         """The model that is served, in a list."""
-        return json_response({"models": [_tag(services.engine.model, started)]})
+        return json_response({"models": [_tag(services.provider.model, started)]})
 
     @router.post(
         "/api/show",
@@ -65,7 +65,7 @@ def routes(services: Services) -> APIRouter:
     async def show(request: Request) -> Response:
         """What the model can do, and how much it can read."""
         query = await read_form(request, ModelQuery)
-        model = services.engine.model
+        model = services.provider.model
         named(query.asked(), model)
         return json_response(_details(model, started))
 
@@ -77,7 +77,7 @@ def routes(services: Services) -> APIRouter:
     async def pull(request: Request) -> Response:
         """Say that the model is here; one that is not is not fetched."""
         query = await read_form(request, ModelQuery)
-        named(query.asked(), services.engine.model)
+        named(query.asked(), services.provider.model)
         if query.stream is False:
             return json_response({"status": "success"})
         return Response(b'{"status":"success"}\n', media_type="application/x-ndjson")

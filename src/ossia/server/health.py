@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ossia import __version__
-from ossia.providers.supervisor import Supervisor
+from ossia.providers.provider import Provider
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.metrics import CONTENT_TYPE
 from ossia.server.api.openapi import TEXT, Answers, answers
@@ -14,7 +14,7 @@ from ossia.server.http.drain import Drain
 from ossia.server.services import Services
 
 
-def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRouter:
+def routes(services: Services, provider: Provider, drain: Drain) -> APIRouter:
     """Probes answer without a key; `/metrics` and `/debug` want one of an administrator."""
     router = APIRouter(tags=["health"])
     answered = answers("It is ready.", ("status",))
@@ -26,9 +26,9 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
     @router.get("/health", responses=answered | not_ready)
     async def health() -> Response:
         """What is served, and how busy it is; 503 while it cannot answer."""
-        status = _status(supervisor, drain)
+        status = _status(provider, drain)
         return JSONResponse(
-            _told(status, supervisor, services.toolbox), 200 if status == "ready" else 503
+            _body(status, provider, services.toolbox), 200 if status == "ready" else 503
         )
 
     @router.get("/health/live", responses=answered)
@@ -39,7 +39,7 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
     @router.get("/health/ready", responses=answered | not_ready)
     async def ready() -> Response:
         """200 as soon as, and as long as, requests are answered."""
-        status = _status(supervisor, drain)
+        status = _status(provider, drain)
         return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
     @router.get("/version", responses=answers("Which ossia.", ("version",)))
@@ -65,30 +65,27 @@ def routes(services: Services, supervisor: Supervisor, drain: Drain) -> APIRoute
     return router
 
 
-def _status(supervisor: Supervisor, drain: Drain) -> str:
+def _status(provider: Provider, drain: Drain) -> str:
     """ready, or why not."""
-    if drain.begun:
-        return "draining"
-    if supervisor.state == "ready" and not supervisor.is_stepping:
-        return "stuck"
-    return supervisor.state
+    return "draining" if drain.begun else provider.health.state
 
 
-def _told(status: str, supervisor: Supervisor, toolbox: Toolbox) -> dict[str, Any]:
-    told: dict[str, Any] = {"status": status, "version": __version__}
-    if supervisor.state == "ready":
-        model, load = supervisor.model, supervisor.current
-        told |= {
+def _body(status: str, provider: Provider, toolbox: Toolbox) -> dict[str, Any]:
+    body: dict[str, Any] = {"status": status, "version": __version__}
+    health = provider.health
+    if health.state in ("ready", "stuck"):
+        model, load = provider.model, health.load
+        body |= {
             "model": model.name,
             "context_length": model.context_length,
             "backend": model.backend,
-            "num_turns": supervisor.num_turns,
+            "num_turns": health.num_turns,
             "num_requests_running": load.running,
             "num_requests_waiting": load.waiting,
             "kv_cache_usage_ratio": round(load.cache_usage, 4),
             "tools": sorted(spec.name for spec in toolbox.specs),
             "walls": {name: report["label"] for name, report in toolbox.reports.items()},
         }
-    elif supervisor.state == "loading":
-        told |= {"phase": supervisor.phase, "share": round(supervisor.share, 3)}
-    return told
+    elif health.state == "loading":
+        body |= {"phase": health.phase, "share": round(health.share, 3)}
+    return body

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ossia.providers.provider import EngineClient
+from ossia.providers.provider import TurnWriter
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.metrics import Metrics
 from ossia.server.http.drain import Drain
@@ -29,7 +29,7 @@ class ServeOptions:
 class Services:
     """Given to every room of routes."""
 
-    engine: EngineClient
+    provider: TurnWriter
     responses: Responses
     memory: "ExactTokens"
     metrics: Metrics

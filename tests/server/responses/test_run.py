@@ -427,7 +427,7 @@ def test_the_routes_end_what_runs_before_the_store_is_closed(services):
 
 
 def test_a_row_that_cannot_be_begun_closes_its_turn(services):
-    services.engine.play([PLAIN])
+    services.provider.play([PLAIN])
     broken = with_failing(services, "begin")
     transport = httpx2.ASGITransport(app_of(broken, routes))
 
@@ -436,7 +436,7 @@ def test_a_row_that_cannot_be_begun_closes_its_turn(services):
             return await client.post("/v1/responses", json={"input": "hi"})
 
     assert asyncio.run(go()).status_code == 500
-    (stream,) = services.engine.streams
+    (stream,) = services.provider.streams
     assert stream.is_closed
 
 

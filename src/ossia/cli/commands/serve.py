@@ -20,7 +20,7 @@ from ossia.tools.catalog import CountTokens
 
 if TYPE_CHECKING:
     from ossia.harmony.tokenizer import Tokenizer
-    from ossia.providers.supervisor import Supervisor
+    from ossia.providers.provider import Provider
     from ossia.server.app import Serving
     from ossia.server.http.listen import Listening
     from ossia.server.mcp_endpoint import McpEndpoint
@@ -196,10 +196,10 @@ def _run(
     drain = Drain(listening.grace)
     with loading(quiet=model.quiet) as progress:
 
-        def opened(supervisor: "Supervisor") -> None:
+        def opened(provider: "Provider") -> None:
             progress("ready", 1.0)
             if not model.quiet:
-                _announce(socket, supervisor, keyed=keys.required)
+                _announce(socket, provider, keyed=keys.required)
                 if serving.mcp is not None:
                     say(f"MCP clients find its tools at {socket.addresses[0]}/mcp")
 
@@ -231,10 +231,10 @@ def _show_accesses() -> None:
         told.setLevel(logging.INFO)
 
 
-def _announce(socket: "Listening", supervisor: "Supervisor", *, keyed: bool) -> None:
-    served = supervisor.model
+def _announce(socket: "Listening", provider: "Provider", *, keyed: bool) -> None:
+    served = provider.model
     introduce(served.name)
-    for notice in supervisor.notices:
+    for notice in provider.notices:
         say(notice)
     say(f"{served.name} is ready: {served.context_length} tokens of context, {served.backend}")
     for address in socket.addresses:
@@ -253,11 +253,11 @@ def _served(
     port: int | None,
 ) -> "Serving":
     from ossia import EngineOptions
-    from ossia.providers.ipc import Opening
+    from ossia.providers.ipc import LoadModel
     from ossia.server.app import Serving
     from ossia.server.services import ServeOptions
 
-    opening = Opening(
+    load_model = LoadModel(
         model=model.model,
         backend=machine.backend,
         ops=ops_options(model, machine),
@@ -271,7 +271,7 @@ def _served(
     folder = state_folder()
     kept = f"responses-{port or 'unix'}.db"
     return Serving(
-        opening=opening,
+        load_model=load_model,
         api=ServeOptions(
             raw_reasoning=serving.raw_reasoning, allow_control_ids=serving.allow_control_ids
         ),

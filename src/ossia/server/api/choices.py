@@ -12,7 +12,7 @@ from types import TracebackType
 from ossia.chat.events import Event, Finished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.request import SamplingParams
-from ossia.providers.provider import EngineClient, EventStream
+from ossia.providers.provider import EventStream, TurnWriter
 from ossia.server.api.errors import Unavailable
 
 
@@ -75,7 +75,7 @@ class Turns:
             await asyncio.wait(ears)
 
 
-async def begin(engine: EngineClient, requests: Sequence[TurnRequest | RawRequest]) -> Turns:
+async def begin(engine: TurnWriter, requests: Sequence[TurnRequest | RawRequest]) -> Turns:
     """Begin turns at once: all of them or, where one is refused, none.
 
     Raises:

@@ -63,7 +63,7 @@ def routes(services: Services) -> APIRouter:
     @router.get("/v1/models", responses=answers("What is served.", ("object", "data")))
     async def list_models() -> Response:
         """The model that is served, in a list; beside it what Codex asks of a catalogue."""
-        model = services.engine.model
+        model = services.provider.model
         content = {
             "object": "list",
             "data": [model_object(model, created)],
@@ -77,8 +77,8 @@ def routes(services: Services) -> APIRouter:
     )
     async def get_model(model: str) -> Response:
         """One model by its name, or by another name that means it."""
-        named(model, services.engine.model)
-        return json_response(model_object(services.engine.model, created))
+        named(model, services.provider.model)
+        return json_response(model_object(services.provider.model, created))
 
     return router
 

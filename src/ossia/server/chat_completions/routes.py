@@ -41,7 +41,7 @@ def routes(services: Services) -> APIRouter:
     async def create(request: Request) -> Response:
         """Answer a conversation, whole or as a stream of chunks."""
         form = await read_form(request, ChatRequest)
-        model = named(form.model, services.engine.model)
+        model = named(form.model, services.provider.model)
         parsed = await _parse(services, request, form)
         chat = _Chat(services, request.state.caller.owner, parsed, model)
         headers = ignored_header(parsed.ignored)
@@ -56,7 +56,7 @@ def routes(services: Services) -> APIRouter:
 
 
 async def _parse(services: Services, request: Request, form: ChatRequest) -> ParsedChatRequest:
-    owner, model = request.state.caller.owner, services.engine.model
+    owner, model = request.state.caller.owner, services.provider.model
     # a small schema may unfold to ten thousand parts
     is_heavy = bool(form.tools) or len(await request.body()) > LARGE
     lost = lost_calls(form.messages)
@@ -89,7 +89,7 @@ class _Chat:
                 id=f"chatcmpl-{token_hex(16)}",
                 created=int(services.clock()),
                 model=model,
-                fingerprint=services.engine.model.fingerprint,
+                fingerprint=services.provider.model.fingerprint,
                 num_choices=parsed.num_choices,
                 includes_usage=parsed.includes_usage or not parsed.streams,
                 shows_reasoning=parsed.shows_reasoning and services.options.raw_reasoning,
@@ -104,7 +104,7 @@ class _Chat:
         turn = self._parsed.turn
         choices = range(self._parsed.num_choices)
         requests = [replace(turn, params=seeded(turn.params, choice)) for choice in choices]
-        return await begin(self._services.engine, requests)
+        return await begin(self._services.provider, requests)
 
     async def whole(self) -> Json:
         """The answer of one who does not stream."""

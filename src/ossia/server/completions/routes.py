@@ -30,7 +30,7 @@ def routes(services: Services) -> APIRouter:
     async def create(request: Request) -> Response:
         """Go on from a text, whole or as a stream of chunks."""
         form = await read_form(request, CompletionRequest)
-        model = services.engine.model
+        model = services.provider.model
         name = named(form.model, model)
         allow = services.options.allow_control_ids
         asked = to_turns(form, model, allow_control_ids=allow)
@@ -48,7 +48,7 @@ def routes(services: Services) -> APIRouter:
         headers = ignored_header(asked.ignored)
         if not asked.streams:
             return json_response(await unless_gone(request, completion.whole()), headers)
-        turns = await unless_gone(request, begin(services.engine, asked.requests()))
+        turns = await unless_gone(request, begin(services.provider, asked.requests()))
         frames = framed(turns, completion.chunks(turns), request.state.request_id)
         await anext(frames)
         return EventStreamResponse(frames, headers)
@@ -68,7 +68,7 @@ class _Completion:
     async def whole(self) -> Json:
         """The answer of one who does not stream."""
         fold = CompletionFold(self._asked)
-        turns = await begin(self._services.engine, self._asked.requests())
+        turns = await begin(self._services.provider, self._asked.requests())
         async with turns, aclosing(self.chunks(turns)) as chunks:
             async for chunk in chunks:
                 fold.add(chunk)

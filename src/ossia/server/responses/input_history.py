@@ -91,7 +91,7 @@ async def gather_history(
         NotFound: there is no such response, or no such item.
         StoreError: the store cannot be read.
     """
-    model = services.engine.model.fingerprint
+    model = services.provider.model.fingerprint
     past = PreviousTurns()
     if form.previous_response_id is not None:
         past = await _past(services, owner, form.previous_response_id, model)

@@ -171,7 +171,7 @@ class _Endpoints:
             is_heavy or bool(form.tools),
             ParsedResponseRequest.of,
             form,
-            self._services.engine.model,
+            self._services.provider.model,
             offer,
             scopes,
         )
@@ -183,7 +183,7 @@ class _Endpoints:
         date, approval = dialogue.turn.date, dialogue.approval
         decision = None if approval is None else approval.decision
         return await start_turn(
-            self._services.engine,
+            self._services.provider,
             lambda messages: replace(asked.turn(messages, date, decision), session=session),
             dialogue.messages,
             truncates=asked.form.truncation == "auto",

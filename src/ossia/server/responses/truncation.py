@@ -9,11 +9,11 @@ from itertools import accumulate, takewhile
 from ossia.chat.request import TurnRequest
 from ossia.errors import CONTEXT_OVERFLOW, RequestError
 from ossia.harmony.messages import Message
-from ossia.providers.provider import EngineClient, EventStream
+from ossia.providers.provider import EventStream, TurnWriter
 
 
 async def start_turn(
-    engine: EngineClient,
+    engine: TurnWriter,
     turn: Callable[[Sequence[Message]], TurnRequest],
     messages: Sequence[Message],
     *,
@@ -45,7 +45,7 @@ async def start_turn(
 
 
 async def _shortest_cut(
-    engine: EngineClient,
+    engine: TurnWriter,
     turn: Callable[[Sequence[Message]], TurnRequest],
     messages: Sequence[Message],
 ) -> EventStream | None:

@@ -1,0 +1,25 @@
+"""The provider of a model is found by how its name begins; a new one costs a module and a line."""
+
+from ossia.providers.ipc import LoadModel
+from ossia.providers.registry import PROVIDERS, create_provider
+from ossia.providers.supervisor import Supervisor
+from ossia.server.api.metrics import Metrics
+
+
+def test_a_model_of_this_computer_is_written_by_its_engine():
+    provider = create_provider(LoadModel(model="nano"), Metrics(), max_waiting=3)
+    assert isinstance(provider, Supervisor)
+    assert provider.health.state == "loading"
+
+
+def test_the_longest_prefix_that_fits_is_taken():
+    made = []
+
+    def remote(load_model, observer, max_waiting, progress):
+        made.append((load_model.model, max_waiting))
+        return "remote"
+
+    providers = {**PROVIDERS, "https://": remote}
+    load_model = LoadModel(model="https://host.example/v1")
+    assert create_provider(load_model, Metrics(), max_waiting=3, providers=providers) == "remote"
+    assert made == [("https://host.example/v1", 3)]
