@@ -1,8 +1,8 @@
-"""What holding a body to a schema costs, at nano's vocabulary and at gpt-oss's.
+"""What holding content to a schema costs, at nano's vocabulary and at gpt-oss's.
 
     python -m benchmarks.grammar_speed [--rounds 30] [--many 0]
 
-A mask is worked out anew for every token of one answer, unpacked to one bool an id; each body
+A mask is worked out anew for every token of one answer, unpacked to one bool an id; each content
 begins cold. `--many` compiles so many different schemas and tells how far memory grew.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ossia.checkpoint.find import find_model
-from ossia.grammar.body import Grammars
+from ossia.grammar.content import GrammarCompiler
 from ossia.harmony.tokenizer import Tokenizer
 
 SCHEMA = {
@@ -41,7 +41,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def measure(tokenizer: Tokenizer, vocab_size: int, rounds: int) -> dict[str, float]:
     """Times in milliseconds, of masks in microseconds: the median, the mean and the slowest."""
-    with Grammars(tokenizer.token_bytes, vocab_size=vocab_size) as grammars:
+    with GrammarCompiler(tokenizer.token_bytes, vocab_size=vocab_size) as grammars:
         warm = seconds(grammars.warm)
         first = seconds(lambda: grammars.compile({"type": "null"}))
         compiled = [
@@ -52,11 +52,11 @@ def measure(tokenizer: Tokenizer, vocab_size: int, rounds: int) -> dict[str, flo
         ids = tokenizer.encode(ANSWER)
         masks = np.empty((rounds, len(ids)))
         for row in masks:
-            body = grammar.start()
+            matcher = grammar.start()
             for at, token_id in enumerate(ids):
-                row[at] = seconds(body.mask)
-                body.accept(token_id)
-            assert body.must_end
+                row[at] = seconds(matcher.mask)
+                matcher.accept(token_id)
+            assert matcher.must_end
     best = masks.min(axis=0) * 1e6  # of a token; other work on the machine is not ours
     return {
         "warm_ms": warm * 1e3,
@@ -71,7 +71,7 @@ def measure(tokenizer: Tokenizer, vocab_size: int, rounds: int) -> dict[str, flo
 def growth(count: int) -> dict[str, float]:
     """Mebibytes gained by many different schemas, and what one took."""
     bytes_alone = [bytes([byte]) for byte in range(256)]
-    with Grammars(lambda: bytes_alone, vocab_size=257) as grammars:
+    with GrammarCompiler(lambda: bytes_alone, vocab_size=257) as grammars:
         for length in range(300):  # fills what is kept
             grammars.compile({"type": "string", "maxLength": length})
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

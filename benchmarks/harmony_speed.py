@@ -45,14 +45,14 @@ def main() -> None:
     rules = OutputRules(recipients=TOOLS)
     laying = best_seconds(lambda: OutputGrammar(tokenizer, rules, vocab_size=ROWS))
     grammar = OutputGrammar(tokenizer, rules, vocab_size=ROWS)
-    body = [rng.randrange(199_998) for _ in range(10_000)]
+    content = [rng.randrange(199_998) for _ in range(10_000)]
     head = [tokenizer.ids.channel, *tokenizer.encode("analysis"), tokenizer.ids.message]
-    masked = best_seconds(lambda: masked_walk(grammar, head + body))
+    masked = best_seconds(lambda: masked_walk(grammar, head + content))
     print(f"open o200k_harmony        {opening:8.2f} s")
     print(f"render a prompt           {rendering / len(talks) * 1e3:8.2f} ms for "
           f"{sum(map(len, prompts)) / len(prompts):.0f} ids")  # fmt: skip
     print(f"lay out a grammar, 21 tools {laying * 1e3:8.2f} ms")
-    print(f"one masked step in a body {masked / len(body) * 1e6:8.2f} us")
+    print(f"one masked step in content {masked / len(content) * 1e6:8.2f} us")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from ossia.engine.engine import Engine
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import EngineRequest, SamplingParams
 from ossia.errors import RequestError
-from ossia.grammar.body import BodyGrammar, Grammars
+from ossia.grammar.content import ContentGrammar, GrammarCompiler
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import ContentDelta, MessageStarted, OutputRules
 from ossia.harmony.tokenizer import Tokenizer
@@ -76,7 +76,9 @@ class HeldAnswers:
         model: Transformer[Any] = Transformer(self.config, ops, weights)
         options = EngineOptions(context_length=512, max_running=32, pool_tokens=32 * 512)
         self.engine = Engine(model, resolve(options, self.config, PAGE_TOKENS), PAGE_TOKENS)
-        self.grammars = Grammars(self.tokenizer.token_bytes, vocab_size=self.config.vocab_size)
+        self.grammars = GrammarCompiler(
+            self.tokenizer.token_bytes, vocab_size=self.config.vocab_size
+        )
         self.counts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -108,7 +110,7 @@ class HeldAnswers:
                 if event.finish_reason is not None:
                     self._judge(answer, event.finish_reason)
 
-    def _submit(self, seed: int, schema: Schema, body: BodyGrammar) -> tuple[int, Answer]:
+    def _submit(self, seed: int, schema: Schema, content: ContentGrammar) -> tuple[int, Answer]:
         ids = self.tokenizer.ids
         opener = (ids.channel, *self.tokenizer.encode("final"), ids.message)
         if is_call := bool(seed % 2):
@@ -116,9 +118,9 @@ class HeldAnswers:
         else:
             rules = OutputRules(recipients={}, final_kind="json", opener=opener)
         grammar = OutputGrammar(self.tokenizer, rules, vocab_size=self.config.vocab_size)
-        bodies = {CALL if is_call else None: body}
+        content_grammars = {CALL if is_call else None: content}
         constraint = OutputConstraint(
-            grammar, max_analysis=None, max_tokens=MAX_TOKENS, bodies=bodies
+            grammar, max_analysis=None, max_tokens=MAX_TOKENS, content_grammars=content_grammars
         )
         prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
         params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=self._lean())

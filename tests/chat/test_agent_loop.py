@@ -34,7 +34,7 @@ class Echo:
     """A tool that gives back what it was called with."""
 
     def __init__(self, name="python", **spec):
-        self.spec = ToolSpec(name=name, body="text", **spec)
+        self.spec = ToolSpec(name=name, input_format="text", **spec)
         self.calls = []
 
     async def call(self, arguments):

@@ -15,7 +15,7 @@ from ossia.chat.constraint import (
     compile_grammars,
 )
 from ossia.chat.request import TurnRequest
-from ossia.grammar.body import Grammars
+from ossia.grammar.content import GrammarCompiler
 from ossia.harmony.messages import FunctionTool
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import OutputRules
@@ -33,13 +33,16 @@ LONG = SamplingParams(seed=1, max_tokens=400)
 
 @pytest.fixture
 def constraint(tokenizer):
-    def make(tools=(), *, max_analysis=None, max_tokens=100, bodies=None, **rules):
+    def make(tools=(), *, max_analysis=None, max_tokens=100, content_grammars=None, **rules):
         recipients = dict.fromkeys(tools, "json")
         grammar = OutputGrammar(
             tokenizer, OutputRules(recipients=recipients, **rules), vocab_size=320
         )
         return OutputConstraint(
-            grammar, max_analysis=max_analysis, max_tokens=max_tokens, bodies=bodies
+            grammar,
+            max_analysis=max_analysis,
+            max_tokens=max_tokens,
+            content_grammars=content_grammars,
         )
 
     return make
@@ -47,7 +50,7 @@ def constraint(tokenizer):
 
 @pytest.fixture(scope="module")
 def grammars(tokenizer):
-    with Grammars(tokenizer.token_bytes, vocab_size=320) as one:
+    with GrammarCompiler(tokenizer.token_bytes, vocab_size=320) as one:
         yield one
 
 
@@ -92,7 +95,7 @@ def test_after_spent_reasoning_no_thought_begins_again(constraint, spell, tokeni
     feed(one, spell("<|channel|>analysis<|message|>a"))
     feed(one, one.forced(100))
     allowed = one.allowed()
-    assert isinstance(allowed, np.ndarray)  # a body: text, as a mask
+    assert isinstance(allowed, np.ndarray)  # content: text, as a mask
     assert not allowed[tokenizer.ids.end]
 
 
@@ -104,7 +107,7 @@ def test_a_required_call_is_what_spent_reasoning_opens(constraint, spell):
     assert forced == expected
 
 
-def test_headers_are_few_ids_and_bodies_masks(constraint, spell, tokenizer):
+def test_headers_are_few_ids_and_contents_masks(constraint, spell, tokenizer):
     one = constraint(["functions.f"])
     assert set(one.allowed()) == {tokenizer.ids.channel, *spell(" ")}
     feed(one, spell("<|channel|>final<|message|>x"))
@@ -116,7 +119,7 @@ def test_headers_are_few_ids_and_bodies_masks(constraint, spell, tokenizer):
 
 
 def test_an_answer_ends_just_where_its_grammar_may(constraint, spell, tokenizer, count):
-    one = constraint(bodies={None: count})
+    one = constraint(content_grammars={None: count})
     feed(one, spell("<|channel|>final<|message|>"))
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
     feed(one, spell('{"n":1'))
@@ -132,7 +135,7 @@ def test_an_answer_ends_just_where_its_grammar_may(constraint, spell, tokenizer,
 
 
 def test_an_answer_that_may_go_on_is_not_ended_by_force(constraint, spell, tokenizer, grammars):
-    one = constraint(bodies={None: grammars.compile({"type": "integer"})})
+    one = constraint(content_grammars={None: grammars.compile({"type": "integer"})})
     feed(one, spell("<|channel|>final<|message|>12"))
     mask = one.allowed()
     assert mask[tokenizer.ids.return_]
@@ -142,17 +145,19 @@ def test_an_answer_that_may_go_on_is_not_ended_by_force(constraint, spell, token
 
 
 def test_each_recipient_has_its_own_grammar(constraint, spell, tokenizer, count):
-    bodies = {"functions.f": count}
-    one = constraint(["functions.f"], bodies=bodies)
+    content_grammars = {"functions.f": count}
+    one = constraint(["functions.f"], content_grammars=content_grammars)
     feed(one, spell("<|channel|>commentary to=functions.f<|message|>"))
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
     feed(one, spell('{"n":12}'))
     assert list(one.forced(90)) == [tokenizer.ids.call]
 
 
-def test_thoughts_preambles_and_unnamed_bodies_stay_free(constraint, spell, count):
+def test_thoughts_preambles_and_unnamed_contents_stay_free(constraint, spell, count):
     free = spell("<|channel|>commentary to=functions.g<|message|>x")
-    one = constraint(["functions.f", "functions.g"], bodies={None: count, "functions.f": count})
+    one = constraint(
+        ["functions.f", "functions.g"], content_grammars={None: count, "functions.f": count}
+    )
     feed(one, spell("<|channel|>analysis<|message|>free<|end|>"))
     feed(one, spell("<|start|>assistant<|channel|>commentary<|message|>free<|end|>"))
     feed(one, spell("<|start|>assistant"))
@@ -161,19 +166,19 @@ def test_thoughts_preambles_and_unnamed_bodies_stay_free(constraint, spell, coun
 
 
 def test_what_does_not_fit_the_grammar_is_not_accepted(constraint, spell, count):
-    one = constraint(bodies={None: count})
+    one = constraint(content_grammars={None: count})
     feed(one, spell("<|channel|>final<|message|>"))
     with pytest.raises(ValueError, match="does not fit"):
         feed(one, spell("x"))
 
 
-def test_an_opener_may_begin_a_constrained_body_but_not_write_it(constraint, spell, count):
+def test_an_opener_may_begin_constrained_content_but_not_write_it(constraint, spell, count):
     opened = spell("<|channel|>final<|message|>")
-    one = constraint(bodies={None: count}, opener=tuple(opened))
+    one = constraint(content_grammars={None: count}, opener=tuple(opened))
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
     begun = tuple([*opened, *spell("{")])
     with pytest.raises(RequestError, match="begun already"):
-        constraint(bodies={None: count}, opener=begun)
+        constraint(content_grammars={None: count}, opener=begun)
     assert constraint(opener=begun).allowed()[:256].all()
 
 
@@ -292,7 +297,7 @@ NUMBERED = ("lark", 'start: CITY (", " CITY){2}\nCITY: "Rome" | "Oslo" | /[a-c]{
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_call_that_is_text_follows_its_grammar_to_its_end(llm, grammar, whole, seed):
-    function = FunctionTool(name="f", body="text", grammar=grammar)
+    function = FunctionTool(name="f", input_format="text", grammar=grammar)
     params = SamplingParams(seed=seed, max_tokens=400)
     reply = llm.chat("Where?", params=params, tools=[function], tool_choice="required")
     assert reply.finish_reason == "tool_calls"
@@ -300,7 +305,7 @@ def test_a_call_that_is_text_follows_its_grammar_to_its_end(llm, grammar, whole,
 
 
 def test_a_grammar_that_cannot_be_honoured_is_refused_with_its_place(llm):
-    function = FunctionTool(name="f", body="text", grammar=("lark", "start: nothing"))
+    function = FunctionTool(name="f", input_format="text", grammar=("lark", "start: nothing"))
     with pytest.raises(RequestError, match="cannot be read at its line 1") as refused:
         llm.chat("Where?", tools=[function])
     assert refused.value.param == "tools.f.format.definition"
@@ -332,9 +337,9 @@ def test_schemas_that_take_too_long_together_are_refused(llm, monkeypatch):
 
 
 def test_text_without_a_grammar_is_free(llm):
-    function = FunctionTool(name="f", body="text")
+    function = FunctionTool(name="f", input_format="text")
     request = TurnRequest(conversation=llm.conversation("Go", tools=[function]))
-    with Grammars(list, vocab_size=8) as grammars:
+    with GrammarCompiler(list, vocab_size=8) as grammars:
         assert compile_grammars(request, grammars) == {}
 
 

@@ -4,7 +4,9 @@ from ossia.chat.request import AnswerSchema, TurnRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool
 
-TOOLS = Conversation(functions=(FunctionTool(name="f"), FunctionTool(name="g", body="text")))
+TOOLS = Conversation(
+    functions=(FunctionTool(name="f"), FunctionTool(name="g", input_format="text"))
+)
 
 
 def test_every_offered_function_may_be_called_unless_told():

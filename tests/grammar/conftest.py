@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ossia.grammar.body import Grammars
+from ossia.grammar.content import GrammarCompiler
 from ossia.grammar.trial import Trial
 
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -19,41 +19,41 @@ def trial():
 
 @pytest.fixture(scope="session")
 def grammars(trial):
-    with Grammars(lambda: BYTES, vocab_size=260, trial=trial) as one:
+    with GrammarCompiler(lambda: BYTES, vocab_size=260, trial=trial) as one:
         yield one
 
 
 @pytest.fixture(scope="session")
 def accepts(grammars):
-    """Whether a text is a whole body under a schema."""
+    """Whether a text is whole content under a schema."""
 
     def is_whole(schema, text):
-        body = grammars.compile(schema).start()
+        matcher = grammars.compile(schema).start()
         for byte in text.encode():
-            if not body.mask()[byte]:
+            if not matcher.mask()[byte]:
                 return False
-            body.accept(byte)
-        return body.may_end
+            matcher.accept(byte)
+        return matcher.may_end
 
     return is_whole
 
 
 @pytest.fixture(scope="session")
 def written(grammars):
-    """A random whole body under a schema, or None if it did not end in time."""
+    """Random whole content under a schema, or None if it did not end in time."""
 
     def write(schema, seed, *, max_tokens=2000):
         rng = np.random.default_rng(seed)
-        body = grammars.compile(schema).start()
+        matcher = grammars.compile(schema).start()
         text = bytearray()
         closing = list(b'"}]')
         while len(text) < max_tokens:
-            if body.may_end and (body.must_end or rng.random() < 0.3):
+            if matcher.may_end and (matcher.must_end or rng.random() < 0.3):
                 return json.loads(text.decode())
-            legal = np.flatnonzero(body.mask())
+            legal = np.flatnonzero(matcher.mask())
             ends = [byte for byte in closing if byte in legal]
             chosen = int(rng.choice(ends if ends and rng.random() < 0.3 else legal))
-            body.accept(chosen)
+            matcher.accept(chosen)
             text.append(chosen)
         return None
 

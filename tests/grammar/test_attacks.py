@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ossia.errors import RequestError
-from ossia.grammar.body import MAX_GRAMMARS, MAX_KEPT_BYTES, Grammars
+from ossia.grammar.content import MAX_CACHED_BYTES, MAX_GRAMMARS, GrammarCompiler
 
 BYTES = [bytes([byte]) for byte in range(256)]
 SCHEMA = "text.format.schema"
@@ -61,23 +61,23 @@ def test_is_refused_at_the_door_at_once(grammars, case):
 
 @pytest.mark.parametrize("text", ["(a+)+$", "(x{1,1000}){1,1000}", "^(x{1,1000}){1,1000}$"])
 def test_repeats_inside_repeats_are_held_in_linear_time(grammars, text):
-    body = grammars.compile(pattern(text), path=SCHEMA).start()
+    matcher = grammars.compile(pattern(text), path=SCHEMA).start()
     started = time.thread_time()
     for byte in b'{"p":"' + b"xa" * 200:
-        if not body.mask()[byte]:
+        if not matcher.mask()[byte]:
             break
-        body.accept(byte)
+        matcher.accept(byte)
     assert time.thread_time() - started < 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts kibibytes")
 def test_many_different_schemas_leave_memory_in_bounds(trial):
     resource = pytest.importorskip("resource")
-    with Grammars(lambda: BYTES, vocab_size=257, trial=trial) as one:
+    with GrammarCompiler(lambda: BYTES, vocab_size=257, trial=trial) as one:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for limit in range(300):
             one.compile({"type": "string", "maxLength": limit}, path=SCHEMA)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert len(one._kept) <= MAX_GRAMMARS
-        assert one._kept_bytes <= MAX_KEPT_BYTES
+        assert one._kept_bytes <= MAX_CACHED_BYTES
     assert grown < 64 << 10  # kibibytes

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from ossia.errors import RequestError
-from ossia.grammar.body import Grammars
+from ossia.grammar.content import GrammarCompiler
 from ossia.grammar.text_grammar import checked_text
 
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -25,12 +25,12 @@ def holds(grammars):
     """Whether a text is whole under a grammar, each of its bytes legal in its place."""
 
     def is_whole(syntax, definition, text):
-        body = grammars.compile_text(syntax, definition, path=PATH).start()
+        matcher = grammars.compile_text(syntax, definition, path=PATH).start()
         for byte in text.encode():
-            if not body.mask()[byte]:
+            if not matcher.mask()[byte]:
                 return False
-            body.accept(byte)
-        return body.may_end
+            matcher.accept(byte)
+        return matcher.may_end
 
     return is_whole
 
@@ -68,12 +68,12 @@ def test_a_text_is_held_to_its_grammar(holds, syntax, definition, whole, others)
 
 
 def test_what_can_only_end_ends(grammars):
-    body = grammars.compile_text("regex", "ab?", path=PATH).start()
-    assert not body.may_end
-    body.accept(ord("a"))
-    assert (body.may_end, body.must_end) == (True, False)
-    body.accept(ord("b"))
-    assert (body.may_end, body.must_end) == (True, True)
+    matcher = grammars.compile_text("regex", "ab?", path=PATH).start()
+    assert not matcher.may_end
+    matcher.accept(ord("a"))
+    assert (matcher.may_end, matcher.must_end) == (True, False)
+    matcher.accept(ord("b"))
+    assert (matcher.may_end, matcher.must_end) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ BOMBS = {
 def test_a_bomb_is_refused_or_held_within_bounds(grammars, bomb):
     syntax, definition = BOMBS[bomb]
     try:
-        body = grammars.compile_text(syntax, definition, path=PATH).start()
+        matcher = grammars.compile_text(syntax, definition, path=PATH).start()
         for _ in range(50):
             started = time.thread_time()
-            legal = body.mask().nonzero()[0]
+            legal = matcher.mask().nonzero()[0]
             assert time.thread_time() - started < 1.0
-            if body.must_end:
+            if matcher.must_end:
                 break
-            body.accept(int(legal[0]))
+            matcher.accept(int(legal[0]))
     except RequestError as error:
         assert "simplify it" in str(error)  # noqa: PT017 - either will do
 
@@ -158,9 +158,9 @@ def test_what_takes_too_long_to_compile_is_told_as_a_grammar():
 
 
 def test_a_token_of_several_bytes_is_legal_where_all_of_them_are(trial):
-    with Grammars(lambda: [*BYTES, b"ab"], vocab_size=260, trial=trial) as held:
-        body = held.compile_text("regex", "ab|b", path=PATH).start()
-        assert [at for at in range(257) if body.mask()[at]] == [97, 98, 256]
+    with GrammarCompiler(lambda: [*BYTES, b"ab"], vocab_size=260, trial=trial) as held:
+        matcher = held.compile_text("regex", "ab|b", path=PATH).start()
+        assert [at for at in range(257) if matcher.mask()[at]] == [97, 98, 256]
 
 
 def test_a_grammar_is_compiled_once(grammars):

@@ -102,15 +102,18 @@ def test_a_conversation_no_prompt_can_be_made_of_is_refused(fields, said):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"body": "text", "grammar": ("bnf", "a")}, "expected one of lark, regex"),
-        ({"body": "text", "grammar": ("lark", 5)}, "is a int; expected text"),
-        ({"body": "json", "grammar": ("lark", "start: /a/")}, "takes JSON and has a grammar"),
+        ({"input_format": "text", "grammar": ("bnf", "a")}, "expected one of lark, regex"),
+        ({"input_format": "text", "grammar": ("lark", 5)}, "is a int; expected text"),
+        (
+            {"input_format": "json", "grammar": ("lark", "start: /a/")},
+            "takes JSON and has a grammar",
+        ),
     ],
 )
 def test_a_grammar_is_of_a_function_that_takes_text(fields, said):
     with pytest.raises(RequestError, match=said):
         FunctionTool(name="f", **fields)
-    assert FunctionTool(name="f", body="text", grammar=("regex", "a")).num_parts == 0
+    assert FunctionTool(name="f", input_format="text", grammar=("regex", "a")).num_parts == 0
 
 
 def test_schemas_that_are_small_alone_are_refused_together():

@@ -71,7 +71,7 @@ def offered(grammar, tokenizer, text):
     """What may follow a text, each legal id shown; * for ordinary text."""
     state, _ = run(grammar, ids_of(tokenizer, text))
     legal = grammar.legal(state)
-    return {tokenizer.decode([each]) for each in legal.ids} | ({"*"} if legal.is_body else set())
+    return {tokenizer.decode([each]) for each in legal.ids} | ({"*"} if legal.is_content else set())
 
 
 def random_walk(grammar, tokenizer, rng):
@@ -79,8 +79,8 @@ def random_walk(grammar, tokenizer, rng):
     state, ids, events = grammar.start, [], []
     while not grammar.is_done(state):
         legal = grammar.legal(state)
-        assert legal.ids or legal.is_body
-        leaves = legal.ids and (not legal.is_body or rng.random() < 0.2)
+        assert legal.ids or legal.is_content
+        leaves = legal.ids and (not legal.is_content or rng.random() < 0.2)
         token_id = rng.choice(legal.ids) if leaves else rng.randrange(250)
         assert legal.mask()[token_id]
         state, seen = grammar.step(state, token_id)
@@ -234,7 +234,7 @@ def test_an_illegal_id_is_a_bug_of_the_caller(tokenizer):
                 grammar.step(state, token_id)
 
 
-def test_text_outside_the_models_table_is_illegal_in_bodies(o200k):
+def test_text_outside_the_models_table_is_illegal_in_content(o200k):
     with pytest.raises(ValueError, match="control id 200012 is outside the model's 1000 rows"):
         OutputGrammar(o200k, OutputRules(recipients={}), vocab_size=1000)
 
@@ -248,10 +248,10 @@ def test_the_mask_marks_what_is_legal(tokenizer, text):
     legal = grammar.legal(state)
     marked = set(np.flatnonzero(legal.mask()).tolist())
     text_ids = {i for i in range(tokenizer.size) if tokenizer.is_text(i)}
-    assert marked == set(legal.ids) | (text_ids if legal.is_body else set())
+    assert marked == set(legal.ids) | (text_ids if legal.is_content else set())
 
 
-def test_masks_of_bodies_are_shared_between_requests(tokenizer):
+def test_masks_of_contents_are_shared_between_requests(tokenizer):
     state, _ = run(grammar_of(tokenizer), ids_of(tokenizer, "<|channel|>final<|message|>"))
     assert grammar_of(tokenizer).legal(state).mask() is grammar_of(tokenizer).legal(state).mask()
 
@@ -309,7 +309,7 @@ def test_a_spent_budget_leaves_some_way_on_from_anywhere(tokenizer):
     assert grammar.forced(state) == tuple(ids_of(tokenizer, "<|channel|>final<|message|>"))
 
 
-def test_ids_that_stop_in_a_body_leave_its_text(o200k):
+def test_ids_that_stop_in_content_leave_its_text(o200k):
     grammar = grammar_of(o200k)
     state, events = run(grammar, [*ids_of(o200k, "<|channel|>final<|message|>Hi"), 9552])
     assert told([*events, *grammar.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]

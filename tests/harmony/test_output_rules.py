@@ -27,7 +27,7 @@ def test_the_choice_says_what_may_be_called(choice, called, may_answer):
         ({"recipients": {"a b": "json"}}, "is no name"),
         ({"recipients": {"a\n": "json"}}, "is no name"),
         ({"recipients": {"f": "xml"}}, "expected json or text"),
-        ({"final_kind": "xml"}, "body kind of the answer"),
+        ({"final_kind": "xml"}, "content kind of the answer"),
         ({"choice": "g"}, "the tool choice is 'g'"),
         ({"choice": "required", "recipients": {}}, "no tool is offered"),
         ({"max_messages": 0}, "must be from 1"),

@@ -78,7 +78,7 @@ def test_a_whole_request_comes_back_with_every_part():
             effort="high",
             functions=(
                 FunctionTool(name="f", parameters=schema, strict=True),
-                FunctionTool(name="g", body="text", grammar=("regex", "a+/\n")),
+                FunctionTool(name="g", input_format="text", grammar=("regex", "a+/\n")),
             ),
             response_formats=(ResponseFormat(name="r", schema=schema),),
         ),

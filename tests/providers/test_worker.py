@@ -122,7 +122,7 @@ def test_what_has_no_meaning_is_refused_with_its_place(running, pipe):
 
 
 def test_a_grammar_that_cannot_be_held_is_refused_where_it_stood(running, pipe):
-    tool = FunctionTool(name="f", body="text", grammar=("lark", "start: nothing"))
+    tool = FunctionTool(name="f", input_format="text", grammar=("lark", "start: nothing"))
     told = Conversation(messages=(Message(role="user", content="Hi"),), functions=(tool,))
     paths = {"f": "tools[2].format.definition"}
     sent = decode(encode(StartTurn(1, TurnRequest(conversation=told, schema_paths=paths))))

@@ -87,7 +87,7 @@ def test_tells_the_model_name_description_and_schema():
         "required": ["city"],
         "type": "object",
     }
-    assert (spec.channel, spec.body, spec.approval) == ("commentary", "json", "never")
+    assert (spec.channel, spec.input_format, spec.approval) == ("commentary", "json", "never")
 
 
 def test_carries_labels_approval_and_time_limit():

@@ -129,7 +129,7 @@ def test_tools_are_sorted_by_where_the_prompt_names_them():
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     prompt = to_prompt(
         [
-            ToolSpec(name="python", body="text"),
+            ToolSpec(name="python", input_format="text"),
             ToolSpec(name="functions.f", description="Does f.", parameters=schema),
             ToolSpec(name="browser.search"),
             ToolSpec(name="browser.open"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ossia.chat.request import TurnRequest
 from ossia.errors import RequestError
-from ossia.grammar.body import Body, BodyGrammar, Grammars
+from ossia.grammar.content import ContentGrammar, ContentMatcher, GrammarCompiler
 from ossia.harmony.messages import FunctionTool
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
@@ -42,7 +42,7 @@ class OutputConstraint:
         *,
         max_analysis: int | None,
         max_tokens: int,
-        bodies: Mapping[str | None, BodyGrammar] | None = None,
+        content_grammars: Mapping[str | None, ContentGrammar] | None = None,
     ) -> None:
         """Start at the beginning of the output.
 
@@ -50,16 +50,16 @@ class OutputConstraint:
             grammar: the automaton for this request.
             max_analysis: tokens of reasoning; 0: none at all. None: as many as fit.
             max_tokens: of the whole answer.
-            bodies: what bodies are held to, by their full recipient; None is the final answer.
-                A body without an entry is free text.
+            content_grammars: of contents by their full recipient; None is the final answer.
+                Content without an entry is free text.
 
         Raises:
-            RequestError: the opener has begun a body that is held to a grammar.
+            RequestError: the opener has begun content that has a grammar.
         """
         self._grammar = grammar
         self._state = grammar.start
-        self._bodies = bodies or {}
-        self._body: Body | None = None
+        self._content_grammars = content_grammars or {}
+        self._matcher: ContentMatcher | None = None
         self._left = max_analysis
         self._reserve = min(MAX_RESERVE, max_tokens // 4)
         self._loop_detector = LoopDetector()
@@ -68,7 +68,9 @@ class OutputConstraint:
         if max_analysis == 0:
             self._state = grammar.without_analysis(self._state)
         self._follow(grammar.opening)
-        if self._body is not None and any(isinstance(one, ContentDelta) for one in grammar.opening):
+        if self._matcher is not None and any(
+            isinstance(one, ContentDelta) for one in grammar.opening
+        ):
             raise RequestError(
                 "the answer is held to a schema and has been begun already; "
                 "leave out its beginning, or the schema"
@@ -77,10 +79,10 @@ class OutputConstraint:
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
         """See `Constraint.allowed`."""
         legal = self._grammar.legal(self._state)
-        if self._body is None:
-            return legal.mask() if legal.is_body else legal.ids
-        mask_V = self._body.mask() & legal.mask()
-        if self._body.may_end:
+        if self._matcher is None:
+            return legal.mask() if legal.is_content else legal.ids
+        mask_V = self._matcher.mask() & legal.mask()
+        if self._matcher.may_end:
             mask_V[list(legal.ids)] = True
         return mask_V
 
@@ -93,8 +95,8 @@ class OutputConstraint:
         state, events = self._grammar.step(self._state, token_id)
         if self._grammar.in_analysis(self._state):
             self._count(token_id)
-        if self._body is not None:
-            self._write(self._body, token_id)
+        if self._matcher is not None:
+            self._write(self._matcher, token_id)
         self._state = state
         self._follow(events)
 
@@ -103,8 +105,8 @@ class OutputConstraint:
 
         END alone is not enough: the model would open the next analysis message.
         """
-        if self._body is not None:
-            return self._grammar.legal(self._state).ids if self._body.must_end else ()
+        if self._matcher is not None:
+            return self._grammar.legal(self._state).ids if self._matcher.must_end else ()
         closing = self._grammar.close_analysis(self._state)
         if why := self._why_close(closing, tokens_left):
             self._state = self._grammar.without_analysis(self._state)
@@ -136,24 +138,24 @@ class OutputConstraint:
             self._left -= 1
         self._is_looping = self._is_looping or self._loop_detector.push(token_id)
 
-    def _write(self, body: Body, token_id: int) -> None:
+    def _write(self, matcher: ContentMatcher, token_id: int) -> None:
         if token_id not in self._grammar.legal(self._state).ids:
-            body.accept(token_id)
-        elif not body.may_end:
-            raise ValueError(f"id {token_id} ends a body that is not whole")
+            matcher.accept(token_id)
+        elif not matcher.may_end:
+            raise ValueError(f"id {token_id} ends content that is not whole")
 
     def _follow(self, events: Sequence[HarmonyEvent]) -> None:
-        """Begin a grammar with its body, and leave it there."""
+        """Start a content's grammar with it, and drop it with it."""
         for event in events:
             if isinstance(event, MessageStarted):
                 grammar = self._grammar_of(event)
-                self._body = grammar.start() if grammar is not None else None
+                self._matcher = grammar.start() if grammar is not None else None
             elif not isinstance(event, ContentDelta):  # MessageEnded
-                self._body = None
+                self._matcher = None
 
-    def _grammar_of(self, opened: MessageStarted) -> BodyGrammar | None:
+    def _grammar_of(self, opened: MessageStarted) -> ContentGrammar | None:
         if opened.recipient is not None or opened.channel == "final":
-            return self._bodies.get(opened.recipient)
+            return self._content_grammars.get(opened.recipient)
         return None
 
 
@@ -189,7 +191,9 @@ class LoopDetector:
         return len(ids) >= span and ids[-span:-period] == ids[period - span :]
 
 
-def compile_grammars(request: TurnRequest, grammars: Grammars) -> dict[str | None, BodyGrammar]:
+def compile_grammars(
+    request: TurnRequest, grammars: GrammarCompiler
+) -> dict[str | None, ContentGrammar]:
     """Compile the grammars of each call's arguments and of the answer; may take a while.
 
     Returns:
@@ -200,7 +204,7 @@ def compile_grammars(request: TurnRequest, grammars: Grammars) -> dict[str | Non
     """
     may_be_called, paths = request.rules.callable, request.schema_paths
     deadline = time.monotonic() + MAX_COMPILE_SECONDS
-    compiled: dict[str | None, BodyGrammar] = {}
+    compiled: dict[str | None, ContentGrammar] = {}
     for name, tool in request.tools.items():
         if name not in may_be_called:
             continue
@@ -223,10 +227,10 @@ def compile_grammars(request: TurnRequest, grammars: Grammars) -> dict[str | Non
 
 
 def _compile_arguments(
-    tool: FunctionTool, grammars: Grammars, path: str | None
-) -> BodyGrammar | None:
+    tool: FunctionTool, grammars: GrammarCompiler, path: str | None
+) -> ContentGrammar | None:
     """The grammar of a tool's arguments; None for any text."""
-    if tool.body == "json":
+    if tool.input_format == "json":
         return grammars.compile(
             tool.parameters,
             path=path or f"tools.{tool.name}.parameters",

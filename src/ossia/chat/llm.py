@@ -38,7 +38,7 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 from ossia.engine.service import EngineService, OnToken, Submission
 from ossia.errors import ContextOverflow, RequestError
-from ossia.grammar.body import Grammars
+from ossia.grammar.content import GrammarCompiler
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.render import num_told, render_prompt
@@ -140,7 +140,7 @@ class LLM:
         self._service = EngineService(Engine(self.model, self.plan, PAGE_TOKENS))
         # without a tokenizer no turn is prepared; no reference to self, which is to be collected
         token_bytes = self.tokenizer.token_bytes if self.tokenizer else list
-        self._grammars = Grammars(token_bytes, vocab_size=self.config.vocab_size)
+        self._grammars = GrammarCompiler(token_bytes, vocab_size=self.config.vocab_size)
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
         self._close = weakref.finalize(self, _close, self._service, self._grammars)
 
@@ -242,7 +242,7 @@ class LLM:
             grammar,
             max_analysis=analysis if request.allow_analysis else 0,
             max_tokens=min(request.params.max_tokens or left, left),
-            bodies=compile_grammars(request, self._grammars),
+            content_grammars=compile_grammars(request, self._grammars),
         )
         usage = UsageTracker(time.monotonic, len(prompt))
         parser = OutputParser(grammar, tokenizer, StopFinder(request.params.stop), usage)
@@ -391,6 +391,6 @@ class LLM:
         return self.tokenizer
 
 
-def _close(service: EngineService, grammars: Grammars) -> None:
+def _close(service: EngineService, grammars: GrammarCompiler) -> None:
     service.close()
     grammars.close()

@@ -101,7 +101,7 @@ class TurnRequest:
         groups = (Namespace(FUNCTIONS, "", prompt.functions), *builtins, *prompt.namespaces)
         found = {f"{group.name}.{tool.name}": tool for group in groups for tool in group.tools}
         if "python" in prompt.builtins:
-            found["python"] = FunctionTool(name="python", body="text")
+            found["python"] = FunctionTool(name="python", input_format="text")
         return found
 
     @property
@@ -111,7 +111,7 @@ class TurnRequest:
             None if self.allowed_tools is None else set(map(self.full_name, self.allowed_tools))
         )
         recipients = {
-            name: tool.body
+            name: tool.input_format
             for name, tool in self.tools.items()
             if allowed is None or name in allowed
         }

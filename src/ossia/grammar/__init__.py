@@ -1,1 +1,1 @@
-"""The shapes a body may be held to: JSON schemas checked, tried and turned into masks of tokens."""
+"""Grammars of message contents: JSON schemas checked, tried and turned into masks of tokens."""

@@ -26,7 +26,7 @@ _WRITING = {
 }
 # Every legal token may come, not just the one the engine would have written.
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
-_WHOLE = f"{_OPTIONS}start: @body\n"
+_WHOLE = f"{_OPTIONS}start: @content\n"
 _PLACE = re.compile(r"(?:at )?(\d+)\(\d+\):")
 _LEGAL = b"\xc8"
 _REHEARSED_TOKENS = 24
@@ -89,8 +89,8 @@ def _compiled(tokenizer: LLTokenizer, checked: Mapping[str, Any]) -> LLMatcher:
     if "lark" in checked:
         grammars = [{"lark_grammar": _OPTIONS + checked["lark"]}]
     else:
-        body = {"name": "body", "json_schema": {**checked, "x-guidance": _WRITING}}
-        grammars = [{"lark_grammar": _WHOLE}, body]
+        content = {"name": "content", "json_schema": {**checked, "x-guidance": _WRITING}}
+        grammars = [{"lark_grammar": _WHOLE}, content]
     grammar = json.dumps({"grammars": grammars})
     return LLMatcher(tokenizer, grammar, log_level=0, limits=_limits())
 

@@ -17,7 +17,7 @@ CALL_CHANNELS: tuple[Channel, ...] = ("analysis", "commentary")
 CONSTRAIN = "<|constrain|>"
 _JSON = (" json", f" {CONSTRAIN}json", f"{CONSTRAIN}json")
 TYPES_OF_CALL: Mapping[str, tuple[str, ...]] = {"json": (*_JSON, " code"), "text": (" code",)}
-"""By the recipient's body kind; a type is decoration, the recipient decides the body's rules."""
+"""By the recipient's content kind; a type is decoration, the recipient decides the rules."""
 
 TYPES_OF_FINAL: Mapping[str, tuple[str, ...]] = {"json": _JSON, "text": ()}
 
@@ -30,7 +30,7 @@ def terminator_of(channel: str, recipient: str | None) -> Terminator:
 
 
 def may_be_empty(channel: str, recipient: str | None) -> bool:
-    """Whether the message may end before its body has an id: only a thought may."""
+    """Whether the message may end before its content has an id: only a thought may."""
     return channel == "analysis" and recipient is None
 
 

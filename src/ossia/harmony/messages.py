@@ -142,7 +142,7 @@ class FunctionTool:
     """JSON schema of one object, or None for a function without parameters."""
     strict: bool = False
     """Whether a schema that its arguments cannot be held to is refused; else any object will do."""
-    body: Literal["json", "text"] = "json"
+    input_format: Literal["json", "text"] = "json"
     """What it is called with: a JSON object, or plain text."""
     grammar: tuple[Literal["lark", "regex"], str] | None = None
     """What its plain text is held to: a syntax, and the grammar in it."""
@@ -152,7 +152,9 @@ class FunctionTool:
     def __post_init__(self) -> None:
         """Refuse what could not be spelt in the tools section."""
         check_name(self.name, "the name of a function")
-        _check_one_of(self.body, ("json", "text"), f"the body of function {self.name}")
+        _check_one_of(
+            self.input_format, ("json", "text"), f"the input format of function {self.name}"
+        )
         _check_text(self.description, f"the description of function {self.name}")
         if self.grammar is not None:
             self._check_grammar(*self.grammar)
@@ -162,7 +164,7 @@ class FunctionTool:
     def _check_grammar(self, syntax: object, definition: object) -> None:
         _check_one_of(syntax, ("lark", "regex"), f"the syntax of the grammar of {self.name}")
         _check_text(definition, f"the grammar of function {self.name}")
-        if self.body != "text":
+        if self.input_format != "text":
             raise RequestError(f"function {self.name} takes JSON and has a grammar; give a schema")
 
     @property

@@ -1,6 +1,6 @@
 """The grammar of the model's output: which ids may come next, and what they mean.
 
-It masks at sampling time and parses what was sampled; knows no logits and no body grammar.
+It masks at sampling time and parses what was sampled; knows no logits and no grammar of a content.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Phase(IntEnum):
     NAME = 1  # in a channel's name; complete names are NAMED
     TO = 2  # in a recipient
     TYPE = 3  # in a content type
-    BODY = 4
+    CONTENT = 4
     START = 5  # a message has ended, another is due
     ROLE = 6
     DONE = 7
@@ -65,7 +65,7 @@ class GrammarState(NamedTuple):
     may_be_thought: bool = False
     """The same for the message being headed, settled when its channel began."""
     num_closed: int = 0
-    has_body: bool = False
+    has_content: bool = False
     pending: bytes = b""
     """Bytes of an unfinished character, at most three."""
 
@@ -73,14 +73,14 @@ class GrammarState(NamedTuple):
 class AllowedTokens:
     """The ids that may come next."""
 
-    __slots__ = ("_mask_V", "_vocab_size", "ids", "is_body")
+    __slots__ = ("_mask_V", "_vocab_size", "ids", "is_content")
 
     def __init__(
         self, ids: tuple[int, ...], *, vocab_size: int, mask_V: npt.NDArray[np.bool_] | None = None
     ) -> None:
         self.ids = ids
-        """Every legal id; in a body the terminator alone, if legal, beside all ordinary text."""
-        self.is_body = mask_V is not None
+        """Every legal id; in content the terminator alone, if legal, beside all ordinary text."""
+        self.is_content = mask_V is not None
         """Whether ordinary text is legal."""
         self._mask_V = mask_V
         self._vocab_size = vocab_size
@@ -88,10 +88,10 @@ class AllowedTokens:
     @property
     def only(self) -> int | None:
         """The single legal id, where there is just one: it need not be sampled."""
-        return self.ids[0] if len(self.ids) == 1 and not self.is_body else None
+        return self.ids[0] if len(self.ids) == 1 and not self.is_content else None
 
     def mask(self) -> npt.NDArray[np.bool_]:
-        """Mark the legal ids, shape [V]; shared and read-only in bodies, made anew in headers."""
+        """Mark the legal ids, shape [V]; shared and read-only in content, made anew in headers."""
         if self._mask_V is not None:
             return self._mask_V
         mask_V = np.zeros(self._vocab_size, dtype=np.bool_)
@@ -136,13 +136,13 @@ class OutputGrammar:
         self._types: dict[tuple[str, ...], IdTrie] = {}
         self._edges_of: dict[GrammarState, _Edges] = {}
         self._legal_of: dict[GrammarState, AllowedTokens] = {}
-        self._bodies: dict[int | None, AllowedTokens] = {}
+        self._content_masks: dict[int | None, AllowedTokens] = {}
         self.start, self.opening = self._opened(rules.opener)
 
     def legal(self, state: GrammarState) -> AllowedTokens:
         """The ids that may come next; none only when done."""
-        if state.phase is Phase.BODY:
-            return self._body(self._terminator(state))
+        if state.phase is Phase.CONTENT:
+            return self._content_tokens(self._terminator(state))
         if state not in self._legal_of:
             ids = tuple(self._edges(state))
             self._legal_of[state] = AllowedTokens(ids, vocab_size=self._vocab_size)
@@ -156,8 +156,8 @@ class OutputGrammar:
         Raises:
             ValueError: the id is not legal here, which the mask should have prevented.
         """
-        if state.phase is Phase.BODY:
-            return self._step_body(state, token_id)
+        if state.phase is Phase.CONTENT:
+            return self._step_content(state, token_id)
         taken = self._edges(state).get(token_id)
         if taken is None:
             raise ValueError(f"id {token_id} is not legal in {state}")
@@ -190,8 +190,8 @@ class OutputGrammar:
         return state._replace(may_think=False)
 
     def cut(self, state: GrammarState) -> tuple[HarmonyEvent, ...]:
-        """What it means that no id follows: an open body is closed, a header is dropped."""
-        if state.phase is not Phase.BODY:
+        """What it means that no id follows: an open content is closed, a header is dropped."""
+        if state.phase is not Phase.CONTENT:
             return ()
         return (*_rest(state), MessageEnded("cut"))
 
@@ -200,8 +200,10 @@ class OutputGrammar:
         return state.phase is Phase.DONE
 
     def in_analysis(self, state: GrammarState) -> bool:
-        """Whether the next id belongs to a thought's body."""
-        return state.phase is Phase.BODY and state.channel == "analysis" and state.recipient is None
+        """Whether the next id is content of a thought."""
+        return (
+            state.phase is Phase.CONTENT and state.channel == "analysis" and state.recipient is None
+        )
 
     def _opened(self, opener: tuple[int, ...]) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
         state = GrammarState(Phase.HEAD, may_think=self._rules.allow_analysis)
@@ -218,28 +220,28 @@ class OutputGrammar:
         return state, tuple(found)
 
     def _terminator(self, state: GrammarState) -> int | None:
-        """The id that may end this body now."""
+        """The id that may end this content now."""
         assert state.channel is not None
-        if not state.has_body and not may_be_empty(state.channel, state.recipient):
+        if not state.has_content and not may_be_empty(state.channel, state.recipient):
             return None
         return self._terminators[terminator_of(state.channel, state.recipient)]
 
-    def _body(self, terminator: int | None) -> AllowedTokens:
-        if terminator not in self._bodies:
+    def _content_tokens(self, terminator: int | None) -> AllowedTokens:
+        if terminator not in self._content_masks:
             mask_V = self._tokenizer.text_mask(self._vocab_size, also=terminator)
             ids = () if terminator is None else (terminator,)
-            self._bodies[terminator] = AllowedTokens(
+            self._content_masks[terminator] = AllowedTokens(
                 ids, vocab_size=self._vocab_size, mask_V=mask_V
             )
-        return self._bodies[terminator]
+        return self._content_masks[terminator]
 
-    def _step_body(
+    def _step_content(
         self, state: GrammarState, token_id: int
     ) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
         if self._tokenizer.is_text(token_id) and token_id < self._vocab_size:
             text, pending = decode_more(state.pending, self._tokenizer.bytes_of(token_id))
-            if not state.has_body or pending != state.pending:
-                state = state._replace(has_body=True, pending=pending)
+            if not state.has_content or pending != state.pending:
+                state = state._replace(has_content=True, pending=pending)
             return state, (ContentDelta(text),) if text else ()
         if token_id != self._terminator(state):
             raise ValueError(f"id {token_id} is not legal in {state}")
@@ -272,7 +274,9 @@ class OutputGrammar:
             case Phase.TYPE:
                 trie = self._type_trie(state)
                 edges = self._along(trie, state, state.node)
-                return {**edges, **self._to_body(state)} if state.node in trie.complete else edges
+                return (
+                    {**edges, **self._to_content(state)} if state.node in trie.complete else edges
+                )
             case Phase.START:
                 return {self._ids.start: (state._replace(phase=Phase.ROLE), ())}
             case Phase.ROLE:
@@ -340,11 +344,11 @@ class OutputGrammar:
         return edges
 
     def _after_header(self, state: GrammarState) -> _Edges:
-        """What may follow once nothing of the header is missing: a type, or the body."""
+        """What may follow once nothing of the header is missing: a type, or the content."""
         typed = state._replace(phase=Phase.TYPE)
         edges = dict(self._along(self._type_trie(state), typed, 0))
         if self._may_open(state):
-            edges.update(self._to_body(state))
+            edges.update(self._to_content(state))
         return edges
 
     def _may_open(self, state: GrammarState) -> bool:
@@ -355,10 +359,10 @@ class OutputGrammar:
             return state.may_be_thought
         return bool(self._rules.callable) and self._may_go_on(state)
 
-    def _to_body(self, state: GrammarState) -> _Edges:
+    def _to_content(self, state: GrammarState) -> _Edges:
         assert state.channel is not None
-        body = state._replace(phase=Phase.BODY, node=0)
-        return {self._ids.message: (body, (MessageStarted(state.channel, state.recipient),))}
+        content = state._replace(phase=Phase.CONTENT, node=0)
+        return {self._ids.message: (content, (MessageStarted(state.channel, state.recipient),))}
 
     def _channel_trie(self, offered: tuple[str, ...]) -> IdTrie:
         if offered not in self._channels:

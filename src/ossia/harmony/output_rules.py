@@ -18,7 +18,7 @@ class OutputRules:
     """What the output of one request may be."""
 
     recipients: Mapping[str, str]
-    """Body kind, json or text, of each recipient by its full name, such as functions.f."""
+    """Content kind, json or text, of each recipient by its full name, such as functions.f."""
     choice: str = "auto"
     """auto, none, required, or the name of the one recipient to call."""
     final_kind: str = "text"
@@ -37,8 +37,8 @@ class OutputRules:
         for name, kind in self.recipients.items():
             if not _ADDRESS.fullmatch(name):
                 raise RequestError(f"the recipient {name!r:.80} is no name, nor namespace and name")
-            _check_kind(kind, f"the body kind of {name}")
-        _check_kind(self.final_kind, "the body kind of the answer")
+            _check_kind(kind, f"the content kind of {name}")
+        _check_kind(self.final_kind, "the content kind of the answer")
         if self.choice not in CHOICES and self.choice not in self.recipients:
             raise RequestError(
                 f"the tool choice is {self.choice!r:.80}; expected one of {', '.join(CHOICES)} "
@@ -71,7 +71,7 @@ def _check_kind(kind: str, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MessageStarted:
-    """A message's body begins."""
+    """A message's content begins."""
 
     channel: str
     recipient: str | None

@@ -91,8 +91,8 @@ def _rendered(tokenizer: Tokenizer, conversation: Conversation) -> Iterator[_Ren
 
 def _told(tokenizer: Tokenizer, role: str, text: str) -> _Rendered:
     head = [tokenizer.ids.start, *tokenizer.encode(role)]
-    body = [tokenizer.ids.message, *tokenizer.encode(text), tokenizer.ids.end]
-    return _Rendered(head + body, len(head), is_assistant=False)
+    content = [tokenizer.ids.message, *tokenizer.encode(text), tokenizer.ids.end]
+    return _Rendered(head + content, len(head), is_assistant=False)
 
 
 def _message_ids(tokenizer: Tokenizer, message: Message) -> _Rendered:
@@ -101,7 +101,7 @@ def _message_ids(tokenizer: Tokenizer, message: Message) -> _Rendered:
     rest = (
         _sampled_ids(tokenizer, message.sampled_ids)
         if message.sampled_ids is not None
-        else [*_header_ids(tokenizer, message), *_body_ids(tokenizer, message)]
+        else [*_header_ids(tokenizer, message), *_content_ids(tokenizer, message)]
     )
     return _Rendered(head + rest, len(head), is_assistant=message.role == "assistant")
 
@@ -134,7 +134,7 @@ def _header_ids(tokenizer: Tokenizer, message: Message) -> Iterator[int]:
             yield from tokenizer.encode(f" {kind}")
 
 
-def _body_ids(tokenizer: Tokenizer, message: Message) -> Iterator[int]:
+def _content_ids(tokenizer: Tokenizer, message: Message) -> Iterator[int]:
     ids = tokenizer.ids
     yield ids.message
     for nth, part in enumerate(message.parts):

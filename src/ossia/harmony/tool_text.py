@@ -28,7 +28,7 @@ def namespace_text(namespace: Namespace) -> str:
 
 def _tool_text(tool: FunctionTool) -> str:
     spelt = None if tool.unfolded is None else parameters_text(tool.unfolded.schema)
-    if tool.body == "text":
+    if tool.input_format == "text":
         spelt = "string"
     taken = "()" if spelt is None else f"(_: {spelt})"
     return f"{comment_lines(tool.description)}type {tool.name} = {taken} => any;\n\n"

@@ -28,8 +28,8 @@ class ToolSpec:
     """As the model addresses it: python, browser.search, functions.f, or server.tool."""
     description: str = ""
     parameters: Mapping[str, Any] | None = None
-    """JSON schema of its arguments; None with a body of text, or without arguments."""
-    body: Literal["json", "text"] = "json"
+    """JSON schema of its arguments; None where its input is text, or without arguments."""
+    input_format: Literal["json", "text"] = "json"
     """What it is called with: a JSON object, or plain text such as code."""
     channel: Channel = "commentary"
     """Where the model was trained to call it; its result goes where the call stood."""
@@ -45,7 +45,7 @@ class ToolSpec:
             name=self.name.partition(".")[2] or self.name,
             description=self.description,
             parameters=self.parameters,
-            body=self.body,
+            input_format=self.input_format,
         )
 
 

@@ -10,7 +10,7 @@ SCHEMA = {"type": "object", "properties": {"to": {"type": "string"}}}
 SPECS = (
     ToolSpec(name="browser.search", channel="analysis"),
     ToolSpec(name="browser.open", channel="analysis"),
-    ToolSpec(name="python", body="text", channel="analysis"),
+    ToolSpec(name="python", input_format="text", channel="analysis"),
     ToolSpec(name="post.send", description="Sends.", parameters=SCHEMA),
     ToolSpec(name="post.list"),
 )

@@ -6,7 +6,7 @@ from ossia.server.api.tools import Offered, joined, parse_tools, require_scope
 from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 
-PYTHON = ToolSpec(name="python", body="text", channel="analysis")
+PYTHON = ToolSpec(name="python", input_format="text", channel="analysis")
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
@@ -87,7 +87,7 @@ class TestCustomTools:
     def test_take_plain_text(self):
         tool = {"type": "custom", "name": "shell", "description": "d", "format": {"type": "text"}}
         offered = parse_tools([tool], form="responses")
-        assert offered.functions[0].body == "text"
+        assert offered.functions[0].input_format == "text"
         assert offered.kinds == {"shell": "custom"}
         assert offered.schema_paths == {}
         assert offered.ignored == ()

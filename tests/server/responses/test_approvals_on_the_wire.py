@@ -34,7 +34,7 @@ class Post:
         self.specs = (
             ToolSpec(name="post.send", parameters=anything, approval="always"),
             ToolSpec(name="post.read", parameters=anything),
-            ToolSpec(name="python", body="text", approval="always"),
+            ToolSpec(name="python", input_format="text", approval="always"),
         )
         self.sent = []
 

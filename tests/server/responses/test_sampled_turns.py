@@ -29,7 +29,7 @@ def sampled(grammar, rng, max_tokens, reason):
     state = grammar.start
     for _ in range(max_tokens):
         legal = grammar.legal(state)
-        in_body = legal.is_body and not (legal.ids and rng.random() < 0.2)
+        in_body = legal.is_content and not (legal.ids and rng.random() < 0.2)
         token_id = rng.randrange(256) if in_body else rng.choice(legal.ids)
         state, _ = grammar.step(state, token_id)
         if grammar.is_done(state):

@@ -19,7 +19,10 @@ class CountingKit:
                 labels=frozenset({"reads_untrusted"}),
             ),
             ToolSpec(
-                name="python", body="text", seconds=0.1, labels=frozenset({"external_effect"})
+                name="python",
+                input_format="text",
+                seconds=0.1,
+                labels=frozenset({"external_effect"}),
             ),
             ToolSpec(name="functions.never", approval="always"),
         )

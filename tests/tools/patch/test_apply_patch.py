@@ -75,7 +75,7 @@ def test_is_offered_as_a_function_of_one_text_that_asks():
 
     spec, needs = asyncio.run(session())
     assert needs
-    assert (spec.approval, spec.body, spec.parameters) == ("ask", "text", None)
+    assert (spec.approval, spec.input_format, spec.parameters) == ("ask", "text", None)
     assert spec.labels == {"external_effect", "reads_private"}
     assert to_prompt([spec]).functions[0].name == "apply_patch"
 

@@ -30,7 +30,7 @@ def kit_of(runner, best_sandbox):
 
 def test_the_tool_is_the_one_the_models_were_trained_with(kit_of):
     (spec,) = kit_of().specs
-    assert (spec.name, spec.body, spec.channel) == ("python", "text", "analysis")
+    assert (spec.name, spec.input_format, spec.channel) == ("python", "text", "analysis")
     assert spec.description == PYTHON.description
     assert spec.labels == frozenset()
     assert PythonOptions().limits.wall_seconds == 120.0

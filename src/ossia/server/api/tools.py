@@ -244,7 +244,9 @@ class _Reader:
         if grammar := None if form is None else self._grammar(form, f"{path}.format", name):
             told = "The input must match this {} grammar:\n{}".format(*grammar)
             description = f"{description}\n\n{told}" if description else told
-        tool = FunctionTool(name=name, description=description, body="text", grammar=grammar)
+        tool = FunctionTool(
+            name=name, description=description, input_format="text", grammar=grammar
+        )
         self._add(tool, "custom", path)
 
     def _grammar(

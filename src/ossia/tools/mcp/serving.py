@@ -122,7 +122,7 @@ def wire_name(name: str) -> str:
 
 
 def _to_mcp_tool(name: str, spec: ToolSpec, session: dict[str, str]) -> mcp_types.Tool:
-    if spec.body == "text":
+    if spec.input_format == "text":
         schema: dict[str, Any] = {
             "type": "object",
             "properties": {_text_field(spec): {"type": "string"}},
@@ -153,7 +153,7 @@ async def _answer(
     handle = arguments.pop(SESSION, None)
     if not isinstance(handle, str | None):
         return _failed(f"error: {SESSION} is no text")
-    if spec.body == "json":
+    if spec.input_format == "json":
         text: object = json.dumps(arguments)
     else:
         text = arguments.get(_text_field(spec))

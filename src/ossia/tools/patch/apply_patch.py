@@ -60,7 +60,7 @@ class ApplyPatch:
             ToolSpec(
                 name=f"{FUNCTIONS}.apply_patch",
                 description=DESCRIPTION,
-                body="text",
+                input_format="text",
                 labels=frozenset(("external_effect", "reads_private")),
                 approval=approval,
             ),

@@ -73,7 +73,7 @@ class PythonToolkit:
         spec = ToolSpec(
             name="python",
             description=PYTHON.description,
-            body="text",
+            input_format="text",
             channel="analysis",
             seconds=self._options.limits.wall_seconds,
         )

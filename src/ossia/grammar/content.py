@@ -1,4 +1,4 @@
-"""Bodies held to a schema or grammar, token by token: masks of the ids that may come next.
+"""Contents under a schema or grammar, token by token: masks of the ids that may come next.
 
 Knows a vocabulary as bytes and ids alone; message headers and control tokens are another room's.
 """
@@ -22,12 +22,12 @@ from ossia.grammar.text_grammar import CheckedText, checked_text
 from ossia.grammar.trial import Trial, refuse
 
 MAX_GRAMMARS = 256
-MAX_KEPT_BYTES = 4 << 20
+MAX_CACHED_BYTES = 4 << 20
 """Of schemas whose grammars are kept, as text."""
 
 
-class Body:
-    """One body being written; for one thread at a time."""
+class ContentMatcher:
+    """One content being written; for one thread at a time."""
 
     __slots__ = ("_bits", "_end", "_mask_V", "_matcher", "_may_end", "_must_end", "_vocab_size")
 
@@ -90,8 +90,8 @@ class Body:
         return mask_V
 
 
-class BodyGrammar:
-    """A schema compiled for one tokenizer; shared by all bodies that are held to it."""
+class ContentGrammar:
+    """A schema compiled for one tokenizer; shared by all contents under it."""
 
     def __init__(
         self, matcher: LLMatcher, *, vocab_size: int, end: int, is_schema: bool = True
@@ -104,14 +104,14 @@ class BodyGrammar:
         self.is_schema = is_schema
         """Whether a schema was given and is held; else any JSON object is."""
 
-    def start(self) -> Body:
-        """A body of which nothing is written."""
+    def start(self) -> ContentMatcher:
+        """A matcher at the beginning of a content."""
         with self._copying:
             matcher = self._matcher.deep_copy()
-        return Body(matcher, vocab_size=self._vocab_size, end=self._end)
+        return ContentMatcher(matcher, vocab_size=self._vocab_size, end=self._end)
 
 
-class Grammars:
+class GrammarCompiler:
     """Compiles schemas for one tokenizer and caches what it compiled; safe to share."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Grammars:
         self._vocab_size = vocab_size
         self._trial = Trial() if trial is None else trial
         self._owns_trial = trial is None
-        self._kept: OrderedDict[str, tuple[int, BodyGrammar]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, ContentGrammar]] = OrderedDict()
         self._kept_bytes = 0
         self._compiling = threading.Lock()
 
@@ -143,7 +143,7 @@ class Grammars:
         path: str = "schema",
         strict: bool = True,
         only_objects: bool = False,
-    ) -> BodyGrammar:
+    ) -> ContentGrammar:
         """A grammar for a schema; may wait some seconds, so not on a thread others wait for.
 
         Args:
@@ -165,7 +165,7 @@ class Grammars:
                 raise
             return self.any_object()
 
-    def compile_text(self, syntax: str, definition: str, *, path: str) -> BodyGrammar:
+    def compile_text(self, syntax: str, definition: str, *, path: str) -> ContentGrammar:
         """A grammar for plain text; may wait as `compile` may.
 
         Args:
@@ -178,7 +178,7 @@ class Grammars:
         """
         return self._grammar(checked_text(syntax, definition, path=path))
 
-    def any_object(self) -> BodyGrammar:
+    def any_object(self) -> ContentGrammar:
         """A grammar of every JSON object."""
         return self._grammar(checked({"type": "object"}, path=""), is_schema=False)
 
@@ -210,7 +210,7 @@ class Grammars:
 
     def _grammar(
         self, schema: CheckedSchema | CheckedText, *, is_schema: bool = True
-    ) -> BodyGrammar:
+    ) -> ContentGrammar:
         digest = f"{is_schema} {schema.digest}"
         with self._compiling:
             if known := self._kept.get(digest):
@@ -223,22 +223,22 @@ class Grammars:
             self._keep(digest, len(schema.text), grammar)
             return grammar
 
-    def _compiled(self, schema: CheckedSchema | CheckedText, *, is_schema: bool) -> BodyGrammar:
+    def _compiled(self, schema: CheckedSchema | CheckedText, *, is_schema: bool) -> ContentGrammar:
         matcher = matcher_of(self._tokenizer, schema.text)
         if isinstance(matcher, str):
             # this vocabulary's tokens are longer than those of the trial
             raise refuse(matcher, schema, blamed(self._tokenizer, schema.text, matcher))
-        return BodyGrammar(
+        return ContentGrammar(
             matcher,
             vocab_size=self._vocab_size,
             end=self._tokenizer.eos_token,
             is_schema=is_schema,
         )
 
-    def _keep(self, digest: str, size: int, grammar: BodyGrammar) -> None:
+    def _keep(self, digest: str, size: int, grammar: ContentGrammar) -> None:
         twice, _ = self._kept.pop(digest, (0, grammar))  # compiled by two threads at once
         self._kept[digest] = (size, grammar)
         self._kept_bytes += size - twice
-        while len(self._kept) > MAX_GRAMMARS or self._kept_bytes > MAX_KEPT_BYTES:
+        while len(self._kept) > MAX_GRAMMARS or self._kept_bytes > MAX_CACHED_BYTES:
             _, (dropped, _) = self._kept.popitem(last=False)
             self._kept_bytes -= dropped

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ossia.errors import RequestError
-from ossia.grammar import body as body_file
 from ossia.grammar import compiling
-from ossia.grammar.body import Grammars
+from ossia.grammar import content as content_file
+from ossia.grammar.content import GrammarCompiler
 
 BYTES = [bytes([byte]) for byte in range(256)]
 PERSON = {
@@ -18,43 +18,43 @@ PERSON = {
 }
 
 
-def write(body, text):
+def write(matcher, text):
     for byte in text.encode():
-        body.accept(byte)
+        matcher.accept(byte)
 
 
-def write_masked(body, text):
+def write_masked(matcher, text):
     for byte in text.encode():
-        assert body.mask()[byte]
-        body.accept(byte)
+        assert matcher.mask()[byte]
+        matcher.accept(byte)
 
 
-def test_a_body_may_end_only_when_it_is_whole(grammars):
-    body = grammars.compile(PERSON).start()
-    assert not body.may_end
-    write(body, '{"name": "A", "age": 1')
-    assert not body.may_end
-    write(body, "}")
-    assert body.may_end
-    assert body.must_end
-    assert not body.mask().any()
+def test_content_may_end_only_when_it_is_whole(grammars):
+    matcher = grammars.compile(PERSON).start()
+    assert not matcher.may_end
+    write(matcher, '{"name": "A", "age": 1')
+    assert not matcher.may_end
+    write(matcher, "}")
+    assert matcher.may_end
+    assert matcher.must_end
+    assert not matcher.mask().any()
 
 
 def test_a_number_may_end_and_may_go_on(grammars):
-    body = grammars.compile({"type": "integer"}).start()
-    write(body, "12")
-    assert body.may_end
-    assert not body.must_end
+    matcher = grammars.compile({"type": "integer"}).start()
+    write(matcher, "12")
+    assert matcher.may_end
+    assert not matcher.must_end
 
 
 def test_masks_hold_text_only_and_have_the_models_rows(grammars):
-    body = grammars.compile({"type": "integer"}).start()
-    mask_V = body.mask()
+    matcher = grammars.compile({"type": "integer"}).start()
+    mask_V = matcher.mask()
     assert mask_V.shape == (260,)
     assert mask_V.dtype == bool
     assert bytes(np.flatnonzero(mask_V).astype(np.uint8)) == b"-0123456789"
-    write(body, "1")
-    assert not body.mask()[256:].any()
+    write(matcher, "1")
+    assert not matcher.mask()[256:].any()
 
 
 def test_what_is_not_legal_is_not_accepted(grammars):
@@ -110,8 +110,8 @@ def test_no_schema_is_any_object(grammars, accepts):
 
 
 def test_arguments_are_objects(grammars):
-    body = grammars.compile({}, only_objects=True).start()
-    assert bytes(np.flatnonzero(body.mask()).astype(np.uint8)) == b"{"
+    matcher = grammars.compile({}, only_objects=True).start()
+    assert bytes(np.flatnonzero(matcher.mask()).astype(np.uint8)) == b"{"
 
 
 def test_what_cannot_be_honoured_is_refused_if_strict_else_any_object(grammars):
@@ -124,7 +124,7 @@ def test_what_cannot_be_honoured_is_refused_if_strict_else_any_object(grammars):
         assert not loose.is_schema
 
 
-def test_bodies_of_one_grammar_are_independent(grammars):
+def test_matchers_of_one_grammar_are_independent(grammars):
     one, two = grammars.compile(PERSON).start(), grammars.compile(PERSON).start()
     write(one, '{"name"')
     assert not two.mask()[ord("n")]
@@ -136,12 +136,12 @@ def test_the_same_schema_is_compiled_once(grammars):
 
 
 def test_ten_thousand_schemas_are_kept_in_bounds(trial, monkeypatch):
-    monkeypatch.setattr(body_file, "MAX_GRAMMARS", 8)
-    with Grammars(lambda: BYTES, vocab_size=257, trial=trial) as one:
+    monkeypatch.setattr(content_file, "MAX_GRAMMARS", 8)
+    with GrammarCompiler(lambda: BYTES, vocab_size=257, trial=trial) as one:
         for limit in range(200):
             one.compile({"type": "string", "maxLength": limit, "minLength": limit // 2})
             assert len(one._kept) <= 8
-        monkeypatch.setattr(body_file, "MAX_KEPT_BYTES", 200)
+        monkeypatch.setattr(content_file, "MAX_CACHED_BYTES", 200)
         one.compile({"type": "boolean"})
         assert one._kept_bytes == sum(size for size, _ in one._kept.values()) <= 200
 
@@ -152,9 +152,9 @@ def test_threads_compile_and_start_together(grammars):
     def work(seed):
         try:
             for limit in range(5):
-                body = grammars.compile({"type": "string", "maxLength": 50 + limit}).start()
-                write(body, f'"{seed}"')
-                assert body.must_end
+                matcher = grammars.compile({"type": "string", "maxLength": 50 + limit}).start()
+                write(matcher, f'"{seed}"')
+                assert matcher.must_end
         except Exception as error:
             faults.append(error)
 
@@ -167,7 +167,7 @@ def test_threads_compile_and_start_together(grammars):
 
 
 def test_an_own_trial_is_closed_with_the_grammars():
-    with Grammars(lambda: BYTES, vocab_size=257) as one:
+    with GrammarCompiler(lambda: BYTES, vocab_size=257) as one:
         one.warm()
         one.compile({"type": "string"})
         process = one._trial._judges[0].process
@@ -186,7 +186,7 @@ class _Lenient:
 
 def test_what_only_this_vocabulary_finds_too_costly_is_refused_by_its_place():
     schema = {"items": {"type": "string", "pattern": "a^b"}}
-    with Grammars(lambda: BYTES, vocab_size=257, trial=_Lenient()) as one:
+    with GrammarCompiler(lambda: BYTES, vocab_size=257, trial=_Lenient()) as one:
         with pytest.raises(RequestError) as caught:
             one.compile(schema, path="s")
         assert caught.value.param == "s.items.pattern"
@@ -195,11 +195,11 @@ def test_what_only_this_vocabulary_finds_too_costly_is_refused_by_its_place():
 def test_a_schema_too_costly_in_the_middle_of_an_answer_says_so(monkeypatch):
     monkeypatch.setattr(compiling, "_REHEARSED_TOKENS", 0)
     pattern = "^" + "a?" * 2000 + "a" * 2000 + "$"
-    with Grammars(lambda: BYTES, vocab_size=257, trial=_Lenient()) as one:
-        body = one.compile({"type": "string", "pattern": pattern}).start()
-        body.accept(ord('"'))
+    with GrammarCompiler(lambda: BYTES, vocab_size=257, trial=_Lenient()) as one:
+        matcher = one.compile({"type": "string", "pattern": pattern}).start()
+        matcher.accept(ord('"'))
         with pytest.raises(RequestError, match="too complex while"):
-            write_masked(body, "a" * 50)
+            write_masked(matcher, "a" * 50)
 
 
 def test_everything_written_is_json_that_fits(written):
