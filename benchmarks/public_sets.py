@@ -79,13 +79,13 @@ def _is_python(program: str) -> bool:
 
 
 async def _passes(program: str) -> bool:
-    kit = await PythonToolkit.start()
+    toolkit = await PythonToolkit.start()
     try:
-        session = await kit.open()
+        session = await toolkit.open()
         [python] = session.tools
         return (await python.call(program)).text.strip().endswith("passed")
     finally:
-        await kit.close()
+        await toolkit.close()
 
 
 def bfcl_simple(seed: int) -> Iterator[Item]:

@@ -102,29 +102,29 @@ async def costs(sandbox: Sandbox, starts: int, calls: int) -> dict[str, Any]:
         launcher = await LauncherClient.start(sandbox, InstalledPython.here(), Limits(), ())
         found["launcher"].append(time.perf_counter() - began)
         await launcher.close()
-    kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, secure_seconds=0))
+    toolkit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, secure_seconds=0))
     for _ in range(starts):
-        session = await kit.open()
+        session = await toolkit.open()
         began = time.perf_counter()
         await session.call("1")
         found["first_cell"].append(time.perf_counter() - began)
         await session.close()
-    session = await kit.open()
+    session = await toolkit.open()
     for _ in range(calls):
         began = time.perf_counter()
         await session.call("1")
         found["later_cell"].append(time.perf_counter() - began)
-    await kit.close()
+    await toolkit.close()
     return {name: milliseconds(each) for name, each in found.items()}
 
 
 async def canary(sandbox: Sandbox, seconds: float) -> dict[str, Any]:
     """Gaps of a stream alone, then with an attack in each of a few interpreters."""
     alone = await gaps(seconds)
-    kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox))
+    toolkit = await PythonToolkit.start(PythonOptions(sandbox=sandbox))
 
     async def attack(code: str) -> int:
-        session, times = await kit.open(), 0
+        session, times = await toolkit.open(), 0
         while True:
             await session.call(code)
             times += 1
@@ -134,7 +134,7 @@ async def canary(sandbox: Sandbox, seconds: float) -> dict[str, Any]:
     for each in attacks:
         each.cancel()
     await asyncio.gather(*attacks, return_exceptions=True)
-    await kit.close()
+    await toolkit.close()
     ratio = beside["p99"] / alone["p99"]
     return {"alone": alone, "beside_attacks": beside, "p99_ratio": round(ratio, 2)}
 

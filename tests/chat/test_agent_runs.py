@@ -25,8 +25,8 @@ def test_it_searches_reads_and_cites(llm, tmp_path):
     path.touch()
     with Index(path) as index:
         index.refresh(index.add(write_pages(tmp_path / "pages")))
-    kit = BrowserToolkit(Corpus.open(path), count_tokens=llm.count_tokens)
-    with Tools(kit) as tools:
+    toolkit = BrowserToolkit(Corpus.open(path), count_tokens=llm.count_tokens)
+    with Tools(toolkit) as tools:
         reply = llm.chat(FOUND.text, tools=tools, params=GREEDY)
         assert reply.text.startswith(FOUND.answer)
         assert reply.tool_runs[0].name == "browser.search"

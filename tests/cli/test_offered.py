@@ -7,7 +7,7 @@ from ossia.errors import RequestError
 
 
 def names(**given):
-    return list(ToolChoices(**given).kits(len))
+    return list(ToolChoices(**given).toolkits(len))
 
 
 def test_unless_told_python_and_what_there_is_to_search_are_offered(ossia, tmp_path):
@@ -21,7 +21,7 @@ def test_unless_told_python_and_what_there_is_to_search_are_offered(ossia, tmp_p
 def test_what_is_named_is_offered_alone_and_must_be_there(monkeypatch):
     monkeypatch.setenv("EXA_API_KEY", "k")
     chosen = ToolChoices(tool=["web"])
-    assert list(chosen.kits(len)) == ["browser"]
+    assert list(chosen.toolkits(len)) == ["browser"]
     assert chosen.demanded >= {"browser"}
     assert names(tool=["python=landlock", "web"]) == ["python", "browser"]
 

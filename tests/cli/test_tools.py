@@ -153,8 +153,8 @@ async def searched(names, monkeypatch):
     async with serving(lambda path: page(json.dumps(FOUND))) as site:
         monkeypatch.setenv("SEARXNG_URL", f"http://127.0.0.1:{site.port}")
         (start,) = choose(names, notify=say).values()
-        kit = await start(LETTERS)
-        session = await kit.open()
+        toolkit = await start(LETTERS)
+        session = await toolkit.open()
         search = next(tool for tool in session.tools if tool.spec.name == "browser.search")
         found = await search.call('{"query": "night"}')
         return search.spec.labels, found, site.paths

@@ -12,7 +12,7 @@ from ossia.server.api.metrics import Metrics
 from tests.chat.test_agent_loop import answered, called
 from tests.providers.test_ipc import MODEL
 from tests.providers.test_tool_sessions import lazy
-from tests.tools.test_sessions import Kit
+from tests.tools.test_sessions import FakeToolkit
 
 QUESTION = Message(role="user", content="see http://a.example")
 
@@ -55,8 +55,8 @@ class Engine:
         return self.streams[-1]
 
 
-def run(test, engine, *kits):
-    box = Toolbox({f"kit{at}": lazy(kit) for at, kit in enumerate(kits)})
+def run(test, engine, *toolkits):
+    box = Toolbox({f"toolkit{at}": lazy(toolkit) for at, toolkit in enumerate(toolkits)})
     metrics = Metrics()
 
     async def whole():
@@ -87,7 +87,7 @@ def test_a_turn_without_tools_passes_as_it_is():
         raw = await client.start(RawRequest(prompt="Hi"))
         return plain, raw
 
-    (plain, raw), _ = run(test, engine, Kit("python"))
+    (plain, raw), _ = run(test, engine, FakeToolkit("python"))
     assert [plain, raw] == engine.streams
 
 
@@ -97,24 +97,24 @@ def test_a_call_leaves_a_line_without_its_words(caplog):
     async def test(client):
         await read(await client.start(ask("python", session="one")))
 
-    run(test, Engine(called("secret"), answered()), Kit("python"))
+    run(test, Engine(called("secret"), answered()), FakeToolkit("python"))
     (line,) = [each.getMessage() for each in caplog.records if each.name == "ossia.audit"]
     assert line.startswith("c1 python ran ")
     assert "secret" not in line
 
 
 def test_a_call_is_run_and_the_turn_goes_on():
-    kit, engine = Kit("python"), Engine(called("1+1"), answered("2"))
+    toolkit, engine = FakeToolkit("python"), Engine(called("1+1"), answered("2"))
 
     async def test(client):
         stream = await client.start(ask("python", session="one"))
         return stream.prompt_tokens, await read(stream)
 
-    (prompt, events), metrics = run(test, engine, kit)
+    (prompt, events), metrics = run(test, engine, toolkit)
     reply = collect(events)
     assert (prompt, reply.text, [ran.name for ran in reply.tool_runs]) == (10, "2", ["python"])
     assert engine.asked[1].conversation.messages[-1].role == "tool"
-    assert "heard see http://a.example" in kit.log
+    assert "heard see http://a.example" in toolkit.log
     assert 'ossia_tool_calls_total{outcome="ran",tool="python"} 1.0' in metrics.text().decode()
 
 
@@ -123,13 +123,13 @@ DECIDED = ToolPolicy(decision=ApprovalDecision(call=CALL, call_id="c1", allows=T
 
 
 def test_a_call_that_waits_for_a_yes_ends_the_turn_and_is_counted():
-    kit, engine = Kit("python"), Engine(called("rm"))
+    toolkit, engine = FakeToolkit("python"), Engine(called("rm"))
     rules = ToolPolicy(pause_for_approval=("python",))
 
     async def test(client):
         return collect(await read(await client.start(ask("python", tool_policy=rules))))
 
-    reply, metrics = run(test, engine, kit)
+    reply, metrics = run(test, engine, toolkit)
     assert (reply.approval_request.arguments, reply.tool_runs) == ("rm", [])
     assert 'ossia_tool_calls_total{outcome="waits",tool="python"} 1.0' in metrics.text().decode()
 
@@ -142,7 +142,7 @@ def test_a_call_that_was_decided_on_runs_before_anything_is_written():
         assert engine.streams[0].closed  # it was begun to be looked at and counted
         return stream.prompt_tokens, collect(await read(stream))
 
-    (prompt, reply), _ = run(test, engine, Kit("python"))
+    (prompt, reply), _ = run(test, engine, FakeToolkit("python"))
     assert (prompt, reply.text, reply.tool_runs[0].result.text) == (10, "2", "1+1")
     assert engine.asked[1].conversation.messages[-2] == CALL
 
@@ -155,7 +155,7 @@ def test_a_call_that_was_decided_on_is_not_run_for_nobody():
         stream.close()
         return await read(stream)
 
-    assert run(test, engine, Kit("python"))[0] == []
+    assert run(test, engine, FakeToolkit("python"))[0] == []
 
 
 def test_what_is_refused_is_refused_before_the_stream():
@@ -163,7 +163,7 @@ def test_what_is_refused_is_refused_before_the_stream():
         with pytest.raises(RequestError, match="too long"):
             await client.start(ask("python"))
 
-    run(test, Engine(RequestError("too long", code=CONTEXT_OVERFLOW)), Kit("python"))
+    run(test, Engine(RequestError("too long", code=CONTEXT_OVERFLOW)), FakeToolkit("python"))
 
 
 def test_a_result_that_leaves_no_room_cuts_the_turn():
@@ -172,7 +172,7 @@ def test_a_result_that_leaves_no_room_cuts_the_turn():
     async def test(client):
         return await read(await client.start(ask("python")))
 
-    events, _ = run(test, engine, Kit("python"))
+    events, _ = run(test, engine, FakeToolkit("python"))
     assert isinstance(events[-1], Finished)
     assert events[-1].reason == "length"
 
@@ -193,7 +193,7 @@ def test_a_turn_closed_while_a_tool_runs_writes_no_more():
             await read_and_close()
         return seen
 
-    seen, _ = run(test, engine, Kit("python"))
+    seen, _ = run(test, engine, FakeToolkit("python"))
     assert not any(isinstance(event, TextDelta) for event in seen)
     assert engine.streams[1].closed
 
@@ -204,5 +204,5 @@ def test_closing_stops_the_generation_that_runs():
     async def test(client):
         (await client.start(ask("python"))).close()
 
-    run(test, engine, Kit("python"))
+    run(test, engine, FakeToolkit("python"))
     assert engine.streams[0].closed

@@ -53,7 +53,7 @@ def test_it_searches_reads_and_cites(tmp_path):
 
     [made] = responding(
         [lambda before: {"input": FOUND.text, "tools": [{"type": "web_search"}]}],
-        kits={"browser": LazyToolkit(start)},
+        toolkits={"browser": LazyToolkit(start)},
     )
     assert made.output_text.startswith(FOUND.answer)
     assert "web_search_call" in [item.type for item in made.output]
@@ -67,7 +67,7 @@ def test_it_computes_in_the_sandbox():
     interpreter = {"type": "code_interpreter", "container": {"type": "auto"}}
     [made] = responding(
         [lambda before: {"input": COMPUTED.text, "tools": [interpreter]}],
-        kits={"python": LazyToolkit(PythonToolkit.start)},
+        toolkits={"python": LazyToolkit(PythonToolkit.start)},
     )
     assert made.output_text == COMPUTED.answer
     assert "code_interpreter_call" in [item.type for item in made.output]

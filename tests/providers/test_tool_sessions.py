@@ -5,12 +5,12 @@ import pytest
 from ossia.errors import RequestError
 from ossia.providers.tool_sessions import Toolbox
 from ossia.tools.sessions import LazyToolkit
-from tests.tools.test_sessions import Kit
+from tests.tools.test_sessions import FakeToolkit
 
 
-def lazy(kit):
+def lazy(toolkit):
     async def start():
-        return kit
+        return toolkit
 
     return LazyToolkit(start)
 
@@ -19,9 +19,9 @@ async def refused():
     raise RequestError("no sandbox here")
 
 
-def run(test, *kits, **options):
+def run(test, *toolkits, **options):
     now = [0.0]
-    named = {f"kit{at}": lazy(kit) for at, kit in enumerate(kits)}
+    named = {f"toolkit{at}": lazy(toolkit) for at, toolkit in enumerate(toolkits)}
     box = Toolbox({**named, "broken": LazyToolkit(refused)}, clock=lambda: now[0], **options)
 
     async def whole():
@@ -38,14 +38,14 @@ def test_what_can_be_offered_is_and_the_rest_says_why():
     async def test(box, now):
         return [spec.name for spec in box.specs]
 
-    names, box = run(test, Kit("a.x"), Kit("b.y"))
+    names, box = run(test, FakeToolkit("a.x"), FakeToolkit("b.y"))
     assert names == ["a.x", "b.y"]
     assert box.refusals == {"broken": "no sandbox here"}
 
 
 def test_what_is_demanded_cannot_be_left_out():
-    kit = Kit("a.x")
-    box = Toolbox({"kit": lazy(kit), "broken": LazyToolkit(refused)}, demanded={"broken"})
+    toolkit = FakeToolkit("a.x")
+    box = Toolbox({"toolkit": lazy(toolkit), "broken": LazyToolkit(refused)}, demanded={"broken"})
 
     async def whole():
         try:
@@ -55,11 +55,11 @@ def test_what_is_demanded_cannot_be_left_out():
 
     with pytest.raises(RequestError, match="no sandbox here"):
         asyncio.run(whole())
-    assert kit.log == ["kit closed"]
+    assert toolkit.log == ["toolkit closed"]
 
 
 def test_a_conversation_finds_its_tools_again():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def test(box, now):
         async with box.lease("one") as lease:
@@ -71,19 +71,19 @@ def test_a_conversation_finds_its_tools_again():
         async with box.lease("other") as lease:
             assert lease.session is not first
 
-    run(test, kit)
-    assert kit.log == ["opened", "opened", "closed", "closed", "kit closed"]
+    run(test, toolkit)
+    assert toolkit.log == ["opened", "opened", "closed", "closed", "toolkit closed"]
 
 
 def test_without_a_key_the_tools_go_with_the_turn():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def test(box, now):
         async with box.lease(None):
             pass
-        return list(kit.log)
+        return list(toolkit.log)
 
-    assert run(test, kit)[0] == ["opened", "closed"]
+    assert run(test, toolkit)[0] == ["opened", "closed"]
 
 
 def test_what_a_conversation_cites_is_found():
@@ -92,11 +92,11 @@ def test_what_a_conversation_cites_is_found():
             pass
         return box.resolve("one", 1), box.resolve("one", 2), box.resolve("other", 1)
 
-    assert run(test, Kit("a.x"))[0] == (("corpus://a", "A"), None, None)
+    assert run(test, FakeToolkit("a.x"))[0] == (("corpus://a", "A"), None, None)
 
 
 def test_what_is_unused_for_long_goes():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def test(box, now):
         async with box.lease("one"):
@@ -104,9 +104,9 @@ def test_what_is_unused_for_long_goes():
         now[0] = 11.0
         async with box.lease("two"):
             pass
-        return list(kit.log)
+        return list(toolkit.log)
 
-    assert run(test, kit, idle_seconds=10)[0] == ["opened", "closed", "opened"]
+    assert run(test, toolkit, idle_seconds=10)[0] == ["opened", "closed", "opened"]
 
 
 def test_the_oldest_of_too_many_goes_but_never_one_in_use():
@@ -119,7 +119,7 @@ def test_the_oldest_of_too_many_goes_but_never_one_in_use():
         async with box.lease("one") as again:
             return again.session is one.session
 
-    assert run(test, Kit("a.x"), max_sessions=2)[0]
+    assert run(test, FakeToolkit("a.x"), max_sessions=2)[0]
 
 
 def test_two_branches_of_a_conversation_take_turns():
@@ -134,12 +134,12 @@ def test_two_branches_of_a_conversation_take_turns():
 
         await asyncio.gather(use("a"), use("b"))
 
-    run(test, Kit("a.x"))
+    run(test, FakeToolkit("a.x"))
     assert order == ["a in", "a out", "b in", "b out"]
 
 
 def test_a_kit_that_fails_to_open_fails_its_turn_only():
-    class Failing(Kit):
+    class Failing(FakeToolkit):
         async def open(self):
             raise RequestError("all interpreters are busy")
 

@@ -124,7 +124,7 @@ def _part(
 
 @dataclass(frozen=True)
 class Offering:
-    """A kit that is told of; the scripts play what its tools would give."""
+    """A toolkit that is told of; the scripts play what its tools would give."""
 
     specs: tuple[ToolSpec, ...]
 
@@ -136,7 +136,7 @@ def offering(*names: str) -> Toolbox:
         specs = (ToolSpec(name=name, parameters={"type": "object"}) for name in names)
         return Offering(tuple(specs))
 
-    toolbox = Toolbox({"kit": LazyToolkit(start)})
+    toolbox = Toolbox({"toolkit": LazyToolkit(start)})
     asyncio.run(toolbox.open())
     return toolbox
 

@@ -23,7 +23,7 @@ from ossia.store.api_keys import KeyFile, open_keys
 from ossia.tools.mcp.connection import http_transport
 from tests.providers.test_tool_sessions import lazy
 from tests.server.live import live, read_answer
-from tests.tools.mcp.counting import CountingKit
+from tests.tools.mcp.counting import CountingToolkit
 
 HELLO = {
     "jsonrpc": "2.0",
@@ -39,10 +39,10 @@ TAKES = "accept: application/json, text/event-stream"
 
 
 @contextmanager
-def offered(*, keys=None, allowed=(), kit=None, metrics=None, options=None):
+def offered(*, keys=None, allowed=(), toolkit=None, metrics=None, options=None):
     """A guarded server whose only route is the endpoint."""
     endpoint = McpEndpoint(allowed)
-    toolbox = Toolbox({"browser": lazy(kit or CountingKit())})
+    toolbox = Toolbox({"browser": lazy(toolkit or CountingToolkit())})
 
     @asynccontextmanager
     async def run(app):
@@ -91,7 +91,7 @@ async def counted(client, **arguments):
 
 def test_a_client_with_a_key_lists_and_calls_tools(keys, caplog):
     ring, secrets = keys
-    metrics, kit = Metrics(), CountingKit()
+    metrics, toolkit = Metrics(), CountingToolkit()
 
     async def work(client):
         names = [tool.name for tool in (await client.list_tools()).tools]
@@ -99,7 +99,7 @@ def test_a_client_with_a_key_lists_and_calls_tools(keys, caplog):
 
     with (
         caplog.at_level(logging.INFO, "ossia.audit"),
-        offered(keys=ring, metrics=metrics, kit=kit) as server,
+        offered(keys=ring, metrics=metrics, toolkit=toolkit) as server,
     ):
         names, (handle, text) = talk(server, work, secrets["ann"])
     assert names == ["count_up", "python", "never"]
@@ -109,7 +109,7 @@ def test_a_client_with_a_key_lists_and_calls_tools(keys, caplog):
     (line,) = [each.getMessage() for each in caplog.records if each.name == "ossia.audit"]
     assert line.startswith("mcp count.up ran ")
     assert "by" not in line
-    assert kit.open_sessions == 0
+    assert toolkit.open_sessions == 0
 
 
 def test_state_is_found_by_its_handle_and_by_no_other_key(keys):
@@ -188,7 +188,7 @@ def test_tools_of_other_servers_are_not_passed_on():
             pass
 
     with pytest.raises(RequestError, match="no tool to offer at /mcp: none was chosen"):
-        asyncio.run(start(Toolbox({"mcp=x": lazy(CountingKit())})))
+        asyncio.run(start(Toolbox({"mcp=x": lazy(CountingToolkit())})))
 
 
 def test_serve_offers_it_where_the_library_is(monkeypatch, tmp_path):

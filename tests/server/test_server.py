@@ -19,7 +19,7 @@ from ossia.store.api_keys import open_keys
 from ossia.tools.python.self_test import SandboxReport
 from ossia.tools.sessions import LazyToolkit
 from tests.providers.test_tool_sessions import lazy, refused
-from tests.tools.test_sessions import Kit
+from tests.tools.test_sessions import FakeToolkit
 
 SUM = {"input": "What is 37 + 48?", "temperature": 0}
 
@@ -105,8 +105,8 @@ def test_when_the_grace_is_over_streams_end_with_an_event_of_their_own():
 
 
 def test_tools_are_started_with_the_server_and_ended_with_it():
-    kit = Kit("python")
-    kit.report = SandboxReport(sandbox="landlock", passed_over=("bubblewrap: not installed",))
+    toolkit = FakeToolkit("python")
+    toolkit.report = SandboxReport(sandbox="landlock", passed_over=("bubblewrap: not installed",))
 
     async def test(client, server, drain):
         await ready(client)
@@ -114,20 +114,20 @@ def test_tools_are_started_with_the_server_and_ended_with_it():
         return told["tools"], told["walls"], (await client.get("/debug/tools")).json()
 
     (tools, walls, details), _, _ = run(
-        test, kits={"python": lazy(kit), "browser": LazyToolkit(refused)}
+        test, toolkits={"python": lazy(toolkit), "browser": LazyToolkit(refused)}
     )
     assert tools == details["offered"] == ["python"]
     assert walls == {"python": "reduced"}
-    assert details["walls"]["python"] == json.loads(json.dumps(kit.report.to_dict()))
+    assert details["walls"]["python"] == json.loads(json.dumps(toolkit.report.to_dict()))
     assert details["refused"] == {"browser": "no sandbox here"}
-    assert kit.log == ["kit closed"]
+    assert toolkit.log == ["toolkit closed"]
 
 
 def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
-    kit = Kit("python")
-    kits = {"python": lazy(kit), "browser": LazyToolkit(refused)}
+    toolkit = FakeToolkit("python")
+    toolkits = {"python": lazy(toolkit), "browser": LazyToolkit(refused)}
     serving = Serving(
-        load_model=LoadModel(model="nano"), kits=kits, demanded=frozenset({"browser"})
+        load_model=LoadModel(model="nano"), toolkits=toolkits, demanded=frozenset({"browser"})
     )
     app = Server(serving, Drain(5.0)).app
 
@@ -137,7 +137,7 @@ def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
 
     with pytest.raises(RequestError, match="no sandbox here"):
         asyncio.run(start())
-    assert kit.log == ["kit closed"]
+    assert toolkit.log == ["toolkit closed"]
 
 
 def test_a_stuck_engine_is_not_ready():

@@ -16,12 +16,12 @@ from ossia.tools.catalog import (
     names_for_callers,
 )
 from ossia.tools.sessions import open_session
-from tests.tools.test_sessions import Kit
+from tests.tools.test_sessions import FakeToolkit
 
 
 def prepare(choice):
     async def start(count_tokens):
-        return Kit(f"functions.{choice.value}")
+        return FakeToolkit(f"functions.{choice.value}")
 
     return start
 

@@ -15,8 +15,8 @@ class Echo:
         return ToolResult(text=arguments)
 
 
-class Kit:
-    """A kit that keeps a log of what is done with it."""
+class FakeToolkit:
+    """A toolkit that keeps a log of what is done with it."""
 
     def __init__(self, *names, log=None):
         self.specs = tuple(ToolSpec(name=name) for name in names)
@@ -24,28 +24,28 @@ class Kit:
 
     async def open(self):
         self.log.append("opened")
-        return KitSession(self)
+        return FakeToolkitSession(self)
 
     async def close(self):
-        self.log.append("kit closed")
+        self.log.append("toolkit closed")
 
 
-class KitSession:
-    def __init__(self, kit):
-        self._kit = kit
-        self.tools = tuple(Echo(spec.name) for spec in kit.specs)
+class FakeToolkitSession:
+    def __init__(self, toolkit):
+        self._toolkit = toolkit
+        self.tools = tuple(Echo(spec.name) for spec in toolkit.specs)
 
     def needs_approval(self, name, arguments):
         return arguments == "rm"
 
     def heard(self, text):
-        self._kit.log.append(f"heard {text}")
+        self._toolkit.log.append(f"heard {text}")
 
     def resolve(self, cursor, line=None):
         return ("corpus://a", "A") if cursor == 1 else None
 
     async def close(self):
-        self._kit.log.append("closed")
+        self._toolkit.log.append("closed")
 
 
 def add(a: int, b: int) -> int:
@@ -58,10 +58,12 @@ def run(work):
 
 
 def test_functions_tools_and_kits_become_one_session():
-    kit, log = Kit("browser.search", "browser.open"), []
+    toolkit, log = FakeToolkit("browser.search", "browser.open"), []
 
     async def test():
-        session = await open_session((add, Echo("python"), kit, LazyToolkit(lambda: started(log))))
+        session = await open_session(
+            (add, Echo("python"), toolkit, LazyToolkit(lambda: started(log)))
+        )
         names = [tool.spec.name for tool in session.tools]
         result = await session.tools[0].call('{"a": 1, "b": 2}')
         await session.close()
@@ -72,57 +74,57 @@ def test_functions_tools_and_kits_become_one_session():
         "browser.open", "browser.search", "functions.add", "python", "srv.late",
     ]  # fmt: skip
     assert text == "3"
-    assert kit.log == ["opened", "closed"]
-    assert log == ["opened", "closed", "kit closed"]
+    assert toolkit.log == ["opened", "closed"]
+    assert log == ["opened", "closed", "toolkit closed"]
 
 
 async def started(log):
-    return Kit("srv.late", log=log)
+    return FakeToolkit("srv.late", log=log)
 
 
 def test_only_the_session_that_has_a_tool_is_asked_about_it():
     async def test():
-        session = await open_session((Kit("a.x"), Echo("python")))
+        session = await open_session((FakeToolkit("a.x"), Echo("python")))
         return [session.needs_approval(*call) for call in (("a.x", "rm"), ("python", "rm"))]
 
     assert run(test()) == [True, False]
 
 
 def test_what_the_user_said_and_citations_go_to_who_wants_them():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def test():
-        session = await open_session((Echo("python"), kit))
+        session = await open_session((Echo("python"), toolkit))
         session.heard("hello")
         return session.resolve(1), session.resolve(2)
 
     assert run(test()) == (("corpus://a", "A"), None)
-    assert "heard hello" in kit.log
+    assert "heard hello" in toolkit.log
 
 
 def test_two_tools_of_one_name_are_refused_and_nothing_stays_open():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def test():
         with pytest.raises(RequestError, match=r"two tools are called a\.x"):
-            await open_session((kit, Echo("a.x")))
+            await open_session((toolkit, Echo("a.x")))
 
     run(test())
-    assert kit.log == ["opened", "closed"]
+    assert toolkit.log == ["opened", "closed"]
 
 
 def test_a_kit_that_cannot_be_opened_closes_the_others():
-    kit = Kit("a.x")
+    toolkit = FakeToolkit("a.x")
 
     async def failing():
         raise RequestError("no sandbox")
 
     async def test():
         with pytest.raises(RequestError, match="no sandbox"):
-            await open_session((kit, LazyToolkit(failing)))
+            await open_session((toolkit, LazyToolkit(failing)))
 
     run(test())
-    assert kit.log == ["opened", "closed"]
+    assert toolkit.log == ["opened", "closed"]
 
 
 def test_tools_are_sorted_by_where_the_prompt_names_them():

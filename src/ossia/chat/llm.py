@@ -181,8 +181,8 @@ class LLM:
             messages: one user message, or a list of dicts as OpenAI spells them.
             params: how to sample.
             max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
-            tools: what the model may call. Python functions, tools and kits are run here, and the
-                turn goes on with what they gave; functions that are only described (as
+            tools: what the model may call. Python functions, tools and toolkits are run here, and
+                the turn goes on with what they gave; functions that are only described (as
                 `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
                 `Tools` keeps its state from turn to turn.
             tool_choice: auto, none, required, or the name of the tool to call.

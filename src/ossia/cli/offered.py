@@ -57,8 +57,8 @@ class ToolChoices:
         ),
     ] = False
 
-    def kits(self, count_tokens: CountTokens) -> "dict[str, LazyToolkit]":
-        """The kits, to be started with the server.
+    def toolkits(self, count_tokens: CountTokens) -> "dict[str, LazyToolkit]":
+        """The toolkits, to be started with the server.
 
         Raises:
             RequestError: what was named is no tool for callers, or lacks something here.
@@ -67,7 +67,7 @@ class ToolChoices:
 
     @property
     def demanded(self) -> frozenset[str]:
-        """Kits without which the server must not start: those that were named."""
+        """Toolkits without which the server must not start: those that were named."""
         return frozenset(("python", "browser")) if self.tool else frozenset()
 
     def _names(self) -> list[str]:

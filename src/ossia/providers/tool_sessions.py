@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 class Toolbox:
-    """Kits, started with the server, and their sessions, kept while conversations go on."""
+    """Toolkits, started with the server, and their sessions, kept while conversations go on."""
 
     def __init__(
         self,
-        kits: Mapping[str, LazyToolkit],
+        toolkits: Mapping[str, LazyToolkit],
         *,
         demanded: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -36,18 +36,18 @@ class Toolbox:
         """Nothing is started yet: see `open`.
 
         Args:
-            kits: by the name they are told by in logs.
-            demanded: names of kits that must not be left out.
+            toolkits: by the name they are told by in logs.
+            demanded: names of toolkits that must not be left out.
             clock: seconds.
             max_sessions: conversations whose state is kept; the longest unused goes first.
             idle_seconds: state unused for so long goes.
         """
-        self._given = kits
+        self._given = toolkits
         self._demanded = frozenset(demanded)
-        self.kits: dict[str, Toolkit] = {}
+        self.toolkits: dict[str, Toolkit] = {}
         """Those that were started, by name."""
         self._pool = SessionPool(
-            lambda: open_session(self.kits.values()),
+            lambda: open_session(self.toolkits.values()),
             max_sessions=max_sessions,
             idle_seconds=idle_seconds,
             clock=clock,
@@ -56,28 +56,30 @@ class Toolbox:
         self.available: Mapping[str, Namespace] = {}
         """What may be named in a request: browser, python, and each MCP server."""
         self.refusals: dict[str, str] = {}
-        """Why a kit is not offered, by its name."""
+        """Why a toolkit is not offered, by its name."""
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """Every tool that is offered."""
-        return tuple(spec for kit in self.kits.values() for spec in kit.specs)
+        return tuple(spec for toolkit in self.toolkits.values() for spec in toolkit.specs)
 
     @property
     def reports(self) -> dict[str, dict[str, Any]]:
-        """What tests of walls found, by the name of the kit."""
-        tested = {name: kit for name, kit in self.kits.items() if isinstance(kit, Tested)}
-        return {name: kit.report.to_dict() for name, kit in tested.items()}
+        """What tests of walls found, by the name of the toolkit."""
+        tested = {
+            name: toolkit for name, toolkit in self.toolkits.items() if isinstance(toolkit, Tested)
+        }
+        return {name: toolkit.report.to_dict() for name, toolkit in tested.items()}
 
     async def open(self) -> None:
-        """Start the kits; one that cannot be offered here is left out.
+        """Start the toolkits; one that cannot be offered here is left out.
 
         Raises:
             OssiaError: it was demanded; those that were started are for `close`.
         """
-        for name, kit in self._given.items():
+        for name, toolkit in self._given.items():
             try:
-                started = self.kits[name] = await kit.start()
+                started = self.toolkits[name] = await toolkit.start()
                 self._told |= described(started)
             except OssiaError as error:
                 if name in self._demanded:
@@ -89,9 +91,9 @@ class Toolbox:
     async def close(self) -> None:
         """End everything."""
         await self._pool.close()
-        for kit in self.kits.values():
-            await close_toolkit(kit)
-        self.kits.clear()
+        for toolkit in self.toolkits.values():
+            await close_toolkit(toolkit)
+        self.toolkits.clear()
 
     def lease(self, key: str | None) -> AbstractAsyncContextManager[SessionLease]:
         """A conversation's tools for one turn; without a key they are gone after it."""

@@ -50,7 +50,7 @@ class Serving:
     """File of the stored responses; None keeps them in memory."""
     state_folder: Path | None = None
     """Where the key lies that seals references to reasoning; None makes one for this run."""
-    kits: Mapping[str, LazyToolkit] = field(default_factory=dict)
+    toolkits: Mapping[str, LazyToolkit] = field(default_factory=dict)
     """Tools that callers may let the model use, by name."""
     demanded: frozenset[str] = frozenset()
     """Names of those without which the server must not start."""
@@ -89,7 +89,7 @@ class Server:
             serving.load_model, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
-        self._toolbox = Toolbox(serving.kits, demanded=serving.demanded)
+        self._toolbox = Toolbox(serving.toolkits, demanded=serving.demanded)
         self._mcp = serving.mcp
         self._drain = drain
         self._database = Database(serving.store)

@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 
 PATH = "/mcp"
 OFFERED = ("python", "browser")
-"""Kits of our own; MCP servers of others are not passed on."""
+"""Toolkits of our own; MCP servers of others are not passed on."""
 
 audit = logging.getLogger("ossia.audit")
 
@@ -71,19 +71,19 @@ class McpEndpoint:
 
     @asynccontextmanager
     async def run(self, toolbox: Toolbox, metrics: Metrics) -> AsyncIterator[None]:
-        """Serve the kits of a toolbox that is open.
+        """Serve the toolkits of a toolbox that is open.
 
         Raises:
             RequestError: none of them can be offered.
         """
-        kits = [toolbox.kits[name] for name in OFFERED if name in toolbox.kits]
-        if not kits:
+        toolkits = [toolbox.toolkits[name] for name in OFFERED if name in toolbox.toolkits]
+        if not toolkits:
             reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
             raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")
 
         def handles_of(context: Any) -> SessionHandles:
             owner = context.request.state.caller.owner
-            return self._handles.setdefault(owner, SessionHandles(kits, has_own=False))
+            return self._handles.setdefault(owner, SessionHandles(toolkits, has_own=False))
 
         def note(spec: ToolSpec, arguments: str, result: ToolResult, seconds: float) -> None:
             outcome = "failed" if result.is_error else "ran"
@@ -93,7 +93,7 @@ class McpEndpoint:
                        spec.name, outcome, seconds, digest, ascii(result.origin))  # fmt: skip
 
         self._manager = StreamableHTTPSessionManager(
-            tool_server(kits, handles_of, has_own=False, observe=note),
+            tool_server(toolkits, handles_of, has_own=False, observe=note),
             stateless=True,
             security_settings=self._security,
         )

@@ -26,7 +26,7 @@ from ossia.tools.tool import (
 
 @dataclass(frozen=True, slots=True)
 class LazyToolkit:
-    """A kit that is started where it will be used, and ended there."""
+    """A toolkit that is started where it will be used, and ended there."""
 
     start: Callable[[], Awaitable[Toolkit]]
 
@@ -51,21 +51,21 @@ class ConversationTools:
         self,
         tools: Sequence[Tool],
         sessions: Sequence[ToolSession],
-        kits: Sequence[Toolkit] = (),
+        toolkits: Sequence[Toolkit] = (),
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         """Join them.
 
         Args:
             tools: single ones.
-            sessions: of kits; closed with this one.
-            kits: to be closed as well.
+            sessions: of toolkits; closed with this one.
+            toolkits: to be closed as well.
             descriptions: of groups of tools, by name.
 
         Raises:
             RequestError: two tools have one name.
         """
-        self._kits = tuple(kits)
+        self._toolkits = tuple(toolkits)
         self.descriptions = dict(descriptions or {})
         self._sessions = tuple(sessions)
         self.tools = (*tools, *(tool for session in sessions for tool in session.tools))
@@ -98,38 +98,38 @@ class ConversationTools:
         """See `ToolSession`."""
         for session in self._sessions:
             await session.close()
-        for kit in self._kits:
-            await close_toolkit(kit)
+        for toolkit in self._toolkits:
+            await close_toolkit(toolkit)
 
 
-def described(kit: Toolkit) -> Mapping[str, str]:
-    """What a kit says about its groups of tools."""
-    return kit.descriptions if isinstance(kit, Described) else {}
+def described(toolkit: Toolkit) -> Mapping[str, str]:
+    """What a toolkit says about its groups of tools."""
+    return toolkit.descriptions if isinstance(toolkit, Described) else {}
 
 
-async def close_toolkit(kit: Toolkit) -> None:
-    """End a kit that holds something."""
-    if isinstance(kit, Closable):
-        await kit.close()
+async def close_toolkit(toolkit: Toolkit) -> None:
+    """End a toolkit that holds something."""
+    if isinstance(toolkit, Closable):
+        await toolkit.close()
 
 
 async def open_session(sources: Iterable[ToolSource]) -> ConversationTools:
     """One session of all that is given; to be closed by the caller.
 
     Raises:
-        OssiaError: a kit cannot be offered here, with the reason.
+        OssiaError: a toolkit cannot be offered here, with the reason.
         RequestError: two tools have one name, or a function cannot be told to the model.
     """
     tools: list[Tool] = []
     sessions: list[ToolSession] = []
-    kits: list[Toolkit] = []
+    toolkits: list[Toolkit] = []
     descriptions: dict[str, str] = {}
     try:
         for source in sources:
             if isinstance(source, LazyToolkit):
-                kits.append(await source.start())
-                descriptions |= described(kits[-1])
-                sessions.append(await kits[-1].open())
+                toolkits.append(await source.start())
+                descriptions |= described(toolkits[-1])
+                sessions.append(await toolkits[-1].open())
             elif isinstance(source, Toolkit):
                 descriptions |= described(source)
                 sessions.append(await source.open())
@@ -137,9 +137,9 @@ async def open_session(sources: Iterable[ToolSource]) -> ConversationTools:
                 tools.append(source)
             else:
                 tools.append(as_tool(source))
-        return ConversationTools(tools, sessions, kits, descriptions)
+        return ConversationTools(tools, sessions, toolkits, descriptions)
     except BaseException:
-        await ConversationTools((), sessions, kits).close()
+        await ConversationTools((), sessions, toolkits).close()
         raise
 
 

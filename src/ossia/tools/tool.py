@@ -161,7 +161,7 @@ class Citable(Protocol):
 
 @runtime_checkable
 class Closable(Protocol):
-    """A kit that holds something beyond its sessions: a process, a connection."""
+    """A toolkit that holds something beyond its sessions: a process, a connection."""
 
     async def close(self) -> None:
         """Let go of it; closing twice does no harm."""
@@ -188,7 +188,7 @@ class Tested(Protocol):
 
 @runtime_checkable
 class Described(Protocol):
-    """A kit that has words about its groups of tools."""
+    """A toolkit that has words about its groups of tools."""
 
     @property
     def descriptions(self) -> Mapping[str, str]:

@@ -22,16 +22,16 @@ def test_another_program_searches_what_was_indexed(ossia, home, tmp_path):
     }
 
     async def searched():
-        kit = await McpToolkit.start(
+        toolkit = await McpToolkit.start(
             read_servers({"mcpServers": {"ours": server}}), environ=os.environ
         )
         try:
-            tools = {tool.spec.name: tool for tool in (await kit.open()).tools}
+            tools = {tool.spec.name: tool for tool in (await toolkit.open()).tools}
             found = await tools["ours.browser_search"].call('{"query": "honey"}')
             opened = await tools["ours.browser_open"].call('{"id": 0}')
             return set(tools), found.text, opened.text
         finally:
-            await kit.close()
+            await toolkit.close()
 
     names, found, opened = asyncio.run(searched())
     assert names == {"ours.browser_search", "ours.browser_open", "ours.browser_find"}

@@ -15,13 +15,13 @@ from tests.server.serving import app_of, listening, services_with
 
 
 @pytest.fixture
-def kit():
+def toolkit():
     return Post()
 
 
 @pytest.fixture
-def address(kit):
-    toolbox = Toolbox({"post": LazyToolkit(kit.start)})
+def address(toolkit):
+    toolbox = Toolbox({"post": LazyToolkit(toolkit.start)})
     asyncio.run(toolbox.open())
     agent = AgentClient(Sender(), toolbox)
     with (
@@ -34,7 +34,7 @@ def address(kit):
 @pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("allows", [True, False])
-def test_its_answer_is_understood(kit, address, streamed, allows):
+def test_its_answer_is_understood(toolkit, address, streamed, allows):
     asked = []
 
     def decide(request):
@@ -64,4 +64,4 @@ def test_its_answer_is_understood(kit, address, streamed, allows):
     result = asyncio.run(main())
     assert result.final_output == "Sent."
     assert asked == [("send", TO_ANNA)]
-    assert kit.sent == ([("post.send", TO_ANNA)] if allows else [])
+    assert toolkit.sent == ([("post.send", TO_ANNA)] if allows else [])

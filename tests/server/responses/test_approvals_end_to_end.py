@@ -23,7 +23,7 @@ ASKED = {
 
 
 def echoing():
-    """The kit of a server whose calls need a yes, since the operator does not say otherwise."""
+    """The toolkit of a server whose calls need a yes, since the operator does not say otherwise."""
 
     async def start():
         return await McpToolkit.start(read_servers({"mcpServers": {"raw": STARTED}}), environ={})
@@ -64,7 +64,7 @@ def test_what_one_server_asks_the_next_one_runs_once(tmp_path):
                 await openai.responses.create(**given, **ASKED)
             return made
 
-    where = {"store": tmp_path / "r.db", "state_folder": tmp_path, "kits": echoing()}
+    where = {"store": tmp_path / "r.db", "state_folder": tmp_path, "toolkits": echoing()}
     asked = run(ask, **where)[0]
     request = asked.output[-1]
     assert (request.type, request.server_label, request.name) == (

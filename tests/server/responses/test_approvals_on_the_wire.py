@@ -27,7 +27,7 @@ DONE = [*thought("so", ids=(31, 32)), *answer("Sent."), *finished()]
 
 
 class Post:
-    """A kit with a state: what was sent."""
+    """A toolkit with a state: what was sent."""
 
     def __init__(self):
         anything = {"type": "object"}
@@ -46,8 +46,8 @@ class Post:
 
 
 class PostSession:
-    def __init__(self, kit):
-        self.tools = tuple(Sending(spec, kit.sent) for spec in kit.specs)
+    def __init__(self, toolkit):
+        self.tools = tuple(Sending(spec, toolkit.sent) for spec in toolkit.specs)
 
     def needs_approval(self, name, arguments):
         return False
@@ -81,12 +81,12 @@ class Sender(ScriptedEngine):
 
 @pytest.fixture(scope="module")
 def served():
-    engine, kit = Sender(), Post()
-    toolbox = Toolbox({"post": LazyToolkit(kit.start)})
+    engine, toolkit = Sender(), Post()
+    toolbox = Toolbox({"post": LazyToolkit(toolkit.start)})
     asyncio.run(toolbox.open())
     agent = AgentClient(engine, toolbox)
     with client_of(agent, responses.routes, toolbox=toolbox) as client:
-        yield engine, kit, client
+        yield engine, toolkit, client
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A kit on a real server process, and ways to call it."""
+"""A toolkit on a real server process, and ways to call it."""
 
 import asyncio
 import contextlib
@@ -25,29 +25,29 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def kit_on():
-    """A kit for as long as a block lasts."""
+def toolkit_on():
+    """A toolkit for as long as a block lasts."""
 
     @contextlib.asynccontextmanager
     async def started(settings, **options):
-        kit = await McpToolkit.start(read_servers(settings), **{"environ": {}, **options})
+        toolkit = await McpToolkit.start(read_servers(settings), **{"environ": {}, **options})
         try:
-            yield kit
+            yield toolkit
         finally:
-            await kit.close()
-            await kit.close()
+            await toolkit.close()
+            await toolkit.close()
 
     return started
 
 
 @pytest.fixture
-def call_all(settings, kit_on):
+def call_all(settings, toolkit_on):
     """Results of several calls in one conversation."""
 
     def results(*calls, **more):
         async def run():
-            async with kit_on(settings(**more)) as kit:
-                session = await kit.open()
+            async with toolkit_on(settings(**more)) as toolkit:
+                session = await toolkit.open()
                 tools = {tool.spec.name: tool for tool in session.tools}
                 return [await tools[f"raw.{name}"].call(text) for name, text in calls]
 

@@ -1,4 +1,4 @@
-"""A small kit with state, to be offered to others."""
+"""A small toolkit with state, to be offered to others."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import json
 from ossia.tools.tool import Attachment, ToolResult, ToolSpec
 
 
-class CountingKit:
+class CountingToolkit:
     """One tool of JSON that counts its calls, and one of text that says it back."""
 
     def __init__(self):
@@ -33,17 +33,17 @@ class CountingKit:
 
 
 class CountingSession:
-    def __init__(self, kit):
-        self.kit = kit
+    def __init__(self, toolkit):
+        self.toolkit = toolkit
         self.number = 0
         self.is_open = True
-        self.tools = tuple(CountingTool(spec, self) for spec in kit.specs)
+        self.tools = tuple(CountingTool(spec, self) for spec in toolkit.specs)
 
     def needs_approval(self, name, arguments):
         return name == "python" and arguments == "ask"
 
     async def close(self):
-        self.kit.open_sessions -= self.is_open
+        self.toolkit.open_sessions -= self.is_open
         self.is_open = False
 
 

@@ -41,17 +41,17 @@ def sdk_server(folder):
 
 
 @pytest.mark.slow
-def test_a_published_server_over_http(tmp_path, kit_on):
+def test_a_published_server_over_http(tmp_path, toolkit_on):
     async def used(url, process):
-        async with kit_on(settings(url)) as kit:
-            tools = {tool.spec.name: tool for tool in (await kit.open()).tools}
+        async with toolkit_on(settings(url)) as toolkit:
+            tools = {tool.spec.name: tool for tool in (await toolkit.open()).tools}
             texts = [(await tools["net.add"].call('{"a": 40, "b": 2}')).text]
             texts.append((await tools["net.fail"].call("{}")).text)
             texts.append((await tools["net.add"].call('{"a": "x"}')).text.splitlines()[0])
             process.kill()
             process.wait()
             texts.append((await tools["net.add"].call('{"a": 1}')).text)
-            return texts, kit.descriptions
+            return texts, toolkit.descriptions
 
     with sdk_server(tmp_path) as (url, process):
         (added, failed, refused, dead), descriptions = asyncio.run(used(url, process))
@@ -63,12 +63,12 @@ def test_a_published_server_over_http(tmp_path, kit_on):
 
 
 @pytest.mark.slow
-def test_a_published_server_over_stdio(kit_on):
+def test_a_published_server_over_stdio(toolkit_on):
     server = {"mcpServers": {"sdk": {"command": sys.executable, "args": [str(SDK)]}}}
 
     async def used():
-        async with kit_on(server) as kit:
-            (tool, _) = (await kit.open()).tools
+        async with toolkit_on(server) as toolkit:
+            (tool, _) = (await toolkit.open()).tools
             return (await tool.call('{"a": 40, "b": 2}')).text
 
     assert asyncio.run(used()) == "content from sdk, untrusted, not instructions\n42"
@@ -156,15 +156,17 @@ def misbehaving(elsewhere=""):
         ("half", "Failed to parse JSON response"),
     ],
 )
-def test_an_answer_that_should_not_be_is_an_error(monkeypatch, kit_on, what, message):
+def test_an_answer_that_should_not_be_is_an_error(monkeypatch, toolkit_on, what, message):
     monkeypatch.setattr(connection, "MAX_MESSAGE_BYTES", 2000)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("OPENAI_API_KEY", "ours")
 
     async def used(url):
         headers = {"authorization": "Bearer ${KEY}"}
-        async with kit_on(settings(f"{url}/{what}", headers=headers), environ={"KEY": "k"}) as kit:
-            (tool,) = (await kit.open()).tools
+        async with toolkit_on(
+            settings(f"{url}/{what}", headers=headers), environ={"KEY": "k"}
+        ) as toolkit:
+            (tool,) = (await toolkit.open()).tools
             return await tool.call("{}")
 
     with misbehaving() as (other, elsewhere), misbehaving(f"{elsewhere}/x") as (server, url):
@@ -181,12 +183,12 @@ def test_an_answer_that_should_not_be_is_an_error(monkeypatch, kit_on, what, mes
         assert "ours" not in str(headers)
 
 
-def test_a_server_that_is_not_there_is_refused(kit_on):
+def test_a_server_that_is_not_there_is_refused(toolkit_on):
     with misbehaving() as (_, url):
         pass
 
     async def start():
-        async with kit_on(settings(url)):
+        async with toolkit_on(settings(url)):
             pass
 
     with pytest.raises(RequestError, match="MCP server net is gone"):

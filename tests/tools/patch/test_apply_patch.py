@@ -64,14 +64,14 @@ def tree(root):
 
 def test_is_offered_as_a_function_of_one_text_that_asks():
     async def session():
-        kit = ApplyPatch(".")
-        opened = await kit.open()
+        toolkit = ApplyPatch(".")
+        opened = await toolkit.open()
         needs = opened.needs_approval("functions.apply_patch", "")
         await opened.close()
         (tool,) = opened.tools
-        assert isinstance(kit, Toolkit)
+        assert isinstance(toolkit, Toolkit)
         assert (await tool.call("")).text == "error: apply_patch was closed"
-        return kit.specs[0], needs
+        return toolkit.specs[0], needs
 
     spec, needs = asyncio.run(session())
     assert needs

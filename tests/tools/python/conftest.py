@@ -41,10 +41,10 @@ class Notebook:
     """A conversation, called as if it were not asynchronous."""
 
     runner: asyncio.Runner
-    kit: PythonToolkit
+    toolkit: PythonToolkit
 
     def open(self):
-        return self.runner.run(self.kit.open())
+        return self.runner.run(self.toolkit.open())
 
     def run(self, code, session):
         return self.runner.run(session.call(code))
@@ -83,9 +83,9 @@ def sandbox(request):
 def notebook(sandbox):
     """A toolkit of the tier, with small limits."""
     with asyncio.Runner() as runner:
-        kit = runner.run(PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL)))
-        yield Notebook(runner, kit)
-        runner.run(kit.close())
+        toolkit = runner.run(PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL)))
+        yield Notebook(runner, toolkit)
+        runner.run(toolkit.close())
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def best_sandbox():
     """The name of whichever tier is offered here."""
 
     async def find():
-        kit = await PythonToolkit.start()
-        await kit.close()
-        return kit.report.sandbox
+        toolkit = await PythonToolkit.start()
+        await toolkit.close()
+        return toolkit.report.sandbox
 
     try:
         return asyncio.run(find())

@@ -316,9 +316,9 @@ SERVER = """
 import asyncio, sys
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 async def main():
-    kit = await PythonToolkit.start(PythonOptions(sandbox={sandbox!r}))
-    session = await kit.open()
-    print(kit.launcher.pid, flush=True)
+    toolkit = await PythonToolkit.start(PythonOptions(sandbox={sandbox!r}))
+    session = await toolkit.open()
+    print(toolkit.launcher.pid, flush=True)
     await session.call({code!r})
 asyncio.run(main())
 """
@@ -456,7 +456,7 @@ def test_x25_the_event_loop_goes_on_meanwhile(notebook):
     """The loop, alone: what streams share with the processor is measured in the benchmark."""
 
     async def attack():
-        session = await notebook.kit.open()
+        session = await notebook.toolkit.open()
         longest = 0.0
 
         async def canary():
@@ -478,11 +478,11 @@ def test_x25_the_event_loop_goes_on_meanwhile(notebook):
 
 def test_x26_a_hundred_interpreters_at_once_are_not_had(sandbox):
     async def crowd():
-        kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL))
-        sessions = [await kit.open() for _ in range(100)]
+        toolkit = await PythonToolkit.start(PythonOptions(sandbox=sandbox, limits=SMALL))
+        sessions = [await toolkit.open() for _ in range(100)]
         answers = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
-        has_room = kit.has_room
-        await kit.close()
+        has_room = toolkit.has_room
+        await toolkit.close()
         return [each.details["code"] for each in answers], has_room
 
     ended, has_room = asyncio.run(crowd())
@@ -491,8 +491,8 @@ def test_x26_a_hundred_interpreters_at_once_are_not_had(sandbox):
 
 def test_x27_no_list_of_allowed_hosts_means_none(run, notebook):
     """There is no list: the call that makes a socket is refused, whatever the address."""
-    assert json.dumps(notebook.kit.report.to_dict())
-    passed = {each.name: each.passed for each in notebook.kit.report.probes}
+    assert json.dumps(notebook.toolkit.report.to_dict())
+    passed = {each.name: each.passed for each in notebook.toolkit.report.probes}
     assert passed["tcp"]
     assert passed["udp"]
     assert errors_of(run, "socket.socket()") == ["EPERM"]
@@ -500,7 +500,7 @@ def test_x27_no_list_of_allowed_hosts_means_none(run, notebook):
 
 def test_signals_do_not_reach_the_host(run, notebook):
     reached = errors_of(
-        run, f"os.kill({os.getpid()}, 0)", f"os.kill({notebook.kit.launcher.pid}, 0)"
+        run, f"os.kill({os.getpid()}, 0)", f"os.kill({notebook.toolkit.launcher.pid}, 0)"
     )
     assert {answer for answer in reached} <= {"EPERM", "ESRCH"}
 
@@ -540,8 +540,8 @@ def test_unless_told_otherwise_cells_stand_back_behind_the_engine(sandbox):
     word = f"98711.{25 + (sandbox == 'landlock')}"
 
     async def look():
-        kit = await PythonToolkit.start(PythonOptions(sandbox=sandbox))
-        session = await kit.open()
+        toolkit = await PythonToolkit.start(PythonOptions(sandbox=sandbox))
+        session = await toolkit.open()
         running = asyncio.create_task(session.call(f"import os; os.system('sleep {word}')"))
         while not (found := processes_named(word)):
             await asyncio.sleep(0.02)
@@ -549,7 +549,7 @@ def test_unless_told_otherwise_cells_stand_back_behind_the_engine(sandbox):
         niceness = os.getpriority(os.PRIO_PROCESS, found[0])
         files = [Path(f"/proc/{found[0]}/{name}") for name in ("oom_score_adj", "autogroup")]
         answers = [each.read_text().split()[-1] for each in files if each.exists()]
-        await kit.close()
+        await toolkit.close()
         await running
         return niceness, answers
 

@@ -253,13 +253,13 @@ def forge(**claimed):
 )
 def test_a_forged_result_breaks_its_own_interpreter_alone(notebook, claimed):
     one, other = notebook.open(), notebook.open()
-    launcher = notebook.kit.launcher.pid
+    launcher = notebook.toolkit.launcher.pid
     try:
         notebook.run("x = 1", other)
         notebook.run(FORGED, one)
         assert notebook.run(f"forge({claimed})", one).details["code"] == "breach"
         assert notebook.run("x", other).text == "1"
-        assert notebook.kit.launcher.pid == launcher
+        assert notebook.toolkit.launcher.pid == launcher
         assert "restarted" in notebook.run("1", one).text
     finally:
         for session in (one, other):

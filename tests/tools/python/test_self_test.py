@@ -18,7 +18,7 @@ def report_of(**options):
 
 
 def test_every_probe_is_held_within_a_second(notebook):
-    report = notebook.kit.report
+    report = notebook.toolkit.report
     assert len(report.probes) == 13
     assert [each.name for each in report.probes if not each.passed] == []
     assert report.passed
@@ -72,13 +72,13 @@ def test_an_operators_command_that_holds_is_used(sandbox, tmp_path):
     options = PythonOptions(sandbox="container", limits=SMALL, container=("sh", "-c", script, "sh"))
 
     async def talk():
-        kit = await PythonToolkit.start(options)
-        session = await kit.open()
+        toolkit = await PythonToolkit.start(options)
+        session = await toolkit.open()
         results = [(await session.call(code)).text for code in ("x = 6", "x * 7", "1/0")]
         stopped = await session.call("import os; os._exit(1)")
         again = await session.call("x")
-        await kit.close()
-        return kit.report, results, stopped.text, again.text
+        await toolkit.close()
+        return toolkit.report, results, stopped.text, again.text
 
     report, results, stopped, again = asyncio.run(talk())
     assert report.label == "operator's"
@@ -113,10 +113,10 @@ def test_a_toolkit_without_walls_is_not_made():
 
 def test_without_walls_only_by_name():
     async def talk():
-        kit = await PythonToolkit.start(PythonOptions(sandbox="unsandboxed", limits=SMALL))
-        session = await kit.open()
+        toolkit = await PythonToolkit.start(PythonOptions(sandbox="unsandboxed", limits=SMALL))
+        session = await toolkit.open()
         results = await session.call("6 * 7")
-        await kit.close()
-        return kit.report.label, results.text
+        await toolkit.close()
+        return toolkit.report.label, results.text
 
     assert asyncio.run(talk()) == ("NONE", "42")

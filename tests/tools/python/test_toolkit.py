@@ -24,8 +24,8 @@ def kit_of(runner, best_sandbox):
         return started[-1]
 
     yield start
-    for kit in started:
-        runner.run(kit.close())
+    for toolkit in started:
+        runner.run(toolkit.close())
 
 
 def test_the_tool_is_the_one_the_models_were_trained_with(kit_of):
@@ -53,8 +53,8 @@ def test_the_wire_learns_container_and_outputs(kit_of, runner):
 
 
 def test_code_that_is_too_long_is_refused(kit_of, runner):
-    kit = kit_of()
-    session = runner.run(kit.open())
+    toolkit = kit_of()
+    session = runner.run(toolkit.open())
     refused = runner.run(session.call("#" * (SMALL.code_bytes + 1)))
     assert refused.is_error
     assert f"at most {SMALL.code_bytes}" in refused.text
@@ -62,12 +62,12 @@ def test_code_that_is_too_long_is_refused(kit_of, runner):
 
 
 def test_many_conversations_at_once_find_room_or_are_told(kit_of, runner):
-    kit = kit_of(max_interpreters=4)
+    toolkit = kit_of(max_interpreters=4)
 
     async def crowd():
-        sessions = [await kit.open() for _ in range(100)]
+        sessions = [await toolkit.open() for _ in range(100)]
         results = await asyncio.gather(*(session.call("1 + 1") for session in sessions))
-        assert not kit.has_room
+        assert not toolkit.has_room
         return results
 
     results = runner.run(crowd())
@@ -80,10 +80,10 @@ def test_many_conversations_at_once_find_room_or_are_told(kit_of, runner):
 
 
 def test_the_one_used_longest_ago_makes_room(kit_of, runner):
-    kit = kit_of(max_interpreters=2, secure_seconds=0)
+    toolkit = kit_of(max_interpreters=2, secure_seconds=0)
 
     async def talk():
-        first, second, third = [await kit.open() for _ in range(3)]
+        first, second, third = [await toolkit.open() for _ in range(3)]
         await first.call("x = 1")
         await second.call("x = 2")
         await first.call("x")
@@ -97,12 +97,12 @@ def test_the_one_used_longest_ago_makes_room(kit_of, runner):
 
 
 def test_an_interpreter_that_runs_makes_no_room(kit_of, runner):
-    kit = kit_of(max_interpreters=1, secure_seconds=0)
+    toolkit = kit_of(max_interpreters=1, secure_seconds=0)
 
     async def talk():
-        first, second = await kit.open(), await kit.open()
+        first, second = await toolkit.open(), await toolkit.open()
         running = asyncio.create_task(first.call("import time; time.sleep(0.5); 'done'"))
-        while kit.has_room:
+        while toolkit.has_room:
             await asyncio.sleep(0.01)
         refused = await second.call("1")
         return refused.details["code"], (await running).text
@@ -111,23 +111,23 @@ def test_an_interpreter_that_runs_makes_no_room(kit_of, runner):
 
 
 def test_idle_interpreters_end(kit_of, runner):
-    kit = kit_of(idle_seconds=0.1)
+    toolkit = kit_of(idle_seconds=0.1)
 
     async def talk():
-        session = await kit.open()
+        session = await toolkit.open()
         await session.call("x = 1")
         await asyncio.sleep(0.5)
-        assert kit.has_room
+        assert toolkit.has_room
         return (await session.call("x")).text
 
     assert "variables are lost" in runner.run(talk())
 
 
 def test_old_interpreters_end(kit_of, runner):
-    kit = kit_of(life_seconds=0.2)
+    toolkit = kit_of(life_seconds=0.2)
 
     async def talk():
-        session, results = await kit.open(), []
+        session, results = await toolkit.open(), []
         until = time.monotonic() + 10
         while (
             not any("variables are lost" in each for each in results) and time.monotonic() < until
@@ -142,8 +142,8 @@ def test_old_interpreters_end(kit_of, runner):
 def test_time_is_up_for_a_cell(kit_of, runner):
     from dataclasses import replace
 
-    kit = kit_of(limits=replace(SMALL, wall_seconds=0.3))
-    session = runner.run(kit.open())
+    toolkit = kit_of(limits=replace(SMALL, wall_seconds=0.3))
+    session = runner.run(toolkit.open())
     stopped = runner.run(session.call("import time\ny = 1\ntime.sleep(60)"))
     assert stopped.text.splitlines()[-1] == (
         "[The cell was stopped after 0.3 seconds. Variables are kept.]"
@@ -153,10 +153,10 @@ def test_time_is_up_for_a_cell(kit_of, runner):
 
 
 def test_a_call_that_is_given_up_stops_its_cell(kit_of, runner):
-    kit = kit_of()
+    toolkit = kit_of()
 
     async def talk():
-        session = await kit.open()
+        session = await toolkit.open()
         await session.call("x = 7")
         waiting = asyncio.create_task(session.call("import time; time.sleep(60)"))
         await asyncio.sleep(0.2)
@@ -171,10 +171,10 @@ def test_a_call_that_is_given_up_stops_its_cell(kit_of, runner):
 
 
 def test_calls_of_one_conversation_wait_for_each_other(kit_of, runner):
-    kit = kit_of()
+    toolkit = kit_of()
 
     async def talk():
-        session = await kit.open()
+        session = await toolkit.open()
         await session.call("x = []")
         calls = [session.call(f"x.append({number}); len(x)") for number in range(5)]
         return sorted([(await call).text for call in calls])
@@ -183,18 +183,18 @@ def test_calls_of_one_conversation_wait_for_each_other(kit_of, runner):
 
 
 def test_a_launcher_that_dies_is_replaced_and_the_loss_told(kit_of, runner):
-    kit = kit_of()
+    toolkit = kit_of()
 
     async def talk():
-        session, fresh = await kit.open(), await kit.open()
+        session, fresh = await toolkit.open(), await toolkit.open()
         await session.call("x = 1")
-        before = kit.launcher.pid
+        before = toolkit.launcher.pid
         os.kill(before, signal.SIGKILL)
-        while kit.launcher.is_alive:
+        while toolkit.launcher.is_alive:
             await asyncio.sleep(0.01)
         new = (await fresh.call("2")).text
         old = (await session.call("x")).text
-        return before != kit.launcher.pid, new, old
+        return before != toolkit.launcher.pid, new, old
 
     is_other, new, old = runner.run(talk())
     assert is_other
@@ -203,13 +203,13 @@ def test_a_launcher_that_dies_is_replaced_and_the_loss_told(kit_of, runner):
 
 
 def test_a_launcher_that_dies_in_a_cell_is_told(kit_of, runner):
-    kit = kit_of()
+    toolkit = kit_of()
 
     async def talk():
-        session = await kit.open()
+        session = await toolkit.open()
         running = asyncio.create_task(session.call("import time; time.sleep(30)"))
         await asyncio.sleep(0.5)
-        os.kill(kit.launcher.pid, signal.SIGKILL)
+        os.kill(toolkit.launcher.pid, signal.SIGKILL)
         return await running
 
     ended = runner.run(talk())
@@ -218,21 +218,21 @@ def test_a_launcher_that_dies_in_a_cell_is_told(kit_of, runner):
 
 
 def test_a_conversation_that_is_over_runs_nothing(kit_of, runner):
-    kit = kit_of()
-    session = runner.run(kit.open())
+    toolkit = kit_of()
+    session = runner.run(toolkit.open())
     runner.run(session.call("1"))
     runner.run(session.close())
     runner.run(session.close())
     assert runner.run(session.call("1")).text == "The conversation is over."
-    assert kit.has_room
+    assert toolkit.has_room
 
 
 def test_a_closed_toolkit_opens_nothing(kit_of, runner):
-    kit = kit_of()
-    session = runner.run(kit.open())
+    toolkit = kit_of()
+    session = runner.run(toolkit.open())
     runner.run(session.call("1"))
-    runner.run(kit.close())
+    runner.run(toolkit.close())
     with pytest.raises(RequestError, match="closed") as caught:
-        runner.run(kit.open())
+        runner.run(toolkit.open())
     assert caught.value.code == "tool_unavailable"
     assert runner.run(session.call("1")).is_error

@@ -48,40 +48,40 @@ def command(
     from ossia.tools.mcp.serving import serve_stdio
 
     async def serve() -> None:
-        kits = await _started(tool or NAMES, is_choice=bool(tool))
+        toolkits = await _started(tool or NAMES, is_choice=bool(tool))
         try:
-            await serve_stdio(kits)
+            await serve_stdio(toolkits)
         finally:
-            await _closed(kits)
+            await _closed(toolkits)
 
     asyncio.run(serve())
 
 
 async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
-    """The kits of these names; one that nobody asked for may be missing, but not all."""
-    kits: list[Toolkit] = []
+    """The toolkits of these names; one that nobody asked for may be missing, but not all."""
+    toolkits: list[Toolkit] = []
     wanted = [names] if is_choice else [[name] for name in names]
     try:
         for together in wanted:
             try:
                 for start in choose(together, can_ask=False, notify=say).values():
-                    kits.append(await start(_count_tokens))
+                    toolkits.append(await start(_count_tokens))
             except OssiaError as error:
                 if is_choice:
                     raise
                 say(f"{together[0]} is not offered: {error}")
-        if not kits:
+        if not toolkits:
             raise RequestError("no tool can be offered here; see the reasons above")
     except BaseException:
-        await _closed(kits)
+        await _closed(toolkits)
         raise
-    return kits
+    return toolkits
 
 
-async def _closed(kits: Sequence["Toolkit"]) -> None:
+async def _closed(toolkits: Sequence["Toolkit"]) -> None:
     from ossia.tools.sessions import close_toolkit
 
-    for each in kits:
+    for each in toolkits:
         await close_toolkit(each)
 
 

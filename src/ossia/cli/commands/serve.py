@@ -277,7 +277,7 @@ def _served(
         ),
         store=folder / kept if serving.store else None,
         state_folder=folder if serving.store else None,
-        kits=tools.kits(_counter(model)),
+        toolkits=tools.toolkits(_counter(model)),
         demanded=tools.demanded,
         mcp=_mcp_endpoint(listening) if tools.mcp_endpoint else None,
         max_waiting=serving.max_waiting,

@@ -52,17 +52,17 @@ _NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody t
 _NO_SESSION = f"error: there is no such session any more; say {NEW!r} for another one"
 
 
-async def serve_stdio(kits: Sequence[Toolkit]) -> None:
+async def serve_stdio(toolkits: Sequence[Toolkit]) -> None:
     """Serve the client that started this program, until it closes our standard input.
 
     Args:
-        kits: what to offer; still open afterwards.
+        toolkits: what to offer; still open afterwards.
 
     Raises:
         RequestError: two tools have one name for the client.
     """
-    handles = SessionHandles(kits)
-    server = tool_server(kits, lambda context: handles)
+    handles = SessionHandles(toolkits)
+    server = tool_server(toolkits, lambda context: handles)
     try:
         async with stdio_server() as (inbox, outbox):
             await server.run(inbox, outbox, server.create_initialization_options())
@@ -71,7 +71,7 @@ async def serve_stdio(kits: Sequence[Toolkit]) -> None:
 
 
 def tool_server(
-    kits: Sequence[Toolkit],
+    toolkits: Sequence[Toolkit],
     handles_of: Callable[[Any], SessionHandles],
     *,
     has_own: bool = True,
@@ -80,7 +80,7 @@ def tool_server(
     """A server of tools, over whatever carries it.
 
     Args:
-        kits: what to offer.
+        toolkits: what to offer.
         handles_of: the sessions of the client who asks, by the context of his request.
         has_own: whether a client has a session of his own, so that handles need not be told him.
         observe: told of each call.
@@ -89,7 +89,7 @@ def tool_server(
         RequestError: two tools have one name for the client.
     """
     specs: dict[str, ToolSpec] = {}
-    for spec in (spec for kit in kits for spec in kit.specs):
+    for spec in (spec for toolkit in toolkits for spec in toolkit.specs):
         if (name := wire_name(spec.name)) in specs:
             raise RequestError(f"two tools are called {name} over MCP; offer one of them")
         specs[name] = spec

@@ -23,21 +23,21 @@ class SessionHandles:
 
     def __init__(
         self,
-        kits: Sequence[Toolkit],
+        toolkits: Sequence[Toolkit],
         *,
         has_own: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Offer kits to one client; they are closed by whoever started them.
+        """Offer toolkits to one client; they are closed by whoever started them.
 
         Args:
-            kits: what to offer.
+            toolkits: what to offer.
             has_own: whether calls without a handle share a session; else each gets a new one.
             clock: seconds.
         """
         self._has_own = has_own
         self._pool = SessionPool(
-            lambda: open_session(kits),
+            lambda: open_session(toolkits),
             max_sessions=MAX_SESSIONS,
             idle_seconds=IDLE_SECONDS,
             pinned=(_OWN,),
@@ -53,7 +53,7 @@ class SessionHandles:
                 the client's own.
 
         Raises:
-            OssiaError: a kit cannot be offered now.
+            OssiaError: a toolkit cannot be offered now.
         """
         if handle == NEW or not (handle or self._has_own):
             handle = secrets.token_hex(16)

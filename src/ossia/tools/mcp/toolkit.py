@@ -84,17 +84,17 @@ class McpToolkit:
         trusted = trusted or TrustStore()
         hosts = [_Host(McpConnection(server, environ)) for server in servers]
         problems: dict[str, str] = {}
-        kit = None
+        toolkit = None
         try:
             lines = await asyncio.gather(*(_listed(host, trusted) for host in hosts))
             for host, line in zip(hosts, lines, strict=True):
                 problems |= {host.connection.server.name: line} if line else {}
             if problems and not any(host.tools for host in hosts):
                 raise RequestError("; ".join(problems.values()))
-            kit = cls(hosts, trusted, problems)
-            return kit
+            toolkit = cls(hosts, trusted, problems)
+            return toolkit
         finally:
-            if kit is None:
+            if toolkit is None:
                 await asyncio.gather(*(host.connection.close() for host in hosts))
 
     async def open(self) -> "McpSession":
@@ -132,7 +132,7 @@ class McpSession:
         return True
 
     async def close(self) -> None:
-        """Nothing to let go of: the connections are the kit's."""
+        """Nothing to let go of: the connections are the toolkit's."""
         self._pending.clear()
 
 

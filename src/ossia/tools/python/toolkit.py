@@ -175,12 +175,12 @@ class PythonToolkit:
 class PythonSession:
     """One conversation's interpreter, and whether it has one now."""
 
-    def __init__(self, kit: PythonToolkit) -> None:
+    def __init__(self, toolkit: PythonToolkit) -> None:
         """Of a toolkit; without an interpreter yet."""
         self.id = f"cntr_{secrets.token_hex(16)}"
         self.born = 0.0
-        self._kit = kit
-        self._spec = kit.specs[0]
+        self._toolkit = toolkit
+        self._spec = toolkit.specs[0]
         self._interpreter: str | None = None
         self._used = 0.0
         self._was_lost = self._is_closed = False
@@ -202,7 +202,7 @@ class PythonSession:
 
     async def call(self, arguments: str) -> ToolResult:
         """Run a cell; see `Tool.call`. When the caller is cancelled, so is the cell."""
-        limits = self._kit.options.limits
+        limits = self._toolkit.options.limits
         size = len(arguments.encode("utf-8", "replace"))
         if size > limits.code_bytes:
             return _refused(f"The code has {size} bytes; at most {limits.code_bytes} are run.")
@@ -210,7 +210,7 @@ class PythonSession:
             try:
                 reason = await self._prepare()
                 if reason is not None:
-                    return _refused(reason, "busy" if self._kit.launcher.is_alive else "gone")
+                    return _refused(reason, "busy" if self._toolkit.launcher.is_alive else "gone")
                 return await self._run(arguments, limits)
             except LauncherGone:
                 self.forget()
@@ -226,13 +226,13 @@ class PythonSession:
         interpreter = self._interpreter
         self.forget()
         if interpreter is not None:
-            await self._kit.launcher.tell(interpreter, "close")
+            await self._toolkit.launcher.tell(interpreter, "close")
 
     def forget(self) -> None:
         """The interpreter is gone, with all its variables."""
         if self._interpreter is not None:
             self._interpreter, self._was_lost = None, True
-        self._kit.dismiss(self)
+        self._toolkit.dismiss(self)
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether no cell runs, nor has since then."""
@@ -242,14 +242,14 @@ class PythonSession:
         """See that there is an interpreter; else the reason."""
         if self._is_closed:
             return "The conversation is over."
-        if self._interpreter is not None and self._kit.launcher.is_alive:
+        if self._interpreter is not None and self._toolkit.launcher.is_alive:
             return None
         self.forget()
-        if (reason := await self._kit.admit(self)) is not None:
+        if (reason := await self._toolkit.admit(self)) is not None:
             return reason
         name = self._interpreter = secrets.token_hex(8)
         lost, self.born = self._was_lost, time.monotonic()
-        answer = await self._kit.launcher.ask(name, {"do": "open"})
+        answer = await self._toolkit.launcher.ask(name, {"do": "open"})
         if answer["was"] != "opened":
             self.forget()
             self._was_lost = lost
@@ -259,7 +259,7 @@ class PythonSession:
     async def _run(self, code: str, limits: Limits) -> ToolResult:
         name, seconds = self._interpreter, limits.wall_seconds
         assert name is not None, "prepared"
-        launcher = self._kit.launcher
+        launcher = self._toolkit.launcher
         answering = asyncio.ensure_future(
             launcher.ask(name, {"do": "run", "code": code, "seconds": seconds})
         )
@@ -282,7 +282,7 @@ class PythonSession:
         if not answer.get("is_alive", False):
             self.forget()
         else:
-            self._kit.touch(self)
+            self._toolkit.touch(self)
 
 
 def _refused(text: str, code: str = "refused") -> ToolResult:
