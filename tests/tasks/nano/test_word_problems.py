@@ -3,8 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from ossia.tasks.nano.word_problems import WordProblem, draw, equations
-from ossia.tasks.nano.word_stories import KINDS
+from ossia.tasks.nano.word_problems import KINDS, WordProblem, draw, equations
 from ossia.tasks.task import TaskSettings
 from tests.tasks.nano.reading import answer, question, reasoning
 

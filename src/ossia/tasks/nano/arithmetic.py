@@ -9,6 +9,7 @@ from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.nano.columns import Problem, columns
 from ossia.tasks.nano.messages import converse
 from ossia.tasks.nano.messages import exchange as say
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import digits
 from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
@@ -16,62 +17,9 @@ MAX_DIGITS = 4
 SAME_LENGTH_SHARE = 0.5
 """Problems of two numbers of one length; the others' lengths are drawn one by one."""
 
-SUM_WORDINGS = (
-    "What is {a} + {b}?",
-    "{a}+{b}",
-    "{a} + {b}",
-    "{a} + {b} = ?",
-    "{a}+{b}=",
-    "What is {a}+{b}?",
-    "what is {a} + {b}",
-    "Compute {a} plus {b}.",
-    "compute {a} + {b}",
-    "Add {a} and {b}.",
-    "add {a} and {b}",
-    "How much is {a} + {b}?",
-    "how much is {a} plus {b}?",
-    "Calculate {a} + {b}.",
-    "What is the sum of {a} and {b}?",
-    "what's {a} plus {b}?",
-    "Please add {a} and {b}.",
-    "Can you tell me what {a} + {b} is?",
-    "what does {a} + {b} make?",
-    "The sum of {a} and {b}",
-    "{a} and {b} together are",
-    "Find {a} + {b}.",
-    "Solve {a} + {b}",
-    "I want to know {a} + {b}.",
-    "Could you work out {a} + {b} for me?",
-    "{a} plus {b} equals what?",
-)
-DIFFERENCE_WORDINGS = (
-    "What is {a} - {b}?",
-    "{a}-{b}",
-    "{a} - {b}",
-    "{a} - {b} = ?",
-    "{a}-{b}=",
-    "What is {a}-{b}?",
-    "what is {a} - {b}",
-    "Compute {a} minus {b}.",
-    "compute {a} - {b}",
-    "Subtract {b} from {a}.",
-    "subtract {b} from {a}",
-    "How much is {a} - {b}?",
-    "how much is {a} minus {b}?",
-    "Calculate {a} - {b}.",
-    "Take {b} away from {a}.",
-    "what's {a} minus {b}?",
-    "Please subtract {b} from {a}.",
-    "Can you tell me what {a} - {b} is?",
-    "what does {a} - {b} make?",
-    "{a} less {b}",
-    "From {a} take {b}.",
-    "Find {a} - {b}.",
-    "Solve {a} - {b}",
-    "I want to know {a} - {b}.",
-    "Could you work out {a} - {b} for me?",
-    "{a} minus {b} equals what?",
-)
+_DATA = load("arithmetic")
+SUM_WORDINGS: tuple[str, ...] = _DATA["sum_wordings"]
+DIFFERENCE_WORDINGS: tuple[str, ...] = _DATA["difference_wordings"]
 
 
 def draw_problem(

@@ -10,17 +10,14 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, columns
 from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import digits
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary, wordings
 
 SIGNS = ("++", "+-", "-+", "+++", "+-+")
 HELD_OUT = ("--",)
-WORDINGS = (
-    "What is {chain}?", "{chain}", "{chain} = ?", "{chain}=", "Compute {chain}.",
-    "compute {chain}", "How much is {chain}?", "Calculate {chain}.", "what's {chain}?",
-    "Find {chain}.", "Solve {chain}", "Please work out {chain}.", "what does {chain} make?",
-    "Could you work out {chain} for me?", "{chain} equals what?",
-)  # fmt: skip
+_DATA = load("chains")
+WORDINGS: tuple[str, ...] = _DATA["wordings"]
 
 
 @dataclass(frozen=True, slots=True)

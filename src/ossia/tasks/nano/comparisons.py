@@ -7,6 +7,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import digits
 from ossia.tasks.task import (
     TaskSettings,
@@ -18,14 +19,8 @@ from ossia.tasks.task import (
 )
 
 SAME_LENGTH_SHARE, EQUAL_SHARE = 0.7, 0.05
-WORDINGS = (
-    "Which is {more}, {a} or {b}?", "Which number is {more}: {a} or {b}?",
-    "What is {more}, {a} or {b}?", "which one is {more}? {a}, {b}", "{a} or {b}, which is {more}?",
-    "Find the {more} one of {a} and {b}.", "Tell me the {more} number: {a} or {b}.",
-    "Compare {a} and {b}. Which is {more}?", "Of {a} and {b}, which is {more}?",
-    "Give me the {more} of {a} and {b}.", "Is {a} or {b} the {more} number?",
-    "Between {a} and {b}, which one is {more}?",
-)  # fmt: skip
+_DATA = load("comparisons")
+WORDINGS: tuple[str, ...] = _DATA["wordings"]
 WORDS = {"larger": ("larger", "bigger", "greater"), "smaller": ("smaller", "less", "lower")}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano import LATE, TASKS, TOOL_TASKS, draw
+from ossia.tasks.nano.tables import load
 from ossia.tasks.task import TaskSettings, pick
 
 LONG_SHARE = 0.15
@@ -24,16 +25,8 @@ INSTRUCTED_SHARE = 0.1
 UNNEEDED_SHARE = 0.12
 """Dialogues under a tool's system message that do not need the tool."""
 UNNEEDING_TASKS = ("arithmetic", "small talk", "word problems", "comparisons")
-INSTRUCTIONS = (
-    "Be brief.",
-    "Be polite.",
-    "Answer briefly.",
-    "You are a helpful assistant.",
-    "You help with numbers.",
-    "Answer in English.",
-    "Be concise and correct.",
-    "You are a calculator.",
-)
+_DATA = load("dialogues")
+INSTRUCTIONS: tuple[str, ...] = _DATA["instructions"]
 FIRST_DAY, NUM_DAYS = date(2024, 1, 1), 4383
 """Dates of training: twelve years."""
 

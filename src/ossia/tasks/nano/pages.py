@@ -3,12 +3,14 @@
 Knows the display: `[CURSOR] TITLE (URL)`, the lines shown, `L{n}: text`, links `【id†text†host】`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import wrap
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import NAMES, digits, invented
 from ossia.tasks.task import pick, pick_some
 
@@ -58,31 +60,17 @@ class FactPage:
         return " ".join(filter(None, self.lines))
 
 
-KINDS = {
-    "mountain": ("height", "country", "first climber", "age"),
-    "river": ("length", "source", "country", "mouth"),
-    "town": ("mayor", "founder", "river", "population"),
-    "book": ("author", "year", "hero", "publisher"),
-    "person": ("job", "birthplace", "age", "teacher"),
-    "company": ("founder", "owner", "city", "product"),
-    "ship": ("captain", "length", "home port", "builder"),
-    "planet": ("colour", "size", "discoverer", "moon"),
-}
+_DATA = load("pages")
+KINDS: Mapping[str, tuple[str, ...]] = _DATA["kinds"]
 HELD_OUT = ("population", "publisher", "teacher", "discoverer")
 """Relations that are never asked in training."""
-SENTENCES = (
-    "The {relation} of {entity} is {value}.", "{entity} has the {relation} {value}.",
-    "Its {relation} is {value}.", "{relation}: {value}", "As {relation} {value} is given.",
-)  # fmt: skip
-FILLERS = (
-    "Many people come here every year.", "Not much else is known.", "It is rarely seen in winter.",
-    "Old letters speak of it.", "There is a small museum about it.", "Its story is told in songs.",
-)  # fmt: skip
+SENTENCES: tuple[str, ...] = _DATA["sentences"]
+FILLERS: tuple[str, ...] = _DATA["fillers"]
 _NUMBERS = {
     "height": (3, " m"), "length": (3, " km"), "age": (2, " years"), "population": (4, ""),
     "year": (4, ""), "size": (3, " km"),
 }  # fmt: skip
-_JOBS = ("painter", "doctor", "farmer", "teacher", "sailor", "writer", "baker", "singer")
+_JOBS: tuple[str, ...] = _DATA["jobs"]
 _COLOURS = ("red", "blue", "green", "white", "grey", "brown")
 
 

@@ -8,18 +8,13 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, parts
 from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import digits
 from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
 LENGTHS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 2), (3, 1), (1, 3))
-WORDINGS = (
-    "What is {a} * {b}?", "{a}*{b}", "{a} * {b}", "{a} x {b}", "{a} * {b} = ?", "{a}*{b}=",
-    "What is {a} times {b}?", "what is {a} times {b}", "Multiply {a} by {b}.",
-    "multiply {a} and {b}", "How much is {a} times {b}?", "Compute {a} * {b}.",
-    "Calculate {a} times {b}.", "What is the product of {a} and {b}?", "what's {a} x {b}?",
-    "Find {a} * {b}.", "Please multiply {a} by {b}.", "Can you tell me what {a} * {b} is?",
-    "Could you work out {a} times {b} for me?", "{a} times {b} equals what?",
-)  # fmt: skip
+_DATA = load("products")
+WORDINGS: tuple[str, ...] = _DATA["wordings"]
 
 
 def draw_problem(

@@ -6,12 +6,13 @@ out of training: a product less a number.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.nano.messages import call_builtin, converse, exchange, final, result, thought, user
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import NAMES, THINGS, digits, invented
 from ossia.tasks.task import (
     TaskSettings,
@@ -121,154 +122,26 @@ def _letters(random: np.random.Generator) -> PythonProblem:
     )
 
 
-_PAIR = (
-    "What is {a} {sign} {b}?",
-    "{a} {sign} {b}",
-    "Compute {a} {sign} {b}.",
-    "How much is {a} {name} {b}?",
-    "Calculate {a} {name} {b}.",
-    "what is {a} {name} {b}",
-    "{a}{sign}{b}",
-    "Use python: {a} {sign} {b}",
-    "Work out {a} {sign} {b} with python.",
-    "Find {a} {name} {b}.",
-    "Solve {a} {sign} {b}",
-    "Could you work out {a} {name} {b} for me?",
-)
-_CHAIN = (
-    "What is {chain}?", "{chain}", "Compute {chain}.", "How much is {chain}?", "Calculate {chain}.",
-    "Use python: {chain}", "Work out {chain} with python.", "Find {chain}.", "Solve {chain}",
-    "what does {chain} make?", "Could you work out {chain} for me?", "{chain} equals what?",
-)  # fmt: skip
-KINDS: Mapping[str, tuple[Callable[[np.random.Generator], PythonProblem], tuple[str, ...]]] = (
-    MappingProxyType(
-        {
-            "sum": (_sum, _PAIR),
-            "difference": (_difference, _PAIR),
-            "product": (_product, _PAIR),
-            "product and": (_product_and, _CHAIN),
-            "remainder": (
-                _remainder,
-                (
-                    "What is the remainder of {a} divided by {b}?",
-                    "{a} mod {b}",
-                    "What is {a} modulo {b}?",
-                    "Divide {a} by {b}. What is left?",
-                    "Compute {a} mod {b}.",
-                    "the remainder of {a} by {b}",
-                    "What remains when {a} is divided by {b}?",
-                    "Use python: {a} modulo {b}",
-                    "Which remainder does {a} leave when divided by {b}?",
-                    "Find the rest of {a} over {b}.",
-                ),
-            ),
-            "power": (
-                _power,
-                (
-                    "What is {a} to the power of {b}?",
-                    "{a}^{b}",
-                    "Compute {a} to the power {b}.",
-                    "{a} ** {b}",
-                    "How much is {a} to the power of {b}?",
-                    "Raise {a} to the power {b}.",
-                    "Use python: {a} to the power {b}",
-                    "Calculate {a}^{b}.",
-                    "What does {a}^{b} make?",
-                    "Take {a} to the power of {b}.",
-                ),
-            ),
-            "total": (
-                _total,
-                (
-                    "What is the sum of {list}?",
-                    "Add these numbers: {list}",
-                    "Sum up {list}.",
-                    "What do {list} add up to?",
-                    "the total of {list}",
-                    "Add {list}.",
-                    "Use python to add {list}.",
-                    "Compute the sum of {list}.",
-                    "How much is {list} in total?",
-                    "Find the total of these: {list}",
-                ),
-            ),
-            "largest": (
-                _largest,
-                (
-                    "What is the largest of {list}?",
-                    "Which is the largest number: {list}?",
-                    "Find the largest of {list}.",
-                    "the maximum of {list}",
-                    "Which of {list} is the largest?",
-                    "Give me the maximum of {list}.",
-                    "What is the biggest number in {list}?",
-                    "Use python: largest of {list}",
-                    "Pick the largest from {list}.",
-                    "Among {list}, which is the maximum?",
-                ),
-            ),
-            "sorted": (
-                _sorted,
-                (
-                    "Sort {list}.",
-                    "Sort these numbers: {list}",
-                    "Put {list} in order.",
-                    "sort the list {list}",
-                    "Order these from small to large: {list}",
-                    "Can you sort {list}?",
-                    "Use python to sort {list}.",
-                    "Please sort {list}.",
-                    "Arrange {list} in order.",
-                    "What is {list} in sorted order?",
-                ),
-            ),
-            "reversed": (
-                _reversed,
-                (
-                    "Reverse the word {word}.",
-                    "What is {word} backwards?",
-                    "Write {word} backwards.",
-                    "reverse {word}",
-                    "Spell {word} in reverse.",
-                    "Turn the word {word} around.",
-                    "Use python to reverse {word}.",
-                    "How is {word} written backwards?",
-                    "Say {word} from back to front.",
-                    "Give me {word} in reverse.",
-                ),
-            ),
-            "length": (
-                _length,
-                (
-                    "How many letters has {word}?",
-                    "How long is the word {word}?",
-                    "Count the letters of {word}.",
-                    "number of letters in {word}",
-                    "How many letters are in {word}?",
-                    "What is the length of {word}?",
-                    "Use python: length of {word}",
-                    "Tell me the length of the word {word}.",
-                    "The word {word} has how many letters?",
-                    "Count how many letters {word} has.",
-                ),
-            ),
-            "letters": (
-                _letters,
-                (
-                    "How many {letter} are in {word}?",
-                    "Count the letter {letter} in {word}.",
-                    "How often is {letter} in {word}?",
-                    "How often does {letter} stand in {word}?",
-                    "count {letter} in {word}",
-                    "How many times is the letter {letter} in {word}?",
-                    "Use python: how many {letter} are in {word}?",
-                    "In {word}, how many {letter} are there?",
-                    "The letter {letter}: how often is it in {word}?",
-                    "Tell me how many {letter} {word} has.",
-                ),
-            ),
-        }
-    )
+_DATA = load("python_tool")
+_PAIR: tuple[str, ...] = _DATA["pair"]
+_CHAIN: tuple[str, ...] = _DATA["chain"]
+_WORDINGS: Mapping[str, tuple[str, ...]] = _DATA["wordings"]
+_Make: TypeAlias = Callable[[np.random.Generator], PythonProblem]
+KINDS: Mapping[str, tuple[_Make, tuple[str, ...]]] = MappingProxyType(
+    {
+        "sum": (_sum, _PAIR),
+        "difference": (_difference, _PAIR),
+        "product": (_product, _PAIR),
+        "product and": (_product_and, _CHAIN),
+        "remainder": (_remainder, _WORDINGS["remainder"]),
+        "power": (_power, _WORDINGS["power"]),
+        "total": (_total, _WORDINGS["total"]),
+        "largest": (_largest, _WORDINGS["largest"]),
+        "sorted": (_sorted, _WORDINGS["sorted"]),
+        "reversed": (_reversed, _WORDINGS["reversed"]),
+        "length": (_length, _WORDINGS["length"]),
+        "letters": (_letters, _WORDINGS["letters"]),
+    }
 )
 HELD_OUT = (_product_less, _CHAIN)
 LONG = ("sum", "difference", "product")

@@ -13,6 +13,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation, Message, ResponseFormat
 from ossia.harmony.schema_text import json_text
 from ossia.tasks.nano.messages import converse, final_json, thought, user
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import COLOURS, NAMES, THINGS, code, digits, invented
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, pick_some, split_of, wordings
 
@@ -127,12 +128,8 @@ RECORDS = {
     "note": (TITLE, DAY, TAGS, AUTHOR),
 }
 HELD_OUT = {"boat": (NAME, COLOUR, SPEED, CITY, YEAR, WEIGHT)}
-WORDINGS = (
-    "{text}", "Extract: {text}", "Fill in the {kind}: {text}", "Here is a {kind}: {text}",
-    "Turn this into JSON: {text}", "Read this {kind}. {text}", "{text} Give me the {kind}.",
-    "Please extract the {kind}. {text}", "{text} Write it as JSON.", "What are the fields? {text}",
-    "Text: {text}", "Take down this {kind}: {text}", "{text} Put that in the format.",
-)  # fmt: skip
+_DATA = load("records")
+WORDINGS: tuple[str, ...] = _DATA["wordings"]
 
 
 @dataclass(frozen=True, slots=True)

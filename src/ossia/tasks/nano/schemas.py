@@ -10,20 +10,14 @@ from typing import Any
 import numpy as np
 
 from ossia.harmony.messages import FunctionTool
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import COLOURS, NAMES, code, digits, invented
 from ossia.tasks.task import bucket, pick, pick_some
 
-ASKING = ("get", "find", "check", "read", "show", "look_up")
-DOING = (
-    "set", "send", "book", "start", "stop", "add", "delete", "open", "close", "update", "create",
-    "order", "move", "play", "call", "save", "print", "rent",
-)  # fmt: skip
-NOUNS = (
-    "weather", "time", "price", "room", "song", "timer", "lamp", "door", "email", "note", "event",
-    "table", "ticket", "train", "flight", "hotel", "file", "photo", "report", "message", "alarm",
-    "list", "task", "order", "game", "film", "book", "map", "route", "news", "stock", "score",
-    "car", "bike", "taxi", "menu", "meal", "recipe", "plan", "user",
-)  # fmt: skip
+_DATA = load("schemas")
+ASKING: tuple[str, ...] = _DATA["asking"]
+DOING: tuple[str, ...] = _DATA["doing"]
+NOUNS: tuple[str, ...] = _DATA["nouns"]
 HELD_OUT = 10
 """Of 100 function names, kept out of training."""
 OPTIONAL_SHARE, DESCRIBED_SHARE, EXPLAINED_SHARE, BARE_SHARE = 0.3, 0.7, 0.2, 0.06

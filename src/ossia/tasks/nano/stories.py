@@ -9,40 +9,15 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import NAMES
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary_case, wordings
 
-HEROES = (
-    "fox", "bear", "cat", "dog", "mouse", "bird", "boy", "girl", "rabbit", "horse", "duck", "frog",
-    "king", "farmer", "robot", "dragon", "snail", "sheep",
-)  # fmt: skip
-HELPERS = (
-    "owl",
-    "old man",
-    "friend",
-    "sister",
-    "bee",
-    "goat",
-    "neighbor",
-    "teacher",
-    "turtle",
-    "wind",
-)
-PLACES = ("forest", "town", "garden", "valley", "house by the sea", "field", "castle", "village")
-WORDINGS = (
-    "Tell me a story about a {hero}.",
-    "A story about a {hero}, please.",
-    "Write a short story about a {hero}.",
-    "tell a story about a {hero}",
-    "Can you tell me a story of a {hero}?",
-    "I want a story with a {hero}.",
-    "Make up a story about a {hero}.",
-    "Give me a little story about a {hero}.",
-    "story: {hero}",
-    "Write about a {hero}.",
-    "Do you have a story about a {hero}?",
-    "Please write a tale of a {hero}.",
-)
+_DATA = load("stories")
+HEROES: tuple[str, ...] = _DATA["heroes"]
+HELPERS: tuple[str, ...] = _DATA["helpers"]
+PLACES: tuple[str, ...] = _DATA["places"]
+WORDINGS: tuple[str, ...] = _DATA["wordings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,63 +30,7 @@ class Wish:
     ending: tuple[str, ...]
 
 
-WISHES = (
-    Wish(
-        "wanted to cross the river",
-        ("But the water was too fast.", "But the bridge was broken.", "But there was no boat."),
-        ("showed the way to a small bridge", "brought a long rope", "built a boat of wood"),
-        ("Soon {name} stood on the other side.", "{name} crossed it with dry feet."),
-    ),
-    Wish(
-        "looked for a lost key",
-        (
-            "But it was too dark to see.",
-            "But the grass was too high.",
-            "But it had fallen in a well.",
-        ),
-        ("came with a lamp", "had seen it under a tree", "looked behind the stones"),
-        ("The key was found, and the door was open again.", "{name} opened the door and danced."),
-    ),
-    Wish(
-        "wanted to see the sea",
-        ("But the way was long.", "But nobody knew the way.", "But a mountain stood between."),
-        ("drew a map", "came along with bread and water", "knew a road around the hill"),
-        ("In the evening {name} heard the waves.", "{name} saw the blue sea and was happy."),
-    ),
-    Wish(
-        "was hungry and wanted a cake",
-        ("But there were no eggs.", "But the oven was cold.", "But the flour was gone."),
-        ("gave three eggs", "brought dry wood for the fire", "had a bag of flour"),
-        ("They ate the cake together.", "The cake was warm and sweet."),
-    ),
-    Wish(
-        "wanted to learn to sing",
-        ("But every note was wrong.", "But the others laughed.", "But the voice was too small."),
-        ("sang each song again and again", "said: try it once more", "taught one note a day"),
-        ("At the feast {name} sang for all.", "Now {name} sings every morning."),
-    ),
-    Wish(
-        "was cold and wanted a warm place",
-        ("But the snow fell all day.", "But all doors were shut.", "But the fire was out."),
-        ("opened the door", "shared a thick blanket", "made a fire"),
-        ("{name} slept well that night.", "It was warm, and {name} smiled."),
-    ),
-    Wish(
-        "wanted a friend to play with",
-        ("But everybody was busy.", "But {name} was too shy to ask.", "But the road was empty."),
-        ("came to play ball", "asked {name} to come along", "knew a good game"),
-        ("From that day {name} was never alone.", "They played until the sun went down."),
-    ),
-    Wish(
-        "wanted to grow a tall flower",
-        ("But it did not rain.", "But the ground was hard.", "But birds ate the seeds."),
-        ("carried water every day", "dug the ground", "watched over the seeds"),
-        (
-            "In summer the flower was taller than {name}.",
-            "The flower was red, and all came to see it.",
-        ),
-    ),
-)
+WISHES = tuple(Wish(**each) for each in _DATA["wishes"])
 HELD_OUT = 1
 """Wishes at the end of the list that are never trained."""
 

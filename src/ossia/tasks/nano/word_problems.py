@@ -1,16 +1,17 @@
 """Word problems of one to three steps; the reasoning writes the equations and works them out.
 
-Knows no story: those stand in `word_stories`. Kept out of training: one kind of problem whole.
+The stories are in data/word_problems.json. Kept out of training: one kind of problem whole.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ossia.harmony.messages import Conversation
-from ossia.tasks.nano.columns import Problem, work
+from ossia.tasks.nano.columns import Problem, Sign, work
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.word_stories import ASIDES, KINDS, StoryKind
+from ossia.tasks.nano.tables import load
 from ossia.tasks.nano.words import BOXES, COLOURS, NAMES, THINGS, digits, invented
 from ossia.tasks.task import (
     TaskSettings,
@@ -28,6 +29,27 @@ INVENTED_SHARE = 0.15
 """Stories of somebody and something nobody has heard of."""
 SMALL = 10
 """Sums below it are facts, not columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryKind:
+    """Stories that ask for the same calculation."""
+
+    name: str
+    sizes: Mapping[str, int]
+    """Most digits of each number."""
+    steps: tuple[tuple[str, Sign, str], ...]
+    """Numbers by their names; r1, r2, ... are what the earlier steps found."""
+    unit: str
+    wordings: tuple[str, ...]
+    """The last two are kept out of training."""
+    held_out: bool = False
+
+
+_DATA = load("word_problems")
+ASIDES: tuple[str, ...] = _DATA["asides"]
+"""Sentences with a number that nothing asks for."""
+KINDS = tuple(StoryKind(**each) for each in _DATA["kinds"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,54 +2,18 @@
 
 import numpy as np
 
+from ossia.tasks.nano.tables import load
 from ossia.tasks.task import pick
 
-NAMES = (
-    "Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas", "Kate",
-    "Leo", "Maria", "Nils", "Olga", "Paul", "Rosa", "Sam", "Tina", "Victor", "Wanda", "Yara", "Zoe",
-    "Ali", "Chen", "Diego", "Fatima", "Kofi", "Lin", "Priya",
-)  # fmt: skip
-THINGS = (
-    "apples",
-    "books",
-    "cards",
-    "coins",
-    "cookies",
-    "eggs",
-    "flowers",
-    "keys",
-    "lemons",
-    "marbles",
-    "nuts",
-    "oranges",
-    "pears",
-    "pencils",
-    "pens",
-    "photos",
-    "plums",
-    "shells",
-    "stamps",
-    "stickers",
-    "stones",
-    "tickets",
-    "toys",
-    "balls",
-    "buttons",
-    "candles",
-    "cups",
-    "letters",
-    "roses",
-    "spoons",
-)
-BOXES = ("bags", "boxes", "baskets", "jars", "packs", "rows", "shelves", "piles")
-COLOURS = ("red", "blue", "green", "white", "black", "yellow", "grey", "brown")
+_DATA = load("words")
+NAMES: tuple[str, ...] = _DATA["names"]
+THINGS: tuple[str, ...] = _DATA["things"]
+BOXES: tuple[str, ...] = _DATA["boxes"]
+COLOURS: tuple[str, ...] = _DATA["colours"]
 
-_ONSETS = (
-    "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "gr",
-    "kl", "st", "tr",
-)  # fmt: skip
+_ONSETS: tuple[str, ...] = _DATA["onsets"]
 _VOWELS = ("a", "e", "i", "o", "u")
-_CODAS = ("", "", "", "n", "r", "l", "s", "k", "m", "nd", "rk")
+_CODAS: tuple[str, ...] = _DATA["codas"]
 _LETTERS = "abcdefghijkmnpqrstuvwxyz"
 
 
