@@ -32,7 +32,7 @@ from ossia.chat.output_parser import (
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
-from ossia.checkpoint.find import find_model, prepared_folder
+from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
@@ -124,7 +124,7 @@ class LLM:
         tensors = load_weights(
             self.checkpoint,
             self.ops,
-            folder=None if prepared is None else prepared_folder(prepared),
+            folder=prepared,
             progress=progress,
             notice=notices.append,
         )

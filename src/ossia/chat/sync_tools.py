@@ -1,6 +1,5 @@
 """Tools for callers that wait: library and command line. The tools run on a thread of their own."""
 
-import asyncio
 import sys
 import threading
 import time
@@ -239,6 +238,8 @@ class _LoopThread:
     """An event loop for callers that have none."""
 
     def __init__(self) -> None:
+        import asyncio  # with it ssl and sockets, for turns that have no tools
+
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="ossia-tools", daemon=True
@@ -247,7 +248,9 @@ class _LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the thread, and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        from asyncio import run_coroutine_threadsafe
+
+        return run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
         """Stop the loop; closing twice does no harm."""

@@ -6,10 +6,7 @@ Knows no network: what is not here is not found.
 import json
 import os
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-
-import platformdirs
 
 from ossia.errors import CheckpointError
 
@@ -61,11 +58,13 @@ def prepared_folder(folder: str | Path = "auto") -> Path:
         return Path(folder).expanduser()
     if home := os.environ.get("OSSIA_HOME"):
         return Path(home).expanduser().absolute() / "cache"
+    import platformdirs
+
     return platformdirs.user_cache_path("ossia", appauthor=False)
 
 
 def _embedded() -> Path:
-    return Path(str(files("ossia") / "models" / "nano"))
+    return Path(__file__).parents[1] / "models" / "nano"
 
 
 def _cached() -> list[FoundModel]:

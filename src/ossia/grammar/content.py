@@ -8,18 +8,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from ossia.errors import RequestError
-from ossia.grammar.compiling import blamed, llguidance_tokenizer, matcher_of
 from ossia.grammar.json_schema import CheckedSchema, checked
 from ossia.grammar.refusal import CODE
 from ossia.grammar.text_grammar import CheckedText, checked_text
 from ossia.grammar.trial import Trial, refuse
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
 
 MAX_GRAMMARS = 256
 MAX_CACHED_BYTES = 4 << 20
@@ -31,7 +32,7 @@ class ContentMatcher:
 
     __slots__ = ("_bits", "_end", "_mask_V", "_matcher", "_may_end", "_must_end", "_vocab_size")
 
-    def __init__(self, matcher: LLMatcher, *, vocab_size: int, end: int) -> None:
+    def __init__(self, matcher: "LLMatcher", *, vocab_size: int, end: int) -> None:
         """Take over a matcher at its beginning; `end` is the id by which it means an end."""
         self._matcher = matcher
         self._end = end
@@ -94,7 +95,7 @@ class ContentGrammar:
     """A schema compiled for one tokenizer; shared by all contents under it."""
 
     def __init__(
-        self, matcher: LLMatcher, *, vocab_size: int, end: int, is_schema: bool = True
+        self, matcher: "LLMatcher", *, vocab_size: int, end: int, is_schema: bool = True
     ) -> None:
         """Take over a compiled matcher, which never moves from its beginning."""
         self._matcher = matcher
@@ -205,7 +206,9 @@ class GrammarCompiler:
         self.close()
 
     @cached_property
-    def _tokenizer(self) -> LLTokenizer:
+    def _tokenizer(self) -> "LLTokenizer":
+        from ossia.grammar.compiling import llguidance_tokenizer
+
         return llguidance_tokenizer(self._token_bytes(), self._vocab_size)
 
     def _grammar(
@@ -224,6 +227,8 @@ class GrammarCompiler:
             return grammar
 
     def _compiled(self, schema: CheckedSchema | CheckedText, *, is_schema: bool) -> ContentGrammar:
+        from ossia.grammar.compiling import blamed, matcher_of
+
         matcher = matcher_of(self._tokenizer, schema.text)
         if isinstance(matcher, str):
             # this vocabulary's tokens are longer than those of the trial

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ossia.checkpoint.find import prepared_folder
 from ossia.checkpoint.folder import Checkpoint
 from ossia.checkpoint.prepared import (
     PreparedFile,
@@ -233,7 +234,7 @@ def load_weights(
     checkpoint: Checkpoint,
     ops: Ops[Any],
     *,
-    folder: Path | None,
+    folder: str | Path | None,
     progress: Progress,
     notice: Callable[[str], None],
 ) -> Mapping[str, Weight]:
@@ -243,7 +244,7 @@ def load_weights(
         checkpoint: open; its MXFP4 scales are checked here, unless they were when a file was made.
         ops: the backend; one without a layout gets the tensors as they are.
         folder: for the prepared file, which is made if it is missing, damaged or out of date.
-            None, or a small model: repacked into memory.
+            auto: in the user's cache; None, or a small model: repacked into memory.
         progress: called with how far it is.
         notice: called with a sentence on what is not as it should be, and what was done about it.
 
@@ -258,7 +259,7 @@ def load_weights(
     work = Repacking(checkpoint, ops, ops.layout)
     if folder is None or not work.is_worth_a_file:
         return {**tensors, **work.in_memory(progress)}
-    path = work.path(folder)
+    path = work.path(prepared_folder(folder))
     try:
         file = open_or_write(work, path, progress, notice)
     except OSError as error:

@@ -8,7 +8,6 @@ import os
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -114,6 +113,8 @@ def find(name: str) -> Entry | None:
     for entry in ENTRIES:
         if entry.name == name:
             return entry
+    from importlib.metadata import entry_points  # with email, for names that are not ours
+
     for point in entry_points(group=GROUP, name=name):
         try:
             found = point.load()

@@ -11,7 +11,6 @@ from typing import Any, get_args
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Builtin, FunctionTool, Namespace
 from ossia.harmony.tool_text import BUILTINS
-from ossia.tools.functions import as_tool
 from ossia.tools.tool import (
     Citable,
     Closable,
@@ -136,6 +135,8 @@ async def open_session(sources: Iterable[ToolSource]) -> ConversationTools:
             elif isinstance(source, Tool):
                 tools.append(source)
             else:
+                from ossia.tools.functions import as_tool  # pydantic, for functions alone
+
                 tools.append(as_tool(source))
         return ConversationTools(tools, sessions, toolkits, descriptions)
     except BaseException:
