@@ -40,7 +40,7 @@ def installed(monkeypatch):
             EntryPoint(name, f"{__name__}:{attribute}", catalog.GROUP)
             for name, attribute in points.items()
         )
-        monkeypatch.setattr(catalog, "entry_points", found.select)
+        monkeypatch.setattr("importlib.metadata.entry_points", found.select)
 
     return install
 
