@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "train": (
         MODELS,
-        "Train a model like the embedded one; the same command goes on where it was stopped.",
+        "Train a model like the embedded one; the same command resumes where it was stopped.",
     ),
     "doctor": (MACHINE, "Report what this computer has, for you or for a bug report."),
     "bench": (MACHINE, "Measure speed, loading time and memory, on random tokens."),
