@@ -176,7 +176,7 @@ def test_after_so_many_calls_only_those_of_the_caller_are_left(turn):
     )
     both = {"python", "functions.f"}
     assert recipients(requests) == [both, both, {"functions.f"}]
-    assert events[-1].spent == "calls"
+    assert events[-1].limit_reached == "calls"
 
 
 def test_a_request_may_have_fewer_calls_and_never_more(turn):
@@ -191,7 +191,7 @@ def test_a_request_may_have_fewer_calls_and_never_more(turn):
             script, tool, limits=limits, tool_policy=policy, conversation=told
         )
         assert recipients(requests) == [{"python"}, set()]
-        assert (tool.calls, events[-1].spent) == (["1"], "calls")
+        assert (tool.calls, events[-1].limit_reached) == (["1"], "calls")
 
 
 def test_what_may_not_be_called_anyway_is_not_left_when_calls_end(turn):
@@ -204,7 +204,7 @@ def test_after_so_long_the_model_must_go_on_without(turn):
     times = iter([0.0, 1.0, 2.0, 700.0])
     _, requests, events = turn([called("1"), answered()], clock=lambda: next(times))
     assert recipients(requests) == [{"python", "functions.f"}, {"functions.f"}]
-    assert events[-1].spent == "time"
+    assert events[-1].limit_reached == "time"
 
 
 def test_the_length_limit_is_one_for_the_whole_turn(turn):

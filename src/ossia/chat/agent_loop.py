@@ -45,22 +45,22 @@ UNASKED = "error: this call needs a yes, and nobody can be asked here; go on wit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLimits:
-    """When the model must go on without our tools."""
+    """When the model must answer without further tool calls."""
 
     calls: int = 25
-    """Runs of our tools in one turn."""
+    """Tool calls in one turn."""
     seconds: float = 600.0
-    """From the turn's beginning."""
+    """Since the turn began."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A call of one of our tools that waits to be run."""
+    """A tool call that waits to be run here."""
 
     call: ToolCalled
     spec: ToolSpec
-    must_ask: bool
-    """Whether somebody must say yes to exactly this first."""
+    needs_approval: bool
+    """Whether exactly this call needs approval first."""
 
 
 Generate = Callable[[TurnRequest], AsyncIterator[Event]]
@@ -178,15 +178,15 @@ class AgentLoop:
             gone = f"error: there is no tool {call.name} any more"
             yield from self._continue_with(call, _error(gone))
         else:
-            self._pending = PendingCall(call, tool.spec, must_ask=False)
+            self._pending = PendingCall(call, tool.spec, needs_approval=False)
 
     async def _result_of(
         self, pending: PendingCall, approve: Approve | None, call: Call
     ) -> ToolResult:
         """What the call gives, or the refusal of it."""
-        if pending.must_ask and approve is None:
+        if pending.needs_approval and approve is None:
             return _error(UNASKED)
-        if pending.must_ask and approve is not None and not await approve(pending):
+        if pending.needs_approval and approve is not None and not await approve(pending):
             return _error(DENIED)
         result = await call(pending)
         self._labels |= pending.spec.labels
@@ -212,12 +212,12 @@ class AgentLoop:
         call, tool = self._call, self._tools.get(recipient)
         if call is None or tool is None:
             return
-        self._pending = PendingCall(call, tool.spec, self._must_ask(call, tool.spec))
+        self._pending = PendingCall(call, tool.spec, self._needs_approval(call, tool.spec))
         if self._waits(self._pending):
             yield ApprovalRequested(call.call_id, call.name, call.arguments)
 
     def _waits(self, pending: PendingCall) -> bool:
-        return pending.must_ask and pending.spec.name in self._policy.pause_for_approval
+        return pending.needs_approval and pending.spec.name in self._policy.pause_for_approval
 
     def _take_finished(self, finished: Finished) -> Iterator[Event]:
         """A generation is over: a call follows, or the turn ends."""
@@ -252,7 +252,7 @@ class AgentLoop:
             max_tokens=self._tokens_left,
             seed=None if request.params.seed is None else request.params.seed + 1,
         )
-        self._limit = self._limit_reached()
+        self._limit = self._find_limit()
         self._request = replace(
             request,
             conversation=replace(before, messages=messages),
@@ -283,14 +283,14 @@ class AgentLoop:
             )
         self._usage = usage
 
-    def _must_ask(self, call: ToolCalled, spec: ToolSpec) -> bool:
+    def _needs_approval(self, call: ToolCalled, spec: ToolSpec) -> bool:
         if spec.approval == "always" or spec.name in self._policy.require_approval:
             return True
         if self._session.needs_approval(spec.name, call.arguments):
             return True
         return adds_up(self._labels, spec.labels)
 
-    def _limit_reached(self) -> Literal["calls", "time"] | None:
+    def _find_limit(self) -> Literal["calls", "time"] | None:
         most = self._limits.calls if self._policy.max_calls is None else self._policy.max_calls
         if self._num_calls >= min(most, self._limits.calls):
             return "calls"

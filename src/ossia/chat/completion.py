@@ -17,7 +17,7 @@ CompletionEvent = TextDelta | Finished
 
 @dataclass(slots=True)
 class Completion:
-    """What came of a raw prompt."""
+    """The continuation of a raw prompt."""
 
     text: str = ""
     """Empty when the model has no tokenizer."""
@@ -40,7 +40,7 @@ class CompletionParser:
         self.ended = False
 
     def push(self, token: TokenEvent) -> Iterator[CompletionEvent]:
-        """Take in one event of the engine; the last one gives `Finished`."""
+        """Parse one event of the engine; the last one yields `Finished`."""
         if token.sampled is not None:
             self._usage.count(forced=token.forced)
             self._usage.cached = token.cached_tokens
@@ -52,7 +52,7 @@ class CompletionParser:
             yield from self.close(token.finish_reason)
 
     def close(self, reason: FinishReason) -> Iterator[CompletionEvent]:
-        """No token follows: give what was held back."""
+        """End here: yield what was held back."""
         if self.ended:
             return
         self.ended = True
@@ -88,7 +88,7 @@ def complete(events: Iterator[CompletionEvent], parser: CompletionParser) -> Com
 
 
 def meaningful_ids(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.bool_] | None:
-    """Mark the ids that stand for something: tables are padded, and a padding id says nothing."""
+    """Mask of the ids that have a meaning: not the padding of the table, not reserved names."""
     if tokenizer is None:
         return None
     mask_V = tokenizer.text_mask(vocab_size).copy()

@@ -18,7 +18,7 @@ from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
 
 MAX_RESERVE = 1024
-"""Most tokens kept back for the answer when a length limit comes near; else a quarter of it."""
+"""Most tokens reserved for the answer when a length limit comes near; else a quarter of it."""
 
 MAX_COMPILE_SECONDS = 15.0
 """For all tools of one request: a hundred take half a second, and other requests wait."""
@@ -77,7 +77,7 @@ class OutputConstraint:
             )
 
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
-        """See `Constraint.allowed`."""
+        """Ids that the output grammar and the content's own grammar both allow."""
         legal = self._grammar.legal(self._state)
         if self._matcher is None:
             return legal.mask() if legal.is_content else legal.ids
@@ -87,7 +87,7 @@ class OutputConstraint:
         return mask_V
 
     def accept(self, token_id: int) -> None:
-        """See `Constraint.accept`.
+        """Follow a token, sampled or forced.
 
         Raises:
             ValueError: the id is not legal here, which `allowed` should have prevented.
@@ -101,9 +101,10 @@ class OutputConstraint:
         self._follow(events)
 
     def forced(self, tokens_left: int) -> Sequence[int]:
-        """See `Constraint.forced`. Spent reasoning is closed with the whole opener of the answer.
+        """Ids that end whole content or spent reasoning, or that complete a header.
 
-        END alone is not enough: the model would open the next analysis message.
+        Reasoning is closed with the whole opener of the answer: after END alone the model would
+        open the next analysis message.
         """
         if self._matcher is not None:
             return self._grammar.legal(self._state).ids if self._matcher.must_end else ()
@@ -117,13 +118,13 @@ class OutputConstraint:
 
     @property
     def finished(self) -> bool:
-        """See `Constraint.finished`."""
+        """Whether the output is complete."""
         return self._grammar.is_done(self._state)
 
     def _why_close(
         self, closing: Sequence[int], tokens_left: int
     ) -> Literal["budget", "loop", "length"] | None:
-        """Why no more reasoning may follow, if so."""
+        """The reason to close reasoning now, if there is one."""
         if self._left is not None and self._left <= 0:
             return "budget"
         if self._is_looping:
@@ -133,7 +134,7 @@ class OutputConstraint:
         return None
 
     def _count(self, token_id: int) -> None:
-        """One more id while a thought is open."""
+        """Add a token of reasoning."""
         if self._left is not None:
             self._left -= 1
         self._is_looping = self._is_looping or self._loop_detector.push(token_id)
@@ -145,7 +146,7 @@ class OutputConstraint:
             raise ValueError(f"id {token_id} ends content that is not whole")
 
     def _follow(self, events: Sequence[HarmonyEvent]) -> None:
-        """Start a content's grammar with it, and drop it with it."""
+        """Start a grammar where its content starts, and drop it where that ends."""
         for event in events:
             if isinstance(event, MessageStarted):
                 grammar = self._grammar_of(event)

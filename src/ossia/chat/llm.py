@@ -71,7 +71,7 @@ class ChatStream(Iterator[AnyEvent]):
             raise
 
     def close(self) -> None:
-        """Stop writing; what was not written yet is not written."""
+        """Stop writing."""
         self._stop()
 
 
@@ -84,7 +84,7 @@ class PreparedRequest(Generic[AnyEvent]):
 
 
 class LLM:
-    """A gpt-oss model, opened: it thinks, speaks, asks for tools, and shows its logits."""
+    """A gpt-oss model, loaded: chat with tools, raw continuation, logits."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class LLM:
         Args:
             model: `nano`, a folder, or a hub name that was downloaded before.
             backend: one of `ops.select.BACKENDS`; auto: the fastest that runs here.
-            ops: threads, instruction set and type of the kept keys.
+            ops: threads, instruction set and type of the cached keys.
             engine: context length, and how many requests run together.
             prepared: folder for the weights as the backend reads them, written at the first
                 opening of a large model. auto: the user's cache; None: made in memory each time.
@@ -151,7 +151,7 @@ class LLM:
 
     @property
     def load(self) -> EngineLoad:
-        """How busy the engine is."""
+        """The load of the engine."""
         return self._service.load
 
     def chat(
@@ -161,7 +161,7 @@ class LLM:
         params: SamplingParams | None = None,
         **turn: Any,
     ) -> Reply:
-        """Answer a conversation: the sum of `stream`, which see."""
+        """Answer a conversation: `stream` in one reply, with the same arguments."""
         return collect(self.stream(messages, params=params, **turn))
 
     def stream(
@@ -181,8 +181,8 @@ class LLM:
             messages: one user message, or a list of dicts as OpenAI spells them.
             params: how to sample.
             max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
-            tools: what the model may call. Python functions, tools and toolkits are run here, and
-                the turn goes on with what they gave; functions that are only described (as
+            tools: what the model may call. Python functions, tools and toolkits are run here,
+                and the turn goes on with their results; functions that are only described (as
                 `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
                 `Tools` keeps its state from turn to turn.
             tool_choice: auto, none, required, or the name of the tool to call.
@@ -270,7 +270,7 @@ class LLM:
         return PreparedRequest(EngineRequest(ids, params, constraint), parser)
 
     def warm(self) -> None:
-        """Do now what the first tool call or JSON answer would wait for."""
+        """Start what the first tool call or JSON answer would wait for."""
         if self.tokenizer is not None:
             self._grammars.warm()
 
@@ -296,13 +296,13 @@ class LLM:
         date: str | None = None,
         response_format: Mapping[str, Any] | None = None,
     ) -> Conversation:
-        """What the model would be told; `render` gives its exact ids.
+        """The conversation as the model reads it; `render` gives its exact ids.
 
         Args:
             messages: one user message, or a list of dicts as OpenAI spells them.
             effort: how long the model should think: low, medium or high.
-            instructions: what the developer wants of it.
-            tools: functions it may ask for, as `FunctionTool` or as OpenAI spells them.
+            instructions: the developer's.
+            tools: functions it may call, as `FunctionTool` or as OpenAI spells them.
             date: the day the conversation began, YYYY-MM-DD.
             response_format: JSON that the answer must be, as OpenAI spells it.
         """
@@ -320,7 +320,7 @@ class LLM:
         return render_prompt(self._require_tokenizer(), self.conversation(messages, **conversation))
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has, for this model."""
+        """Number of tokens of a text."""
         return len(self._require_tokenizer().encode(text))
 
     def generate(

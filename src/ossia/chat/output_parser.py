@@ -1,6 +1,6 @@
 """Tokens of a turn -> events. The only consumer of the output grammar's events.
 
-Knows no model, no thread and no wire: a clock is given to it, and each token when it comes.
+Knows no model, no thread and no wire.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ class UsageTracker:
         self.started = self.clock()
 
     def count(self, *, forced: bool) -> None:
-        """One more token; those forced before any was sampled cost no time of their own."""
+        """Add a token; those forced before any was sampled cost no time of their own."""
         self.tokens += 1
         self.last = self.clock()
         if self.first is None:
@@ -77,7 +77,7 @@ class StopFinder:
         self.found = False
 
     def push(self, text: str) -> str:
-        """Text that may be shown now; after a stop string was found, none ever again."""
+        """Text that may be shown now; after a stop string was found, always empty."""
         if self.found or not self._stops:
             return "" if self.found else text
         text = self._pending + text
@@ -95,7 +95,7 @@ class StopFinder:
         return text
 
     def close(self) -> str:
-        """Text held back that turned out to begin no stop string."""
+        """The text held back, which turned out to begin no stop string."""
         pending, self._pending = self._pending, ""
         return pending
 
@@ -118,7 +118,7 @@ class OutputParser:
         self.ended = False
 
     def push(self, token: TokenEvent) -> Iterator[Event]:
-        """Take in one event of the engine; the last one gives `Finished`."""
+        """Parse one event of the engine; the last one yields `Finished`."""
         if token.sampled is not None:
             self._usage.count(forced=token.forced)
             self._usage.cached = token.cached_tokens
@@ -130,7 +130,7 @@ class OutputParser:
             yield from self.close(token.finish_reason)
 
     def close(self, reason: FinishReason) -> Iterator[Event]:
-        """No token follows: give what is certain of an open message; a header is dropped."""
+        """End here: yield what is certain of an open message; an open header is dropped."""
         if self.ended:
             return
         self.ended = True
@@ -225,7 +225,7 @@ class _MessageBuilder:
 
 
 def to_token_logprob(sampled: SampledToken, tokenizer: Tokenizer) -> TokenLogprob:
-    """A sampled token with its texts."""
+    """A sampled token as events report it: with text."""
     top = tuple(_scored(tokenizer, each, logprob) for each, logprob in sampled.top)
     return replace(_scored(tokenizer, sampled.token_id, sampled.logprob), top=top)
 
@@ -245,20 +245,20 @@ class TokenParser(Protocol[EventT]):
 
     @property
     def ended(self) -> bool:
-        """Whether `Finished` was given."""
+        """Whether `Finished` was yielded."""
         ...
 
     def push(self, token: TokenEvent) -> Iterator[EventT]:
-        """Take in one event of the engine."""
+        """Parse one event of the engine."""
         ...
 
     def close(self, reason: FinishReason) -> Iterator[EventT]:
-        """No token follows; gives `Finished` unless it was given."""
+        """End here; yields `Finished` unless it was yielded."""
         ...
 
 
 def parse_tokens(tokens: Iterator[TokenEvent], parser: TokenParser[EventT]) -> Iterator[EventT]:
-    """Turn a stream of tokens into a stream of events, ending with exactly one `Finished`.
+    """Parse a stream of tokens into events, the last of which is the one `Finished`.
 
     The source is left early when a stop string is found; closing it is the caller's part.
     """
