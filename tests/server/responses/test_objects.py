@@ -10,9 +10,9 @@ def test_an_id_says_what_it_names_and_is_never_the_same():
 
 
 def test_settings_that_were_not_given_are_said_as_they_are_used():
-    said = ResponseSettings(model="nano").said()
-    assert said["text"] == {"format": {"type": "text"}}
-    assert said["reasoning"] == {"effort": "medium", "summary": None}
-    assert (said["temperature"], said["top_p"], said["tool_choice"]) == (1.0, 1.0, "auto")
-    assert said["store"] is True
-    assert said["tools"] == []
+    fields = ResponseSettings(model="nano").echoed_fields()
+    assert fields["text"] == {"format": {"type": "text"}}
+    assert fields["reasoning"] == {"effort": "medium", "summary": None}
+    assert (fields["temperature"], fields["top_p"], fields["tool_choice"]) == (1.0, 1.0, "auto")
+    assert fields["store"] is True
+    assert fields["tools"] == []

@@ -84,7 +84,7 @@ class TestARun:
         row = row_of(services, run)
         assert json.loads(row.body) == last["response"]
         turn = StoredTurn.from_json(row.turn)
-        assert [message.sampled_ids for message in turn.wrote] == [(1, 2), (4, 5)]
+        assert [message.sampled_ids for message in turn.output_messages] == [(1, 2), (4, 5)]
         assert run.stream.is_closed
 
     def test_that_cites_pages_is_known_again_by_the_text_with_links(self, services):
@@ -122,8 +122,8 @@ class TestARun:
 
         run, item_id, waiting = asyncio.run(go())
         turn = StoredTurn.from_json(row_of(services, run).turn)
-        assert [message.sampled_ids for message in turn.wrote] == [(1, 2)]
-        assert turn.asked == (item_id if is_whole else None)
+        assert [message.sampled_ids for message in turn.output_messages] == [(1, 2)]
+        assert turn.approval_request_id == (item_id if is_whole else None)
         assert (waiting is not None) == is_whole
         if waiting:
             said, session = waiting
@@ -252,7 +252,7 @@ class TestARun:
             check(events)
             assert "hm" not in json.dumps(events)
             turn = StoredTurn.from_json(row_of(services, run).turn)
-            assert turn.wrote[0].content == "hm"
+            assert turn.output_messages[0].content == "hm"
 
     def test_that_the_engine_ends_as_cancelled_keeps_its_count(self, services):
         async def go():
@@ -353,7 +353,7 @@ class TestBackground:
             await run.begin()
             running.add(run)
             row = await asyncio.wrap_future(services.responses.get(run.writer.id, "anna"))
-            running.keep(run)
+            running.start(run)
             if stop is not None:
                 await stop(running, run)
             events = [event async for event in running.followed(row, -1)] if watched else []

@@ -66,7 +66,7 @@ class ChatWriter:
 
     def begin(self) -> list[Json]:
         """The first chunk of every choice, in order: clients count on it."""
-        return [self._chunk(choice.said({"role": "assistant"})) for choice in self._choices]
+        return [self._chunk(choice.delta_of({"role": "assistant"})) for choice in self._choices]
 
     def push(self, index: int, event: Event) -> list[Json]:
         """One more event of one choice, as no chunk or one."""
@@ -116,11 +116,11 @@ class _Choice:
                 return self._began(event)
             case Finished():
                 self.usage = event.usage
-                return self.said({}, finish_reason=_ENDS[event.reason])
+                return self.delta_of({}, finish_reason=_ENDS[event.reason])
             case _:  # PartFinished and ToolCalled hold what was said already
                 return None
 
-    def said(
+    def delta_of(
         self, delta: Json, *, scored: list[Json] | None = None, finish_reason: str | None = None
     ) -> Json:
         """One chunk's part about this choice."""
@@ -142,7 +142,7 @@ class _Choice:
             if name in self._begun:
                 text = BETWEEN + text
             self._begun.add(name)
-        return self.said({name: text}, scored=scored)
+        return self.delta_of({name: text}, scored=scored)
 
     def _began(self, part: PartStarted) -> Json | None:
         self._is_new = True
@@ -157,7 +157,7 @@ class _Choice:
         return self._called({"id": part.call_id, "type": self._kind, self._kind: inside})
 
     def _called(self, fields: Json) -> Json:
-        return self.said({"tool_calls": [{"index": self._num_calls - 1, **fields}]})
+        return self.delta_of({"tool_calls": [{"index": self._num_calls - 1, **fields}]})
 
 
 class ChatFold:
@@ -177,7 +177,7 @@ class ChatFold:
 
     def answer(self, metadata: Mapping[str, str] | None = None) -> Json:
         """The chat.completion object; `metadata` is the request's own."""
-        said = {"metadata": dict(metadata)} if metadata else {}
+        delta_of = {"metadata": dict(metadata)} if metadata else {}
         return {
             "id": self._head["id"],
             "object": "chat.completion",
@@ -186,7 +186,7 @@ class ChatFold:
             "choices": [self._choices[index].choice(index) for index in sorted(self._choices)],
             "usage": self._usage,
             "system_fingerprint": self._head["system_fingerprint"],
-            **said,
+            **delta_of,
         }
 
 

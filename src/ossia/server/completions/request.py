@@ -136,40 +136,38 @@ def _refuse_echo(form: CompletionRequest, prompts: Sequence[Prompt]) -> None:
     raise RequestError(f"echo is given {why}", param="echo", code="unsupported_parameter")
 
 
-def _prompts(given: object, model: ServedModel, *, allow_control_ids: bool) -> list[Prompt]:
-    if isinstance(given, str):
-        return [_text(given, "prompt")]
-    if not isinstance(given, list) or not given:
+def _prompts(value: object, model: ServedModel, *, allow_control_ids: bool) -> list[Prompt]:
+    if isinstance(value, str):
+        return [_text(value, "prompt")]
+    if not isinstance(value, list) or not value:
         raise _no_prompt("prompt")
     control = frozenset() if allow_control_ids else frozenset(model.control_ids)
-    if type(given[0]) is int:
-        return [_ids(given, "prompt", model, control)]
-    if len(given) > MAX_PROMPTS:
+    if type(value[0]) is int:
+        return [_ids(value, "prompt", model, control)]
+    if len(value) > MAX_PROMPTS:
         raise RequestError(
-            f"{len(given)} prompts are given; at most {MAX_PROMPTS} are taken", param="prompt"
+            f"{len(value)} prompts are given; at most {MAX_PROMPTS} are taken", param="prompt"
         )
     prompts: list[Prompt] = []
-    for at, one in enumerate(given):
+    for at, one in enumerate(value):
         path = f"prompt[{at}]"
         is_ids = isinstance(one, list)
         prompts.append(_ids(one, path, model, control) if is_ids else _text(one, path))
     return prompts
 
 
-def _text(given: object, path: str) -> str:
-    if not isinstance(given, str) or not given:
+def _text(value: object, path: str) -> str:
+    if not isinstance(value, str) or not value:
         raise _no_prompt(path)
-    return given
+    return value
 
 
-def _ids(
-    given: list[Any], path: str, model: ServedModel, control: frozenset[int]
-) -> tuple[int, ...]:
-    if not given:
+def _ids(ids: list[Any], path: str, model: ServedModel, control: frozenset[int]) -> tuple[int, ...]:
+    if not ids:
         raise _no_prompt(path)
-    if len(given) > model.context_length:
-        raise ContextOverflow(len(given), model.context_length)
-    for at, one in enumerate(given):
+    if len(ids) > model.context_length:
+        raise ContextOverflow(len(ids), model.context_length)
+    for at, one in enumerate(ids):
         if type(one) is not int or not 0 <= one < model.vocab_size:
             raise RequestError(
                 f"{path}[{at}] is no token id of this model; expected integers from 0 to "
@@ -182,7 +180,7 @@ def _ids(
                 "out, or use the chat API",
                 param=f"{path}[{at}]",
             )
-    return tuple(given)
+    return tuple(ids)
 
 
 def _no_prompt(path: str) -> RequestError:

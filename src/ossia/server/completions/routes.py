@@ -33,10 +33,10 @@ def routes(services: Services) -> APIRouter:
         model = services.provider.model
         name = named(form.model, model)
         allow = services.options.allow_control_ids
-        asked = to_turns(form, model, allow_control_ids=allow)
+        parsed = to_turns(form, model, allow_control_ids=allow)
         completion = _Completion(
             services,
-            asked,
+            parsed,
             {
                 "id": f"cmpl-{token_hex(16)}",
                 "object": "text_completion",
@@ -45,10 +45,10 @@ def routes(services: Services) -> APIRouter:
                 "system_fingerprint": model.fingerprint,
             },
         )
-        headers = ignored_header(asked.ignored)
-        if not asked.streams:
+        headers = ignored_header(parsed.ignored)
+        if not parsed.streams:
             return json_response(await unless_gone(request, completion.whole()), headers)
-        turns = await unless_gone(request, begin(services.provider, asked.requests()))
+        turns = await unless_gone(request, begin(services.provider, parsed.requests()))
         frames = framed(turns, completion.chunks(turns), request.state.request_id)
         await anext(frames)
         return EventStreamResponse(frames, headers)
@@ -59,16 +59,16 @@ def routes(services: Services) -> APIRouter:
 class _Completion:
     """One answer on its way."""
 
-    def __init__(self, services: Services, asked: ParsedCompletionRequest, head: Json) -> None:
+    def __init__(self, services: Services, parsed: ParsedCompletionRequest, head: Json) -> None:
         self._services = services
-        self._asked = asked
+        self._parsed = parsed
         self._head = head
-        self._writer = CompletionWriter(head, asked)
+        self._writer = CompletionWriter(head, parsed)
 
     async def whole(self) -> Json:
         """The answer of one who does not stream."""
-        fold = CompletionFold(self._asked)
-        turns = await begin(self._services.provider, self._asked.requests())
+        fold = CompletionFold(self._parsed)
+        turns = await begin(self._services.provider, self._parsed.requests())
         async with turns, aclosing(self.chunks(turns)) as chunks:
             async for chunk in chunks:
                 fold.add(chunk)

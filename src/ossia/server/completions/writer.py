@@ -16,16 +16,16 @@ from ossia.server.responses.objects import LEAST_LOGPROB, Json
 class CompletionWriter:
     """Events of raw turns -> chunks; as pure as the chat's writer."""
 
-    def __init__(self, head: Json, asked: ParsedCompletionRequest) -> None:
+    def __init__(self, head: Json, parsed: ParsedCompletionRequest) -> None:
         self._head = head
-        self._asked = asked
-        self._tail: Json = {"usage": None} if asked.streams and asked.includes_usage else {}
-        self._lengths = [0] * (len(asked.prompts) * asked.num_candidates)
+        self._parsed = parsed
+        self._tail: Json = {"usage": None} if parsed.streams and parsed.includes_usage else {}
+        self._lengths = [0] * (len(parsed.prompts) * parsed.num_candidates)
         self._usages: dict[int, Usage] = {}
 
     def begin(self) -> list[Json]:
         """The prompts, where they are to be echoed."""
-        if not self._asked.echoes:
+        if not self._parsed.echoes:
             return []
         texts = [self._prompt(number) for number in range(len(self._lengths))]
         return [self._chunk(number, text) for number, text in enumerate(texts)]
@@ -44,9 +44,9 @@ class CompletionWriter:
 
     def end(self) -> list[Json]:
         """The usage, if it was asked for: of every prompt once, and of all that was written."""
-        if not self._asked.includes_usage:
+        if not self._parsed.includes_usage:
             return []
-        first = [self._usages[n] for n in range(0, len(self._lengths), self._asked.num_candidates)]
+        first = [self._usages[n] for n in range(0, len(self._lengths), self._parsed.num_candidates)]
         prompt = sum(usage.prompt_tokens for usage in first)
         written = sum(usage.completion_tokens for usage in self._usages.values())
         usage = {
@@ -58,7 +58,7 @@ class CompletionWriter:
         return [{**self._head, "choices": [], "usage": usage}]
 
     def _prompt(self, number: int) -> str:
-        prompt = self._asked.prompts[number // self._asked.num_candidates]
+        prompt = self._parsed.prompts[number // self._parsed.num_candidates]
         assert isinstance(prompt, str), "ids are not echoed"
         return prompt
 
@@ -102,7 +102,7 @@ class CompletionWriter:
 class CompletionFold:
     """Adds chunks up to the answer of one who does not stream."""
 
-    asked: ParsedCompletionRequest
+    parsed: ParsedCompletionRequest
     _texts: dict[int, list[str]] = field(default_factory=dict)
     _columns: dict[int, dict[str, list[Any]]] = field(default_factory=dict)
     _ends: dict[int, str] = field(default_factory=dict)
@@ -122,11 +122,11 @@ class CompletionFold:
 
     def answer(self, head: Mapping[str, Any]) -> Json:
         """The text_completion object, with the best candidates of each prompt."""
-        asked = self.asked
+        parsed = self.parsed
         chosen: list[int] = []
-        for first in range(0, len(self._ends), asked.num_candidates):
-            rivals = sorted(range(first, first + asked.num_candidates), key=self._badness)
-            chosen += sorted(rivals[: asked.num_choices])
+        for first in range(0, len(self._ends), parsed.num_candidates):
+            rivals = sorted(range(first, first + parsed.num_candidates), key=self._badness)
+            chosen += sorted(rivals[: parsed.num_choices])
         choices = [self._choice(index, number) for index, number in enumerate(chosen)]
         return {**head, "choices": choices, "usage": self._usage}
 
@@ -136,7 +136,7 @@ class CompletionFold:
         return -math.fsum(scores) / len(scores) if scores else math.inf
 
     def _choice(self, index: int, number: int) -> Json:
-        columns = self._columns[number] if self.asked.shows_logprobs else {}
+        columns = self._columns[number] if self.parsed.shows_logprobs else {}
         return {
             "index": index,
             "text": "".join(self._texts[number]),

@@ -32,20 +32,20 @@ class ApprovalResponse:
         )
 
 
-def find_approval(items: Sequence[Item], asked: str | None) -> ApprovalResponse | None:
+def find_approval(items: Sequence[Item], waiting_id: str | None) -> ApprovalResponse | None:
     """The answer of an input; None where nothing was asked.
 
     What the input tells to have been run already (an `mcp_call` with that approval) is history.
 
     Args:
         items: of the input.
-        asked: id of the request with which the response to go on from ended; None: with none.
+        waiting_id: id of the request with which the response to go on from ended; None: with none.
 
     Raises:
         RequestError: a request has no answer, an answer no request, or there are several.
     """
-    past = {item.get("approval_request_id") for item in items if _is_call(item)} - {asked}
-    waiting = {asked: "input"} if asked else {}
+    past = {item.get("approval_request_id") for item in items if _is_call(item)} - {waiting_id}
+    waiting = {waiting_id: "input"} if waiting_id else {}
     waiting |= {
         request_id: f"input[{at}]"
         for at, item in enumerate(items)

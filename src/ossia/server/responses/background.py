@@ -42,7 +42,7 @@ class RunningResponses:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runs: dict[str, Run] = {}
-        self._kept: dict[str, _BackgroundRun] = {}
+        self._background: dict[str, _BackgroundRun] = {}
 
     def add(self, run: Run) -> None:
         """A stored response begins; it leaves by itself when it is closed."""
@@ -54,24 +54,24 @@ class RunningResponses:
         run = self._runs.get(response_id)
         return run if run is not None and run.owner == owner else None
 
-    def keep(self, run: Run) -> None:
+    def start(self, run: Run) -> None:
         """Write a response in the background."""
-        kept = _BackgroundRun(run)
-        self._kept[run.writer.id] = kept
-        kept.task = asyncio.create_task(self._write(kept))
+        background = _BackgroundRun(run)
+        self._background[run.writer.id] = background
+        background.task = asyncio.create_task(self._write(background))
 
     async def ended(self, response_id: str) -> None:
         """Wait until a background response is whole in the store; others do not matter."""
-        kept = self._kept.get(response_id)
-        if kept is not None and kept.task is not None:
-            await asyncio.shield(kept.task)
+        background = self._background.get(response_id)
+        if background is not None and background.task is not None:
+            await asyncio.shield(background.task)
 
     async def close(self) -> None:
         """End what still runs in the background, each as failed, and wait until that is stored."""
         tasks = []
-        for kept in self._kept.values():
-            kept.run.abort()
-            tasks.append(kept.task)
+        for background in self._background.values():
+            background.run.abort()
+            tasks.append(background.task)
         await asyncio.gather(*(task for task in tasks if task is not None))
 
     async def followed(self, response: StoredResponse, after: int) -> AsyncGenerator[Json, None]:
@@ -101,8 +101,8 @@ class RunningResponses:
     async def _stored(self, response: StoredResponse, number: int) -> AsyncGenerator[Json, None]:
         """The stored events above a number, until no more will be stored."""
         while True:
-            kept = self._kept.get(response.response_id)
-            flushed = kept.flushed if kept else None
+            background = self._background.get(response.response_id)
+            flushed = background.flushed if background else None
             rows = await asyncio.wrap_future(
                 self._services.responses.events(response.response_id, response.owner, number)
             )
@@ -115,42 +115,42 @@ class RunningResponses:
             else:
                 return
 
-    async def _write(self, kept: _BackgroundRun) -> None:
+    async def _write(self, background: _BackgroundRun) -> None:
         with self._services.drain.work():
-            await self._written(kept)
+            await self._written(background)
 
-    async def _written(self, kept: _BackgroundRun) -> None:
-        flushing = asyncio.create_task(self._flush(kept))
+    async def _written(self, background: _BackgroundRun) -> None:
+        flushing = asyncio.create_task(self._flush(background))
         try:
-            async with aclosing(kept.run.events()) as events:
+            async with aclosing(background.run.events()) as events:
                 async for event in events:
-                    kept.waiting.append((event["sequence_number"], json.dumps(event)))
-                    kept.arrived.set()
+                    background.waiting.append((event["sequence_number"], json.dumps(event)))
+                    background.arrived.set()
         finally:
-            kept.run.close()
-            kept.is_over = True
-            kept.arrived.set()
+            background.run.close()
+            background.is_over = True
+            background.arrived.set()
             try:
                 await flushing
             finally:
-                del self._kept[kept.run.writer.id]
-                kept.flushed.set()
+                del self._background[background.run.writer.id]
+                background.flushed.set()
 
-    async def _flush(self, kept: _BackgroundRun) -> None:
+    async def _flush(self, background: _BackgroundRun) -> None:
         """Store events as they come, those of a short while together."""
-        run = kept.run
-        while not kept.is_over or kept.waiting:
-            await kept.arrived.wait()
-            kept.arrived.clear()
-            several, kept.waiting = kept.waiting, []
+        run = background.run
+        while not background.is_over or background.waiting:
+            await background.arrived.wait()
+            background.arrived.clear()
+            several, background.waiting = background.waiting, []
             try:
                 appended = self._services.responses.append_events(run.writer.id, several)
                 await asyncio.wrap_future(appended)
             except StoreError as error:  # the row tells how it ended; only the way there is lost
                 log_failure(error, run.request_id)
-            flushed, kept.flushed = kept.flushed, asyncio.Event()
+            flushed, background.flushed = background.flushed, asyncio.Event()
             flushed.set()
-            if not kept.is_over:
+            if not background.is_over:
                 await asyncio.sleep(FLUSH_SECONDS)
 
 

@@ -50,7 +50,7 @@ class Citations:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._held = ""
+        self._pending = ""
         self._num_sent = 0
 
     def push(self, text: str) -> tuple[str, list[Json]]:
@@ -60,11 +60,11 @@ class Citations:
             The text that is certain now, and the citations in it; their indices count code points
             from the beginning of the whole new text.
         """
-        text = self._held + text
+        text = self._pending + text
         begun = _BEGUN.search(text)
         end = begun.start() if begun else len(text)
-        self._held = text[end:]
-        told, cited, read = [], [], 0
+        self._pending = text[end:]
+        pieces, cited, read = [], [], 0
         at = self._num_sent
         for mark in _MARK.finditer(text, 0, end):
             page = self._resolve(int(mark[1]), int(mark[2]) if mark[2] else None)
@@ -81,16 +81,16 @@ class Citations:
                     "url": page.url,
                 }
             )
-            told += [before, f" {link} "]
+            pieces += [before, f" {link} "]
             at = start + len(link) + 1
             read = mark.end()
-        told.append(text[read:end])
+        pieces.append(text[read:end])
         self._num_sent = at + end - read
-        return "".join(told), cited
+        return "".join(pieces), cited
 
     def close(self) -> str:
         """What was held back: no mark after all."""
-        return self._held
+        return self._pending
 
 
 def _link(page: CitedPage) -> str:

@@ -60,7 +60,7 @@ class Approval:
     """Of the conversation in which it was written."""
 
     @property
-    def told(self) -> dict[str, str]:
+    def request_of_call(self) -> dict[str, str]:
         """The item that asked, by the call's id."""
         return {self.call.call_id or "": self.answer.request_id}
 
@@ -97,7 +97,7 @@ async def gather_history(
         past = await _past(services, owner, form.previous_response_id, model)
     items: Sequence[Item] = form.input if isinstance(form.input, list) else _one(form.input)
     memory = services.memory
-    approval = await _approval(services, owner, find_approval(items, past.asked))
+    approval = await _approval(services, owner, find_approval(items, past.approval_request_id))
     waiting = None if approval is None else approval.call
     before = References(
         recipients=past.recipients,
@@ -106,18 +106,18 @@ async def gather_history(
         waiting=waiting,
     )
     parsed = await beside(is_heavy, read_items, items, before)
-    said = await memory.restored(owner, parsed.history)
+    messages = await memory.restored(owner, parsed.history)
     if waiting is not None and waiting in parsed.history:  # the turn says it, when it is decided on
-        said = _without_last(said, waiting.message)
+        messages = _without_last(messages, waiting.message)
     turn = StoredTurn(
         model=model,
         date=past.date or day(services.clock()),
-        listed=list_items(items, new_id),
-        said=said,
+        input_items=list_items(items, new_id),
+        input_messages=messages,
         calls=calls_of(one for one in parsed.history if one != waiting),
     )
     return InputHistory(
-        messages=(*past.messages, *said),
+        messages=(*past.messages, *messages),
         turn=turn,
         ignored=parsed.ignored,
         root=past.root,
@@ -138,16 +138,16 @@ async def _approval(
     return Approval(answer=answer, call=call, session=session)
 
 
-def _without_last(said: Sequence[Message], call: Message) -> tuple[Message, ...]:
-    at = max(at for at, message in enumerate(said) if message == call)
-    return (*said[:at], *said[at + 1 :])
+def _without_last(messages: Sequence[Message], call: Message) -> tuple[Message, ...]:
+    at = max(at for at, message in enumerate(messages) if message == call)
+    return (*messages[:at], *messages[at + 1 :])
 
 
-def calls_of(said: Iterable[HistoryMessage]) -> dict[str, str]:
+def calls_of(history: Iterable[HistoryMessage]) -> dict[str, str]:
     """Whom each call goes to, by its id."""
     return {
         one.call_id: one.message.recipient
-        for one in said
+        for one in history
         if one.call_id and one.message.role == "assistant" and one.message.recipient
     }
 

@@ -81,7 +81,7 @@ class ResponseSettings:
     container_id: str = field(default_factory=lambda: new_id("cntr"))
     """Of the interpreter, where a result does not tell. Not said."""
 
-    def said(self) -> Json:
+    def echoed_fields(self) -> Json:
         """The fields of the Response object that only repeat the request."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in _INTERNAL:

@@ -40,21 +40,21 @@ _FIELDS = ("id", "object", "created_at", "status", "model", "output", "error", "
 
 def routes(services: Services) -> APIRouter:
     """The routes under /v1/responses."""
-    rooms = _Endpoints(services)
-    router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=rooms.lifespan)
-    asked = documented(CreateRequest)
+    endpoints = _Endpoints(services)
+    router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=endpoints.lifespan)
+    body = documented(CreateRequest)
     whole = answers("The response.", _FIELDS)
     either = answers("The response, or its events.", _FIELDS, streams=EVENTS)
     counted = answers("How long the prompt is.", ("object", "input_tokens"))
     gone = answers("It is forgotten.", ("id", "object", "deleted"))
     listed = answers("A page.", ("object", "data", "first_id", "last_id", "has_more"))
     one, add = "/{response_id}", router.add_api_route
-    add("", rooms.create, methods=["POST"], openapi_extra=asked, responses=either)
-    add("/input_tokens", rooms.count, methods=["POST"], openapi_extra=asked, responses=counted)
-    add(one, rooms.read, methods=["GET"], responses=either)
-    add(one, rooms.delete, methods=["DELETE"], responses=gone)
-    add(f"{one}/cancel", rooms.cancel, methods=["POST"], responses=whole)
-    add(f"{one}/input_items", rooms.input_items, methods=["GET"], responses=listed)
+    add("", endpoints.create, methods=["POST"], openapi_extra=body, responses=either)
+    add("/input_tokens", endpoints.count, methods=["POST"], openapi_extra=body, responses=counted)
+    add(one, endpoints.read, methods=["GET"], responses=either)
+    add(one, endpoints.delete, methods=["DELETE"], responses=gone)
+    add(f"{one}/cancel", endpoints.cancel, methods=["POST"], responses=whole)
+    add(f"{one}/input_items", endpoints.input_items, methods=["GET"], responses=listed)
     return router
 
 
@@ -77,11 +77,11 @@ class _Endpoints:
         """Write a response: at once, as a stream, or in the background."""
         form = await read_form(request, CreateRequest)
         refuse_what_is_missing(form)
-        asked, dialogue = await self._understood(request, form)
-        run = await self._begun(request, asked, dialogue)
-        headers = ignored_header((*dialogue.ignored, *asked.ignored))
+        parsed, history = await self._parse(request, form)
+        run = await self._begin(request, parsed, history)
+        headers = ignored_header((*history.ignored, *parsed.ignored))
         if run.is_background:
-            self._running.keep(run)
+            self._running.start(run)
             if form.stream:
                 row = await self._found(run.writer.id, run.owner)
                 return _streamed(self._running.followed(row, -1), headers)
@@ -97,11 +97,11 @@ class _Endpoints:
         """Count the tokens of a prompt; nothing is written and nothing is kept."""
         form = await read_form(request, CreateRequest)
         refuse_what_is_missing(form)
-        asked, dialogue = await self._understood(request, form)
-        stream = await self._stream(asked, dialogue, None)
+        parsed, history = await self._parse(request, form)
+        stream = await self._stream(parsed, history, None)
         stream.close()
         counted = {"object": "response.input_tokens", "input_tokens": stream.prompt_tokens}
-        return json_response(counted, ignored_header((*dialogue.ignored, *asked.ignored)))
+        return json_response(counted, ignored_header((*history.ignored, *parsed.ignored)))
 
     async def read(
         self,
@@ -157,17 +157,17 @@ class _Endpoints:
     ) -> Response:
         """The items that were sent, in pages."""
         row = await self._found(response_id, _owner(request))
-        items = StoredTurn.from_json(row.turn).listed
+        items = StoredTurn.from_json(row.turn).input_items
         return json_response(page(items, limit=limit, order=order, after=after))
 
-    async def _understood(
+    async def _parse(
         self, request: Request, form: CreateRequest
     ) -> tuple[ParsedResponseRequest, InputHistory]:
         offer = self._services.toolbox.available
         scopes = request.state.caller.scopes
         is_heavy = len(await request.body()) > LARGE
         # a small schema may unfold to ten thousand parts
-        asked = await beside(
+        parsed = await beside(
             is_heavy or bool(form.tools),
             ParsedResponseRequest.of,
             form,
@@ -175,33 +175,35 @@ class _Endpoints:
             offer,
             scopes,
         )
-        return asked, await gather_history(self._services, _owner(request), form, is_heavy=is_heavy)
+        return parsed, await gather_history(
+            self._services, _owner(request), form, is_heavy=is_heavy
+        )
 
     async def _stream(
-        self, asked: ParsedResponseRequest, dialogue: InputHistory, session: str | None
+        self, parsed: ParsedResponseRequest, history: InputHistory, session: str | None
     ) -> EventStream:
-        date, approval = dialogue.turn.date, dialogue.approval
+        date, approval = history.turn.date, history.approval
         decision = None if approval is None else approval.decision
         return await start_turn(
             self._services.provider,
-            lambda messages: replace(asked.turn(messages, date, decision), session=session),
-            dialogue.messages,
-            truncates=asked.form.truncation == "auto",
+            lambda messages: replace(parsed.turn(messages, date, decision), session=session),
+            history.messages,
+            truncates=parsed.form.truncation == "auto",
         )
 
-    async def _begun(
-        self, request: Request, asked: ParsedResponseRequest, dialogue: InputHistory
+    async def _begin(
+        self, request: Request, parsed: ParsedResponseRequest, history: InputHistory
     ) -> Run:
         """Begin the turn and keep its row; what goes wrong from here on is told by events."""
-        owner, form, services = _owner(request), asked.form, self._services
+        owner, form, services = _owner(request), parsed.form, self._services
         response_id = new_id("resp")
         # the whole conversation shares its pages and variables, under its first response's id
-        session = f"{owner}\0{dialogue.root or response_id}"
-        settings = asked.settings()
-        if approval := dialogue.approval:
+        session = f"{owner}\0{history.root or response_id}"
+        settings = parsed.settings()
+        if approval := history.approval:
             session = approval.session
-            settings = replace(settings, approved=approval.told)
-        stream = await self._stream(asked, dialogue, session)
+            settings = replace(settings, approved=approval.request_of_call)
+        stream = await self._stream(parsed, history, session)
         includes_sealed = form.includes(ENCRYPTED)
         run = Run(
             services=services,
@@ -217,7 +219,7 @@ class _Endpoints:
                 else None,
             ),
             stream=stream,
-            turn=dialogue.turn,
+            turn=history.turn,
             settings=settings,
             session=session,
         )
@@ -284,7 +286,7 @@ async def _folded(run: Run) -> Json:
     """The response that the events add up to.
 
     Raises:
-        HttpError: a fault of ours; while nothing was said, HTTP can still tell of it.
+        HttpError: a fault of ours; while nothing was sent, HTTP can still tell of it.
     """
     async with aclosing(run.events()) as events:
         response = fold([event async for event in events])

@@ -173,9 +173,9 @@ class Run:
         if self.settings.store:
             turn = replace(
                 self.turn,
-                wrote=[message for one in history for message in one.messages],
+                output_messages=[message for one in history for message in one.messages],
                 calls={**self.turn.calls, **calls_of(history)},
-                asked=request_id,
+                approval_request_id=request_id,
             )
             stored.append(
                 self.services.responses.finish(

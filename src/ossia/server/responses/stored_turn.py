@@ -22,15 +22,15 @@ class StoredTurn:
     """What the ids mean; with another model they are not used."""
     date: str
     """The day the conversation began, YYYY-MM-DD."""
-    listed: Sequence[Json] = ()
-    """The input items, as they are listed."""
-    said: Sequence[Message] = ()
+    input_items: Sequence[Json] = ()
+    """As they are listed."""
+    input_messages: Sequence[Message] = ()
     """The input as messages, those of ours with their exact ids."""
-    wrote: Sequence[Message] = ()
+    output_messages: Sequence[Message] = ()
     calls: Mapping[str, str] = field(default_factory=dict)
     """Whom each call went to, by call id: those of the input, and the one that was written."""
-    asked: str | None = None
-    """Id of the item with which it ended, if that asks for a yes."""
+    approval_request_id: str | None = None
+    """Of the item with which it ended, if that waits for an approval."""
 
     def to_json(self) -> str:
         """As text."""
@@ -38,11 +38,11 @@ class StoredTurn:
             {
                 "model": self.model,
                 "date": self.date,
-                "listed": list(self.listed),
-                "said": [_written(message) for message in self.said],
-                "wrote": [_written(message) for message in self.wrote],
+                "listed": list(self.input_items),
+                "said": [_written(message) for message in self.input_messages],
+                "wrote": [_written(message) for message in self.output_messages],
                 "calls": dict(self.calls),
-                "asked": self.asked,
+                "asked": self.approval_request_id,
             },
             separators=(",", ":"),
         )
@@ -50,9 +50,16 @@ class StoredTurn:
     @classmethod
     def from_json(cls, text: str) -> "StoredTurn":
         """What `to_json` wrote."""
-        kept = json.loads(text)
-        messages = {name: tuple(map(_read, kept[name])) for name in ("said", "wrote")}
-        return cls(**{**kept, **messages})
+        row = json.loads(text)
+        return cls(
+            model=row["model"],
+            date=row["date"],
+            input_items=row["listed"],
+            input_messages=tuple(map(_read, row["said"])),
+            output_messages=tuple(map(_read, row["wrote"])),
+            calls=row["calls"],
+            approval_request_id=row.get("asked"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +73,8 @@ class PreviousTurns:
     """The day the conversation began."""
     root: str | None = None
     """Id of its first response."""
-    asked: str | None = None
-    """Id of the item that still asks for a yes."""
+    approval_request_id: str | None = None
+    """Of the item that still waits for an approval."""
 
     @classmethod
     def of(cls, turns: Sequence[str], model: str) -> "PreviousTurns":
@@ -76,10 +83,15 @@ class PreviousTurns:
         messages: list[Message] = []
         recipients: dict[str, str] = {}
         for turn in found:
-            new = [*turn.said, *turn.wrote]
+            new = [*turn.input_messages, *turn.output_messages]
             messages += new if turn.model == model else map(_without_ids, new)
             recipients |= turn.calls
-        return cls(tuple(messages), recipients, found[0].date, asked=found[-1].asked)
+        return cls(
+            tuple(messages),
+            recipients,
+            found[0].date,
+            approval_request_id=found[-1].approval_request_id,
+        )
 
 
 def _written(message: Message) -> list[Any]:

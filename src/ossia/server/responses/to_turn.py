@@ -176,11 +176,13 @@ class ParsedResponseRequest:
             top_logprobs=form.top_logprobs or 0,
             max_output_tokens=form.max_output_tokens,
             max_tool_calls=form.max_tool_calls,
-            tools=[told for tool in form.tools or () for told in _told(tool, self.offered)],
-            tool_choice=_told_choice(form.tool_choice),
+            tools=[
+                echoed for tool in form.tools or () for echoed in _echo_tool(tool, self.offered)
+            ],
+            tool_choice=_echo_choice(form.tool_choice),
             parallel_tool_calls=form.parallel_tool_calls is not False,
-            text=_told_text(form.text or TextConfig()),
-            reasoning=_told_reasoning(form.reasoning or ReasoningConfig()),
+            text=_echo_text(form.text or TextConfig()),
+            reasoning=_echo_reasoning(form.reasoning or ReasoningConfig()),
             truncation=form.truncation or "disabled",
             store=form.stores,
             background=bool(form.background),
@@ -195,12 +197,12 @@ class ParsedResponseRequest:
             namespaces=self.offered.namespaces,
             include_logprobs=self._num_logprobs() is not None,
             includes=frozenset(name for name in _OF_TOOLS if form.includes(name)),
-            servers={server.name: _listed(server) for server in self.offered.servers},
+            servers={server.name: _server_tools(server) for server in self.offered.servers},
         )
 
     def _num_logprobs(self) -> int | None:
-        asked = self.form.includes(LOGPROBS) or self.form.top_logprobs
-        return self.form.top_logprobs or 0 if asked else None
+        are_requested = self.form.includes(LOGPROBS) or self.form.top_logprobs
+        return self.form.top_logprobs or 0 if are_requested else None
 
 
 def _response_format(shape: TextFormat | None) -> Json | None:
@@ -208,7 +210,7 @@ def _response_format(shape: TextFormat | None) -> Json | None:
     return None if shape is None else {"type": shape.type, "json_schema": shape.to_dict()}
 
 
-_SAID = {
+_ECHOED_FIELDS = {
     "function": ("type", "name", "description", "parameters", "strict"),
     "custom": ("type", "name", "description", "format"),
     "namespace": ("type", "name", "description", "tools"),
@@ -216,33 +218,37 @@ _SAID = {
 """What is told of each type of tool; tools that are not used are not told."""
 
 
-def _told(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
+def _echo_tool(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
     """A tool as the API spells it; nothing for one that is not used."""
     if BUILTIN_TYPES.get(tool["type"]) in offered.builtins:
-        return [_told_builtin(tool)]
+        return [_echo_builtin(tool)]
     if tool["type"] == "mcp":
         is_used = tool.get("server_label") in [server.name for server in offered.servers]
         keys = ("type", "server_label", "allowed_tools", "require_approval")
         return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
-    if tool["type"] not in _SAID:
+    if tool["type"] not in _ECHOED_FIELDS:
         return []
-    told = {key: tool[key] for key in _SAID[tool["type"]] if tool.get(key) is not None}
+    echo = {key: tool[key] for key in _ECHOED_FIELDS[tool["type"]] if tool.get(key) is not None}
     if tool["type"] == "function":
-        told = {**told, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
+        echo = {
+            **echo,
+            "parameters": tool.get("parameters"),
+            "strict": bool(tool.get("strict")),
+        }
     if tool["type"] == "namespace":
-        inner = [each for one in tool["tools"] for each in _told(one, Offered())]
-        told = {"description": "", **told, "tools": inner}
-    return [told]
+        inner = [each for one in tool["tools"] for each in _echo_tool(one, Offered())]
+        echo = {"description": "", **echo, "tools": inner}
+    return [echo]
 
 
-def _told_builtin(tool: Mapping[str, Any]) -> Json:
+def _echo_builtin(tool: Mapping[str, Any]) -> Json:
     """As OpenAI's types have it: the container is ours, the search has no settings."""
     if tool["type"] == "code_interpreter":
         return {"type": "code_interpreter", "container": {"type": "auto"}}
     return {"type": "web_search" if tool["type"] == "browser_search" else tool["type"]}
 
 
-def _listed(server: Namespace) -> ServerTools:
+def _server_tools(server: Namespace) -> ServerTools:
     """What an MCP server offers, as it is told to the caller."""
     if not server.tools:
         return ServerTools(error=f"the server {server.name} cannot be reached")
@@ -257,7 +263,7 @@ def _listed(server: Namespace) -> ServerTools:
     return ServerTools(tuple(tools))
 
 
-def _told_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+def _echo_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
     """The choice in this API's form, also if it came in Chat Completions'."""
     if isinstance(choice, dict) and isinstance(inner := choice.get(choice["type"]), dict):
         return {"type": choice["type"], **inner}
@@ -266,21 +272,21 @@ def _told_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, A
     return choice or "auto"
 
 
-def _told_text(text: TextConfig) -> Json:
+def _echo_text(text: TextConfig) -> Json:
     shape = text.format
-    told: Json = {"format": {"type": shape.type if shape else "text"}}
+    echo: Json = {"format": {"type": shape.type if shape else "text"}}
     if shape and shape.type == "json_schema":
-        told["format"] |= {
+        echo["format"] |= {
             "name": shape.name or "answer",
             "schema": shape.schema_,
             "strict": shape.strict is not False,
         }
         if shape.description is not None:
-            told["format"]["description"] = shape.description
-    return told if text.verbosity is None else {**told, "verbosity": text.verbosity}
+            echo["format"]["description"] = shape.description
+    return echo if text.verbosity is None else {**echo, "verbosity": text.verbosity}
 
 
-def _told_reasoning(reasoning: ReasoningConfig) -> Json:
+def _echo_reasoning(reasoning: ReasoningConfig) -> Json:
     effort, may_reason = effort_of(reasoning.effort)
-    told: Json = {"effort": effort if may_reason else "none", "summary": reasoning.summary}
-    return told if reasoning.max_tokens is None else {**told, "max_tokens": reasoning.max_tokens}
+    echo: Json = {"effort": effort if may_reason else "none", "summary": reasoning.summary}
+    return echo if reasoning.max_tokens is None else {**echo, "max_tokens": reasoning.max_tokens}

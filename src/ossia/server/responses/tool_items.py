@@ -87,15 +87,15 @@ class WebSearchItem(ToolItem):
 
     def json(self) -> Json:
         """See `OutputItem.json`."""
-        told: Json = {
+        item: Json = {
             "id": self.id,
             "type": "web_search_call",
             "status": self.status,
             "action": self._action(),
         }
         if self._result is not None and RESULTS in self._context.settings.includes:
-            told["results"] = [{"type": "text", "text": self._result.text}]
-        return told
+            item["results"] = [{"type": "text", "text": self._result.text}]
+        return item
 
     def open(self) -> list[Json]:
         """See `OutputItem.open`."""
@@ -121,7 +121,7 @@ class WebSearchItem(ToolItem):
         """What the browser says it did; before it ran, what it was asked to do."""
         done = {} if self._result is None else self._result.details
         if "type" not in done:
-            done = _asked_of_browser(self._context.part.name, "".join(self._pieces))
+            done = _requested_action(self._context.part.name, "".join(self._pieces))
         match done["type"]:
             case "open_page":
                 return {"type": "open_page", "url": done.get("url")}
@@ -299,14 +299,14 @@ class McpListItem(OutputItem):
         raise AssertionError("a list of tools is over when it begins")  # pragma: no cover
 
 
-def _asked_of_browser(name: str, arguments: str) -> Mapping[str, Any]:
+def _requested_action(name: str, arguments: str) -> Mapping[str, Any]:
     """What a call asks for, as far as it can be read."""
     try:
         read = json.loads(arguments)
     except (ValueError, RecursionError):
         read = None
-    asked = read if isinstance(read, dict) else {}
-    texts = {key: value for key, value in asked.items() if isinstance(value, str)}
+    fields = read if isinstance(read, dict) else {}
+    texts = {key: value for key, value in fields.items() if isinstance(value, str)}
     match name.partition(".")[2]:
         case "open":
             return {"type": "open_page", "url": texts.get("id")}

@@ -86,8 +86,8 @@ def cuts(messages: Sequence[Message]) -> list[int]:
 
 def without(messages: Sequence[Message], begin: int) -> tuple[Message, ...]:
     """The history from this place on, and before it only what a developer said."""
-    told = [one for one in messages[:begin] if one.role == "developer"]
-    return (*told, *messages[begin:])
+    instructions = [one for one in messages[:begin] if one.role == "developer"]
+    return (*instructions, *messages[begin:])
 
 
 def _is_whole_from(messages: Sequence[Message]) -> list[bool]:

@@ -81,7 +81,7 @@ class ResponseWriter:
         self.is_over = False
         self.written: list[HistoryMessage] = []
         self._settings = settings
-        self._said = settings.said()
+        self._echoed = settings.echoed_fields()
         self._new_id = new_id
         self._clock = clock
         self._seal = seal
@@ -107,7 +107,7 @@ class ResponseWriter:
             "completed_at": self._completed_at,
             "error": self._error,
             "incomplete_details": self._incomplete,
-            **self._said,
+            **self._echoed,
             "output": [item.json() for item in self._items if item.is_visible],
             "usage": self._usage,
         }
