@@ -35,20 +35,20 @@ def as_tool(
     approval: Approval = "never",
     seconds: float = 60.0,
 ) -> Tool:
-    """A function that the model may call as functions.NAME.
+    """Make a function a tool that the model calls as functions.NAME.
 
     A plain function runs on a thread of its own, an `async` one where the tool is called. What it
     gives goes to the model: text as it is, a `ToolResult` as it is, any other value as JSON.
 
     Args:
-        function: every parameter has a type hint; `*args` and `**kwargs` cannot be told.
-        name: how the model calls it; the function's own name unless given.
+        function: every parameter has a type hint; `*args` and `**kwargs` have no JSON form.
+        name: how the model calls it; the function's own name by default.
         labels: what its calls bring into a conversation, or out of it.
         approval: whether somebody must say yes first.
         seconds: a longer call is given up; a thread that hangs ends with the program.
 
     Raises:
-        RequestError: the signature cannot be told to a model, with what to change.
+        RequestError: the signature has no JSON schema; says what to change.
     """
     inner = function.func if isinstance(function, functools.partial) else function
     name = name or str(getattr(inner, "__name__", type(inner).__name__))
@@ -72,15 +72,12 @@ def as_tool(
 
 @dataclass(frozen=True, slots=True)
 class _FunctionTool:
-    """See `as_tool`."""
-
     spec: ToolSpec
     _function: Callable[..., Any]
     _form: type[BaseModel]
     _parameters: tuple[inspect.Parameter, ...]
 
     async def call(self, arguments: str) -> ToolResult:
-        """See `Tool.call`."""
         try:
             values = self._form.model_validate_json(arguments.strip() or "{}")
             call = self._bound(values)
@@ -97,7 +94,7 @@ class _FunctionTool:
             return _failed(_in_a_line(error))
 
     def _bound(self, values: BaseModel) -> Callable[[], Any]:
-        """The call with the values given; the function's own defaults stand for the rest."""
+        """Bind the call to its values; the function's own defaults stand for the rest."""
         fields = values.model_fields_set
         positional, named = [], {}
         for index, parameter in enumerate(self._parameters):
@@ -122,7 +119,7 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 
 async def _on_a_thread(call: Callable[[], Any], *, name: str) -> Any:
-    """Its result. The thread is nobody's to wait for: a call that hangs holds up no exit."""
+    """Await its result. The thread is a daemon: a call that hangs does not delay the exit."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Any] = loop.create_future()
 
@@ -151,7 +148,7 @@ async def _on_a_thread(call: Callable[[], Any], *, name: str) -> Any:
 
 
 def _to_result(value: Any) -> ToolResult:
-    """What the model reads of a value."""
+    """Turn a value into what the model reads."""
     if isinstance(value, ToolResult):
         return value
     if isinstance(value, str):
@@ -171,7 +168,7 @@ def _in_a_line(error: BaseException) -> str:
 
 
 def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Parameter, ...]) -> str:
-    """The first faults of a call, each by where it stands."""
+    """Describe the first faults of a call, each by where it stands."""
     names = ", ".join(parameter.name for parameter in parameters) or "none"
     found = []
     for fault in error.errors(include_url=False, include_context=False)[:3]:
@@ -189,7 +186,7 @@ def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Paramet
 
 
 def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, ...]:
-    """What a caller gives; what a partial holds already is not shown."""
+    """The parameters a caller fills; those that a partial has bound are left out."""
     bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
         signature = inspect.signature(function)
@@ -222,7 +219,7 @@ def _form(
     hints: Mapping[str, Any],
     described: Mapping[str, str],
 ) -> type[BaseModel]:
-    """What a call must look like; fields are numbered, since pydantic reserves some names."""
+    """The model that validates a call; fields are numbered, since pydantic reserves some names."""
     for parameter in parameters:
         if parameter.name not in hints:
             raise RequestError(
@@ -255,7 +252,7 @@ def _notes(hint: Any, described: str | None, name: str) -> list[FieldInfo]:
 
 
 class _Schema(GenerateJsonSchema):
-    """A default that is no JSON is simply not shown."""
+    """JSON schema without defaults that cannot be serialised."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {
         "skipped-choice",
@@ -286,7 +283,7 @@ _MAPS = frozenset(("properties", "$defs", "definitions", "patternProperties"))
 
 
 def trimmed(schema: Mapping[str, Any], *, depth: int = 64) -> dict[str, Any]:
-    """A copy that validates the same values.
+    """Copy a schema without generated titles and null defaults; it validates the same values.
 
     Args:
         schema: JSON; parts deeper than `depth` stay as they are.
@@ -342,7 +339,7 @@ class Docstring:
 
 
 class _DocstringReader:
-    """Goes down the lines, and knows which section it stands in."""
+    """Reads line by line, and knows in which section it is."""
 
     def __init__(self) -> None:
         self.description: list[str] = []
@@ -354,7 +351,7 @@ class _DocstringReader:
         self._in_rest = False
 
     def line(self, line: str, following: str) -> None:
-        """Take one line, knowing the next."""
+        """Read one line, knowing the next."""
         indent = len(line) - len(line.lstrip())
         if section := _section(line, following):
             self._section, self._is_numpy = section, bool(_UNDERLINE.fullmatch(following))
@@ -409,7 +406,7 @@ def _section(line: str, following: str) -> str:
 
 
 def read_docstring(text: str) -> Docstring:
-    """Take a docstring apart; text of no known style is all description."""
+    """Parse a docstring; text of no known style is all description."""
     lines = inspect.cleandoc(text).split("\n")
     reader = _DocstringReader()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):

@@ -46,7 +46,7 @@ class SessionPool:
         pinned: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start empty.
+        """Create an empty pool.
 
         Args:
             open_session: opens one more.

@@ -53,7 +53,7 @@ class ConversationTools:
         toolkits: Sequence[Toolkit] = (),
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
-        """Join them.
+        """Join single tools and sessions.
 
         Args:
             tools: single ones.
@@ -73,7 +73,6 @@ class ConversationTools:
             raise RequestError(f"two tools are called {min(twice)}; rename one")
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """See `ToolSession`."""
         return any(
             session.needs_approval(name, arguments)
             for session in self._sessions
@@ -81,20 +80,17 @@ class ConversationTools:
         )
 
     def heard(self, text: str) -> None:
-        """See `Listener`."""
         for session in self._sessions:
             if isinstance(session, Listener):
                 session.heard(text)
 
     def resolve(self, cursor: int, line: int | None = None) -> tuple[str, str] | None:
-        """See `Citable`."""
         for session in self._sessions:
             if isinstance(session, Citable) and (found := session.resolve(cursor, line)):
                 return found
         return None
 
     async def close(self) -> None:
-        """See `ToolSession`."""
         for session in self._sessions:
             await session.close()
         for toolkit in self._toolkits:
@@ -107,17 +103,17 @@ def described(toolkit: Toolkit) -> Mapping[str, str]:
 
 
 async def close_toolkit(toolkit: Toolkit) -> None:
-    """End a toolkit that holds something."""
+    """Close a toolkit that has something to close."""
     if isinstance(toolkit, Closable):
         await toolkit.close()
 
 
 async def open_session(sources: Iterable[ToolSource]) -> ConversationTools:
-    """One session of all that is given; to be closed by the caller.
+    """Open one session of all these sources; the caller closes it.
 
     Raises:
         OssiaError: a toolkit cannot be offered here, with the reason.
-        RequestError: two tools have one name, or a function cannot be told to the model.
+        RequestError: two tools have one name, or a function has no JSON schema.
     """
     tools: list[Tool] = []
     sessions: list[ToolSession] = []

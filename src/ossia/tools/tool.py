@@ -51,7 +51,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that a call gave."""
+    """A file that a call returned."""
 
     name: str
     """Cleaned: one name, no path."""
@@ -94,11 +94,11 @@ class Tool(Protocol):
 
     @property
     def spec(self) -> ToolSpec:
-        """What is known of it; never changes."""
+        """Its description; never changes."""
         ...
 
     async def call(self, arguments: str) -> ToolResult:
-        """Do it. Whatever goes wrong with the arguments or the world is a result, not an error.
+        """Run it. Whatever goes wrong with the arguments or the world is a result, not an error.
 
         Args:
             arguments: as the model wrote them: JSON text, or plain text.
@@ -111,7 +111,7 @@ class ToolSession(Protocol):
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """All of them."""
+        """Every tool of the session."""
         ...
 
     def needs_approval(self, name: str, arguments: str) -> bool:
@@ -119,7 +119,7 @@ class ToolSession(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything; closing twice does no harm."""
+        """Release everything; idempotent."""
         ...
 
 
@@ -129,7 +129,7 @@ class Toolkit(Protocol):
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """Of all its tools; known without a session."""
+        """The specs of all its tools; known without a session."""
         ...
 
     async def open(self) -> ToolSession:
@@ -164,7 +164,7 @@ class Closable(Protocol):
     """A toolkit that holds something beyond its sessions: a process, a connection."""
 
     async def close(self) -> None:
-        """Let go of it; closing twice does no harm."""
+        """Release it; idempotent."""
         ...
 
 
@@ -172,7 +172,7 @@ class Report(Protocol):
     """What was found when a tool's sandbox was tested."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, with `tier` and `label`."""
+        """The report as JSON, with `tier` and `label`."""
         ...
 
 
@@ -192,5 +192,5 @@ class Described(Protocol):
 
     @property
     def descriptions(self) -> Mapping[str, str]:
-        """By the name of the group."""
+        """Descriptions by the name of the group."""
         ...

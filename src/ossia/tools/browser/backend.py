@@ -29,16 +29,16 @@ class Backend(Protocol):
 
     @property
     def reads_private(self) -> bool:
-        """Whether what it gives is the operator's own."""
+        """Whether its pages are the operator's own."""
         ...
 
     @property
     def reaches_out(self) -> bool:
-        """Whether others learn what it is asked for."""
+        """Whether others learn what is searched and fetched."""
         ...
 
     def serves(self, url: str) -> bool:
-        """Whether `fetch` may be asked for such a URL."""
+        """Whether `fetch` takes such a URL."""
         ...
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
@@ -54,25 +54,22 @@ class Combined:
     """Several backends as one."""
 
     def __init__(self, backends: Sequence[Backend]) -> None:
-        """Take at least one, the most important first."""
+        """Combine at least one backend, the most important first."""
         self._backends = tuple(backends)
 
     @property
     def reads_private(self) -> bool:
-        """See `Backend`."""
         return any(backend.reads_private for backend in self._backends)
 
     @property
     def reaches_out(self) -> bool:
-        """See `Backend`."""
         return any(backend.reaches_out for backend in self._backends)
 
     def serves(self, url: str) -> bool:
-        """See `Backend`."""
         return any(backend.serves(url) for backend in self._backends)
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """The best of each in turn; fails only if all fail."""
+        """Interleave the best hits of each; fails only if all fail."""
         searches = (backend.search(query, topn) for backend in self._backends)
         found = await asyncio.gather(*map(_settled, searches))
         failures = [each for each in found if isinstance(each, Failure)]
@@ -84,7 +81,7 @@ class Combined:
         return mixed[:topn]
 
     async def fetch(self, url: str) -> PageContents:
-        """From the first that serves such URLs."""
+        """Fetch from the first backend that serves such URLs."""
         for backend in self._backends:
             if backend.serves(url):
                 return await backend.fetch(url)

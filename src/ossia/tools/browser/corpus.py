@@ -28,7 +28,7 @@ _STEPS = 10_000
 
 
 def corpus_url(name: str, path: str) -> str:
-    """What an indexed file is called."""
+    """The URL of an indexed file."""
     return f"{SCHEME}://{name}/{quote(path)}"
 
 
@@ -57,7 +57,7 @@ class Corpus:
         return cls(open_to_read(path))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._asking:
             self._connection.close()
 
@@ -71,15 +71,13 @@ class Corpus:
         return bool(private)
 
     def serves(self, url: str) -> bool:
-        """See `Backend`."""
         return url.partition("://")[0].lower() == SCHEME
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Backend`: pages with any of the words, by bm25 with titles weighing four times."""
+        """Pages with any of the words, by bm25 with titles weighing four times."""
         return await asyncio.to_thread(self._search, query, topn)
 
     async def fetch(self, url: str) -> PageContents:
-        """See `Backend`."""
         return await asyncio.to_thread(self._fetch, url)
 
     def _search(self, query: str, topn: int) -> list[Hit]:
@@ -92,7 +90,7 @@ class Corpus:
         return [self._hit(expression, number) for [number] in best]
 
     def _hit(self, expression: str, number: int) -> Hit:
-        """Snippets cost more than ranks: made for the best only."""
+        """Make a hit; its snippet costs more than its rank, so only the best are made."""
         rows = self._ask(
             "SELECT corpus, path, files.title,"
             f" snippet(pages, 1, '', '', '...', {SNIPPET_TOKENS})"
@@ -212,7 +210,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def refusal(path: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite says, in a line."""
+    """The error for what SQLite reports."""
     return StoreError(
         f"the index {path} cannot be used: {error}; move it away and run: ossia index FOLDER"
     )

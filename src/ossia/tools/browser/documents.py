@@ -43,7 +43,7 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 
 
 def read_document(content: bytes, kind: Kind, url: str, charset: str | None = None) -> ReadText:
-    """Read a document.
+    """Convert a document to text with numbered links.
 
     Args:
         content: the bytes as stored or sent.
@@ -72,7 +72,7 @@ def read_document(content: bytes, kind: Kind, url: str, charset: str | None = No
 
 
 def decode(content: bytes, charset: str | None = None) -> str:
-    """Text of bytes: by their mark, else by what is declared, else UTF-8; never raises."""
+    """Decode text: by their mark, else by what is declared, else UTF-8; never raises."""
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
@@ -148,7 +148,7 @@ _START_SECONDS = 10.0
 def read_apart(
     content: bytes, kind: Kind, url: str, charset: str | None = None, *, seconds: float = SECONDS
 ) -> ReadText:
-    """Do `read_document` elsewhere; waits for it, so call it in a thread.
+    """Run `read_document` in a child process; blocks, so call it in a thread.
 
     Raises:
         Failure: it cannot be read, or not within the limits.

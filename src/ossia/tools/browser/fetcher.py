@@ -21,7 +21,7 @@ from ossia.tools.browser.backend import Failure
 
 
 class HostUnreachable(Failure):
-    """Nobody answers there: another address of the same host may do."""
+    """An address that does not answer; another of the same host may."""
 
 
 CONNECT_SECONDS = 5.0
@@ -32,7 +32,7 @@ _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """What is sent."""
+    """An HTTP request."""
 
     url: str
     """Where to; its host is connected to as it stands here."""
@@ -45,7 +45,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back."""
+    """An HTTP response, read within limits."""
 
     status: int
     headers: Mapping[str, str]
@@ -73,7 +73,7 @@ async def exchange(
         tls: whom to trust.
         max_bytes: of the content, compressed or not.
         seconds: between two signs of life.
-        wants: asked before the content is read.
+        wants: called before the content is read.
 
     Raises:
         Unreached: no connection.
@@ -115,7 +115,7 @@ async def exchange(
 
 
 async def _received(chunks: AsyncIterator[bytes], coding: str, max_bytes: int) -> bytes:
-    """The content; never holds much more than it may have."""
+    """Decode the content; never holds much more than `max_bytes`."""
     decoder = _decoder(coding.strip().lower())
     content = bytearray()
     num_raw = 0
@@ -166,7 +166,7 @@ _ALLOCATED_IPV6 = ipaddress.ip_network("2000::/3")
 
 @dataclass(frozen=True, slots=True)
 class WebAddress:
-    """A URL taken apart: what is checked is what is fetched."""
+    """A parsed URL: what is checked is what is fetched."""
 
     scheme: str
     host: str
@@ -183,7 +183,7 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """The URL again."""
+        """The URL, spelt canonically."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def at(self, address: str) -> str:
@@ -193,7 +193,7 @@ class WebAddress:
 
 
 def parse(url: str, ports: frozenset[int]) -> WebAddress:
-    """Take a URL apart.
+    """Parse a URL.
 
     Args:
         url: of http or https, without user or password, its host spelt in ASCII.
@@ -244,7 +244,7 @@ _MAX_TRIED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
-    """What the operator allows web pages."""
+    """Limits on fetching web pages."""
 
     ports: frozenset[int] = frozenset((80, 443))
     max_bytes: int = 5 << 20
@@ -256,7 +256,7 @@ class WebOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What stood at a URL."""
+    """The content of a URL."""
 
     url: str
     """After redirects."""
@@ -277,7 +277,7 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
 
 
 class Fetcher:
-    """Fetches; safe to share."""
+    """Fetches public web pages; safe to share."""
 
     def __init__(
         self,

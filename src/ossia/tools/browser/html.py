@@ -29,7 +29,7 @@ MAX_DEPTH = 12
 
 
 class TextLayout:
-    """Text as it grows."""
+    """Plain text as it grows: lines, paragraphs, lists, quotes, tables."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -58,43 +58,43 @@ class TextLayout:
             self._ends_blank = words.endswith(" ")
 
     def line(self) -> None:
-        """What comes begins a line."""
+        """Begin a line."""
         if not self._verbatim:
             self._flush(blank_too=False)
 
     def paragraph(self) -> None:
-        """What comes stands apart."""
+        """Begin a paragraph."""
         self.line()
         if self._lines and self._lines[-1]:
             self._lines.append("")
 
     def prefix(self, lead: str) -> None:
-        """What comes begins with this, if anything comes."""
+        """Put a prefix before the next text, if there is any."""
         self._lead = lead
 
     def rule(self) -> None:
-        """A line is drawn."""
+        """Draw a horizontal rule."""
         self.write("* * *")
         self.paragraph()
 
     def cell(self) -> None:
-        """What comes is the next cell of a row."""
+        """Begin the next cell of a row."""
         if self._has_cell and not self._verbatim:
             self._line.append("| " if self._ends_blank else " | ")
             self._ends_blank = True
         self._has_cell = True
 
     def begin_list(self, *, numbered: bool) -> None:
-        """Items come."""
+        """Begin a list."""
         self._lists.append(0 if numbered else None)
 
     def end_list(self) -> None:
-        """No more items."""
+        """End a list."""
         if self._lists:
             self._lists.pop()
 
     def begin_item(self) -> None:
-        """An item comes."""
+        """Begin a list item."""
         indent = "  " * min(max(len(self._lists), 1), MAX_DEPTH)
         number = self._lists[-1] if self._lists else None
         if number is None:
@@ -104,26 +104,26 @@ class TextLayout:
             self._lead = f"{indent}{number + 1}. "
 
     def begin_quote(self) -> None:
-        """Somebody else's words come."""
+        """Begin a block quote."""
         self._num_quotes += 1
 
     def end_quote(self) -> None:
-        """No more of them."""
+        """End a block quote."""
         self.line()
         self._num_quotes = max(self._num_quotes - 1, 0)
 
     def begin_verbatim(self) -> None:
-        """Blanks and breaks count in what comes."""
+        """Begin preformatted text: blanks and breaks count."""
         self._verbatim = True
 
     def end_verbatim(self) -> None:
-        """They count no more."""
+        """End preformatted text."""
         if self._verbatim:
             self._flush(blank_too=False)
             self._verbatim = False
 
     def text(self) -> str:
-        """All of it, without blank lines at its ends."""
+        """The whole text, without blank lines at its ends."""
         self._flush(blank_too=False)
         lines: list[str] = []
         for line in self._lines:
@@ -207,14 +207,14 @@ _ENDS: Mapping[str, Callable[[TextLayout], None]] = MappingProxyType(
 
 
 def begin_element(name: str, layout: TextLayout) -> None:
-    """An element begins."""
+    """Lay out a start tag."""
     _stand_apart(name, layout)
     if does := _BEGINS.get(name):
         does(layout)
 
 
 def end_element(name: str, layout: TextLayout) -> None:
-    """An element ends."""
+    """Lay out an end tag."""
     if does := _ENDS.get(name):
         does(layout)
     _stand_apart(name, layout)
@@ -240,7 +240,7 @@ def is_hidden(attributes: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StartTag:
-    """The beginning of an element."""
+    """A start tag."""
 
     name: str
     attributes: Mapping[str, str]
@@ -248,7 +248,7 @@ class StartTag:
 
 @dataclass(frozen=True, slots=True)
 class EndTag:
-    """The end of an element."""
+    """An end tag."""
 
     name: str
 
@@ -258,7 +258,7 @@ HtmlToken = StartTag | EndTag | str
 
 
 def tokenize(markup: str) -> Iterator[HtmlToken]:
-    """Cut a page; what is never closed swallows the rest, as in browsers.
+    """Tokenize a page; what is never closed swallows the rest, as in browsers.
 
     Source:
         HTML Living Standard, section 13.2.5, as far as text depends on it.
@@ -289,7 +289,7 @@ def decoded(text: str) -> str:
 
 
 def _tag(markup: str, start: int) -> tuple[HtmlToken | None, int]:
-    """What begins with "<" at `start`, and where it ends."""
+    """The token that begins with "<" at `start`, and where it ends."""
     closing = markup.startswith("/", start + 1)
     name = _NAME.match(markup, start + 1 + closing)
     if name is None:
@@ -339,7 +339,7 @@ MAX_LINK_CHARS = 400
 
 
 def read_html(markup: str, url: str) -> ReadText:
-    """Read a page.
+    """Convert a page to text.
 
     Args:
         markup: the page, decoded.
@@ -372,7 +372,7 @@ class _PageReader:
         self._num_images = 0
 
     def open(self, name: str, attributes: Mapping[str, str]) -> None:
-        """An element begins."""
+        """Handle a start tag."""
         if self._hidden is not None and not self._reappears(name):
             self._depth += name == self._hidden
         elif not self._vanishes(name, attributes):
@@ -400,7 +400,7 @@ class _PageReader:
                 self.write(" ")  # a link is one line
 
     def close(self, name: str) -> None:
-        """An element ends."""
+        """Handle an end tag."""
         if self._hidden is not None:
             self._depth -= name == self._hidden
             if self._depth == 0:
@@ -421,7 +421,7 @@ class _PageReader:
                 self.write(" ")
 
     def write(self, text: str) -> None:
-        """Text as it stands in the page, entities decoded."""
+        """Add text, its entities decoded."""
         if self._hidden is not None:
             return
         if self._in_title:
@@ -432,7 +432,7 @@ class _PageReader:
             self._layout.write(cleaned(text))
 
     def finish(self) -> ReadText:
-        """What was read."""
+        """The page as text."""
         self._end_link()
         text = self._layout.text()
         return ReadText("".join(self._title), text, tuple(self._links.urls))
@@ -443,7 +443,7 @@ class _PageReader:
         return name not in ("html", "body") and is_hidden(attributes)
 
     def _reappears(self, name: str) -> bool:
-        """An element that ends where its like begins takes its hiding with it."""
+        """Whether an element that ends where its like begins takes its hiding with it."""
         if name == self._hidden and self._depth == 1 and name in END_BY_THEMSELVES:
             self._hidden = None
         return self._hidden is None

@@ -48,7 +48,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Stamp(NamedTuple):
-    """By what a changed file is known."""
+    """What tells a changed file."""
 
     size: int
     mtime_ns: int
@@ -93,7 +93,7 @@ class Index:
         return [IndexedFolder(name, folder, bool(p), count) for name, folder, p, count in rows]
 
     def add(self, folder: Path, name: str | None = None, *, private: bool = False) -> str:
-        """Take a folder in, without reading it yet; a folder known already keeps its name.
+        """Add a folder, without reading it yet; a folder known already keeps its name.
 
         Args:
             folder: of documents.
@@ -189,7 +189,7 @@ class Index:
         return done
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -238,7 +238,7 @@ class Index:
         self._connection.execute("DELETE FROM files WHERE number = ?", (number,))
 
     def _settle(self) -> None:
-        """Leave one tidy file behind, as far as readers let us."""
+        """Merge the log into the one file, as far as readers let us."""
         with self._writing():
             self._connection.execute("INSERT INTO pages (pages) VALUES ('optimize')")
         self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` steps once
@@ -246,7 +246,7 @@ class Index:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """All or nothing of what is written inside."""
+        """A transaction: all or nothing of what is written inside."""
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")

@@ -12,7 +12,7 @@ _MAX_DOMAIN_CHARS = 100
 
 
 class Links:
-    """Gives each URL its number; the same URL keeps it."""
+    """Numbers URLs; the same URL keeps its number."""
 
     def __init__(self, url: str) -> None:
         self.base = url
@@ -51,7 +51,7 @@ class Links:
 
 
 def joined(base: str, href: str) -> str:
-    """A link as a whole URL; raises ValueError for what is none.
+    """Resolve a link against its base; raises ValueError for what is none.
 
     The standard library joins relative links for schemes it knows; pages of a corpus join alike.
     """

@@ -78,7 +78,7 @@ def plain_lines(page: PageContents) -> list[str]:
 
 
 def last_line(page: PageContents) -> int:
-    """Number of the last line."""
+    """The number of the last line."""
     return len(page.lines) - 1
 
 

@@ -18,7 +18,7 @@ _TRAILING = ".,;:!?)]}*_"
 
 
 class Provenance:
-    """What was named, and by whom."""
+    """Which addresses were named by somebody but the model."""
 
     def __init__(self) -> None:
         self._urls: set[str] = set()

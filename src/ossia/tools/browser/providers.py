@@ -32,7 +32,7 @@ class Provider(Protocol):
 
 
 class _Service:
-    """What all have in common: one question and one answer in JSON."""
+    """One request and one response in JSON."""
 
     name = "the search service"
 
@@ -90,7 +90,6 @@ class You(_Service):
         self._key = {"X-API-Key": _checked(key)}
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Provider`."""
         found = await self._ask(self.endpoint, self._key, {"query": query, "count": topn})
         return self._hits(
             _inside(found, "results", "web"),
@@ -115,7 +114,6 @@ class Exa(_Service):
         self._key = {"x-api-key": _checked(key)}
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Provider`."""
         contents = {"highlights": {"maxCharacters": _SUMMARY_CHARS}}
         body = {"query": query, "numResults": topn, "contents": contents}
         found = await self._ask(self.endpoint, self._key, body)
@@ -138,7 +136,6 @@ class Tavily(_Service):
         self._key = {"Authorization": f"Bearer {_checked(key)}"}
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Provider`."""
         found = await self._ask(self.endpoint, self._key, {"query": query, "max_results": topn})
         return self._hits(_inside(found, "results"), topn, lambda each: each.get("content"))
 
@@ -160,7 +157,6 @@ class SearXNG(_Service):
         self._url = url.rstrip("/").removesuffix("/search")
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Provider`."""
         query_string = urlencode({"q": query, "format": "json"}, errors="replace")
         found = await self._ask(f"{self._url}/search?{query_string}", {}, None)
         return self._hits(_inside(found, "results"), topn, lambda each: each.get("content"))

@@ -1,6 +1,6 @@
 """browser.search, browser.open and browser.find: the tools, and their state for a conversation.
 
-Knows calls as the model writes them (-1: not given), views and labels; not where pages come from,
+Knows calls as the model writes them (-1: left out), views and labels; not where pages come from,
 nor who shows the results.
 """
 
@@ -30,7 +30,7 @@ class BrowserToolkit:
     """Offers the browser over one backend."""
 
     def __init__(self, backend: Backend, *, count_tokens: CountTokens) -> None:
-        """Offer it.
+        """Offer a backend.
 
         Args:
             backend: where pages come from; shared by all conversations.
@@ -41,7 +41,6 @@ class BrowserToolkit:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """See `Toolkit`."""
         labels: set[Label] = {"reads_untrusted"}
         if self._backend.reads_private:
             labels.add("reads_private")
@@ -60,7 +59,6 @@ class BrowserToolkit:
         )
 
     async def open(self) -> "BrowserSession":
-        """See `Toolkit`."""
         return BrowserSession(self._backend, self._count_tokens, self.specs)
 
 
@@ -84,7 +82,6 @@ class BrowserSession:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """See `ToolSession`."""
         return self._tools
 
     def needs_approval(self, name: str, arguments: str) -> bool:
@@ -108,11 +105,10 @@ class BrowserSession:
         return self._views.resolve(cursor, line)
 
     def quoted(self, cursor: int, first: int, last: int) -> tuple[str, ...]:
-        """The lines that a citation names, as displayed, if they are still kept."""
+        """The lines that a citation names, as displayed, if they are still in memory."""
         return self._views.quoted(cursor, first, last)
 
     async def close(self) -> None:
-        """See `ToolSession`."""
         self._closed = True
         self._views.clear()
 
@@ -257,7 +253,7 @@ _EXPECTED: Mapping[_Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SearchCall:
-    """Pages about something are wanted."""
+    """A call of `search`."""
 
     query: str
     topn: int
@@ -265,7 +261,7 @@ class SearchCall:
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """A page, or another part of one, is wanted; what is None was not given."""
+    """A call of `open`: a page, or another part of one; None: left out."""
 
     link: int | str | None
     """A number on a view, or a URL."""
@@ -276,7 +272,7 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True)
 class FindCall:
-    """Places on a page are wanted."""
+    """A call of `find`."""
 
     pattern: str
     cursor: int | None

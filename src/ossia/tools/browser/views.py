@@ -25,7 +25,7 @@ class Cited(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What was displayed under one cursor."""
+    """A part of a page, displayed under one cursor."""
 
     page: PageContents
     source: Cited | None
@@ -49,7 +49,7 @@ class Views:
         return len(self._views)
 
     def push(self, view: View) -> None:
-        """Give the view the next cursor."""
+        """Add a view under the next cursor."""
         self._views.append(view)
         self._shrink()
 

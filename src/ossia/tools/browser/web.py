@@ -19,27 +19,25 @@ _ARXIV = re.compile(r"(https?://)(?:www\.)?arxiv\.org(?=/)", re.IGNORECASE)
 
 
 class Web:
-    """A backend; safe to share between conversations."""
+    """The open web as a backend; safe to share between conversations."""
 
     reads_private = False
     reaches_out = True
 
     def __init__(self, provider: Provider, fetcher: Fetcher) -> None:
-        """Put both together."""
+        """Search with a service, fetch with a fetcher."""
         self._provider = provider
         self._fetcher = fetcher
         self._readers = threading.BoundedSemaphore(MAX_READERS)
 
     def serves(self, url: str) -> bool:
-        """See `Backend`."""
         return url.partition("://")[0].lower() in ("http", "https")
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """See `Backend`."""
         return await self._provider.search(query, topn)
 
     async def fetch(self, url: str) -> PageContents:
-        """See `Backend`; papers of arxiv.org are read at ar5iv.org, which has them as HTML."""
+        """Fetch a page; papers of arxiv.org are read at ar5iv.org, which has them as HTML."""
         if not self.serves(url):
             raise Failure(f"{url:.200} is no web address; expected http:// or https://")
         fetched = await self._fetcher.fetch(_ARXIV.sub(r"\1ar5iv.org", url, count=1))

@@ -40,7 +40,7 @@ class ServerUnreachable(Exception):
     """The server cannot be spoken to now; the message says why, and when to try again."""
 
     def __init__(self, message: str, words: str = "") -> None:
-        """Say why.
+        """Describe the failure.
 
         Args:
             message: for the model and whoever reads with it.
@@ -64,7 +64,7 @@ class McpConnection:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know a server; nothing is started yet.
+        """Configure a server; nothing is started yet.
 
         Raises:
             RequestError: a variable that its settings name is not set.
@@ -72,7 +72,7 @@ class McpConnection:
         self.server = server
         self.instructions: str | None = None
         self.is_stale = True
-        """Whether the tools should be listed anew: after each connect, and when told."""
+        """Whether the tools should be listed anew: after each connect, and on notice."""
         self._env = filled(server.env, environ, server=server.name)
         self._headers = filled(server.headers, environ, server=server.name)
         self._clock = clock
@@ -86,7 +86,7 @@ class McpConnection:
         self._closed = False
 
     async def listed(self) -> list[ServerTool]:
-        """The server's tools, now.
+        """List the server's tools.
 
         Raises:
             Unreachable: it is dead.
@@ -117,7 +117,7 @@ class McpConnection:
         with self._request_errors():
             async with asyncio.timeout(self.server.seconds):
                 return await client.call_tool(tool, arguments)
-        raise AssertionError  # what is told is raised
+        raise AssertionError  # a request error is raised
 
     async def ready(self) -> None:
         """Connect if need be.
@@ -128,13 +128,13 @@ class McpConnection:
         await self._connected()
 
     async def close(self) -> None:
-        """End it; closing twice does no harm."""
+        """Close the connection; idempotent."""
         self._closed = True
         await self._drop()
 
     @contextlib.contextmanager
     def _request_errors(self) -> Any:
-        """What may go wrong with a request, in two kinds of error."""
+        """Turn what may go wrong with a request into two kinds of error."""
         name = self.server.name
         try:
             yield
@@ -212,7 +212,7 @@ class McpConnection:
         return stdio_transport(server.command, env=self._env, cwd=server.cwd, words=self._words)
 
     async def _heard(self, message: object) -> None:
-        """What a server says unasked; only that its tools changed is of interest."""
+        """Handle a notification; only that the tools changed is of interest."""
         if isinstance(message, mcp_types.ToolListChangedNotification):
             self.is_stale = True
 
@@ -230,7 +230,7 @@ class McpConnection:
             await asyncio.wait((owner,), timeout=_CLOSE_SECONDS)
 
     def _unreachable(self, why: str, rest: str = "") -> ServerUnreachable:
-        """The first that is known of its end, and its last words."""
+        """The error for a dead server: the first cause, and the end of its stderr."""
         ended = self._words.ended or why
         message = f"MCP server {self.server.name} is gone: {ended}{rest}"
         return ServerUnreachable(message, clean(self._words.text))
@@ -329,7 +329,7 @@ class _Counted(httpx2.AsyncByteStream):
 
 MAX_MESSAGE_BYTES = 8 << 20
 GRACE_SECONDS = 2.0
-"""From the end of its input until a server is told to go, and from there until it is made to."""
+"""From the end of its input until a server gets SIGTERM, and from there until SIGKILL."""
 _TAIL_BYTES = 2000
 
 Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
@@ -340,12 +340,12 @@ class StderrTail:
     """The end of what a server wrote to stderr, and why it is not heard any more."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start empty."""
         self.ended: str | None = None
         self._tail = b""
 
     def add(self, chunk: bytes) -> None:
-        """Keep the end."""
+        """Append, and keep the end."""
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
 
     @property
@@ -369,7 +369,7 @@ async def stdio_transport(
         command: program and arguments; no shell reads them.
         env: variables beside PATH, HOME and the like; nothing else of ours is passed on.
         cwd: where it runs; our own folder if None.
-        words: told what it says on stderr, and when it ends.
+        words: collects its stderr, and why it ended.
 
     Raises:
         OSError: it cannot be started.

@@ -1,6 +1,6 @@
 """Our tools for other programs: an MCP server over standard input and output, or for HTTP.
 
-Knows how tools and results are told in MCP; what the tools do is theirs.
+Knows how tools and results are spelt in MCP; what the tools do is theirs.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ _HANDLE_SCHEMA = {
     "leave it out to begin afresh.",
 }
 Observe = Callable[[ToolSpec, str, ToolResult, float], None]
-"""Told of each call that was run: its tool, its arguments, what it gave, its seconds."""
+"""Called after each call that was run: its tool, its arguments, what it gave, its seconds."""
 _NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
 _NO_SESSION = f"error: there is no such session any more; say {NEW!r} for another one"
 
@@ -82,8 +82,8 @@ def tool_server(
     Args:
         toolkits: what to offer.
         handles_of: the sessions of the client who asks, by the context of his request.
-        has_own: whether a client has a session of his own, so that handles need not be told him.
-        observe: told of each call.
+        has_own: whether a client has a session of his own, so that it needs no handle.
+        observe: called after each call.
 
     Raises:
         RequestError: two tools have one name for the client.

@@ -41,7 +41,7 @@ class _Host:
 
 
 class McpToolkit:
-    """See `Toolkit`; make one by `start`."""
+    """Tools of MCP servers; see `start`."""
 
     def __init__(
         self, hosts: Sequence[_Host], trusted: TrustStore, problems: Mapping[str, str]
@@ -107,7 +107,7 @@ class McpToolkit:
 
 
 class McpSession:
-    """See `ToolSession`."""
+    """The tools of all servers for one conversation."""
 
     def __init__(self, hosts: Sequence[_Host], trusted: TrustStore) -> None:
         """Offer the servers' tools to one conversation."""
@@ -124,7 +124,7 @@ class McpSession:
         return tuple(self._tools.values())
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """A tool that is not what it was needs a new yes."""
+        """Whether a tool changed since it was last allowed."""
         tool = self._tools.get(name)
         if tool is None or not tool.is_changed:
             return False
@@ -138,8 +138,6 @@ class McpSession:
 
 @dataclass(frozen=True, slots=True)
 class _McpTool:
-    """See `Tool`."""
-
     spec: ToolSpec
     _listed_tool: ListedTool
     _host: _Host
@@ -152,7 +150,7 @@ class _McpTool:
         return self.spec.name in self._host.changed
 
     async def call(self, arguments: str) -> ToolResult:
-        """Call the server; see `Tool.call`."""
+        """Call the server."""
         parsed = _parsed(arguments)
         if isinstance(parsed, ToolResult):
             return parsed

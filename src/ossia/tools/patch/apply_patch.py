@@ -84,7 +84,7 @@ class ApplyPatch:
 
 
 class PatchSession:
-    """See `ToolSession`; holds the folder open."""
+    """A session that holds the folder open."""
 
     def __init__(self, root: int, lock: threading.Lock, spec: ToolSpec, *, asks: bool) -> None:
         self._patcher = _Patcher(spec, root, lock)
@@ -105,8 +105,6 @@ class PatchSession:
 
 
 class _Patcher:
-    """See `ApplyPatch`."""
-
     def __init__(self, spec: ToolSpec, root: int, lock: threading.Lock) -> None:
         self.spec = spec
         self._root: int | None = root

@@ -70,7 +70,7 @@ Section = AddFile | DeleteFile | UpdateFile
 
 
 def read_patch(text: str) -> tuple[Section, ...]:
-    """What a patch asks for.
+    """Parse a patch.
 
     Args:
         text: the patch, or JSON that holds it as its only string.

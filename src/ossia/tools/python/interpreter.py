@@ -52,13 +52,13 @@ class Capture:
     """Bytes of one cell; memory stays the same however many come."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         self._head = bytearray()
         self._tail = bytearray()
         self.num_bytes = 0
 
     def push(self, more: bytes) -> None:
-        """Take what was written next."""
+        """Append output."""
         self.num_bytes += len(more)
         room = HEAD_BYTES - len(self._head)
         self._head += more[:room]
@@ -67,7 +67,7 @@ class Capture:
             del self._tail[:-TAIL_BYTES]
 
     def text(self) -> str:
-        """As plain text: no terminal codes, no invalid characters, the middle of much left out."""
+        """The output as plain text: no terminal codes, the middle of much left out."""
         tail = bytes(self._tail[-TAIL_BYTES:])
         omitted = self.num_bytes - len(self._head) - len(tail)
         if omitted <= 0:
@@ -138,7 +138,7 @@ class Interpreter:
         selector: selectors.BaseSelector,
         tell: Callable[[dict[str, Any]], None],
     ) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
             sandbox: how it is started.
@@ -181,7 +181,7 @@ class Interpreter:
         self._send(self._settings())
 
     def run(self, code: str, seconds: float) -> None:
-        """Begin a cell; there is none now."""
+        """Start a cell; none may be running."""
         assert self._cell is None, "one cell at a time"
         now = time.monotonic()
         self._wake()
@@ -202,7 +202,7 @@ class Interpreter:
 
     @property
     def is_running(self) -> bool:
-        """Whether it needs looking at."""
+        """Whether a cell runs."""
         return self.is_alive and (not self.is_ready or self._cell is not None)
 
     def look(self) -> None:

@@ -1,6 +1,6 @@
 """The process that starts interpreters: small, without secrets, gone when its owner is.
 
-Started by `launching` before the model is loaded; speaks frames over its stdin, a socket.
+Started by `launcher_client` before the model is loaded; speaks frames over its stdin, a socket.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Launcher:
     def __init__(
         self, owner: socket.socket, settings: dict[str, Any], folder: Path, view: Path
     ) -> None:
-        """Make ready.
+        """Prepare folders and users.
 
         Args:
             owner: commands come in and happenings go out here.
@@ -58,7 +58,7 @@ class Launcher:
         self._selector.register(owner, selectors.EVENT_READ, self._read)
 
     def run(self) -> None:
-        """Until the owner is gone."""
+        """Serve until the owner is gone."""
         looked = 0.0
         while self._is_open:
             busy = any(each.is_running for each in self._interpreters.values())

@@ -24,7 +24,7 @@ STOP_SECONDS = 10.0
 
 
 class LauncherGone(Exception):
-    """The launcher, or what it was asked for, does not live. Never leaves the room."""
+    """The launcher, or the interpreter that was meant, is dead. Never leaves the room."""
 
 
 class LauncherClient:
@@ -43,7 +43,7 @@ class LauncherClient:
     async def start(
         cls, sandbox: Sandbox, python: InstalledPython, limits: Limits, container: tuple[str, ...]
     ) -> "LauncherClient":
-        """Start one.
+        """Start a launcher.
 
         Raises:
             LauncherGone: it cannot do its work here; the reason is its text.
@@ -84,16 +84,16 @@ class LauncherClient:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked for anything."""
+        """Whether the launcher lives."""
         return not self._reader.done()
 
     @property
     def pid(self) -> int:
-        """Of the launcher."""
+        """Process id of the launcher."""
         return self._process.pid
 
     def answer(self, name: str) -> "asyncio.Future[dict[str, Any]]":
-        """What is told next of an interpreter."""
+        """The next message about an interpreter."""
         assert name not in self._waiting, "one question at a time"
         future = self._waiting[name] = asyncio.get_running_loop().create_future()
         if self._reader.done():
@@ -116,7 +116,7 @@ class LauncherClient:
             await self._send({"id": name, "do": order})
 
     async def close(self) -> None:
-        """End it with all its interpreters; twice does no harm."""
+        """End it with all its interpreters; idempotent."""
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         self._fail()

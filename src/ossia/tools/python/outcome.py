@@ -15,7 +15,7 @@ LOST = "The interpreter was restarted; variables are lost."
 MAX_NAMED = 20
 """Files that are named in a result."""
 MAX_IMAGE_BYTES = 256 << 10
-"""Of one picture that stands among the outputs themselves; every answer that is kept holds it."""
+"""Of one picture that stands among the outputs themselves; every stored response holds it."""
 MAX_IMAGES = 4
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"
@@ -24,12 +24,12 @@ _PICTURES = {
 
 
 def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: bool) -> ToolResult:
-    """One cell, told.
+    """Turn what an interpreter reported of a cell into a result.
 
     Args:
         answer: what the launcher says of it.
         limits: those it ran under.
-        seconds: time it was given.
+        seconds: its time limit.
         lost: whether variables of earlier cells are gone, which comes first then.
     """
     ended = answer["ended"]

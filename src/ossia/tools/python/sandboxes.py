@@ -57,7 +57,7 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledPython:
-    """A Python: its program, and folders beyond the system's."""
+    """A Python installation: its program, and folders beyond the system's."""
 
     executable: str
     folders: tuple[str, ...]
@@ -67,7 +67,7 @@ class InstalledPython:
 
     @classmethod
     def here(cls) -> "InstalledPython":
-        """The one that runs us, with the packages installed beside us."""
+        """The Python that runs us, with the packages installed beside us."""
         executable = os.path.realpath(sys.executable)
         packages = tuple(map(os.path.realpath, filter(os.path.isdir, site.getsitepackages())))
         wanted = (os.path.realpath(sys.base_prefix), *packages)
@@ -109,7 +109,7 @@ DRIVER = (Path(__file__).parent / "driver.py").read_text()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """Where one interpreter is to run; made by the launcher."""
+    """What one interpreter sees and may use; made by the launcher."""
 
     executable: str
     folders: Mapping[str, str]
@@ -125,7 +125,7 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchCommand:
-    """How to start it."""
+    """The command that starts an interpreter in its sandbox."""
 
     command: tuple[str, ...]
     folder: str
@@ -159,7 +159,7 @@ def why_not(sandbox: Sandbox, container: tuple[str, ...]) -> str | None:
 
 
 def start(sandbox: Sandbox, spec: SandboxSpec) -> LaunchCommand:
-    """How to start an interpreter in a sandbox."""
+    """Build the command that starts an interpreter in a sandbox."""
     ways: dict[Sandbox, Callable[[SandboxSpec], LaunchCommand]] = {
         "bubblewrap": _bubblewrap,
         "landlock": _landlock,

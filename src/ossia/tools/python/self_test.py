@@ -153,7 +153,7 @@ async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limit
 
 
 def _probes() -> str:
-    """The cell without its own `facts`, which are empty for those who only read it."""
+    """The probes without their own, empty `facts`."""
     return SOURCE.replace('facts: dict[str, Any] = globals().get("facts", {})\n', "")
 
 

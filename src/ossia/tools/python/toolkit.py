@@ -69,7 +69,7 @@ class PythonToolkit:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """Of python alone."""
+        """The spec of `python`."""
         spec = ToolSpec(
             name="python",
             description=PYTHON.description,
@@ -106,12 +106,12 @@ class PythonToolkit:
 
     @property
     def options(self) -> PythonOptions:
-        """As started."""
+        """The options it was started with."""
         return self._options
 
     @property
     def launcher(self) -> LauncherClient:
-        """The launcher now."""
+        """The current launcher."""
         return self._launcher
 
     async def admit(self, session: "PythonSession") -> str | None:
@@ -130,11 +130,11 @@ class PythonToolkit:
         return None
 
     def touch(self, session: "PythonSession") -> None:
-        """It was used just now."""
+        """Mark a session as just used."""
         self._sessions[session.id] = self._sessions.pop(session.id)
 
     def dismiss(self, session: "PythonSession") -> None:
-        """It has no interpreter any more."""
+        """Take note that a session has no interpreter any more."""
         self._sessions.pop(session.id, None)
 
     @property
@@ -176,7 +176,7 @@ class PythonSession:
     """One conversation's interpreter, and whether it has one now."""
 
     def __init__(self, toolkit: PythonToolkit) -> None:
-        """Of a toolkit; without an interpreter yet."""
+        """Begin without an interpreter."""
         self.id = f"cntr_{secrets.token_hex(16)}"
         self.born = 0.0
         self._toolkit = toolkit
@@ -188,20 +188,19 @@ class PythonSession:
 
     @property
     def spec(self) -> ToolSpec:
-        """See `Tool.spec`."""
         return self._spec
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """Python."""
+        """The python tool."""
         return (self,)
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Nothing leaves the sandbox, so nothing is asked."""
+        """Never: nothing leaves the sandbox."""
         return False
 
     async def call(self, arguments: str) -> ToolResult:
-        """Run a cell; see `Tool.call`. When the caller is cancelled, so is the cell."""
+        """Run a cell. When the caller is cancelled, so is the cell."""
         limits = self._toolkit.options.limits
         size = len(arguments.encode("utf-8", "replace"))
         if size > limits.code_bytes:
@@ -222,14 +221,14 @@ class PythonSession:
         await self.release()
 
     async def release(self) -> None:
-        """End the interpreter; the next cell gets a new one and is told."""
+        """End the interpreter; the next cell gets a new one and says so."""
         interpreter = self._interpreter
         self.forget()
         if interpreter is not None:
             await self._toolkit.launcher.tell(interpreter, "close")
 
     def forget(self) -> None:
-        """The interpreter is gone, with all its variables."""
+        """Take note that the interpreter is gone, with all its variables."""
         if self._interpreter is not None:
             self._interpreter, self._was_lost = None, True
         self._toolkit.dismiss(self)
@@ -239,7 +238,7 @@ class PythonSession:
         return not self._calling.locked() and self._used <= moment
 
     async def _prepare(self) -> str | None:
-        """See that there is an interpreter; else the reason."""
+        """Make sure that there is an interpreter; returns the reason if not."""
         if self._is_closed:
             return "The conversation is over."
         if self._interpreter is not None and self._toolkit.launcher.is_alive:

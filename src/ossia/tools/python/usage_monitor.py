@@ -18,7 +18,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """Of one process group, at one moment."""
+    """What one process group uses, at one moment."""
 
     pids: tuple[int, ...]
     """Those that are not dead yet."""
@@ -29,7 +29,7 @@ class ProcessUsage:
 
 
 def usage(group: int) -> ProcessUsage:
-    """Everything in a process group."""
+    """Add up a process group."""
     if sys.platform == "darwin":
         return _usage_by_ps(group)
     pids, pages, ticks = [], 0, 0

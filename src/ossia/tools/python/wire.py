@@ -22,7 +22,7 @@ class Frames:
     """Bytes in, messages out."""
 
     def __init__(self) -> None:
-        """Begin with nothing read."""
+        """Start empty."""
         self._waiting = bytearray()
 
     def push(self, more: bytes) -> list[dict[str, Any]]:
