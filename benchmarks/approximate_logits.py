@@ -86,11 +86,11 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--prepared-folder", default="auto")
     parser.add_argument("--positions", type=int, default=10_000)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     options = EngineOptions(context_length=TEXT_TOKENS)
-    with LLM(asked.model, prepared=asked.prepared_folder, engine=options) as llm:
+    with LLM(args.model, prepared=args.prepared_folder, engine=options) as llm:
         rows: list[dict[str, float]] = []
-        for logits in steps(llm, asked.positions):
+        for logits in steps(llm, args.positions):
             if logits.approximate_RV is None:
                 raise SystemExit("this model's head is too small to be scanned")
             exact_RV = logits.exact_RV
@@ -101,7 +101,7 @@ def main() -> None:
         trusted = [row for row in rows if row["trusted"]]
         hidden_TD = logits._hidden_TD[:1].copy()
         found = {
-            "model": asked.model,
+            "model": args.model,
             "positions": len(rows),
             "trusted": len(trusted) / len(rows),
             "same_likeliest_id": sum(row["same"] for row in trusted),

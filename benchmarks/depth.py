@@ -23,18 +23,18 @@ def main() -> None:
     parser.add_argument("--prepared-folder", default="auto")
     parser.add_argument("--kv-dtype")
     parser.add_argument("--depths", type=int, nargs="+", default=[1024, 16_384])
-    asked = parser.parse_args()
-    room = max(asked.depths) + ROUNDS * STEPS + 1
+    args = parser.parse_args()
+    room = max(args.depths) + ROUNDS * STEPS + 1
     with LLM(
-        asked.model,
-        prepared=asked.prepared_folder,
-        ops=OpsOptions(kv_dtype=asked.kv_dtype),
+        args.model,
+        prepared=args.prepared_folder,
+        ops=OpsOptions(kv_dtype=args.kv_dtype),
         engine=EngineOptions(context_length=room),
     ) as llm:
         model = llm.model
         pages = range(-(-room // PAGE_TOKENS))
         cache = KvCache(model.config, model.ops, num_pages=len(pages), num_windows=1)
-        seconds: dict[int, list[float]] = {depth: [] for depth in asked.depths}
+        seconds: dict[int, list[float]] = {depth: [] for depth in args.depths}
         for turn in range(ROUNDS):
             for depth, found in seconds.items():
                 for index in range(STEPS):
@@ -49,7 +49,7 @@ def main() -> None:
                         model.ops.unembed(hidden_TD, batch.row_R, model.weights.head)
                     found.append(time.perf_counter() - began)
         rates = {depth: 1 / statistics.median(found) for depth, found in seconds.items()}
-        first = rates[asked.depths[0]]
+        first = rates[args.depths[0]]
         shares = {depth: rate / first for depth, rate in rates.items()}
         print(json.dumps({"tokens_per_second": rates, "share_of_the_first": shares}))
 

@@ -122,17 +122,17 @@ def killed_once(path: Path, num_writers: int, prefix: str, rng: random.Random) -
 
 def check(path: Path, lines: list[str]) -> Found:
     """Open the file again and look for everything that was acknowledged."""
-    told: dict[str, set[str]] = defaultdict(set)
+    acts_of: dict[str, set[str]] = defaultdict(set)
     for line in lines:
         act, response_id = line.split()
-        told[response_id].add(act)
-    found = Found(sum(len(acts - {"deleting"}) for acts in told.values()), [], [])
+        acts_of[response_id].add(act)
+    found = Found(sum(len(acts - {"deleting"}) for acts in acts_of.values()), [], [])
     with closing(Database(path)) as database:
         responses, memory = Responses(database), TokenMemory(database)
-        for response_id, acts in told.items():
-            kept = responses.get(response_id, OWNER).result()
-            if kept is not None:
-                if "deleted" in acts or not is_whole(kept, acts):
+        for response_id, acts in acts_of.items():
+            stored_response = responses.get(response_id, OWNER).result()
+            if stored_response is not None:
+                if "deleted" in acts or not is_whole(stored_response, acts):
                     found.altered.append(response_id)
                 check_events(responses, response_id, acts, found)
                 check_tokens(memory, response_id, acts, found)
@@ -144,12 +144,12 @@ def check(path: Path, lines: list[str]) -> Found:
     return found
 
 
-def is_whole(kept: StoredResponse, acts: set[str]) -> bool:
+def is_whole(stored_response: StoredResponse, acts: set[str]) -> bool:
     """Whether a response is one of the two things it may be: begun, or finished."""
-    if kept.status == "completed":
-        return kept.body == text_of(kept.response_id)
-    begun = replace(stored(kept.response_id), created_at=kept.created_at)
-    return "finished" not in acts and kept == begun
+    if stored_response.status == "completed":
+        return stored_response.body == text_of(stored_response.response_id)
+    begun = replace(stored(stored_response.response_id), created_at=stored_response.created_at)
+    return "finished" not in acts and stored_response == begun
 
 
 def check_events(responses: Responses, response_id: str, acts: set[str], found: Found) -> None:

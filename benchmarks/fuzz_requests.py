@@ -34,7 +34,11 @@ FEW_TOKENS = 4
 
 TOOL = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
 SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
-SAID = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]}
+INPUT_MESSAGE = {
+    "type": "message",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "a"}],
+}
 HELLO = {"role": "user", "content": "Hello"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 CHAT_TOOL = {"type": "function", "function": TOOL}
@@ -154,7 +158,7 @@ class Failure:
     why: str
     path: str
     body: bytes
-    told: str
+    detail: str
 
 
 @dataclass
@@ -179,8 +183,8 @@ class Outcome:
     def note_again(self, path: str, body: bytes, seconds: float, canary: float) -> None:
         """A slow one was asked once more, beside a canary."""
         if seconds > most_seconds(canary):
-            told = f"{seconds:.1f} s where the canary took {canary:.2f} s"
-            self.failures.append(Failure("too slow", path, body, told))
+            detail = f"{seconds:.1f} s where the canary took {canary:.2f} s"
+            self.failures.append(Failure("too slow", path, body, detail))
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -291,19 +295,19 @@ async def fuzz(address: str, count: int, draw: random.Random) -> Outcome:
     async def send_some(client: httpx2.AsyncClient) -> None:
         for _ in left:
             path, body = damaged(draw)
-            outcome.note(path, body, *await _asked(client, path, body))
+            outcome.note(path, body, *await _send(client, path, body))
 
     async with httpx2.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
         await asyncio.gather(*(send_some(client) for _ in range(AT_ONCE)))
         for path, body in outcome.slow:
-            _, _, before = await _asked(client, *CANARY)
-            _, _, seconds = await _asked(client, path, body)
-            _, _, after = await _asked(client, *CANARY)
+            _, _, before = await _send(client, *CANARY)
+            _, _, seconds = await _send(client, path, body)
+            _, _, after = await _send(client, *CANARY)
             outcome.note_again(path, body, seconds, max(before, after))
     return outcome
 
 
-async def _asked(client: httpx2.AsyncClient, path: str, body: bytes) -> tuple[int, str, float]:
+async def _send(client: httpx2.AsyncClient, path: str, body: bytes) -> tuple[int, str, float]:
     """Status, text and seconds of one answer; status 0 where there is none."""
     started = time.monotonic()
     try:
@@ -319,14 +323,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     with served("--no-store") as server:
         started = time.monotonic()
-        outcome = asyncio.run(fuzz(server.address, given.count, random.Random(given.seed)))
+        outcome = asyncio.run(fuzz(server.address, args.count, random.Random(args.seed)))
         seconds = time.monotonic() - started
     for failure in outcome.failures[:MAX_SHOWN]:
-        asked = f"{failure.path} {failure.body[:400]!r}"
-        print(f"{failure.why}: {asked} -> {failure.told}", file=sys.stderr)
+        request = f"{failure.path} {failure.body[:400]!r}"
+        print(f"{failure.why}: {request} -> {failure.detail}", file=sys.stderr)
     print(
         json.dumps(
             {

@@ -138,18 +138,18 @@ def in_format(weight: NDArray[Any], kind: GGMLQuantizationType) -> NDArray[Any]:
 
 def _add_spelling(writer: GGUFWriter, tokenizer: Path, vocab_size: int) -> None:
     """What each id spells. Splitting text is left at GPT-2's: prompts are to be given as ids."""
-    told = json.loads(tokenizer.read_text())
+    spec = json.loads(tokenizer.read_text())
     texts = [f"<|unused_{each}|>" for each in range(vocab_size)]
     kinds = [TokenType.UNUSED] * vocab_size
-    for text, token_id in told["model"]["vocab"].items():
+    for text, token_id in spec["model"]["vocab"].items():
         texts[token_id], kinds[token_id] = text, TokenType.NORMAL
-    for added in told["added_tokens"]:
+    for added in spec["added_tokens"]:
         texts[added["id"]], kinds[added["id"]] = added["content"], TokenType.CONTROL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(texts)
     writer.add_token_types(kinds)
-    writer.add_token_merges([" ".join(pair) for pair in told["model"]["merges"]])
+    writer.add_token_merges([" ".join(pair) for pair in spec["model"]["merges"]])
     writer.add_eos_token_id(texts.index("<|return|>"))
 
 
@@ -225,19 +225,17 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE")
     parser.add_argument("--format", choices=FORMATS, default="Q8_0")
     parser.add_argument("--spelt", action="store_true", help="with the tokens' texts")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     began = time.perf_counter()
     try:
-        checkpoint = open_checkpoint(asked.folder)
+        checkpoint = open_checkpoint(args.folder)
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    tokenizer = checkpoint.tokenizer_path if asked.spelt else None
-    num_bytes = write_gguf(
-        asked.out, checkpoint.config, checkpoint.tensors, asked.format, tokenizer
-    )
+    tokenizer = checkpoint.tokenizer_path if args.spelt else None
+    num_bytes = write_gguf(args.out, checkpoint.config, checkpoint.tensors, args.format, tokenizer)
     seconds = round(time.perf_counter() - began, 1)
-    print(json.dumps({"file": str(asked.out), "tensor_bytes": num_bytes, "seconds": seconds}))
+    print(json.dumps({"file": str(args.out), "tensor_bytes": num_bytes, "seconds": seconds}))
     return 0
 
 

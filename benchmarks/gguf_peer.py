@@ -34,12 +34,12 @@ MICRO_BATCH = 512
 class Peer:
     """An opened model and at most one context, which is a size of cache."""
 
-    def __init__(self, path: str, asked: argparse.Namespace) -> None:
+    def __init__(self, path: str, args: argparse.Namespace) -> None:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
-        params.load_mode = LOAD[asked.load]
-        params.use_extra_bufts = asked.repack
-        self._asked = asked
+        params.load_mode = LOAD[args.load]
+        params.use_extra_bufts = args.repack
+        self._args = args
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not self._model:
             raise SystemExit(f"llama.cpp does not open {path}")
@@ -53,11 +53,11 @@ class Peer:
         params.n_ctx = sequences * (-(-tokens // 256) * 256)
         params.n_batch = params.n_ubatch = MICRO_BATCH
         params.n_seq_max = sequences
-        params.n_threads = params.n_threads_batch = self._asked.threads
-        params.flash_attn_type = FLASH[self._asked.flash]
-        params.type_k = params.type_v = KV_TYPES[self._asked.kv]
+        params.n_threads = params.n_threads_batch = self._args.threads
+        params.flash_attn_type = FLASH[self._args.flash]
+        params.type_k = params.type_v = KV_TYPES[self._args.kv]
         params.swa_full = False  # as its server does: a window's keys only
-        params.kv_unified = self._asked.unified
+        params.kv_unified = self._args.unified
         params.no_perf = True
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
@@ -115,17 +115,17 @@ class Peer:
         return np.ctypeslib.as_array(pointer, (self.num_ids,))
 
 
-def bench(path: str, asked: argparse.Namespace, work: dict[str, Any]) -> dict[str, Any]:
+def bench(path: str, args: argparse.Namespace, work: dict[str, Any]) -> dict[str, Any]:
     """Measure what `ossia bench` measures, on the same ids.
 
     Args:
         path: of the file.
-        asked: settings of llama.cpp.
+        args: settings of llama.cpp.
         work: context_length; short, a prompt; prefill, prompts; decode, a list of tokens and
             prompts, which are of one length and are written on together.
     """
     began = time.perf_counter()
-    peer = Peer(path, asked)
+    peer = Peer(path, args)
     load_seconds = time.perf_counter() - began
     with peer.context(1, work["context_length"]):
         peer.read(work["short"], 0)
@@ -193,15 +193,15 @@ def main() -> None:
     parser.add_argument("--unified", action="store_true", help="one cache for all sequences")
     parser.add_argument("--no-repack", action="store_false", dest="repack")
     parser.add_argument("--verbose", action="store_true", help="llama.cpp's log on stderr")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    if not asked.verbose:
+    if not args.verbose:
         llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
     work = json.load(sys.stdin)
-    if asked.task == "bench":
-        json.dump(bench(asked.path, asked, work), sys.stdout)
+    if args.task == "bench":
+        json.dump(bench(args.path, args, work), sys.stdout)
         return
-    peer = Peer(asked.path, asked)
+    peer = Peer(args.path, args)
     texts = []
     for ids in work:
         with peer.context(1, len(ids)):

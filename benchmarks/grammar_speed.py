@@ -89,16 +89,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--many", type=int, default=0)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     nano = Tokenizer.from_file(find_model("nano") / "tokenizer.json")
     for name, tokenizer, size in (
         ("nano", nano, nano.size),
         ("o200k_harmony", Tokenizer.o200k_harmony(), 201_088),
     ):
-        found = measure(tokenizer, size, asked.rounds)
+        found = measure(tokenizer, size, args.rounds)
         print(name, json.dumps({key: round(value, 2) for key, value in found.items()}))
-    if asked.many:
-        print("many", json.dumps(growth(asked.many)))
+    if args.many:
+        print("many", json.dumps(growth(args.many)))
 
 
 if __name__ == "__main__":

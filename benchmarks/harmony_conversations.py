@@ -128,20 +128,20 @@ def _call_and_result(rng: random.Random, names: list[str]) -> list[Message]:
 
 def _turn(rng: random.Random, names: list[str], *, finished: bool) -> list[Message]:
     name = rng.choice((None, None, None, "bob", "A-1"))
-    said = [Message(role="user", content=text(rng), name=name)]
+    messages = [Message(role="user", content=text(rng), name=name)]
     if rng.random() < 0.1:
-        said.append(Message(role="developer", content=text(rng, 6)))
+        messages.append(Message(role="developer", content=text(rng, 6)))
     if rng.random() < 0.2:
-        said[0] = Message(role="user", content=(text(rng, 5), text(rng, 5)))
+        messages[0] = Message(role="user", content=(text(rng, 5), text(rng, 5)))
     for _ in range(rng.randrange(4)):
-        said.append(Message(role="assistant", channel="analysis", content=text(rng)))
+        messages.append(Message(role="assistant", channel="analysis", content=text(rng)))
         if names and rng.random() < 0.3:
-            said.append(Message(role="assistant", channel="commentary", content=text(rng, 6)))
+            messages.append(Message(role="assistant", channel="commentary", content=text(rng, 6)))
         if names and rng.random() < 0.7:
-            said += _call_and_result(rng, names)
+            messages += _call_and_result(rng, names)
     if finished:
-        said.append(Message(role="assistant", channel="final", content=text(rng)))
-    return said
+        messages.append(Message(role="assistant", channel="final", content=text(rng)))
+    return messages
 
 
 def conversation(rng: random.Random) -> Conversation:

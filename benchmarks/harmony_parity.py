@@ -31,8 +31,8 @@ def make_judge() -> Judge:
 def compare(judge: Judge, tokenizer: Tokenizer, ours: Conversation) -> Counter[str]:
     """Count the messages by how they agree; raises AssertionError if one does not."""
     agreed: Counter[str] = Counter()
-    kept = drop_old_reasoning(ours.messages)
-    theirs = [*_preface(ours), *map(_translated, kept)]
+    ours_shown = drop_old_reasoning(ours.messages)
+    theirs = [*_preface(ours), *map(_translated, ours_shown)]
     rendered = render_prompt(tokenizer, ours)
     pieces = _split(rendered, tokenizer.ids.start)
     assert len(pieces) == len(theirs) + 1
@@ -82,7 +82,7 @@ def _preface(ours: Conversation) -> list[Theirs]:
         system = system.with_browser_tool()
     if "python" in ours.builtins:
         system = system.with_python_tool()
-    told = [Theirs.from_role_and_content(judge_library.Role.SYSTEM, system)]
+    messages = [Theirs.from_role_and_content(judge_library.Role.SYSTEM, system)]
     developer = judge_library.DeveloperContent.new()
     if ours.instructions:
         developer = developer.with_instructions(ours.instructions)
@@ -98,8 +98,8 @@ def _preface(ours: Conversation) -> list[Theirs]:
             ]
         )
     if ours.instructions or ours.functions:
-        told.append(Theirs.from_role_and_content(judge_library.Role.DEVELOPER, developer))
-    return told
+        messages.append(Theirs.from_role_and_content(judge_library.Role.DEVELOPER, developer))
+    return messages
 
 
 def _translated(message: Message) -> Theirs:

@@ -127,13 +127,13 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=4200)
     parser.add_argument("--wide", action="store_true")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    options = OpsOptions(weights=asked.weights, kv_dtype=asked.kv_dtype, isa=asked.isa)
-    lengths = AROUND_THE_WINDOW if asked.wide else (*AROUND_THE_WINDOW, asked.long)
+    args = parser.parse_args()
+    options = OpsOptions(weights=args.weights, kv_dtype=args.kv_dtype, isa=args.isa)
+    lengths = AROUND_THE_WINDOW if args.wide else (*AROUND_THE_WINDOW, args.long)
     rows = []
-    for row in compare(asked.backend, options, WIDE if asked.wide else SHAPE, lengths):
+    for row in compare(args.backend, options, WIDE if args.wide else SHAPE, lengths):
         rows.append(row)
-        shown = json.dumps(row) if asked.json else "  ".join(str(each) for each in row.values())
+        shown = json.dumps(row) if args.json else "  ".join(str(each) for each in row.values())
         print(shown, flush=True)
     print(json.dumps({"worst": max(row["distance"] for row in rows), "rows": len(rows)}))
 

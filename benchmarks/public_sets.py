@@ -92,7 +92,7 @@ def bfcl_simple(seed: int) -> Iterator[Item]:
     """One call, of the right function, each argument among those accepted."""
     folder = files("bfcl_eval").joinpath("data")
     name = "BFCL_v4_simple_python.json"
-    asked = map(json.loads, folder.joinpath(name).read_text().splitlines())
+    questions = map(json.loads, folder.joinpath(name).read_text().splitlines())
     right = map(json.loads, folder.joinpath("possible_answer", name).read_text().splitlines())
 
     def item(each: Mapping[str, Any], answer: Mapping[str, Any]) -> Item:
@@ -106,16 +106,18 @@ def bfcl_simple(seed: int) -> Iterator[Item]:
             if [call.name for call in reply.tool_calls] != [expected.replace(".", "_")]:
                 return False
             try:
-                given = json.loads(reply.tool_calls[0].arguments)
+                arguments = json.loads(reply.tool_calls[0].arguments)
             except ValueError:
                 return False
             required = {key for key, values in accepted.items() if "" not in values}
-            known = all(key in accepted and value in accepted[key] for key, value in given.items())
-            return known and required <= set(given)
+            known = all(
+                key in accepted and value in accepted[key] for key, value in arguments.items()
+            )
+            return known and required <= set(arguments)
 
         return {"messages": each["question"][0], "tools": tools}, is_right
 
-    return (item(*pair) for pair in zip(asked, right, strict=True))
+    return (item(*pair) for pair in zip(questions, right, strict=True))
 
 
 def _schema(value: Any) -> Any:
@@ -145,20 +147,20 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--effort", choices=("low", "medium", "high"), default="medium")
-    asked = parser.parse_args()
-    with LLM(asked.model) as llm:
-        for name in asked.set or SETS:
+    args = parser.parse_args()
+    with LLM(args.model) as llm:
+        for name in args.set or SETS:
             right = n = too_long = 0
-            for question, is_right in islice(SETS[name](asked.seed), asked.n):
+            for question, is_right in islice(SETS[name](args.seed), args.n):
                 n += 1
                 try:
-                    right += is_right(llm.chat(**question, effort=asked.effort, params=GREEDY))
+                    right += is_right(llm.chat(**question, effort=args.effort, params=GREEDY))
                 except ContextOverflow:
                     too_long += 1
                 print(f"\r{name} {n}: {right} right", end="", file=sys.stderr)
             print(file=sys.stderr)
-            told = {"set": name, "effort": asked.effort, "n": n, "right": right}
-            print(json.dumps(told | {"interval": wilson(right, n), "too_long": too_long}))
+            row = {"set": name, "effort": args.effort, "n": n, "right": right}
+            print(json.dumps(row | {"interval": wilson(right, n), "too_long": too_long}))
 
 
 if __name__ == "__main__":

@@ -126,12 +126,12 @@ class Trace:
         return cls(stream, ops.unembed(stream[-1], batch.row_R, weights.head))
 
 
-def modes(asked: argparse.Namespace) -> Iterator[tuple[str, CpuOps]]:
+def modes(args: argparse.Namespace) -> Iterator[tuple[str, CpuOps]]:
     """Each choice of weights with each choice of keys; those that are not here are named."""
-    for weights in asked.weights:
-        for kv in asked.kv:
+    for weights in args.weights:
+        for kv in args.kv:
             try:
-                yield f"{weights} | {kv}", CpuOps(isa=asked.isa, kv_dtype=kv, weights=weights)
+                yield f"{weights} | {kv}", CpuOps(isa=args.isa, kv_dtype=kv, weights=weights)
             except (TypeError, ValueError) as error:
                 print(f"not measured: weights {weights}, keys {kv}: {error}")
 
@@ -149,30 +149,30 @@ def peer_scores(
     return [arrays[name] for name in arrays.files]
 
 
-def compare_random(shape: str, asked: argparse.Namespace) -> None:
+def compare_random(shape: str, args: argparse.Namespace) -> None:
     """Print the distance after every layer, of every layer alone, and of the logits."""
-    layers = asked.layers
+    layers = args.layers
     config = dataclasses.replace(
         SHAPES[shape],
         num_hidden_layers=layers,
         layer_types=tuple(("sliding_attention", "full_attention")[i % 2] for i in range(layers)),
         vocab_size=min(VOCABULARY, SHAPES[shape].vocab_size),
     )
-    print(f"\nRandom weights, {shape} shape, {layers} layers, {asked.tokens} tokens:\n")
+    print(f"\nRandom weights, {shape} shape, {layers} layers, {args.tokens} tokens:\n")
     after = " | ".join(f"after {index + 1}" for index in range(layers))
     print(f"| weights | keys | worst layer alone | {after} | logits | top-1 | KL | largest KL |")
     print("|" + "---|" * (layers + 7))
-    ids = np.random.default_rng(SEED).integers(config.vocab_size, size=asked.tokens).tolist()
+    ids = np.random.default_rng(SEED).integers(config.vocab_size, size=args.tokens).tolist()
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / shape
         write_checkpoint(folder, config, random_tensors(config, 0), "hugging-face")
         checkpoint = open_checkpoint(folder)
         batch = ForwardBatch.without_cache([ids], window=config.sliding_window)
         judge = Trace.of(opened(checkpoint, ReferenceOps()), batch)
-        for name, ops in modes(asked):
+        for name, ops in modes(args):
             print(f"| {name} | {_layers(opened(checkpoint, ops), judge, batch)}", flush=True)
-        if asked.peer_python:
-            (theirs,) = peer_scores(checkpoint, [ids], asked.peer_python)
+        if args.peer_python:
+            (theirs,) = peer_scores(checkpoint, [ids], args.peer_python)
             model = opened(checkpoint, ReferenceOps(), whole_channels=True)
             empty = " |" * (layers + 1)
             print(f"| llama.cpp Q8_0 | f16 |{empty} {_logits(theirs, score(model, ids))}")
@@ -209,12 +209,12 @@ def conversations(tokenizer: Tokenizer, positions: int) -> Iterator[tuple[list[i
         yield list(example.ids), row_R
 
 
-def compare_nano(asked: argparse.Namespace) -> None:
+def compare_nano(args: argparse.Namespace) -> None:
     """Print how nano's predictions change in conversations of its own kind."""
     checkpoint = open_checkpoint(find_model("nano"))
     assert checkpoint.tokenizer_path is not None, "nano has words"
-    texts = list(conversations(Tokenizer.from_file(checkpoint.tokenizer_path), asked.nano))
-    print(f"\nnano, {asked.nano} positions of {len(texts)} conversations:\n")
+    texts = list(conversations(Tokenizer.from_file(checkpoint.tokenizer_path), args.nano))
+    print(f"\nnano, {args.nano} positions of {len(texts)} conversations:\n")
     print("| weights | keys | top-1 | KL | largest KL |\n|---|---|---|---|---|")
 
     def rows(model: Transformer[Any]) -> list[Float32]:
@@ -227,10 +227,10 @@ def compare_nano(asked: argparse.Namespace) -> None:
         return agreement
 
     judged = rows(opened(checkpoint, ReferenceOps()))
-    for name, ops in modes(asked):
+    for name, ops in modes(args):
         print(f"| {name} | {compare(rows(opened(checkpoint, ops)), judged)} |", flush=True)
-    if asked.peer_python:
-        logits = peer_scores(checkpoint, [ids for ids, _ in texts], asked.peer_python)
+    if args.peer_python:
+        logits = peer_scores(checkpoint, [ids for ids, _ in texts], args.peer_python)
         theirs = [each[row_R] for each, (_, row_R) in zip(logits, texts, strict=True)]
         whole = opened(checkpoint, ReferenceOps(), whole_channels=True)
         print(f"| llama.cpp Q8_0 | f16 | {compare(theirs, rows(whole))} |")
@@ -250,11 +250,11 @@ def main() -> None:
     parser.add_argument("--kv", nargs="+", default=["float32", "bfloat16", "int8"])
     parser.add_argument("--isa", default="auto")
     parser.add_argument("--peer-python", metavar="PYTHON")
-    asked = parser.parse_args()
-    for shape in asked.shapes:
-        compare_random(shape, asked)
-    if asked.nano:
-        compare_nano(asked)
+    args = parser.parse_args()
+    for shape in args.shapes:
+        compare_random(shape, args)
+    if args.nano:
+        compare_nano(args)
 
 
 if __name__ == "__main__":

@@ -108,15 +108,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="cpu")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        turns = RandomTurns(Path(folder), asked.seed, asked.backend)
-        for first in range(0, asked.turns, 500):
-            turns.write(range(first, min(first + 500, asked.turns)))
+        turns = RandomTurns(Path(folder), args.seed, args.backend)
+        for first in range(0, args.turns, 500):
+            turns.write(range(first, min(first + 500, args.turns)))
     for fault in turns.faults[:10]:
         print(fault)
-    found = {"turns": asked.turns, "malformed": len(turns.faults), **turns.counts}
+    found = {"turns": args.turns, "malformed": len(turns.faults), **turns.counts}
     print(json.dumps(found | {"seconds": round(time.monotonic() - started, 1)}))
 
 

@@ -68,10 +68,19 @@ def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
 def escapes() -> dict[str, dict[str, Any]]:
     """Run the list; by tier, the cases tried and those held."""
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "told.xml"
-        command = [sys.executable, "-m", "pytest", ESCAPES, "-q", "-n", "0", f"--junitxml={told}"]
+        report_file = Path(folder) / "report.xml"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            ESCAPES,
+            "-q",
+            "-n",
+            "0",
+            f"--junitxml={report_file}",
+        ]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-        tree = ElementTree.parse(told)
+        tree = ElementTree.parse(report_file)
     tried: dict[str, Counter[str]] = {}
     failed: dict[str, set[str]] = {}
     for case in tree.iter("testcase"):
@@ -150,7 +159,7 @@ async def gaps(seconds: float) -> dict[str, float]:
     return milliseconds([float(line) for line in lines[2:]])  # ready, and the first piece
 
 
-async def measure(sandbox: Sandbox, asked: argparse.Namespace) -> dict[str, Any]:
+async def measure(sandbox: Sandbox, args: argparse.Namespace) -> dict[str, Any]:
     """One tier, but for the escapes."""
     report = await examine(PythonOptions(sandbox=sandbox))
     if not report.passed:
@@ -161,8 +170,8 @@ async def measure(sandbox: Sandbox, asked: argparse.Namespace) -> dict[str, Any]
             "held": sum(each.passed for each in report.probes),
             "seconds": round(report.seconds, 3),
         },
-        "milliseconds": await costs(sandbox, asked.starts, asked.calls),
-        "canary": await canary(sandbox, asked.seconds),
+        "milliseconds": await costs(sandbox, args.starts, args.calls),
+        "canary": await canary(sandbox, args.seconds),
     }
 
 
@@ -173,7 +182,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     tried = escapes()
     found: dict[str, Any] = {
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -181,8 +190,8 @@ def main() -> None:
         "load": os.getloadavg()[0],
     }
     for sandbox in SANDBOXES:
-        found[sandbox] = asyncio.run(measure(sandbox, asked)) | {"escapes": tried.get(sandbox)}
-    if asked.json:
+        found[sandbox] = asyncio.run(measure(sandbox, args)) | {"escapes": tried.get(sandbox)}
+    if args.json:
         print(json.dumps(found))
         return
     for name, value in found.items():

@@ -65,7 +65,7 @@ class Answer:
     ids: list[int] = field(default_factory=list)
 
 
-class HeldAnswers:
+class ConstrainedAnswers:
     """Writes answers in batches and judges them."""
 
     def __init__(self, folder: Path, seed: int, backend: str) -> None:
@@ -153,8 +153,8 @@ class HeldAnswers:
             )
         except Exception as error:  # whatever the judge says is a finding
             self.counts["invalid"] += 1
-            said = str(error).splitlines()[0]
-            self.faults.append(f"{said}: {answer.text!r} under {json.dumps(answer.schema)}")
+            reason = str(error).splitlines()[0]
+            self.faults.append(f"{reason}: {answer.text!r} under {json.dumps(answer.schema)}")
 
     def _check_refusal(self, error: RequestError) -> None:
         if error.code != "invalid_json_schema" or not (error.param or "").startswith("text."):
@@ -167,18 +167,18 @@ def main() -> None:
     parser.add_argument("--schemas", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="cpu")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        answers = HeldAnswers(Path(folder), asked.seed, asked.backend)
+        answers = ConstrainedAnswers(Path(folder), args.seed, args.backend)
         with answers.grammars:
-            for first in range(0, asked.schemas, 100):
-                answers.write(min(100, asked.schemas - first))
+            for first in range(0, args.schemas, 100):
+                answers.write(min(100, args.schemas - first))
     for fault in answers.faults[:20]:
         print(fault)
     counts = {"invalid": 0, "failed": 0, **answers.counts, "refused": answers.refusals.total()}
     seconds = round(time.monotonic() - started, 1)
-    print(json.dumps({"schemas": asked.schemas, **counts, "seconds": seconds}))
+    print(json.dumps({"schemas": args.schemas, **counts, "seconds": seconds}))
     for reason, count in answers.refusals.most_common():
         print(f"{count:5}  {reason}")
     sys.exit(bool(answers.faults))

@@ -119,11 +119,11 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    language = Language(asked.seed)
+    args = parser.parse_args()
+    language = Language(args.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder, path = Path(temporary) / "pages", Path(temporary) / "index"
-        size = write_pages(folder, language, asked.pages)
+        size = write_pages(folder, language, args.pages)
         path.touch()
         with Index(path) as index:
             name = index.add(folder)
@@ -139,7 +139,7 @@ def main() -> None:
             f" {path.stat().st_size / 1e6:.1f} MB; refreshed unchanged in {again - built:.2f} s"
         )
         corpus = Corpus.open(path)
-        asyncio.run(measure(corpus, language, asked.queries))
+        asyncio.run(measure(corpus, language, args.queries))
         corpus.close()
 
 

@@ -50,21 +50,21 @@ class Asking:
     def chat(cls, count: int) -> "Asking":
         """Questions, answered with reasoning."""
         return cls(
-            "/chat/completions", [{**_common(at), "messages": _said(at)} for at in range(count)]
+            "/chat/completions", [{**_common(at), "messages": _messages(at)} for at in range(count)]
         )
 
     @classmethod
     def ids(cls, count: int) -> "Asking":
         """The same prompts as ids."""
         with LLM() as llm:
-            prompts = [llm.render(_said(at)) for at in range(count)]
+            prompts = [llm.render(_messages(at)) for at in range(count)]
         return cls(
             "/completions",
             [{**_common(at), "prompt": prompt} for at, prompt in enumerate(prompts)],
         )
 
 
-def _said(number: int) -> list[dict[str, str]]:
+def _messages(number: int) -> list[dict[str, str]]:
     question = QUESTIONS[number % len(QUESTIONS)].format(10 + number % 89, 10 + number * 7 % 89)
     return [{"role": "user", "content": question}]
 
@@ -158,27 +158,27 @@ def main() -> None:
     parser.add_argument("--peer", help="base URL of another server of the same model")
     parser.add_argument("--ids", action="store_true")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    most = max(given.streams)
-    asking = Asking.ids(most) if given.ids else Asking.chat(most)
+    args = parser.parse_args()
+    most = max(args.streams)
+    asking = Asking.ids(most) if args.ids else Asking.chat(most)
     rows: list[dict[str, Any]] = []
     with served(
-        "--max-running", given.max_running, "--max-waiting", "4096", "--allow-control-ids"
+        "--max-running", args.max_running, "--max-waiting", "4096", "--allow-control-ids"
     ) as server:
         alone = {
             number: asyncio.run(run(server.api, asking, [number]))[0][0].text
             for number in range(most)
         }
-        for count in given.streams:
-            for _ in range(given.rounds):
+        for count in args.streams:
+            for _ in range(args.rounds):
                 rows.append({"server": "ossia", **ours(server, asking, count, alone)})
-                if given.peer:
-                    streams, seconds = asyncio.run(run(given.peer, asking, range(count)))
+                if args.peer:
+                    streams, seconds = asyncio.run(run(args.peer, asking, range(count)))
                     rows.append({"server": "peer", **measured(streams, seconds)})
     for row in rows:
-        print(json.dumps(row) if given.json else _line(row))
-    for count in given.streams:
-        for name in ("ossia", "peer") if given.peer else ("ossia",):
+        print(json.dumps(row) if args.json else _line(row))
+    for count in args.streams:
+        for name in ("ossia", "peer") if args.peer else ("ossia",):
             here = [row for row in rows if (row["server"], row["streams"]) == (name, count)]
             rate = statistics.median(row["tokens_per_s"] for row in here)
             first = statistics.median(row["first_ms"]["p50"] for row in here)

@@ -48,14 +48,14 @@ def main() -> None:
     parser.add_argument("storm", choices=("disconnects", "kills", "engine-kills"))
     parser.add_argument("--count", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     storms: dict[str, tuple[Callable[[int, random.Random], dict[str, Any]], int]] = {
         "disconnects": (disconnects, 10_000),
         "kills": (kills, 200),
         "engine-kills": (engine_kills, 20),
     }
-    storm, count = storms[given.storm]
-    print(json.dumps(storm(given.count or count, random.Random(given.seed))))
+    storm, count = storms[args.storm]
+    print(json.dumps(storm(args.count or count, random.Random(args.seed))))
 
 
 def disconnects(count: int, draw: random.Random) -> dict[str, Any]:
@@ -110,8 +110,8 @@ async def _drop_all(server: Served, count: int, draw: random.Random) -> list[str
 
         async def one(number: int) -> None:
             if number % 500 == 0:
-                told = await client.post("/responses", json=CANARY)
-                canaries.append(_text(told.json()))
+                response = await client.post("/responses", json=CANARY)
+                canaries.append(_text(response.json()))
             bodies = (
                 ("/chat/completions", LONG),
                 ("/responses", {**CANARY, "temperature": 1, "stream": True}),
@@ -212,8 +212,8 @@ async def _store_until_killed(
             try:
                 while True:
                     if number % 2:
-                        told = (await client.post("/responses", json=body)).json()
-                        response_id = told["id"]
+                        response = (await client.post("/responses", json=body)).json()
+                        response_id = response["id"]
                     else:
                         response_id = await _streamed(client, body, begun)
                     found = await client.get(f"/responses/{response_id}")

@@ -133,22 +133,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of the CPU; as many as it has")
     parser.add_argument("--cases", default="copies,cycle,coins,free")
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     found = {}
-    ops = OpsOptions(threads=asked.threads)
-    with LLM(asked.model, ops=ops, engine=EngineOptions(context_length=64)) as llm:
+    ops = OpsOptions(threads=args.threads)
+    with LLM(args.model, ops=ops, engine=EngineOptions(context_length=64)) as llm:
         engines = []
         for speculate in (False, True):
             options = EngineOptions(
-                context_length=PROMPT + asked.tokens + 1, max_cached_prefixes=0, speculate=speculate
+                context_length=PROMPT + args.tokens + 1, max_cached_prefixes=0, speculate=speculate
             )
             plan = resolve(options, llm.config, PAGE_TOKENS)
             engines.append(Engine(llm.model, plan, PAGE_TOKENS))
-        every = cases(llm.config.vocab_size, asked.tokens)
-        for name in asked.cases.split(","):
-            one = compare((engines[0], engines[1]), every[name], asked.rounds)
+        every = cases(llm.config.vocab_size, args.tokens)
+        for name in args.cases.split(","):
+            one = compare((engines[0], engines[1]), every[name], args.rounds)
             found[name] = asdict(one)
-            if not asked.json:
+            if not args.json:
                 print(
                     f"{name:8} {one.plain:9.1f} -> {one.drafting:9.1f} tokens/s, "
                     f"x{one.ratio:.3f} ({one.least_ratio:.3f} to {one.most_ratio:.3f}), "
@@ -157,7 +157,7 @@ def main() -> None:
                     f"{'the same' if one.same_tokens else 'OTHER'} tokens",
                     flush=True,
                 )
-    if asked.json:
+    if args.json:
         print(json.dumps(found, indent=2))
     sys.exit(0 if all(each["same_tokens"] for each in found.values()) else 1)
 

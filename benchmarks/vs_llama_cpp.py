@@ -1,7 +1,7 @@
 """ossia beside llama.cpp: the same weights, prompts, threads and machine, in turns.
 
     python -m benchmarks.vs_llama_cpp -m FOLDER --gguf FILE --peer-python PYTHON [--out FILE.json]
-        [--pairs 5] [--legs one many deep] [--threads 2] [--peer="--flash on"]
+        [--pairs 5] [--workloads one many deep] [--threads 2] [--peer="--flash on"]
         [--ossia="--weights lean"]
 
 FILE was written from FOLDER by `benchmarks.gguf_checkpoint`; PYTHON has `llama-cpp-python` from
@@ -38,7 +38,7 @@ READ_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class Workload:
     """What one process measures: reading, and writing in every combination."""
 
     context_length: int
@@ -50,15 +50,15 @@ class Leg:
     """Those that llama.cpp is asked for: it would read 16k tokens for 20 minutes."""
 
 
-LEGS = {
-    "one": Leg(8192, (512,), 64, (1,), (64,), (64,)),
-    "many": Leg(8192, (16,), 16, (8, 32), (16,), (16,)),
-    "deep": Leg(16_640, (16,), 32, (1,), (1024, 16_384), (1024,)),
+WORKLOADS = {
+    "one": Workload(8192, (512,), 64, (1,), (64,), (64,)),
+    "many": Workload(8192, (16,), 16, (8, 32), (16,), (16,)),
+    "deep": Workload(16_640, (16,), 32, (1,), (1024, 16_384), (1024,)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Setup:
     """The two sides, and where their weights lie."""
 
     checkpoint: Checkpoint
@@ -81,50 +81,53 @@ class Asked:
         return [*self.checkpoint.files, *self.prepared_files]
 
 
-def run_ossia(asked: Asked, leg: Leg) -> dict[str, Any]:
+def run_ossia(setup: Setup, workload: Workload) -> dict[str, Any]:
     """`ossia bench` with all that it reads in the page cache: its own file, head and embedding."""
-    forget([asked.gguf])
-    for prepared in asked.prepared_files:
+    forget([setup.gguf])
+    for prepared in setup.prepared_files:
         remember(prepared)
     for name in ("head", "embedding"):
-        np.bitwise_or.reduce(asked.checkpoint.tensors[name].view(np.uint16), axis=None)
-        asked.checkpoint.tensors.release(name)
+        np.bitwise_or.reduce(setup.checkpoint.tensors[name].view(np.uint16), axis=None)
+        setup.checkpoint.tensors.release(name)
     command = [sys.executable, "-m", "ossia", "bench", "--json", "--quiet"]
-    command += ["--model", str(asked.checkpoint.folder), "--threads", str(asked.threads)]
-    command += ["--context-length", str(leg.context_length)]
-    command += ["--prepared-folder", str(asked.prepared), *asked.ossia_options]
+    command += ["--model", str(setup.checkpoint.folder), "--threads", str(setup.threads)]
+    command += ["--context-length", str(workload.context_length)]
+    command += ["--prepared-folder", str(setup.prepared), *setup.ossia_options]
     work = {
-        "--prefill": leg.prefills,
-        "--decode": (leg.tokens,),
-        "--batch": leg.batches,
-        "--depth": leg.depths,
+        "--prefill": workload.prefills,
+        "--decode": (workload.tokens,),
+        "--batch": workload.batches,
+        "--depth": workload.depths,
     }
     for name, counts in work.items():
         command += [name, ",".join(map(str, counts))]
     return run(command)
 
 
-def run_peer(asked: Asked, leg: Leg) -> dict[str, Any]:
+def run_peer(setup: Setup, workload: Workload) -> dict[str, Any]:
     """llama.cpp on the same prompts; its file is in the page cache."""
-    forget(asked.ossia_files)
-    remember(asked.gguf)
+    forget(setup.ossia_files)
+    remember(setup.gguf)
 
     def prompt(count: int, seed: int = 0) -> list[int]:
-        return prompt_ids(asked.checkpoint.config.vocab_size, count, seed)
+        return prompt_ids(setup.checkpoint.config.vocab_size, count, seed)
 
     work = {
-        "context_length": leg.context_length,
+        "context_length": workload.context_length,
         "short": prompt(SHORT_TOKENS),
-        "prefill": [prompt(count) for count in leg.prefills],
+        "prefill": [prompt(count) for count in workload.prefills],
         "decode": [
-            {"tokens": leg.tokens, "prompts": [prompt(depth, 1 + seed) for seed in range(batch)]}
-            for depth in leg.peer_depths
-            for batch in leg.batches
+            {
+                "tokens": workload.tokens,
+                "prompts": [prompt(depth, 1 + seed) for seed in range(batch)],
+            }
+            for depth in workload.peer_depths
+            for batch in workload.batches
         ],
     }
-    command = [str(asked.peer_python), str(PEER), "bench", str(asked.gguf)]
-    command += ["--threads", str(asked.threads), *asked.peer_options]
-    return run(command, json.dumps(work)) | {"bytes_per_token": peer_token_bytes(asked.checkpoint)}
+    command = [str(setup.peer_python), str(PEER), "bench", str(setup.gguf)]
+    command += ["--threads", str(setup.threads), *setup.peer_options]
+    return run(command, json.dumps(work)) | {"bytes_per_token": peer_token_bytes(setup.checkpoint)}
 
 
 def run(command: Sequence[str], stdin: str = "") -> dict[str, Any]:
@@ -152,15 +155,15 @@ def remember(file: Path) -> None:
 
 
 def with_memory_speed(
-    side: Callable[[Asked, Leg], dict[str, Any]], asked: Asked, leg: Leg
+    side: Callable[[Setup, Workload], dict[str, Any]], setup: Setup, workload: Workload
 ) -> dict[str, Any]:
     """Run one side; beside it the speed of memory, before and after."""
-    before = measured_apart(asked.threads)
-    found = side(asked, leg)
-    return found | {"dram_read_bytes_per_second": [before, measured_apart(asked.threads)]}
+    before = measured_apart(setup.threads)
+    found = side(setup, workload)
+    return found | {"dram_read_bytes_per_second": [before, measured_apart(setup.threads)]}
 
 
-def figures(found: dict[str, Any], leg: str) -> dict[str, float]:
+def figures(found: dict[str, Any], workload: str) -> dict[str, float]:
     """The numbers of one process by what they mean."""
     if "failed" in found:
         return {}
@@ -170,7 +173,7 @@ def figures(found: dict[str, Any], leg: str) -> dict[str, float]:
         ]
         for each in found["decode"]
     }
-    if leg != "one":
+    if workload != "one":
         return numbers
     (prefill,), (alone,) = found["prefill"], found["decode"]
     memory = mean(found["dram_read_bytes_per_second"])
@@ -201,10 +204,10 @@ def table(runs: list[dict[str, Any]]) -> str:
         "| figure | ossia | llama.cpp | ratio: smallest, median, largest |",
         "|---|---|---|---|",
     ]
-    for leg in dict.fromkeys(each["leg"] for each in runs):
-        both = [each for each in runs if each["leg"] == leg]
-        ours = [figures(each["ossia"], leg) for each in both]
-        theirs = [figures(each["llama.cpp"], leg) for each in both]
+    for workload in dict.fromkeys(each["workload"] for each in runs):
+        both = [each for each in runs if each["workload"] == workload]
+        ours = [figures(each["ossia"], workload) for each in both]
+        theirs = [figures(each["llama.cpp"], workload) for each in both]
         for name in dict.fromkeys(name for each in ours + theirs for name in each):
             lines.append(_row(name, ours, theirs))
     return "\n".join(lines)
@@ -247,7 +250,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gguf", required=True, type=Path, metavar="FILE")
     parser.add_argument("--peer-python", required=True, type=Path, metavar="PYTHON")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--legs", nargs="+", choices=LEGS, default=["one", "many"])
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=["one", "many"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--ossia", default="", metavar="OPTIONS", help="for `ossia bench`")
     parser.add_argument("--peer", default="", metavar="OPTIONS", help="for gguf_peer.py")
@@ -265,37 +268,37 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Run the pairs, print them and their ratios."""
-    given = arguments()
-    asked = Asked(
-        open_checkpoint(given.model),
-        given.gguf,
-        given.peer_python,
-        given.threads,
-        tuple(shlex.split(given.ossia)),
-        tuple(shlex.split(given.peer)),
-        given.prepared,
+    args = arguments()
+    setup = Setup(
+        open_checkpoint(args.model),
+        args.gguf,
+        args.peer_python,
+        args.threads,
+        tuple(shlex.split(args.ossia)),
+        tuple(shlex.split(args.peer)),
+        args.prepared,
     )
     sides = {"ossia": run_ossia, "llama.cpp": run_peer}
     runs: list[dict[str, Any]] = []
     facts = machine() | {
-        "threads": given.threads,
-        "ossia_options": given.ossia,
-        "peer_options": given.peer,
+        "threads": args.threads,
+        "ossia_options": args.ossia,
+        "peer_options": args.peer,
     }
-    for leg in given.legs:
-        for pair in range(given.pairs):
-            found: dict[str, Any] = {"leg": leg, "pair": pair}
+    for workload in args.workloads:
+        for pair in range(args.pairs):
+            found: dict[str, Any] = {"workload": workload, "pair": pair}
             for name, side in sides.items():
-                is_left_out = given.only not in (None, name)
+                is_left_out = args.only not in (None, name)
                 found[name] = (
                     {"failed": "not run"}
                     if is_left_out
-                    else with_memory_speed(side, asked, LEGS[leg])
+                    else with_memory_speed(side, setup, WORKLOADS[workload])
                 )
             runs.append(found)
             print(json.dumps(found), flush=True)
-            if given.out:
-                given.out.write_text(json.dumps({**facts, "runs": runs}, indent=1))
+            if args.out:
+                args.out.write_text(json.dumps({**facts, "runs": runs}, indent=1))
     print(json.dumps(facts))
     print(table(runs))
 

@@ -45,5 +45,5 @@ def test_rows_are_those_that_predict_what_the_assistant_says():
     texts = list(conversations(tokenizer, 200))
     assert sum(len(rows) for _, rows in texts) == 200
     ids, rows = texts[0]
-    said = tokenizer.decode([ids[row + 1] for row in rows])
-    assert said.startswith("<|channel|>")
+    text = tokenizer.decode([ids[row + 1] for row in rows])
+    assert text.startswith("<|channel|>")

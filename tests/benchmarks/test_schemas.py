@@ -1,12 +1,12 @@
 import pytest
 
 from benchmarks.schema_maker import SchemaMaker
-from benchmarks.schemas import HeldAnswers
+from benchmarks.schemas import ConstrainedAnswers
 
 
 @pytest.mark.slow
 def test_every_whole_answer_fits_its_schema_whatever_the_weights(tmp_path):
-    answers = HeldAnswers(tmp_path, seed=7, backend="cpu")
+    answers = ConstrainedAnswers(tmp_path, seed=7, backend="cpu")
     with answers.grammars:
         answers.write(60)
     assert answers.faults == []

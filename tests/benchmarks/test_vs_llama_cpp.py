@@ -16,8 +16,8 @@ def found(prefill, decode, start, memory):
     }
 
 
-def pair(ours, theirs, leg="one"):
-    return {"leg": leg, "pair": 0, "ossia": ours, "llama.cpp": theirs}
+def pair(ours, theirs, workload="one"):
+    return {"workload": workload, "pair": 0, "ossia": ours, "llama.cpp": theirs}
 
 
 def test_ratios_above_one_are_better_whatever_is_measured():
