@@ -186,9 +186,9 @@ def test_a_request_may_have_fewer_calls_and_never_more(turn):
     ):
         tool = Echo()
         script = [called("1"), answered()]
-        told = replace(PROMPT, functions=())
+        no_functions = replace(PROMPT, functions=())
         _, requests, events = turn(
-            script, tool, limits=limits, tool_policy=policy, conversation=told
+            script, tool, limits=limits, tool_policy=policy, conversation=no_functions
         )
         assert recipients(requests) == [{"python"}, set()]
         assert (tool.calls, events[-1].limit_reached) == (["1"], "calls")

@@ -29,13 +29,13 @@ from ossia.chat.output_parser import (
     UsageTracker,
     parse_tokens,
 )
-from ossia.chat.request import RawRequest, TurnRequest
+from ossia.chat.request import GenerationRequest, RawRequest, TurnRequest
 from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, resolve
-from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
+from ossia.engine.request import Constraint, EngineRequest, SamplingParams, Unconstrained
 from ossia.engine.service import EngineService, OnToken, Submission
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.content import GrammarCompiler
@@ -248,8 +248,7 @@ class LLM:
         parser = OutputParser(grammar, tokenizer, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
         cache_points = (num_told(tokenizer, request.conversation),)
-        engine_request = EngineRequest(prompt, request.params, constraint, cache_points)
-        return PreparedRequest(engine_request, parser)
+        return PreparedRequest(_to_engine(request, prompt, constraint, cache_points), parser)
 
     def prepare_raw(self, request: RawRequest) -> PreparedRequest[CompletionEvent]:
         """Encode a raw prompt.
@@ -267,7 +266,7 @@ class LLM:
         )
         usage = UsageTracker(time.monotonic, len(ids))
         parser = CompletionParser(self.tokenizer, StopFinder(params.stop), usage)
-        return PreparedRequest(EngineRequest(ids, params, constraint), parser)
+        return PreparedRequest(_to_engine(request, ids, constraint), parser)
 
     def warm(self) -> None:
         """Start what the first tool call or JSON answer would wait for."""
@@ -389,6 +388,15 @@ class LLM:
                 "LLM.generate and LLM.logits take lists of ids"
             )
         return self.tokenizer
+
+
+def _to_engine(
+    request: GenerationRequest,
+    prompt: list[int],
+    constraint: Constraint,
+    cache_points: tuple[int, ...] = (),
+) -> EngineRequest:
+    return EngineRequest(prompt, request.params, constraint, cache_points)
 
 
 def _close(service: EngineService, grammars: GrammarCompiler) -> None:

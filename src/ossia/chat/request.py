@@ -49,11 +49,17 @@ class ToolPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRequest:
+class GenerationRequest:
+    """The part of a request that goes to the engine as it is, for a turn as for raw text."""
+
+    params: SamplingParams = field(default_factory=SamplingParams)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest(GenerationRequest):
     """One turn to be written: the conversation, how to sample, what may be called."""
 
     conversation: Conversation
-    params: SamplingParams = field(default_factory=SamplingParams)
     tool_choice: str = "auto"
     """auto, none, required, or the name of one tool that must be called."""
     allowed_tools: tuple[str, ...] | None = None
@@ -129,8 +135,7 @@ class TurnRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawRequest:
+class RawRequest(GenerationRequest):
     """Text or ids to go on from, without the harmony format."""
 
     prompt: str | tuple[int, ...]
-    params: SamplingParams = field(default_factory=SamplingParams)
