@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from ossia.harmony.byte_bpe import write_tokenizer_json
-from ossia.harmony.o200k import PATTERN
+from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.tokenizer import ControlIds, Tokenizer
 
 CONTROL = [f"<|{name.rstrip('_')}|>" for name in ControlIds.__slots__]

@@ -20,6 +20,7 @@ import numpy as np
 from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
 
 from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
+from benchmarks.lenient_parser import parse_messages
 from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia.chat.constraint import OutputConstraint
 from ossia.engine.engine import Engine
@@ -27,7 +28,6 @@ from ossia.engine.options import EngineOptions, resolve
 from ossia.engine.request import EngineRequest, SamplingParams
 from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import OutputRules
-from ossia.harmony.reader import read
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.transformer import Transformer
@@ -90,7 +90,7 @@ class RandomTurns:
     def _judge(self, ids: list[int], was_cut: bool) -> None:
         self.counts["tokens"] += len(ids)
         try:
-            for message in read(self.tokenizer, ids):
+            for message in parse_messages(self.tokenizer, ids):
                 self.counts[f"{message.channel} {message.terminator}"] += 1
                 if message.broken and not was_cut:
                     raise ValueError(message.note)

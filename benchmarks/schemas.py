@@ -61,6 +61,8 @@ class Answer:
 
     schema: Schema
     grammar: OutputGrammar
+    header: tuple[int, ...] = ()
+    """Ids of its message before those that were sampled."""
     text: str = ""
     ids: list[int] = field(default_factory=list)
 
@@ -112,11 +114,10 @@ class ConstrainedAnswers:
 
     def _submit(self, seed: int, schema: Schema, content: ContentGrammar) -> tuple[int, Answer]:
         ids = self.tokenizer.ids
-        opener = (ids.channel, *self.tokenizer.encode("final"), ids.message)
         if is_call := bool(seed % 2):
             rules = OutputRules(recipients={CALL: "json"}, choice=CALL, allow_analysis=False)
         else:
-            rules = OutputRules(recipients={}, final_kind="json", opener=opener)
+            rules = OutputRules(recipients={}, final_kind="json")
         grammar = OutputGrammar(self.tokenizer, rules, vocab_size=self.config.vocab_size)
         content_grammars = {CALL if is_call else None: content}
         constraint = OutputConstraint(
@@ -124,9 +125,14 @@ class ConstrainedAnswers:
         )
         prompt = np.random.default_rng(seed).integers(0, 256, 5).tolist()
         params = SamplingParams(seed=seed, max_tokens=MAX_TOKENS, logit_bias=self._lean())
-        prompt += [] if is_call else opener
+        # the header of an answer is part of the prompt
+        answer_header = (ids.channel, *self.tokenizer.encode("final"), ids.message)
+        header = () if is_call else answer_header
+        prompt += header
+        for token_id in header:
+            constraint.accept(token_id)
         request = EngineRequest(prompt, params, constraint)
-        return self.engine.submit(request), Answer(schema, grammar)
+        return self.engine.submit(request), Answer(schema, grammar, header)
 
     def _lean(self) -> dict[int, float]:
         """Towards ends and away from white space: random text of bytes ends too seldom."""
@@ -136,7 +142,7 @@ class ConstrainedAnswers:
 
     def _judge(self, answer: Answer, reason: str) -> None:
         state = answer.grammar.start
-        for token_id in answer.ids:
+        for token_id in (*answer.header, *answer.ids):
             state, events = answer.grammar.step(state, token_id)
             for one in events:
                 if isinstance(one, MessageStarted):

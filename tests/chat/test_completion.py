@@ -7,8 +7,7 @@ from ossia.chat.completion import CompletionParser, complete, end_token_ids, mea
 from ossia.chat.events import TokenLogprob
 from ossia.chat.output_parser import StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
-from ossia.harmony.byte_bpe import write_tokenizer_json
-from ossia.harmony.o200k import PATTERN
+from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.tokenizer import Tokenizer
 
 

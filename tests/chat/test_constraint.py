@@ -172,14 +172,14 @@ def test_what_does_not_fit_the_grammar_is_not_accepted(constraint, spell, count)
         feed(one, spell("x"))
 
 
-def test_an_opener_may_begin_constrained_content_but_not_write_it(constraint, spell, count):
-    opened = spell("<|channel|>final<|message|>")
-    one = constraint(content_grammars={None: count}, opener=tuple(opened))
+def test_the_final_header_begins_constrained_content(constraint, spell, count):
+    header = spell("<|channel|>final<|message|>")
+    one = constraint(content_grammars={None: count})
+    feed(one, header)
     assert np.flatnonzero(one.allowed()).tolist() == spell("{")
-    begun = tuple([*opened, *spell("{")])
-    with pytest.raises(RequestError, match="begun already"):
-        constraint(content_grammars={None: count}, opener=begun)
-    assert constraint(opener=begun).allowed()[:256].all()
+    free = constraint()
+    feed(free, [*header, *spell("{")])
+    assert free.allowed()[:256].all()
 
 
 def test_looping_reasoning_is_closed(constraint, spell):

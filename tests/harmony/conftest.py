@@ -5,8 +5,7 @@ from pathlib import Path
 import openai_harmony
 import pytest
 
-from ossia.harmony.byte_bpe import write_tokenizer_json
-from ossia.harmony.o200k import PATTERN
+from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.tokenizer import Tokenizer
 from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 

@@ -1,5 +1,7 @@
 import pytest
 
+from ossia.errors import CheckpointError
+from ossia.harmony import byte_bpe
 from ossia.harmony.byte_bpe import (
     CHAR_OF_BYTE,
     build_tokenizer,
@@ -57,3 +59,37 @@ def test_control_ids_keep_the_names_they_are_given(tmp_path):
     shuffled = dict(zip(CONTROL, reversed(CONTROL.values()), strict=True))
     write_tokenizer_json(tmp_path / "tokenizer.json", RANKS, ".", shuffled)
     assert Tokenizer.from_file(tmp_path / "tokenizer.json").control == shuffled
+
+
+def test_the_table_is_the_published_one():
+    ranks = byte_bpe.read_ranks()  # asserts its own checksum
+    assert len(ranks) == 199_998
+    assert max(map(len, ranks)) == 128
+    assert len(set(ranks)) == len(ranks)
+
+
+def test_another_table_is_refused(monkeypatch):
+    monkeypatch.setattr(byte_bpe, "TIKTOKEN_SHA256", "0" * 64)
+    with pytest.raises(CheckpointError, match="reinstall ossia"):
+        byte_bpe.read_ranks()
+
+
+def test_the_packed_splits_are_those_that_merging_finds():
+    ranks, splits = byte_bpe.read_ranks(), byte_bpe.read_splits()
+    first = split_lengths(ranks[:40_000])  # a split depends on earlier tokens alone
+    assert splits[: len(first)] == first
+
+
+def test_every_packed_split_leaves_two_earlier_tokens():
+    ranks, splits = byte_bpe.read_ranks(), byte_bpe.read_splits()
+    rank_of = {token: rank for rank, token in enumerate(ranks)}
+    longer = [token for token in ranks if len(token) > 1]
+    for token, at in zip(longer, splits, strict=True):
+        assert rank_of[token[:at]] < rank_of[token] > rank_of[token[at:]]
+
+
+def test_control_names_fill_their_range():
+    names = byte_bpe.control_names()
+    assert sorted(names.values()) == list(range(199_998, 200_019))
+    assert names["<|start|>"] == 200_006
+    assert names["<|reserved_200017|>"] == 200_017

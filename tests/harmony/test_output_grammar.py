@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.errors import RequestError
+from benchmarks.lenient_parser import parse_messages
 from ossia.harmony.output_grammar import (
     AllowedTokens,
     ContentDelta,
+    IdTrie,
     MessageEnded,
     MessageStarted,
     OutputGrammar,
     OutputRules,
 )
-from ossia.harmony.reader import read
 
 TOOLS = {
     "functions.f": "json", "functions.get": "json", "functions.get_weather": "json",
@@ -107,7 +107,7 @@ def test_any_walk_ends_and_the_reader_sees_the_same_messages(tokenizer, seed):
     rng = random.Random(seed)
     for _ in range(40):
         ids, events = random_walk(grammar_of(tokenizer, **random_rules(rng)), tokenizer, rng)
-        found = read(tokenizer, ids)
+        found = parse_messages(tokenizer, ids)
         assert told(events) == [(m.channel, m.recipient, m.text, m.terminator) for m in found]
         assert not any(message.broken for message in found)
 
@@ -331,16 +331,16 @@ def test_half_a_character_does_not_cross_into_the_next_message(o200k):
     assert [text for _, _, text, _ in told(events)] == [" \ufffd", "\ufffd\ufffd"]
 
 
-def test_an_opener_is_the_beginning_of_the_turn(tokenizer):
-    opener = tuple(ids_of(tokenizer, "<|channel|>final<|message|>The sum"))
-    grammar = grammar_of(tokenizer, opener=opener)
-    _, events = run(grammar, ids_of(tokenizer, " is 85<|return|>"))
-    assert told([*grammar.opening, *events]) == [("final", None, "The sum is 85", "return")]
+def test_a_prefilled_answer_is_continued(tokenizer):
+    grammar = grammar_of(tokenizer)
+    state, prefilled = run(grammar, ids_of(tokenizer, "<|channel|>final<|message|>The sum"))
+    _, events = run(grammar, ids_of(tokenizer, " is 85<|return|>"), state)
+    assert told([*prefilled, *events]) == [("final", None, "The sum is 85", "return")]
 
 
-def test_an_opener_that_begins_no_message_is_refused(tokenizer):
-    with pytest.raises(RequestError, match="at place 1 of the opener"):
-        grammar_of(tokenizer, opener=(tokenizer.ids.channel, tokenizer.ids.end))
+def test_a_prefix_that_begins_no_message_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="is not legal"):
+        run(grammar_of(tokenizer), (tokenizer.ids.channel, tokenizer.ids.end))
 
 
 @given(seed=st.integers(0, 10**6), data=st.data())
@@ -355,3 +355,37 @@ def test_a_state_kept_is_a_place_to_return_to(tiny, seed, data):
         state, after = run(again, ids[cut:], kept)
         assert before + after == events
         assert hash(state) == hash(run(grammar, ids)[0])
+
+
+def find(trie, ids):
+    node = 0
+    for token_id in ids:
+        node = trie.children[node][token_id]
+    return trie.complete.get(node)
+
+
+def test_every_name_is_found_at_the_end_of_its_ids():
+    trie = IdTrie({"ab": (1, 2), "abc": (1, 2, 3), "d": (4,)})
+    assert find(trie, (1, 2)) == "ab"
+    assert find(trie, (1, 2, 3)) == "abc"
+    assert find(trie, (1,)) is None
+    assert set(trie.children[0]) == {1, 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        ({"a": (1, 2, 3), "b": (1, 2, 4)}, (1, 2)),
+        ({"a": (1, 2), "b": (1, 2, 4)}, (1, 2)),
+        ({"a": (1, 2)}, (1, 2)),
+        ({"a": (1,), "b": (2,)}, ()),
+        ({}, ()),
+    ],
+)
+def test_the_common_prefix_is_what_every_name_begins_with(names, prefix):
+    assert IdTrie(names).common_prefix() == prefix
+
+
+def test_a_name_has_ids():
+    with pytest.raises(ValueError, match="'a' has no ids"):
+        IdTrie({"a": ()})

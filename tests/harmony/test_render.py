@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.harmony_conversations import conversation
 from benchmarks.harmony_parity import compare
+from benchmarks.lenient_parser import parse_messages
 from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, FunctionTool, Message
-from ossia.harmony.reader import read
 from ossia.harmony.render import render_example, render_message, render_prompt
 
 HI = Message(role="user", content="Hi")
@@ -103,7 +103,7 @@ def test_a_lone_surrogate_in_a_message_is_refused(tokenizer):
 def test_a_prompt_is_read_back_as_its_messages(tokenizer):
     messages = (HI, THOUGHT, CALL, RESULT, THOUGHT, FINAL, HI, THOUGHT, CALL, RESULT)
     prompt = render_prompt(tokenizer, Conversation(messages=messages, instructions="x"))
-    found = read(tokenizer, prompt, whole=True)
+    found = parse_messages(tokenizer, prompt, whole=True)
     assert [m.role for m in found[:2]] == ["system", "developer"]
     kept = (HI, CALL, RESULT, FINAL, HI, THOUGHT, CALL, RESULT)
     assert [(m.role, m.channel, m.text) for m in found[2:]] == [

@@ -12,7 +12,7 @@ from tokenizers import models, normalizers
 
 from benchmarks.harmony_conversations import text as random_text
 from ossia.errors import CheckpointError, RequestError
-from ossia.harmony import o200k as table
+from ossia.harmony import byte_bpe as table
 from ossia.harmony import tokenizer as module
 from ossia.harmony.byte_bpe import spell
 from ossia.harmony.tokenizer import Tokenizer
@@ -114,7 +114,7 @@ def published_file(tmp_path_factory):
         splits = ((rank_of.get(token[:at]), rank_of.get(token[at:])) for at in range(1, len(token)))
         known = sorted(pair for pair in splits if None not in pair)
         merges += [f"[\n        {names[a]},\n        {names[b]}\n      ]" for a, b in known]
-    library = table.build(ranks)
+    library = table.o200k_tokenizer(ranks)
     library.model = models.BPE(
         vocab=library.get_vocab(with_added_tokens=False), merges=[], ignore_merges=True
     )

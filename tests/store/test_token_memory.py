@@ -21,12 +21,12 @@ def recalled(memory, *keys, owner="me"):
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_remembers_by_owner_and_key_until_told_to_forget(memory, durable):
+def test_remembers_by_owner_and_key_until_it_is_taken(memory, durable):
     done(memory.remember("me", {"call:1": "[1]", "item:1": "[2]"}, durable=durable))
     assert recalled(memory, "call:1", "item:1", "call:2") == {"call:1": "[1]", "item:1": "[2]"}
     assert recalled(memory, "call:1", owner="you") == {}
-    done(memory.forget("you", ["call:1"]))
-    done(memory.forget("me", ["item:1", "call:2"]))
+    for owner, key in (("you", "call:1"), ("me", "item:1"), ("me", "call:2")):
+        done(memory.take(owner, key))
     assert recalled(memory, "call:1", "item:1") == {"call:1": "[1]"}
 
 
@@ -107,7 +107,7 @@ OWNERS = st.sampled_from(["me", "you"])
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["remember", "forget"]), OWNERS, KEYS, st.text(), st.booleans())
+        st.tuples(st.sampled_from(["remember", "take"]), OWNERS, KEYS, st.text(), st.booleans())
     )
 )
 @settings(max_examples=60, deadline=None)
@@ -116,9 +116,8 @@ def test_the_memory_does_what_a_dict_would(calls):
         memory = TokenMemory(database)
         model = {}
         for call, owner, key, value, durable in calls:
-            if call == "forget":
-                done(memory.forget(owner, [key]))
-                model.pop((owner, key), None)
+            if call == "take":
+                assert done(memory.take(owner, key)) == model.pop((owner, key), None)
             else:
                 done(memory.remember(owner, {key: value}, durable=durable))
                 model[owner, key] = value

@@ -52,9 +52,6 @@ class OutputConstraint:
             max_tokens: of the whole answer.
             content_grammars: of contents by their full recipient; None is the final answer.
                 Content without an entry is free text.
-
-        Raises:
-            RequestError: the opener has begun content that has a grammar.
         """
         self._grammar = grammar
         self._state = grammar.start
@@ -67,14 +64,6 @@ class OutputConstraint:
         self.closed_because = None
         if max_analysis == 0:
             self._state = grammar.without_analysis(self._state)
-        self._follow(grammar.opening)
-        if self._matcher is not None and any(
-            isinstance(one, ContentDelta) for one in grammar.opening
-        ):
-            raise RequestError(
-                "the answer is held to a schema and has been begun already; "
-                "leave out its beginning, or the schema"
-            )
 
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
         """Ids that the output grammar and the content's own grammar both allow."""

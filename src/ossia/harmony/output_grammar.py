@@ -3,7 +3,7 @@
 It masks at sampling time and parses what was sampled; knows no logits and no grammar of a content.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from enum import IntEnum
 from typing import NamedTuple
@@ -11,24 +11,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ossia.errors import RequestError
-from ossia.harmony.id_trie import IdTrie
-from ossia.harmony.message_kinds import (
+from ossia.harmony.output_rules import (
     CALL_CHANNELS,
     CHANNELS,
     CONSTRAIN,
     TYPES_OF_CALL,
     TYPES_OF_FINAL,
-    Terminator,
-    may_be_empty,
-    terminator_of,
-)
-from ossia.harmony.output_rules import (
     ContentDelta,
     HarmonyEvent,
     MessageEnded,
     MessageStarted,
     OutputRules,
+    Terminator,
+    may_be_empty,
+    terminator_of,
 )
 from ossia.harmony.text_decoder import decode_more, decode_rest
 from ossia.harmony.tokenizer import Tokenizer
@@ -37,6 +33,38 @@ __all__ = [
     "AllowedTokens", "ContentDelta", "GrammarState", "HarmonyEvent", "MessageEnded",
     "MessageStarted", "OutputGrammar", "OutputRules", "Phase",
 ]  # fmt: skip
+
+
+class IdTrie:
+    """Names by their id sequences; nodes are small integers, the root is 0."""
+
+    def __init__(self, sequences: Mapping[str, Sequence[int]]) -> None:
+        """Insert every name; raises ValueError for an empty sequence."""
+        self.children: list[dict[int, int]] = [{}]
+        self.complete: dict[int, str] = {}
+        """Name by the node at which it ends; another may go on from there."""
+        for name, ids in sequences.items():
+            if not ids:
+                raise ValueError(f"{name!r} has no ids")
+            self.complete[self._insert(ids)] = name
+
+    def _insert(self, ids: Sequence[int]) -> int:
+        node = 0
+        for token_id in ids:
+            if token_id not in self.children[node]:
+                self.children[node][token_id] = len(self.children)
+                self.children.append({})
+            node = self.children[node][token_id]
+        return node
+
+    def common_prefix(self) -> tuple[int, ...]:
+        """The ids that every name begins with."""
+        prefix: list[int] = []
+        node = 0
+        while node not in self.complete and len(self.children[node]) == 1:
+            ((token_id, node),) = self.children[node].items()
+            prefix.append(token_id)
+        return tuple(prefix)
 
 
 class Phase(IntEnum):
@@ -106,15 +134,12 @@ class OutputGrammar:
     """The automaton of one request."""
 
     start: GrammarState
-    """After START assistant and the opener, if the rules give one."""
-    opening: tuple[HarmonyEvent, ...]
-    """What the opener meant."""
+    """After START assistant."""
 
     def __init__(self, tokenizer: Tokenizer, rules: OutputRules, *, vocab_size: int) -> None:
         """Lay out the tries; `vocab_size` is the number of rows of the model's table, in ids.
 
         Raises:
-            RequestError: the opener cannot begin a message under these rules.
             ValueError: the model's table has no row for a control token.
         """
         if (highest := max(astuple(tokenizer.ids))) >= vocab_size:
@@ -137,7 +162,7 @@ class OutputGrammar:
         self._edges_of: dict[GrammarState, _Edges] = {}
         self._legal_of: dict[GrammarState, AllowedTokens] = {}
         self._content_masks: dict[int | None, AllowedTokens] = {}
-        self.start, self.opening = self._opened(rules.opener)
+        self.start = GrammarState(Phase.HEAD, may_think=rules.allow_analysis)
 
     def legal(self, state: GrammarState) -> AllowedTokens:
         """The ids that may come next; none only when done."""
@@ -204,20 +229,6 @@ class OutputGrammar:
         return (
             state.phase is Phase.CONTENT and state.channel == "analysis" and state.recipient is None
         )
-
-    def _opened(self, opener: tuple[int, ...]) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
-        state = GrammarState(Phase.HEAD, may_think=self._rules.allow_analysis)
-        found: list[HarmonyEvent] = []
-        for at, token_id in enumerate(opener):
-            try:
-                state, events = self.step(state, token_id)
-            except ValueError:
-                raise RequestError(
-                    f"id {token_id} at place {at} of the opener cannot stand there; "
-                    "an opener is the beginning of an assistant message"
-                ) from None
-            found += events
-        return state, tuple(found)
 
     def _terminator(self, state: GrammarState) -> int | None:
         """The id that may end this content now."""

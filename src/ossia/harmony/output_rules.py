@@ -1,4 +1,7 @@
-"""What one request allows in the model's output, and the events its parsing gives; no token."""
+"""What one request allows in the model's output, and the events its parsing gives; no token.
+
+The kinds of message an assistant may write stand here: who reads them, how they end, their types.
+"""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +9,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ossia.errors import RequestError
+from ossia.harmony.messages import Channel
+
+Terminator = Literal["end", "return", "call"]
+
+CHANNELS: tuple[Channel, ...] = ("analysis", "commentary", "final")
+CALL_CHANNELS: tuple[Channel, ...] = ("analysis", "commentary")
+"""Built-in tools were trained on analysis, functions on commentary; in practice both mix."""
+
+CONSTRAIN = "<|constrain|>"
+_JSON = (" json", f" {CONSTRAIN}json", f"{CONSTRAIN}json")
+TYPES_OF_CALL: Mapping[str, tuple[str, ...]] = {"json": (*_JSON, " code"), "text": (" code",)}
+"""By the recipient's content kind; a type is decoration, the recipient decides the rules."""
+
+TYPES_OF_FINAL: Mapping[str, tuple[str, ...]] = {"json": _JSON, "text": ()}
 
 CHOICES = ("auto", "none", "required")
 MAX_RECIPIENTS = 1024
@@ -27,8 +44,6 @@ class OutputRules:
     """Whether the model may think in messages of its own."""
     max_messages: int = 16
     """Thoughts and preambles; after that many only a call or the answer is legal."""
-    opener: tuple[int, ...] = ()
-    """Ids already put after START assistant, to continue an answer or demand one tool."""
 
     def __post_init__(self) -> None:
         """Refuse rules under which no output could be finished."""
@@ -92,3 +107,20 @@ class MessageEnded:
 
 
 HarmonyEvent = MessageStarted | ContentDelta | MessageEnded
+
+
+def terminator_of(channel: str, recipient: str | None) -> Terminator:
+    """How a message of this kind ends."""
+    if recipient is not None:
+        return "call"
+    return "return" if channel == "final" else "end"
+
+
+def may_be_empty(channel: str, recipient: str | None) -> bool:
+    """Whether the message may end before its content has an id: only a thought may."""
+    return channel == "analysis" and recipient is None
+
+
+def is_shown(channel: str, recipient: str | None) -> bool:
+    """Whether the message is for the user: an answer, or a preamble to calls."""
+    return recipient is None and channel in ("final", "commentary")

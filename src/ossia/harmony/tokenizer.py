@@ -16,8 +16,15 @@ import tokenizers
 
 from ossia.checkpoint.folder import Checkpoint
 from ossia.errors import CheckpointError, RequestError
-from ossia.harmony import o200k
-from ossia.harmony.byte_bpe import missing_bytes, unspell
+from ossia.harmony.byte_bpe import (
+    MODEL_ROWS,
+    PUBLISHED_BYTES,
+    PUBLISHED_SHA256,
+    missing_bytes,
+    o200k_tokenizer,
+    read_ranks,
+    unspell,
+)
 
 MAX_FILE_BYTES = 256 << 20
 """Ten times the published tokenizer.json; more is no tokenizer of this family."""
@@ -88,9 +95,7 @@ class Tokenizer:
                 f"{path} has {size} bytes, more than {MAX_FILE_BYTES}; is it a tokenizer.json?"
             )
         content = path.read_bytes()
-        if size == o200k.PUBLISHED_BYTES and (
-            hashlib.sha256(content).hexdigest() == o200k.PUBLISHED_SHA256
-        ):
+        if size == PUBLISHED_BYTES and (hashlib.sha256(content).hexdigest() == PUBLISHED_SHA256):
             return cls.o200k_harmony()  # the same tokens with half the merges: opens sooner
         try:
             return cls(tokenizers.Tokenizer.from_buffer(content))
@@ -100,15 +105,15 @@ class Tokenizer:
     @classmethod
     def o200k_harmony(cls) -> Self:
         """The tokenizer of gpt-oss, from the table inside the package."""
-        ranks = o200k.read_ranks()
-        return cls(o200k.build(ranks), ranks=ranks)
+        ranks = read_ranks()
+        return cls(o200k_tokenizer(ranks), ranks=ranks)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self | None:
         """A checkpoint's own, or the published one where its table has that size; else None."""
         if checkpoint.tokenizer_path is not None:
             return cls.from_file(checkpoint.tokenizer_path)
-        is_published = checkpoint.config.vocab_size == o200k.MODEL_ROWS
+        is_published = checkpoint.config.vocab_size == MODEL_ROWS
         return cls.o200k_harmony() if is_published else None
 
     def _check(self, *, has_normalizer: bool) -> None:

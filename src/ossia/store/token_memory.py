@@ -118,19 +118,6 @@ class TokenMemory:
 
         return self._database.submit(remove)
 
-    def forget(self, owner: str, keys: Iterable[str]) -> "Future[None]":
-        """Remove what is known of these keys."""
-        gone = list(keys)
-        self._recent.forget(owner, gone)
-
-        def remove(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "DELETE FROM token_memory WHERE owner = ? AND key = ?",
-                [(owner, key) for key in gone],
-            )
-
-        return self._database.submit(remove)
-
 
 def _done(value: T) -> "Future[T]":
     future: Future[T] = Future()

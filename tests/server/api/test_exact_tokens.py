@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ossia.errors import StoreError
-from ossia.harmony.byte_bpe import write_tokenizer_json
+from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.messages import Conversation, Message
-from ossia.harmony.o200k import PATTERN
 from ossia.harmony.render import render_message, render_prompt
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.server.api.exact_tokens import ExactTokens

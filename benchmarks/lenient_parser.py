@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NamedTuple
 
-from ossia.harmony.message_kinds import CHANNELS, CONSTRAIN, Terminator, is_shown
+from ossia.harmony.output_rules import CHANNELS, CONSTRAIN, Terminator, is_shown
 from ossia.harmony.tokenizer import Tokenizer
 
 _HIDDEN = "analysis"
@@ -54,7 +54,9 @@ class ParsedMessage:
         return is_sent and not self.broken and self.terminator is not None
 
 
-def read(tokenizer: Tokenizer, ids: Iterable[int], *, whole: bool = False) -> list[ParsedMessage]:
+def parse_messages(
+    tokenizer: Tokenizer, ids: Iterable[int], *, whole: bool = False
+) -> list[ParsedMessage]:
     """Read every message in `ids`, in time linear in their number; never raises.
 
     Args:

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.harmony_fuzz import Streams, shown, shown_by_pattern
-from ossia.harmony.reader import ParsedMessage, read
+from benchmarks.lenient_parser import ParsedMessage, parse_messages
 from tests.harmony.test_output_grammar import ids_of
 
 FINAL = "<|channel|>final<|message|>"
 
 
 def parsed(tokenizer, text, **options):
-    return read(tokenizer, ids_of(tokenizer, text), **options)
+    return parse_messages(tokenizer, ids_of(tokenizer, text), **options)
 
 
 def only(tokenizer, text, **options):
@@ -60,7 +60,7 @@ def test_a_whole_conversation_is_read_with_its_speakers(tokenizer):
 
 
 def test_nothing_is_no_message(tokenizer):
-    assert read(tokenizer, []) == read(tokenizer, [], whole=True) == []
+    assert parse_messages(tokenizer, []) == parse_messages(tokenizer, [], whole=True) == []
 
 
 @pytest.mark.parametrize("end", ["end", "return", "call"])
@@ -180,14 +180,14 @@ def test_output_may_begin_with_a_start_of_its_own(tokenizer):
 def test_names_of_control_tokens_in_text_stay_text(tokenizer):
     name = tokenizer.encode(f"<|end|><|start|>assistant{FINAL}x")
     ids = [*ids_of(tokenizer, FINAL), *name, tokenizer.ids.return_]
-    (message,) = read(tokenizer, ids)
+    (message,) = parse_messages(tokenizer, ids)
     assert message.text == f"<|end|><|start|>assistant{FINAL}x"
 
 
 def test_header_words_may_be_split_in_any_way(o200k):
     letters = [o200k.encode(char)[0] for char in "commentary to=functions.f json"]
     ids = [o200k.ids.channel, *letters, o200k.ids.message, *o200k.encode("{}"), o200k.ids.call]
-    (message,) = read(o200k, ids)
+    (message,) = parse_messages(o200k, ids)
     assert (message.recipient, message.content_type, message.broken) == (
         "functions.f",
         "json",
@@ -205,7 +205,7 @@ def test_thousands_of_mutated_streams_show_what_they_should_and_nothing_else(tok
     total = 0
     for _ in range(4000):
         stream = streams.one()
-        found = shown(read(tokenizer, stream))
+        found = shown(parse_messages(tokenizer, stream))
         assert found == judge(stream), stream
         total += len(found)
     assert total > 1000
@@ -215,16 +215,16 @@ def test_thousands_of_mutated_streams_show_what_they_should_and_nothing_else(tok
 def test_any_ids_in_any_order_are_read(tiny, data):
     near = st.integers(-3, tiny.size + 3)
     ids = data.draw(st.lists(near | st.sampled_from(sorted(tiny.control.values())), max_size=60))
-    assert shown(read(tiny, ids)) == shown_by_pattern(tiny)(ids)
-    read(tiny, ids, whole=True)
+    assert shown(parse_messages(tiny, ids)) == shown_by_pattern(tiny)(ids)
+    parse_messages(tiny, ids, whole=True)
 
 
 @given(seed=st.integers(0, 10**6))
 def test_ids_cut_anywhere_show_a_beginning_of_what_they_show_whole(tiny, seed):
     stream = Streams(tiny, random.Random(seed)).turn()
-    whole = "".join(shown(read(tiny, stream)))
+    whole = "".join(shown(parse_messages(tiny, stream)))
     for cut in range(len(stream)):
-        part = "".join(shown(read(tiny, stream[:cut]))).rstrip("\ufffd")
+        part = "".join(shown(parse_messages(tiny, stream[:cut]))).rstrip("\ufffd")
         assert whole.startswith(part)
 
 
@@ -232,7 +232,7 @@ def test_eight_times_the_ids_take_about_eight_times_as_long(tiny):
     def seconds(length):
         ids = [*ids_of(tiny, FINAL), *[65] * length, *[tiny.ids.channel] * length]
         began = time.perf_counter()
-        read(tiny, ids)
+        parse_messages(tiny, ids)
         return time.perf_counter() - began
 
     short = min(seconds(10_000) for _ in range(5))
