@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ossia.server.http.connection import Connection
+from ossia.server.http.connection import HttpConnection
 from ossia.server.http.drain import Drain
-from ossia.server.http.guard import Finished, Guard, GuardOptions
+from ossia.server.http.guard import AnsweredRequest, Guard, GuardOptions
 from ossia.server.http.listen import Listening, ListeningOptions
 from ossia.store.api_keys import KeyRing
 
@@ -45,7 +45,7 @@ class Live:
     drain: Drain
     loop: asyncio.AbstractEventLoop
     listening: Listening
-    finished: list[Finished] = field(default_factory=list)
+    finished: list[AnsweredRequest] = field(default_factory=list)
 
     def connections(self) -> list[object]:
         """Those the server holds."""
@@ -54,7 +54,7 @@ class Live:
         return [
             each
             for each in get_objects()
-            if type(each) is Connection and each.loop is self.loop and each in each.connections
+            if type(each) is HttpConnection and each.loop is self.loop and each in each.connections
         ]
 
     def connect(self) -> socket.socket:

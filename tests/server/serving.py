@@ -13,10 +13,9 @@ from openai import OpenAI
 
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api import errors
-from ossia.server.api.exact_tokens import ExactTokens
+from ossia.server.api.exact_tokens import ExactTokens, ReferenceSigner
 from ossia.server.api.metrics import Metrics
 from ossia.server.http.guard import LOCAL, Caller
-from ossia.server.sealing import Seal
 from ossia.server.services import ServeOptions, Services
 from ossia.store.database import Database
 from ossia.store.responses import Responses
@@ -36,7 +35,9 @@ def services_with(engine: Any, toolbox: Any = None, **options: Any) -> Iterator[
         yield Services(
             provider=engine,
             responses=Responses(database),
-            memory=ExactTokens(TokenMemory(database), Seal(bytes(32)), model=lambda: "fp"),
+            memory=ExactTokens(
+                TokenMemory(database), ReferenceSigner(bytes(32)), model=lambda: "fp"
+            ),
             metrics=Metrics(),
             options=ServeOptions(**options),
             toolbox=toolbox or Toolbox({}),

@@ -23,11 +23,10 @@ from ossia.providers.registry import create_provider
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server import chat_completions, completions, discovery, health, responses
 from ossia.server.api import errors, models
-from ossia.server.api.exact_tokens import ExactTokens
+from ossia.server.api.exact_tokens import KEY_BYTES, ExactTokens, ReferenceSigner
 from ossia.server.api.metrics import Metrics
 from ossia.server.api.openapi import DocumentedApp
 from ossia.server.http.drain import Drain
-from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.server.services import ServeOptions, Services
 from ossia.store.database import Database
 from ossia.store.responses import Responses
@@ -94,7 +93,10 @@ class Server:
         self._drain = drain
         self._database = Database(serving.store)
         folder = serving.state_folder
-        seal = Seal(secrets.token_bytes(KEY_BYTES)) if folder is None else Seal.kept_in(folder)
+        if folder is None:
+            signer = ReferenceSigner(secrets.token_bytes(KEY_BYTES))
+        else:
+            signer = ReferenceSigner.in_folder(folder)
         self._services = Services(
             provider=AgentClient(
                 self.provider, self._toolbox, on_tool_call=self.metrics.tool_called
@@ -103,7 +105,7 @@ class Server:
             responses=Responses(self._database),
             memory=ExactTokens(
                 TokenMemory(self._database),
-                seal,
+                signer,
                 model=lambda: self.provider.model.fingerprint,
                 on_hits=self.metrics.remembered,
             ),

@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ossia.errors import MissingExtra, RequestError
 from ossia.providers.tool_sessions import Toolbox
-from ossia.server.addresses import LOOPBACK, authority
 from ossia.server.api.errors import Forbidden
 from ossia.server.api.metrics import Metrics
+from ossia.server.http.headers import LOOPBACK, parse_authority
 from ossia.tools.mcp.sessions import SessionHandles
 from ossia.tools.tool import ToolResult, ToolSpec
 
@@ -107,7 +107,7 @@ class McpEndpoint:
     def _allow(self, name: str) -> None:
         """Let the library pass what the guard passes: a name with any port, or with one."""
         is_ipv6 = name.count(":") > 1 and not name.startswith("[")
-        found = authority(f"[{name.partition('%')[0]}]" if is_ipv6 else name)
+        found = parse_authority(f"[{name.partition('%')[0]}]" if is_ipv6 else name)
         if found is None:  # the path of a unix socket; there a client says localhost
             return
         host = f"[{found.host}]" if ":" in found.host else found.host

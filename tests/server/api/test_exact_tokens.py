@@ -12,13 +12,13 @@ from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.render import render_message, render_prompt
 from ossia.harmony.tokenizer import Tokenizer
-from ossia.server.api.exact_tokens import ExactTokens
+from ossia.server.api.exact_tokens import KEY_BYTES, ExactTokens, ReferenceSigner
 from ossia.server.api.history import HistoryMessage
-from ossia.server.sealing import KEY_BYTES, Seal
 from ossia.store.database import Database
 from ossia.store.token_memory import TokenMemory
 from tests.harmony.tiny_tokenizer import CONTROL, RANKS
 
+SIGNER = ReferenceSigner(b"k" * KEY_BYTES)
 USER = HistoryMessage(message=Message(role="user", content="q"))
 
 
@@ -42,7 +42,7 @@ def memory(database):
 
 
 def a_memory(database, **more):
-    return ExactTokens(TokenMemory(database), Seal(b"k" * KEY_BYTES), model=lambda: "m", **more)
+    return ExactTokens(TokenMemory(database), SIGNER, model=lambda: "m", **more)
 
 
 def analysis(text, **names):
@@ -127,7 +127,7 @@ class TestACall:
         assert ids(restored(calling, [bare(CALL)])) == [None]
 
     def test_is_known_by_its_reasoning_when_all_else_was_changed(self, calling):
-        sealed = calling.seal("rs_1", "anna")
+        sealed = calling.encrypted_content("rs_1", "anna")
         sent = [analysis("", sealed=sealed), bare(CALL, call_id="other")]
         assert ids(restored(calling, sent)) == [(1, 2), (3,), (4,), (5,)]
 
@@ -160,7 +160,7 @@ class TestACall:
         assert ids(restored(calling, sent, owner="berta")) == [None]
 
     def test_is_unknown_to_another_model(self, calling, database):
-        other = ExactTokens(TokenMemory(database), Seal(b"k" * KEY_BYTES), model=lambda: "other")
+        other = ExactTokens(TokenMemory(database), SIGNER, model=lambda: "other")
         assert ids(restored(other, [bare(CALL, call_id="call_1")])) == [None]
 
     def test_can_be_asked_for_by_its_id(self, calling):
@@ -201,26 +201,31 @@ class TestAnAnswer:
 
 class TestReasoning:
     def test_sealed_beats_the_text_that_came_with_it(self, calling):
-        sent = [analysis("forged", sealed=calling.seal("rs_1", "anna")), USER]
+        sent = [analysis("forged", sealed=calling.encrypted_content("rs_1", "anna")), USER]
         assert restored(calling, sent)[0] == THOUGHT.message
 
     def test_by_its_item_keeps_its_text_if_that_was_edited(self, calling):
         sent = [analysis("forged", item_id="rs_1"), USER, analysis("I  think.", item_id="rs_1")]
         assert ids(restored(calling, sent)) == [None, None, (1, 2)]
 
-    @pytest.mark.parametrize("sealed", ["junk", Seal(b"x" * KEY_BYTES).seal("rs_1", "anna")])
+    @pytest.mark.parametrize(
+        "sealed", ["junk", ReferenceSigner(b"x" * KEY_BYTES).sign("rs_1", "anna")]
+    )
     def test_with_a_foreign_seal_is_what_its_text_says(self, calling, sealed):
         sent = [analysis("", sealed=sealed), USER, analysis("so", sealed=sealed), USER]
         assert [message.content for message in restored(calling, sent)] == ["q", "so", "q"]
 
     def test_sealed_but_forgotten_is_what_its_text_says(self, calling):
-        sent = [analysis("", sealed=calling.seal("rs_9", "anna")), USER]
+        sent = [analysis("", sealed=calling.encrypted_content("rs_9", "anna")), USER]
         assert restored(calling, sent) == (USER.message,)
 
     def test_of_another_generation_stays_beside_a_call(self, calling):
         other = analysis("Elsewhere.", ids=(9,), item_id="rs_9")
         asyncio.run(calling.remember("anna", [other], durable=False))
-        sent = [analysis("", sealed=calling.seal("rs_9", "anna")), bare(CALL, call_id="call_1")]
+        sent = [
+            analysis("", sealed=calling.encrypted_content("rs_9", "anna")),
+            bare(CALL, call_id="call_1"),
+        ]
         assert ids(restored(calling, sent)) == [(9,), (5,)]
 
 
@@ -274,7 +279,7 @@ def failed():
 
 
 def test_a_store_that_fails_is_a_miss():
-    memory = ExactTokens(BrokenMemory(), Seal(b"k" * KEY_BYTES), model=lambda: "m")
+    memory = ExactTokens(BrokenMemory(), SIGNER, model=lambda: "m")
     asyncio.run(memory.remember("anna", CALLING, durable=True))
     sent = [bare(CALL, call_id="call_1")]
     assert restored(memory, sent) == (sent[0].message,)
@@ -352,7 +357,10 @@ def test_whatever_a_client_loses_of_ours_the_next_prompt_goes_on_from_the_last(
         serial += len(wrote)
         asyncio.run(memory.remember(owner, wrote, durable=data.draw(st.booleans())))
         spoken = prompt + joined_ids(tokenizer, wrote)
-        kept = [lost(data.draw, one, lambda item: memory.seal(item, owner)) for one in wrote]
+        kept = [
+            lost(data.draw, one, lambda item: memory.encrypted_content(item, owner))
+            for one in wrote
+        ]
         history += [one for one in kept if one is not None]
         if wrote[-1].is_call:
             history.append(result(wrote[-1].call_id, data.draw(WORDS)))
@@ -471,7 +479,7 @@ class TestWhatRanHere:
         assert list(restored(memory, sent)) == spelt(sent)
 
     def test_is_known_without_its_id_by_the_sealed_reasoning_before_it(self, working):
-        sealed = analysis("", sealed=working.seal("rs_1", "anna"))
+        sealed = analysis("", sealed=working.encrypted_content("rs_1", "anna"))
         sent = [sealed, replace(LOST_SEARCH, item_id=None)]
         assert list(restored(working, sent)) == spelt([THOUGHT, SEARCH])
 
@@ -482,3 +490,49 @@ class TestWhatRanHere:
     def test_whatever_a_client_makes_of_a_search_is_no_fault(self, working, text):
         odd = ours("browser.search", text, "x", item_id="ws_1")
         assert list(restored(working, [odd])) == spelt([odd])
+
+
+@given(item_id=st.text("abcdefrs_0123456789", min_size=1), owner=st.text(max_size=20))
+def test_what_was_sealed_is_understood_again(item_id, owner):
+    assert SIGNER.verify(SIGNER.sign(item_id, owner), owner) == item_id
+
+
+def test_another_owner_and_another_key_understand_nothing():
+    sealed = SIGNER.sign("rs_1", "anna")
+    assert SIGNER.verify(sealed, "berta") is None
+    assert ReferenceSigner(b"x" * KEY_BYTES).verify(sealed, "anna") is None
+
+
+@given(st.text() | st.binary(max_size=80).map(lambda raw: raw.hex()))
+def test_any_other_text_means_nothing(text):
+    assert SIGNER.verify(text, "anna") is None
+
+
+def test_a_changed_character_means_nothing():
+    sealed = SIGNER.sign("rs_12", "")
+    for at in range(0, len(sealed) - 4, 7):
+        other = "A" if sealed[at] != "A" else "B"
+        assert SIGNER.verify(sealed[:at] + other + sealed[at + 1 :], "") is None
+
+
+def test_an_endless_text_is_not_even_decoded():
+    assert SIGNER.verify("A" * 1028, "") is None
+
+
+def test_the_key_stays_in_its_folder_for_this_user_alone(tmp_path):
+    folder = tmp_path / "state"
+    sealed = ReferenceSigner.in_folder(folder).sign("rs_1", "")
+    assert ReferenceSigner.in_folder(folder).verify(sealed, "") == "rs_1"
+    assert (folder / "seal.key").stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in folder.iterdir()] == ["seal.key"]
+
+
+def test_half_a_key_is_made_anew(tmp_path):
+    (tmp_path / "seal.key").write_bytes(b"short")
+    ReferenceSigner.in_folder(tmp_path)
+    assert len((tmp_path / "seal.key").read_bytes()) == KEY_BYTES
+
+
+def test_a_key_of_another_length_is_a_bug():
+    with pytest.raises(AssertionError):
+        ReferenceSigner(b"short")

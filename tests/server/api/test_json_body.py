@@ -16,8 +16,8 @@ from ossia.server.api.fields import Form, JsonObject, LogitBias
 from ossia.server.api.json_body import (
     MAX_DEPTH,
     MAX_OBJECTS,
-    beside,
     documented,
+    in_thread_if_large,
     parse_body,
     read_form,
 )
@@ -173,7 +173,7 @@ def test_a_form_is_read_from_a_request_whatever_its_size(length: int) -> None:
 @pytest.mark.parametrize("is_heavy", [False, True])
 def test_heavy_work_leaves_the_event_loops_thread(is_heavy: bool) -> None:
     here = threading.get_ident()
-    there = asyncio.run(beside(is_heavy, threading.get_ident))
+    there = asyncio.run(in_thread_if_large(is_heavy, threading.get_ident))
     assert (there != here) is is_heavy
 
 

@@ -4,27 +4,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossia.server.http import quotas
-from ossia.server.http.quotas import Rates, Running, WrongKeys
+from ossia.server.http.quotas import ConcurrencyLimit, RateLimit, WrongKeys
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_a_second():
-    rates = Rates(60)
+    rates = RateLimit(60)
     assert [rates.wait("a", 0.0) for _ in range(61)] == [0] * 60 + [1]
     assert [rates.wait("a", 1.0), rates.wait("a", 1.0)] == [0, 1]
 
 
 def test_each_caller_has_a_rate_of_its_own():
-    rates = Rates(1)
+    rates = RateLimit(1)
     assert [rates.wait("a", 0.0), rates.wait("b", 0.0), rates.wait("a", 0.0)] == [0, 0, 60]
 
 
 def test_no_bound_bounds_nobody():
-    assert {Rates(None).wait("a", 0.0) for _ in range(1000)} == {0}
+    assert {RateLimit(None).wait("a", 0.0) for _ in range(1000)} == {0}
 
 
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 100))
 def test_never_more_than_a_burst_and_the_rate(gaps, per_minute):
-    rates, now, passed = Rates(per_minute), 0.0, 0
+    rates, now, passed = RateLimit(per_minute), 0.0, 0
     for gap in gaps:
         now += gap
         passed += rates.wait("a", now) == 0
@@ -33,7 +33,7 @@ def test_never_more_than_a_burst_and_the_rate(gaps, per_minute):
 
 @given(st.lists(st.floats(0, 5), max_size=50), st.integers(1, 10))
 def test_who_waits_as_told_may_go_on(gaps, per_minute):
-    rates, now = Rates(per_minute), 0.0
+    rates, now = RateLimit(per_minute), 0.0
     for gap in gaps:
         now += gap
         if wait := rates.wait("a", now):
@@ -42,8 +42,8 @@ def test_who_waits_as_told_may_go_on(gaps, per_minute):
 
 
 def test_the_callers_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr(quotas, "_MAX_KEPT", 2)
-    rates, wrong = Rates(1), WrongKeys(1, 60)
+    monkeypatch.setattr(quotas, "MAX_CALLERS", 2)
+    rates, wrong = RateLimit(1), WrongKeys(1, 60)
     for caller in "abc":
         assert rates.wait(caller, 0.0) == 0
         wrong.count(caller, 0.0)
@@ -52,14 +52,14 @@ def test_the_callers_kept_are_bounded(monkeypatch):
 
 
 def test_only_so_many_run_at_once():
-    running = Running(2)
+    running = ConcurrencyLimit(2)
     assert [running.begin("a"), running.begin("a"), running.begin("a")] == [True, True, False]
     assert running.begin("b")
     running.end("a")
     assert running.begin("a")
     running.end("b")
     assert [running.begin("b"), running.begin("b"), running.begin("b")] == [True, True, False]
-    assert all(Running(None).begin("a") for _ in range(100))
+    assert all(ConcurrencyLimit(None).begin("a") for _ in range(100))
 
 
 def test_wrong_keys_close_an_address_for_a_while():

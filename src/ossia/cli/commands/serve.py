@@ -153,8 +153,7 @@ def command(
 ) -> None:
     """Serve a model over OpenAI's Responses and Chat Completions API."""
     from ossia.cli.commands.keys import key_file
-    from ossia.server.http.listen import Listening, ListeningOptions
-    from ossia.server.sockets import refuse_keyless
+    from ossia.server.http.listen import Listening, ListeningOptions, refuse_keyless
     from ossia.store.api_keys import open_keys
 
     keys = open_keys(os.environ, key_file(), required=listening.require_key)

@@ -4,17 +4,73 @@ A miss is never an error: what is not known, or was edited, is rendered afresh.
 """
 
 import asyncio
+import base64
+import binascii
 import hashlib
+import hmac
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from secrets import token_hex
 
 from ossia.errors import StoreError
+from ossia.files import atomic_write, make_private_folder
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage, paired
 from ossia.server.api.match_history import Generation, Slot, joined_text, restored, squeezed
-from ossia.server.sealing import Seal
 from ossia.store.token_memory import TokenMemory
+
+KEY_BYTES = 32
+_FILE = "seal.key"
+_SIGN_BYTES = 32
+_MARK = b"ossia-seal-1\0"
+_MAX_SIGNED = 1024
+
+
+class ReferenceSigner:
+    """Signs references, and knows its own."""
+
+    def __init__(self, key: bytes) -> None:
+        """Sign with this key.
+
+        Args:
+            key: 32 random bytes; with another key, what was signed before means nothing.
+        """
+        assert len(key) == KEY_BYTES, "the key has 32 bytes"
+        self._key = key
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "ReferenceSigner":
+        """The signer of a state folder; its key is made there at first, for this user alone."""
+        path = folder / _FILE
+        key = path.read_bytes() if path.is_file() else b""
+        if len(key) != KEY_BYTES:
+            key = secrets.token_bytes(KEY_BYTES)
+            make_private_folder(folder)
+            with atomic_write(path) as file:
+                file.write(key)
+        return cls(key)
+
+    def sign(self, item_id: str, owner: str) -> str:
+        """A text that only `verify` follows."""
+        name = item_id.encode()
+        return base64.urlsafe_b64encode(self._sign(name, owner) + name).decode()
+
+    def verify(self, text: str, owner: str) -> str | None:
+        """What was signed for this owner; None for everything else."""
+        if len(text) > _MAX_SIGNED:
+            return None
+        try:
+            raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        except (UnicodeEncodeError, binascii.Error):
+            return None
+        sign, name = raw[:_SIGN_BYTES], raw[_SIGN_BYTES:]
+        return name.decode() if hmac.compare_digest(sign, self._sign(name, owner)) else None
+
+    def _sign(self, name: bytes, owner: str) -> bytes:
+        signed = _MARK + owner.encode() + b"\0" + name
+        return hmac.new(self._key, signed, hashlib.sha256).digest()
 
 
 class ExactTokens:
@@ -23,7 +79,7 @@ class ExactTokens:
     def __init__(
         self,
         memory: TokenMemory,
-        seal: Seal,
+        signer: ReferenceSigner,
         *,
         model: Callable[[], str],
         on_hits: Callable[[int], None] = lambda count: None,
@@ -32,18 +88,18 @@ class ExactTokens:
 
         Args:
             memory: where generations are kept.
-            seal: for `encrypted_content`.
+            signer: for `encrypted_content`.
             model: what the ids mean now; those of another model are never used.
             on_hits: told how many messages of a history were recognised.
         """
         self._memory = memory
-        self._seal = seal
+        self._signer = signer
         self._model = model
         self._on_hits = on_hits
 
-    def seal(self, item_id: str, owner: str) -> str:
+    def encrypted_content(self, item_id: str, owner: str) -> str:
         """What goes into the `encrypted_content` of a reasoning item."""
-        return self._seal.seal(item_id, owner)
+        return self._signer.sign(item_id, owner)
 
     async def remember(
         self,
@@ -163,8 +219,8 @@ class ExactTokens:
         """What a message may be known by, the surest first."""
         if one.message.role != "assistant":
             return []
-        unsealed = self._seal.unseal(one.sealed, owner) if one.sealed else None
-        names = [f"item:{item_id}" for item_id in (unsealed, one.item_id) if item_id]
+        verified = self._signer.verify(one.sealed, owner) if one.sealed else None
+        names = [f"item:{item_id}" for item_id in (verified, one.item_id) if item_id]
         if one.is_call:
             return [*names, f"call:{one.call_id}"] if one.call_id else names
         if one.message.channel == "final":
@@ -173,7 +229,7 @@ class ExactTokens:
 
     def _as_known(self, owner: str, one: HistoryMessage, slot: Slot | None) -> HistoryMessage:
         """Sealed reasoning counts as ours, whatever text came with it."""
-        if one.sealed is None or slot is None or self._seal.unseal(one.sealed, owner) is None:
+        if one.sealed is None or slot is None or self._signer.verify(one.sealed, owner) is None:
             return one
         return slot.said
 

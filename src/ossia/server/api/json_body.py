@@ -59,14 +59,14 @@ async def read_form(request: Request, form: type[FormT]) -> FormT:
     A large body is parsed beside the event loop, so that the streams of others go on.
     """
     body = await request.body()
-    return await beside(len(body) > LARGE, parse_body, body, form)
+    return await in_thread_if_large(len(body) > LARGE, parse_body, body, form)
 
 
-async def beside(is_heavy: bool, work: Callable[..., Result], *given: Any) -> Result:
+async def in_thread_if_large(is_large: bool, work: Callable[..., Result], *args: Any) -> Result:
     """Do a piece of work; if it may take long, in a thread, so that others' streams go on."""
-    if is_heavy:
-        return await asyncio.to_thread(work, *given)
-    return work(*given)
+    if is_large:
+        return await asyncio.to_thread(work, *args)
+    return work(*args)
 
 
 def json_response(

@@ -7,13 +7,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from ossia.server.api.errors import INVALID, HttpError
+from ossia.errors import log_failure
+from ossia.server.api.choices import Turns
+from ossia.server.api.errors import INVALID, HttpError, as_http, is_expected
+from ossia.server.api.json_body import Json
 
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b": still here\n\n"
@@ -120,3 +124,30 @@ async def _gone(receive: Receive) -> None:
     """Wait until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def framed(
+    turns: Turns, chunks: AsyncGenerator[Json, None], request_id: str
+) -> AsyncGenerator[bytes, None]:
+    """Send what the turns say; when it is closed, at whatever point, the turns are too.
+
+    The first frame is empty. Whoever took it knows that the generator runs: closing one that never
+    began would run none of it, and leave the turns going on for nobody.
+
+    Args:
+        turns: what runs.
+        chunks: what is made of them.
+        request_id: for the log, should something fail.
+    """
+    async with turns:
+        yield b""
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield sse_frame(chunk)
+            yield DONE
+        except Exception as error:  # too late for a status: the client is told in the stream
+            found = as_http(error)
+            if not is_expected(error):
+                log_failure(error, request_id)
+            yield sse_frame(found.object())

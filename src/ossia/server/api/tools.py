@@ -13,9 +13,8 @@ from typing import Any, Literal, get_args
 from ossia.errors import RequestError
 from ossia.harmony.messages import MAX_TOOLS, Builtin, FunctionTool, Namespace, Role
 from ossia.harmony.schema_rules import check_together
-from ossia.server.api.builtin_tools import BUILTIN_TYPES, read_server
+from ossia.server.api.builtin_tools import BUILTIN_TYPES, read_server, required_approvals
 from ossia.server.api.errors import Forbidden
-from ossia.server.approvals import asked_for
 
 Form = Literal["chat", "responses"]
 Kind = Literal["function", "custom"]
@@ -190,7 +189,7 @@ class _Reader:
                     param=f"{path}.server_label",
                 )
             self.servers[server.name] = server
-            self.asks += asked_for(fields, path, server)
+            self.asks += required_approvals(fields, path, server)
         else:
             self.ignored.append(path)
 

@@ -14,10 +14,17 @@ from ossia.chat.events import Finished
 from ossia.server.api.choices import Turns, begin, seeded
 from ossia.server.api.fields import day, ignored_header
 from ossia.server.api.history import TurnRecorder, without_broken_off
-from ossia.server.api.json_body import LARGE, Json, beside, documented, json_response, read_form
+from ossia.server.api.json_body import (
+    LARGE,
+    Json,
+    documented,
+    in_thread_if_large,
+    json_response,
+    read_form,
+)
 from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
-from ossia.server.api.sse import EventStreamResponse, unless_gone
+from ossia.server.api.sse import EventStreamResponse, framed, unless_gone
 from ossia.server.api.tools import require_scope
 from ossia.server.chat_completions.request import (
     ChatRequest,
@@ -27,7 +34,6 @@ from ossia.server.chat_completions.request import (
     to_turn,
 )
 from ossia.server.chat_completions.writer import ChatFold, ChatSettings, ChatWriter
-from ossia.server.chunks import framed
 from ossia.server.services import Services
 
 
@@ -61,7 +67,7 @@ async def _parse(services: Services, request: Request, form: ChatRequest) -> Par
     is_heavy = bool(form.tools) or len(await request.body()) > LARGE
     lost = lost_calls(form.messages)
     known = await services.memory.calls(owner, lost) if lost else {}
-    history = await beside(is_heavy, read_messages, form.messages, known)
+    history = await in_thread_if_large(is_heavy, read_messages, form.messages, known)
     messages = await services.memory.restored(owner, history.messages)
     date = day(services.clock())
     translate = partial(
@@ -70,7 +76,7 @@ async def _parse(services: Services, request: Request, form: ChatRequest) -> Par
         date=date,
         available=services.toolbox.available,
     )
-    parsed = await beside(is_heavy, translate, form, history, messages)
+    parsed = await in_thread_if_large(is_heavy, translate, form, history, messages)
     require_scope(parsed.offered, request.state.caller.scopes)
     return parsed
 

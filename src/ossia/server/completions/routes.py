@@ -13,8 +13,7 @@ from ossia.server.api.fields import ignored_header
 from ossia.server.api.json_body import Json, documented, json_response, read_form
 from ossia.server.api.models import named
 from ossia.server.api.openapi import EVENTS, answers
-from ossia.server.api.sse import EventStreamResponse, unless_gone
-from ossia.server.chunks import framed
+from ossia.server.api.sse import EventStreamResponse, framed, unless_gone
 from ossia.server.completions.request import CompletionRequest, ParsedCompletionRequest, to_turns
 from ossia.server.completions.writer import CompletionFold, CompletionWriter
 from ossia.server.services import Services

@@ -47,7 +47,7 @@ class _Reads(Enum):
     BODY = auto()
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """A client's connection, from its first byte to its last."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection; where there are too many, the one that waits longest has to go."""
         if len(self.connections) >= self._limits.max_connections:
-            waiting = [each for each in self.connections if isinstance(each, Connection)]
+            waiting = [each for each in self.connections if isinstance(each, HttpConnection)]
             idle = min(
                 (each for each in waiting if not each.answers),
                 key=lambda each: each.waits_since,

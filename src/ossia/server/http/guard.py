@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ossia.errors import RequestError, log_failure
-from ossia.server.addresses import OurNames
 from ossia.server.api.errors import (
     NO_RETRY,
     Forbidden,
@@ -27,8 +26,15 @@ from ossia.server.api.errors import (
 )
 from ossia.server.http.body_limits import Bodies, replayed
 from ossia.server.http.drain import Drain
-from ossia.server.http.headers import Head, body_length, check_content, check_names, check_size
-from ossia.server.http.quotas import Rates, Running, WrongKeys
+from ossia.server.http.headers import (
+    AllowedHosts,
+    RequestHead,
+    body_length,
+    check_content,
+    check_names,
+    check_size,
+)
+from ossia.server.http.quotas import ConcurrencyLimit, RateLimit, WrongKeys
 from ossia.store.api_keys import SCOPES, Key, KeyRing
 
 access = logging.getLogger("ossia.access")
@@ -83,7 +89,7 @@ ANYONE = Caller("", "anyone", frozenset())
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class AnsweredRequest:
     """One request, after its answer: for the log and for metrics. No text of the caller's."""
 
     method: str
@@ -106,7 +112,7 @@ class Guard:
         options: GuardOptions,
         keys: KeyRing,
         drain: Drain,
-        observe: Callable[[Finished], None] | None = None,
+        observe: Callable[[AnsweredRequest], None] | None = None,
     ) -> None:
         """Guard an application.
 
@@ -126,12 +132,12 @@ class Guard:
         self._drain = drain
         self._observe = observe
         try:
-            self._names = OurNames(options.allowed_hosts)
+            self._allowed_hosts = AllowedHosts(options.allowed_hosts)
         except ValueError as error:
             raise RequestError(f"--allowed-host: {error}") from error
         self._wrong_keys = WrongKeys(options.wrong_keys, options.wrong_keys_seconds)
-        self._rates = Rates(options.requests_per_minute)
-        self._running = Running(options.requests_at_once)
+        self._rates = RateLimit(options.requests_per_minute)
+        self._running = ConcurrencyLimit(options.requests_at_once)
         self._bodies = Bodies(
             max_bytes=options.max_body_bytes,
             max_held_bytes=options.max_bodies_bytes,
@@ -164,14 +170,14 @@ class Guard:
             self._note(scope, answer.status, time.monotonic() - began)
 
     async def _pass_on(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        head, options = Head.of(scope), self._options
+        head, options = RequestHead.of(scope), self._options
         check_size(
             head,
             max_url_bytes=options.max_url_bytes,
             max_bytes=options.max_header_bytes,
             max_fields=options.max_headers,
         )
-        check_names(head, self._names)
+        check_names(head, self._allowed_hosts)
         length = body_length(head)
         if head.path in options.open_paths and head.method in ("GET", "HEAD"):
             await self._answer(scope, receive, answer, head, length)
@@ -189,7 +195,12 @@ class Guard:
                 await self._answer_within_quota(scope, receive, answer, head, length)
 
     async def _answer_within_quota(
-        self, scope: Scope, receive: Receive, answer: "_Answer", head: Head, length: int | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        answer: "_Answer",
+        head: RequestHead,
+        length: int | None,
     ) -> None:
         owner = scope["state"]["caller"].owner
         if head.method == "POST" and (wait := self._rates.wait(owner, time.monotonic())):
@@ -209,7 +220,12 @@ class Guard:
             self._running.end(owner)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, answer: "_Answer", head: Head, length: int | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        answer: "_Answer",
+        head: RequestHead,
+        length: int | None,
     ) -> None:
         check_content(head, length)
         body = await self._bodies.read(receive, length)
@@ -222,7 +238,7 @@ class Guard:
             told = f"the answer took longer than {self._options.request_seconds:g} s"
             raise HttpError(503, "server_error", "timeout", told, headers=NO_RETRY) from None
 
-    def _caller(self, head: Head) -> Caller:
+    def _caller(self, head: RequestHead) -> Caller:
         if not self._keys.required:
             return LOCAL
         now = time.monotonic()
@@ -267,7 +283,7 @@ class Guard:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint = getattr(scope.get("route"), "path", "other")
         state, path = scope["state"], scope["path"]
-        done = Finished(
+        done = AnsweredRequest(
             scope["method"],
             endpoint,
             status,

@@ -3,19 +3,117 @@
 It knows no keys and no routes.
 """
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from ossia.server.addresses import OurNames, authority, origin
 from ossia.server.api.errors import Forbidden, WrongForm
+
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+NOWHERE = frozenset({"0.0.0.0", "::"})
+"""Addresses that mean "all of mine" to who listens; browsers let any site reach them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A host, in lower case, an IPv6 address in its shortest form without brackets; and a port."""
+
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a page came from."""
+
+    host: str
+    port: int
+    is_default_port: bool
+    scheme: str
+
+
+def parse_authority(text: str) -> Authority | None:
+    """Read `host` or `host:port`; None for anything else, user information and odd ports too."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    host, port = match["host"].lower(), int(match["port"]) if match["port"] else None
+    if port is not None and port > 65535:
+        return None
+    if host.startswith("["):
+        try:
+            host = ipaddress.IPv6Address(host[1:-1]).compressed
+        except ValueError:
+            return None
+    return Authority(host, port)
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Read `http://host:port`; None for `null`, other schemes and anything with a path."""
+    scheme, mark, rest = text.partition("://")
+    found = parse_authority(rest)
+    if not mark or scheme not in _DEFAULT_PORTS or found is None:
+        return None
+    default = _DEFAULT_PORTS[scheme]
+    port = found.port or default
+    return Origin(found.host, port, port == default, scheme)
+
+
+class AllowedHosts:
+    """The names under which this server may be asked."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        """Take the names an operator allows beside those of loopback.
+
+        Args:
+            allowed: each `host` or `host:port`.
+
+        Raises:
+            ValueError: one of them is neither; the message names it.
+        """
+        self._allowed: set[tuple[str, int | None]] = set()
+        for text in allowed:
+            found = parse_authority(text)
+            if found is None or found.host in NOWHERE:
+                raise ValueError(f"{text!r} is no host name; expected one like ai.example:8000")
+            self._allowed.add((found.host, found.port))
+
+    def is_ours(self, host: Authority, reached: str) -> bool:
+        """Whether a request for this host is meant for us.
+
+        Args:
+            host: what the client asked for.
+            reached: the address at which its connection arrived. A page that rebinds a name of
+                its own sends that name, never this.
+        """
+        if host.host in NOWHERE:
+            return False
+        if host.host in LOOPBACK or host.host == reached.partition("%")[0]:
+            return True
+        return not self._allowed.isdisjoint({(host.host, None), (host.host, host.port)})
+
+    def is_own_page(self, page: Origin, host: Authority) -> bool:
+        """Whether a page came from the server it now asks: same name, same port."""
+        asked_port = host.port or _DEFAULT_PORTS[page.scheme]
+        if (page.host, page.port) == (host.host, asked_port):
+            return True
+        ours = {(page.host, page.port)} | ({(page.host, None)} if page.is_default_port else set())
+        return not self._allowed.isdisjoint(ours)
+
 
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """Method, path and header fields of a request."""
 
     method: str
@@ -31,7 +129,7 @@ class Head:
     """The address it came from; empty for a unix socket."""
 
     @classmethod
-    def of(cls, scope: Scope) -> "Head":
+    def of(cls, scope: Scope) -> "RequestHead":
         """Read an ASGI scope."""
         fields: dict[str, tuple[str, ...]] = {}
         for name, value in scope["headers"]:
@@ -61,7 +159,7 @@ class Head:
         return values[0] if values else None
 
 
-def check_size(head: Head, *, max_url_bytes: int, max_bytes: int, max_fields: int) -> None:
+def check_size(head: RequestHead, *, max_url_bytes: int, max_bytes: int, max_fields: int) -> None:
     """Refuse a head larger than any honest client's."""
     if head.url_bytes > max_url_bytes:
         raise WrongForm(
@@ -76,14 +174,14 @@ def check_size(head: Head, *, max_url_bytes: int, max_bytes: int, max_fields: in
         )
 
 
-def check_names(head: Head, ours: OurNames) -> None:
+def check_names(head: RequestHead, ours: AllowedHosts) -> None:
     """Refuse what was meant for another host, and what another site's page sends.
 
     A page in the user's browser can reach loopback, under a name of its own too: the Host header
     gives that away, and Origin and Sec-Fetch-Site say whose page it is.
     """
     text = head.one("host")
-    host = authority(text) if text is not None else None
+    host = parse_authority(text) if text is not None else None
     if host is None:
         raise WrongForm(400, "invalid_host", "the Host header is missing or not a host and a port")
     if not ours.is_ours(host, head.reached):
@@ -94,7 +192,7 @@ def check_names(head: Head, ours: OurNames) -> None:
             "or start it with: --allowed-host NAME",
         )
     for text in head.fields.get("origin", ()):
-        page = origin(text)
+        page = parse_origin(text)
         if page is None or not ours.is_own_page(page, host):
             raise Forbidden("pages of other sites may not use this server", "foreign_origin")
     if not set(head.fields.get("sec-fetch-site", ())) <= {"same-origin", "none"}:
@@ -103,7 +201,7 @@ def check_names(head: Head, ours: OurNames) -> None:
         raise WrongForm(400, "upgrade_refused", "there is no WebSocket here; use HTTP")
 
 
-def body_length(head: Head) -> int | None:
+def body_length(head: RequestHead) -> int | None:
     """How long the body claims to be; None: it does not say, and comes in chunks.
 
     Raises:
@@ -123,7 +221,7 @@ def body_length(head: Head) -> int | None:
     return int(length)
 
 
-def check_content(head: Head, length: int | None) -> None:
+def check_content(head: RequestHead, length: int | None) -> None:
     """Refuse a body that is not plain JSON; a form that any site's page may send is none.
 
     Args:

@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-_MAX_KEPT = 10_000
+MAX_CALLERS = 10_000
 """Callers remembered at once; the one longest unseen is forgotten first."""
 
 
@@ -20,7 +20,7 @@ class _Bucket:
     seen: float
 
 
-class Rates:
+class RateLimit:
     """At most so many requests a minute for each caller, with a minute's worth saved up."""
 
     def __init__(self, per_minute: int | None) -> None:
@@ -34,7 +34,7 @@ class Rates:
         most, each_second = float(self._per_minute), self._per_minute / 60
         bucket = self._buckets.pop(caller, None) or _Bucket(most, now)
         self._buckets[caller] = bucket
-        if len(self._buckets) > _MAX_KEPT:
+        if len(self._buckets) > MAX_CALLERS:
             self._buckets.popitem(last=False)
         bucket.tokens = min(most, bucket.tokens + (now - bucket.seen) * each_second)
         bucket.seen = now
@@ -45,7 +45,7 @@ class Rates:
 
 
 @dataclass(slots=True)
-class Running:
+class ConcurrencyLimit:
     """How many requests of each caller run at once."""
 
     most: int | None
@@ -95,7 +95,7 @@ class WrongKeys:
             tries = _Tries(0, now + self._seconds)
         tries.count += 1
         self._tries[block] = tries
-        if len(self._tries) > _MAX_KEPT:
+        if len(self._tries) > MAX_CALLERS:
             self._tries.popitem(last=False)
 
 

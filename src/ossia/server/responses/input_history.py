@@ -14,7 +14,7 @@ from ossia.harmony.messages import Message
 from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import day
 from ossia.server.api.history import HistoryMessage
-from ossia.server.api.json_body import beside
+from ossia.server.api.json_body import in_thread_if_large
 from ossia.server.responses.approvals import ApprovalResponse, find_approval
 from ossia.server.responses.items import (
     INPUT_ITEMS,
@@ -105,7 +105,7 @@ async def gather_history(
         items=await memory.items(owner, references(items)),
         waiting=waiting,
     )
-    parsed = await beside(is_heavy, read_items, items, before)
+    parsed = await in_thread_if_large(is_heavy, read_items, items, before)
     messages = await memory.restored(owner, parsed.history)
     if waiting is not None and waiting in parsed.history:  # the turn says it, when it is decided on
         messages = _without_last(messages, waiting.message)

@@ -19,7 +19,13 @@ from ossia.errors import RequestError
 from ossia.providers.provider import EventStream
 from ossia.server.api.errors import NotFound
 from ossia.server.api.fields import ignored_header
-from ossia.server.api.json_body import LARGE, beside, documented, json_response, read_form
+from ossia.server.api.json_body import (
+    LARGE,
+    documented,
+    in_thread_if_large,
+    json_response,
+    read_form,
+)
 from ossia.server.api.openapi import EVENTS, answers
 from ossia.server.api.sse import EventStreamResponse, sse_frame, unless_gone
 from ossia.server.responses.background import RunningResponses
@@ -167,7 +173,7 @@ class _Endpoints:
         scopes = request.state.caller.scopes
         is_heavy = len(await request.body()) > LARGE
         # a small schema may unfold to ten thousand parts
-        parsed = await beside(
+        parsed = await in_thread_if_large(
             is_heavy or bool(form.tools),
             ParsedResponseRequest.of,
             form,
@@ -214,7 +220,7 @@ class _Endpoints:
                 response_id=response_id,
                 clock=services.clock,
                 resolve=resolver(partial(services.toolbox.resolve, session)),
-                seal=(lambda item_id: services.memory.seal(item_id, owner))
+                seal=(lambda item_id: services.memory.encrypted_content(item_id, owner))
                 if includes_sealed
                 else None,
             ),
