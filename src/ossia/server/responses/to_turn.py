@@ -14,7 +14,7 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import Conversation, Message, Namespace
 from ossia.providers.provider import ServedModel
 from ossia.server.api.builtin_tools import BUILTIN_TYPES
-from ossia.server.api.fields import effort_of, ignored
+from ossia.server.api.fields import SamplingFields, effort_of, ignored
 from ossia.server.api.models import named
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import (
@@ -42,15 +42,8 @@ from ossia.server.responses.request import (
 
 _OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
 FORMAT_PATH = "text.format"
-_EXTENSIONS = (
-    "seed",
-    "stop",
-    "top_k",
-    "min_p",
-    "logit_bias",
-    "frequency_penalty",
-    "presence_penalty",
-)
+_EXTENSIONS = [name for name in SamplingFields.model_fields if name not in ("temperature", "top_p")]
+"""Sampling parameters that OpenAI's Responses API has not."""
 
 
 @dataclass(frozen=True, slots=True)
