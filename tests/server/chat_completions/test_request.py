@@ -25,7 +25,7 @@ CUSTOM = {"type": "custom", "custom": {"name": "patch"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def asked(
+def parse(
     document: dict[str, Any], known: dict[str, HistoryMessage] | None = None, **more: Any
 ) -> ParsedChatRequest:
     body = json.dumps({"messages": [HELLO], **document}).encode()
@@ -39,20 +39,20 @@ def test_what_runs_here_is_offered_where_it_is_available() -> None:
     offer = namespaces_of([ToolSpec(name="browser.search"), ToolSpec(name="post.send")])
     mail = {"type": "mcp", "server_label": "post", "require_approval": "always"}
     tools = [mail, {"type": "code_interpreter"}]
-    found = asked({"tools": tools, "web_search_options": {}}, available=offer)
+    found = parse({"tools": tools, "web_search_options": {}}, available=offer)
     policy = found.turn.tool_policy
     assert (policy.require_approval, policy.pause_for_approval) == (("post.send",), ())
     assert found.turn.conversation.builtins == ("browser",)
     assert [space.name for space in found.turn.conversation.namespaces] == ["post"]
     assert found.ignored == ("tools[1]",)
-    twice = asked({"tools": [{"type": "web_search"}], "web_search_options": {}}, available=offer)
+    twice = parse({"tools": [{"type": "web_search"}], "web_search_options": {}}, available=offer)
     assert twice.turn.conversation.builtins == ("browser",)
-    nothing = asked({"tools": tools, "web_search_options": {}})
+    nothing = parse({"tools": tools, "web_search_options": {}})
     assert set(nothing.ignored) == {"tools[0]", "tools[1]", "web_search_options"}
 
 
 def test_the_plainest_request_asks_for_openais_defaults() -> None:
-    found = asked({})
+    found = parse({})
     conversation = found.turn.conversation
     assert [(each.role, each.content) for each in conversation.messages] == [("user", "Hello")]
     assert (conversation.effort, conversation.date) == ("medium", "2026-11-21")
@@ -65,7 +65,7 @@ def test_the_plainest_request_asks_for_openais_defaults() -> None:
 
 def test_every_optional_field_may_be_null() -> None:
     nulls = dict.fromkeys(set(ChatRequest.model_fields) - {"messages"})
-    assert asked(nulls) == asked({})
+    assert parse(nulls) == parse({})
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_optional_field_may_be_null() -> None:
 def test_effort_is_read_in_both_forms(
     document: dict[str, Any], effort: str, may_reason: bool, most: int | None
 ) -> None:
-    turn = asked(document).turn
+    turn = parse(document).turn
     assert (turn.conversation.effort, turn.allow_analysis) == (effort, may_reason)
     assert turn.max_analysis_tokens == most
 
@@ -91,8 +91,8 @@ def test_effort_is_read_in_both_forms(
     "document", [{"reasoning": {"exclude": True}}, {"include_reasoning": False}]
 )
 def test_reasoning_can_be_hidden(document: dict[str, Any]) -> None:
-    assert not asked(document).shows_reasoning
-    assert asked({"reasoning": {"exclude": False}, "include_reasoning": True}).shows_reasoning
+    assert not parse(document).shows_reasoning
+    assert parse({"reasoning": {"exclude": False}, "include_reasoning": True}).shows_reasoning
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_reasoning_can_be_hidden(document: dict[str, Any]) -> None:
     ],
 )
 def test_both_limits_are_one(document: dict[str, Any]) -> None:
-    assert asked(document).turn.params.max_tokens == 7
+    assert parse(document).turn.params.max_tokens == 7
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_both_limits_are_one(document: dict[str, Any]) -> None:
     [({}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 20}, 20)],
 )
 def test_logprobs_are_asked_for(document: dict[str, Any], num: int | None) -> None:
-    assert asked(document).turn.params.logprobs == num
+    assert parse(document).turn.params.logprobs == num
 
 
 def test_what_a_stream_and_a_store_are_told() -> None:
@@ -123,14 +123,14 @@ def test_what_a_stream_and_a_store_are_told() -> None:
         "store": True,
         "metadata": {"a": "b"},
     }
-    found = asked(document)
+    found = parse(document)
     assert (found.streams, found.includes_usage, found.num_choices) == (True, True, 8)
     assert (found.stores, found.metadata) == (True, {"a": "b"})
     assert found.ignored == ("stream_options.include_obfuscation",)
 
 
 def test_tools_and_the_choice_among_them() -> None:
-    found = asked(
+    found = parse(
         {
             "tools": [TOOL, CUSTOM, {"type": "web_search"}],
             "tool_choice": {"type": "function", "function": {"name": "f"}},
@@ -139,7 +139,7 @@ def test_tools_and_the_choice_among_them() -> None:
     )
     assert [each.name for each in found.turn.conversation.functions] == ["f", "patch"]
     assert found.turn.tool_choice == "f"
-    assert found.offered.kinds == {"f": "function", "patch": "custom"}
+    assert found.tools.kinds == {"f": "function", "patch": "custom"}
     assert found.turn.schema_paths["f"] == "tools[0].function.parameters"
     assert found.ignored == ("tools[2]",)
 
@@ -149,21 +149,21 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 def test_a_schema_binds_the_answer_and_is_told_to_the_model() -> None:
     named = {"name": "shape", "schema": SCHEMA, "description": "A shape.", "strict": None}
-    turn = asked({"response_format": {"type": "json_schema", "json_schema": named}}).turn
+    turn = parse({"response_format": {"type": "json_schema", "json_schema": named}}).turn
     assert turn.answer is not None
     assert (turn.answer.schema, turn.answer.strict) == (SCHEMA, True)
-    (told,) = turn.conversation.response_formats
-    assert (told.name, told.schema, told.description) == ("shape", SCHEMA, "A shape.")
+    (shape,) = turn.conversation.response_formats
+    assert (shape.name, shape.schema, shape.description) == ("shape", SCHEMA, "A shape.")
     assert turn.schema_paths[""] == "response_format.json_schema.schema"
 
 
 def test_a_lax_schema_and_plain_json() -> None:
     named = {"name": "shape", "schema": SCHEMA, "strict": False}
-    lax = asked({"response_format": {"type": "json_schema", "json_schema": named}}).turn
+    lax = parse({"response_format": {"type": "json_schema", "json_schema": named}}).turn
     assert lax.answer is not None
     assert not lax.answer.strict
-    assert asked({"response_format": {"type": "json_object"}}).turn.answer is not None
-    assert asked({"response_format": {"type": "text"}}).turn.answer is None
+    assert parse({"response_format": {"type": "json_object"}}).turn.answer is not None
+    assert parse({"response_format": {"type": "text"}}).turn.answer is None
 
 
 def test_fields_without_meaning_are_named() -> None:
@@ -179,7 +179,7 @@ def test_fields_without_meaning_are_named() -> None:
         "brand_new": 1,
         "messages": [{**HELLO, "odd": 1}, {"role": "assistant", "content": "a", "name": "bot"}],
     }
-    assert set(asked(document).ignored) == {
+    assert set(parse(document).ignored) == {
         "user",
         "safety_identifier",
         "prompt_cache_key",
@@ -286,7 +286,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("document", "param"), BAD)
 def test_a_bad_field_is_refused_by_its_path(document: dict[str, Any], param: str) -> None:
     with pytest.raises(RequestError) as caught:
-        asked(document)
+        parse(document)
     assert caught.value.param == param
     assert len(str(caught.value)) < 400
 
@@ -294,7 +294,7 @@ def test_a_bad_field_is_refused_by_its_path(document: dict[str, Any], param: str
 def talk(
     *messages: dict[str, Any], known: dict[str, HistoryMessage] | None = None
 ) -> ParsedChatRequest:
-    return asked({"messages": list(messages)}, known)
+    return parse({"messages": list(messages)}, known)
 
 
 def test_leading_instructions_are_told_first_and_later_ones_stay() -> None:

@@ -146,9 +146,9 @@ def test_an_answer_parsed_into_a_class(engine: ScriptedEngine, client: OpenAI) -
         streamed = stream.get_final_completion()
     for found in (parsed, streamed):
         assert found.choices[0].message.parsed == Point(x=3)
-    asked = turns_of(engine)[0]
-    assert asked.answer is not None
-    assert asked.answer.strict
+    turn = turns_of(engine)[0]
+    assert turn.answer is not None
+    assert turn.answer.strict
 
 
 def test_several_choices_draw_from_seeds_of_their_own(

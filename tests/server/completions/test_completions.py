@@ -30,7 +30,7 @@ HEAD = {
 }
 
 
-def asked(document: dict[str, Any], *, allow: bool = False) -> ParsedCompletionRequest:
+def parse(document: dict[str, Any], *, allow: bool = False) -> ParsedCompletionRequest:
     form = parse_body(json.dumps({"prompt": "Once", **document}).encode(), CompletionRequest)
     return to_turns(form, served_model(), allow_control_ids=allow)
 
@@ -65,7 +65,7 @@ def whole(found: ParsedCompletionRequest, *turns: list[Event]) -> dict[str, Any]
 
 
 def test_the_plainest_request_asks_for_openais_defaults() -> None:
-    found = asked({})
+    found = parse({})
     (request,) = found.requests()
     assert request.prompt == "Once"
     assert (request.params.temperature, request.params.max_tokens) == (1.0, 16)
@@ -74,7 +74,7 @@ def test_the_plainest_request_asks_for_openais_defaults() -> None:
 
 def test_every_optional_field_may_be_null() -> None:
     nulls = dict.fromkeys(set(CompletionRequest.model_fields) - {"prompt"})
-    assert asked(nulls) == asked({})
+    assert parse(nulls) == parse({})
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ def test_every_optional_field_may_be_null() -> None:
     ],
 )
 def test_a_prompt_in_every_form(prompt: Any, expected: Any) -> None:
-    assert asked({"prompt": prompt}).prompts == expected
+    assert parse({"prompt": prompt}).prompts == expected
 
 
 def test_control_ids_need_the_operators_leave() -> None:
     with pytest.raises(RequestError, match="control id 95") as caught:
-        asked({"prompt": [[1], [2, 95]]})
+        parse({"prompt": [[1], [2, 95]]})
     assert caught.value.param == "prompt[1][1]"
-    assert asked({"prompt": [1, 95]}, allow=True).prompts == ((1, 95),)
+    assert parse({"prompt": [1, 95]}, allow=True).prompts == ((1, 95),)
 
 
 def test_more_ids_than_the_context_holds_are_refused_with_its_size() -> None:
     with pytest.raises(ContextOverflow) as caught:
-        asked({"prompt": [1] * 4097})
+        parse({"prompt": [1] * 4097})
     assert (caught.value.prompt_tokens, caught.value.limit) == (4097, 4096)
 
 
@@ -139,7 +139,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("document", "param"), BAD)
 def test_a_bad_field_is_refused_by_its_path(document: dict[str, Any], param: str) -> None:
     with pytest.raises(RequestError) as caught:
-        asked(document)
+        parse(document)
     assert caught.value.param == param
     assert len(str(caught.value)) < 400
 
@@ -151,11 +151,11 @@ def test_a_missing_prompt_is_named() -> None:
 
 
 def test_an_empty_suffix_asks_for_nothing() -> None:
-    assert asked({"suffix": ""}) == asked({})
+    assert parse({"suffix": ""}) == parse({})
 
 
 def test_candidates_of_a_prompt_draw_from_seeds_of_their_own() -> None:
-    requests = asked({"prompt": ["a", "b"], "n": 2, "seed": 7}).requests()
+    requests = parse({"prompt": ["a", "b"], "n": 2, "seed": 7}).requests()
     assert [each.prompt for each in requests] == ["a", "a", "b", "b"]
     seeds = [each.params.seed for each in requests]
     assert seeds[0] == 7
@@ -164,7 +164,7 @@ def test_candidates_of_a_prompt_draw_from_seeds_of_their_own() -> None:
 
 
 def test_a_text_is_its_pieces_and_an_end() -> None:
-    found = asked({"stream": True, "stream_options": {"include_usage": True}})
+    found = parse({"stream": True, "stream_options": {"include_usage": True}})
     chunks = written(found, [TextDelta("He"), TextDelta("llo"), *finished()])
     assert [chunk["choices"][0]["text"] for chunk in chunks[:-1]] == ["He", "llo", ""]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None, None, "stop"]
@@ -174,19 +174,19 @@ def test_a_text_is_its_pieces_and_an_end() -> None:
 
 
 def test_a_stream_tells_no_usage_unasked() -> None:
-    chunks = written(asked({"stream": True}), [TextDelta("a"), *finished()])
+    chunks = written(parse({"stream": True}), [TextDelta("a"), *finished()])
     assert not any("usage" in chunk for chunk in chunks)
 
 
 def test_an_echoed_prompt_comes_first() -> None:
-    found = asked({"prompt": ["a", "b"], "echo": True, "n": 2})
+    found = parse({"prompt": ["a", "b"], "echo": True, "n": 2})
     turns = [[TextDelta(str(number)), *finished()] for number in range(4)]
     texts = [choice["text"] for choice in whole(found, *turns)["choices"]]
     assert texts == ["a0", "a1", "b2", "b3"]
 
 
 def test_usage_counts_each_prompt_once_and_every_candidate() -> None:
-    found = asked({"prompt": ["a", "b"], "best_of": 2})
+    found = parse({"prompt": ["a", "b"], "best_of": 2})
     turn = [scored("a", -1.0), *finished("stop", Usage(5, 2, 0, 1))]
     assert whole(found, turn, turn, turn, turn)["usage"] == {
         "prompt_tokens": 10,
@@ -197,7 +197,7 @@ def test_usage_counts_each_prompt_once_and_every_candidate() -> None:
 
 
 def test_the_likeliest_candidates_are_given_in_the_order_they_were_drawn() -> None:
-    found = asked({"n": 2, "best_of": 4})
+    found = parse({"n": 2, "best_of": 4})
     turns = [
         [scored("a", -1.0), scored("b", -3.0), *finished()],
         [scored("c", -9.0), *finished()],
@@ -211,7 +211,7 @@ def test_the_likeliest_candidates_are_given_in_the_order_they_were_drawn() -> No
 
 
 def test_logprobs_stand_in_columns_with_offsets() -> None:
-    found = asked({"logprobs": 2})
+    found = parse({"logprobs": 2})
     answer = whole(
         found, [scored("He", -1.0), TextDelta("y"), scored("llo", float("-inf")), *finished()]
     )
@@ -227,17 +227,17 @@ def test_of_two_tokens_with_one_spelling_the_likelier_is_told() -> None:
     twice = TextDelta(
         "a", (TokenLogprob("a", 1, -1.0, (TokenLogprob("a", 1, -1.0), TokenLogprob("a", 2, -2.0))),)
     )
-    logprobs = whole(asked({"logprobs": 2}), [twice, *finished()])["choices"][0]["logprobs"]
+    logprobs = whole(parse({"logprobs": 2}), [twice, *finished()])["choices"][0]["logprobs"]
     assert logprobs["top_logprobs"] == [{"a": -1.0}]
 
 
 def test_no_logprobs_at_all_are_null() -> None:
-    assert whole(asked({"logprobs": 0}), finished())["choices"][0]["logprobs"] is None
+    assert whole(parse({"logprobs": 0}), finished())["choices"][0]["logprobs"] is None
 
 
 def test_a_raw_turn_has_no_parts() -> None:
     with pytest.raises(AssertionError):
-        written(asked({}), [PartStarted("final")])
+        written(parse({}), [PartStarted("final")])
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -247,7 +247,7 @@ TURNS = st.lists(TEXTS, max_size=5)
 @given(st.lists(TURNS, min_size=2, max_size=2), st.booleans(), st.booleans())
 def test_chunks_add_up_to_what_was_said(turns: list[list[str]], echo: bool, in_one: bool) -> None:
     document = {"n": 2} if in_one else {"prompt": ["Once", "Once"]}
-    found = asked({**document, "echo": echo})
+    found = parse({**document, "echo": echo})
     events = [[*(TextDelta(piece) for piece in turn), *finished()] for turn in turns]
     prefix = "Once" if echo else ""
     texts = [choice["text"] for choice in whole(found, *events)["choices"]]
@@ -284,9 +284,9 @@ def test_a_text_in_one_piece(engine: ScriptedEngine, client: OpenAI) -> None:
     assert found.choices[0].finish_reason == "length"
     assert found.id.startswith("cmpl-")
     assert (found.model, found.created) == ("nano", 1_795_219_200)
-    asked_for = engine.requests[0]
-    assert isinstance(asked_for, RawRequest)
-    assert (asked_for.prompt, asked_for.params.max_tokens) == ("a", 5)
+    raw = engine.requests[0]
+    assert isinstance(raw, RawRequest)
+    assert (raw.prompt, raw.params.max_tokens) == ("a", 5)
 
 
 def test_a_text_as_a_stream(client: OpenAI) -> None:

@@ -109,14 +109,14 @@ def test_a_tool_loop_by_previous_responses_is_exact_too(engine, address):
 
 def as_codex_sends_it(item):
     """Items without ids, without raw reasoning, with what was sealed."""
-    kept = item.model_dump(exclude_none=True, exclude={"id", "status"})
+    fields = item.model_dump(exclude_none=True, exclude={"id", "status"})
     if item.type == "reasoning":
-        del kept["content"]
-    return kept
+        del fields["content"]
+    return fields
 
 
 def test_codex_gives_back_what_was_sealed(engine):
-    asked = {
+    settings = {
         "model": "nano",
         "instructions": "You are Codex.",
         "store": False,
@@ -135,14 +135,14 @@ def test_codex_gives_back_what_was_sealed(engine):
             {"type": "image_generation"},
         ],
     }
-    told = {"type": "message", "role": "developer", "content": "You may write."}
+    instruction = {"type": "message", "role": "developer", "content": "You may write."}
     question = {"type": "message", "role": "user", "content": "2 + 3?"}
     with client_of(engine, responses.routes) as client:
-        made = last_of(client, input=[told, question], **asked)
+        made = last_of(client, input=[instruction, question], **settings)
         replayed = [as_codex_sends_it(item) for item in made.output]
         assert "content" not in replayed[0]
         result = {"type": "function_call_output", "call_id": "call_1", "output": "5"}
-        done = last_of(client, input=[told, question, *replayed, result], **asked)
+        done = last_of(client, input=[instruction, question, *replayed, result], **settings)
     assert done.output_text == "It is 5."
     conversation = engine.requests[1].conversation
     assert [each.sampled_ids for each in conversation.messages] == EXACT

@@ -35,10 +35,10 @@ def address(toolkit):
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("allows", [True, False])
 def test_its_answer_is_understood(toolkit, address, streamed, allows):
-    asked = []
+    requests = []
 
     def decide(request):
-        asked.append((request.data.name, request.data.arguments))
+        requests.append((request.data.name, request.data.arguments))
         return {"approve": True} if allows else {"approve": False, "reason": "Not him."}
 
     async def main():
@@ -63,5 +63,5 @@ def test_its_answer_is_understood(toolkit, address, streamed, allows):
 
     result = asyncio.run(main())
     assert result.final_output == "Sent."
-    assert asked == [("send", TO_ANNA)]
+    assert requests == [("send", TO_ANNA)]
     assert toolkit.sent == ([("post.send", TO_ANNA)] if allows else [])

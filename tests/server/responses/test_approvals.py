@@ -21,9 +21,9 @@ def ran(request_id="mcpr_1"):
     return {"type": "mcp_call", "approval_request_id": request_id}
 
 
-def refused(*items, asked=None):
+def refused(*items, waiting_id=None):
     with pytest.raises(RequestError) as found:
-        find_approval(items, asked)
+        find_approval(items, waiting_id)
     return found.value
 
 
@@ -32,7 +32,7 @@ def test_nothing_asked_nothing_answered():
 
 
 @pytest.mark.parametrize(
-    ("items", "asked"),
+    ("items", "waiting_id"),
     [
         ([response(reason="why")], "mcpr_1"),
         ([request(), response(reason="why")], None),
@@ -42,8 +42,8 @@ def test_nothing_asked_nothing_answered():
         ([request("mcpr_0"), response("mcpr_0"), ran("mcpr_0"), response(reason="why")], "mcpr_1"),
     ],
 )
-def test_an_answer_belongs_to_its_request(items, asked):
-    found = find_approval(items, asked)
+def test_an_answer_belongs_to_its_request(items, waiting_id):
+    found = find_approval(items, waiting_id)
     assert (found.request_id, found.allows, found.reason) == ("mcpr_1", True, "why")
     assert found.path.endswith(".approval_request_id")
 
@@ -58,11 +58,11 @@ def test_what_was_run_already_is_history():
 
 
 def test_what_a_client_says_was_run_does_not_answer_for_the_last_response():
-    assert refused(ran(), asked="mcpr_1").param == "input"
+    assert refused(ran(), waiting_id="mcpr_1").param == "input"
 
 
 @pytest.mark.parametrize(
-    ("items", "asked", "param"),
+    ("items", "waiting_id", "param"),
     [
         ([], "mcpr_1", "input"),
         ([request()], None, "input[0]"),
@@ -78,8 +78,8 @@ def test_what_a_client_says_was_run_does_not_answer_for_the_last_response():
         ([response(["mcpr_1"])], "mcpr_1", "input[0].approval_request_id"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(items, asked, param):
-    assert refused(*items, asked=asked).param == param
+def test_what_does_not_fit_together_is_refused(items, waiting_id, param):
+    assert refused(*items, waiting_id=waiting_id).param == param
 
 
 @pytest.mark.parametrize("item_id", [None, 3, ["mcpr_1"]])

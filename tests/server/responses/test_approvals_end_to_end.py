@@ -14,7 +14,7 @@ from tests.server.test_server import ready, run
 
 SERVER = Path(__file__).parents[2] / "tools" / "mcp" / "raw_server.py"
 STARTED = {"command": sys.executable, "args": ["-I", str(SERVER)]}
-ASKED = {
+REQUEST = {
     "model": "nano",
     "temperature": 0,
     "max_output_tokens": 600,
@@ -47,7 +47,7 @@ def test_what_one_server_asks_the_next_one_runs_once(tmp_path):
         choice = {"type": "mcp", "server_label": "raw", "name": "echo"}
         async with opened(client) as openai:
             return await openai.responses.create(
-                input="Please echo the text Rome.", tool_choice=choice, **ASKED
+                input="Please echo the text Rome.", tool_choice=choice, **REQUEST
             )
 
     async def allow(client, server, drain):
@@ -57,16 +57,16 @@ def test_what_one_server_asks_the_next_one_runs_once(tmp_path):
             "approval_request_id": request.id,
             "approve": True,
         }
-        given = {"input": [answer], "previous_response_id": asked.id, "tool_choice": "none"}
+        decision = {"input": [answer], "previous_response_id": pending.id, "tool_choice": "none"}
         async with opened(client) as openai:
-            made = await openai.responses.create(**given, **ASKED)
+            made = await openai.responses.create(**decision, **REQUEST)
             with pytest.raises(BadRequestError, match="no call waits"):
-                await openai.responses.create(**given, **ASKED)
+                await openai.responses.create(**decision, **REQUEST)
             return made
 
     where = {"store": tmp_path / "r.db", "state_folder": tmp_path, "toolkits": echoing()}
-    asked = run(ask, **where)[0]
-    request = asked.output[-1]
+    pending = run(ask, **where)[0]
+    request = pending.output[-1]
     assert (request.type, request.server_label, request.name) == (
         "mcp_approval_request",
         "raw",

@@ -110,7 +110,7 @@ def create(client, **fields):
     return client.responses.create(**{"model": "nano", "input": "Hello", "tools": MAIL, **fields})
 
 
-def said(request_id, allows=True, **more):
+def approval_of(request_id, allows=True, **more):
     return {
         "type": "mcp_approval_response",
         "approval_request_id": request_id,
@@ -119,11 +119,11 @@ def said(request_id, allows=True, **more):
     }
 
 
-def answered(client, asked, allows=True, *, reason=None, **fields):
+def answered(client, pending, allows=True, *, reason=None, **fields):
     """Go on from a response that asks."""
     words = {} if reason is None else {"reason": reason}
-    told = [said(asked.output[-1].id, allows, **words)]
-    return create(client, **{"input": told, "previous_response_id": asked.id, **fields})
+    request_input = [approval_of(pending.output[-1].id, allows, **words)]
+    return create(client, **{"input": request_input, "previous_response_id": pending.id, **fields})
 
 
 def streamed(client, **fields):
@@ -151,7 +151,7 @@ def kinds(made):
     return [item.type for item in made.output]
 
 
-def told(engine, at=-1):
+def prompt_of(engine, at=-1):
     """What the model was told behind the first user message."""
     return engine.requests[at].conversation.messages[1:]
 
@@ -209,24 +209,24 @@ class TestACallThatNeedsAYes:
         made = create(client, tools=tools)
         assert kinds(made) == ["code_interpreter_call", "reasoning", "message"]
         assert (made.output[0].status, sent) == ("failed", [])
-        assert "needs a yes" in told(engine)[-1].text
+        assert "needs a yes" in prompt_of(engine)[-1].text
 
 
 class TestAYes:
     def test_runs_exactly_that_call_first_and_goes_on(self, client, engine, sent):
-        made = answered(client, asked := create(client))
+        made = answered(client, pending := create(client))
         assert sent == [("post.send", TO_ANNA)]
         assert kinds(made) == ["mcp_call", "reasoning", "message"]
         ran = made.output[0]
-        assert (ran.approval_request_id, ran.status) == (asked.output[-1].id, "completed")
+        assert (ran.approval_request_id, ran.status) == (pending.output[-1].id, "completed")
         assert (ran.name, ran.arguments, ran.output) == ("send", TO_ANNA, f"done {TO_ANNA}")
-        assert ids(told(engine)) == [(1, 2), (8, 9), None]
+        assert ids(prompt_of(engine)) == [(1, 2), (8, 9), None]
         assert made.output_text == "Sent."
 
     def test_streams_the_call_with_all_its_events(self, client):
-        asked, other = create(client), create(client)
+        pending, other = create(client), create(client)
         names, found = streamed(
-            client, input=[said(asked.output[-1].id)], previous_response_id=asked.id
+            client, input=[approval_of(pending.output[-1].id)], previous_response_id=pending.id
         )
         assert names[2:8] == [
             "response.output_item.added",
@@ -239,43 +239,43 @@ class TestAYes:
         assert nameless(found) == nameless(answered(client, other))
 
     def test_in_the_background_is_the_same(self, client, sent):
-        asked = settled(client, create(client, background=True))
-        assert (kinds(asked)[-1], sent) == ("mcp_approval_request", [])
-        made = settled(client, answered(client, asked, background=True))
+        pending = settled(client, create(client, background=True))
+        assert (kinds(pending)[-1], sent) == ("mcp_approval_request", [])
+        made = settled(client, answered(client, pending, background=True))
         assert kinds(made) == ["mcp_call", "reasoning", "message"]
         assert sent == [("post.send", TO_ANNA)]
 
     def test_may_come_with_the_items_and_runs_what_was_asked(self, client, engine, sent):
-        asked = create(client, store=False)
-        items = replayed(asked)
+        pending = create(client, store=False)
+        items = replayed(pending)
         items[-1] |= {"name": "read", "arguments": '{"to":"eve"}'}  # a client that lies
         user = {"role": "user", "content": "Hello"}
-        made = create(client, input=[user, *items, said(items[-1]["id"])], store=False)
+        made = create(client, input=[user, *items, approval_of(items[-1]["id"])], store=False)
         assert sent == [("post.send", TO_ANNA)]
         assert (kinds(made)[0], made.output[0].arguments) == ("mcp_call", TO_ANNA)
-        assert ids(told(engine)) == [(1, 2), (8, 9), None]
+        assert ids(prompt_of(engine)) == [(1, 2), (8, 9), None]
 
     def test_finds_the_thoughts_that_a_client_dropped(self, client, engine):
-        asked = create(client)
+        pending = create(client)
         sent_back = [
             {"role": "user", "content": "Hello"},
-            {"type": "item_reference", "id": asked.output[-1].id},
-            said(asked.output[-1].id),
+            {"type": "item_reference", "id": pending.output[-1].id},
+            approval_of(pending.output[-1].id),
         ]
         create(client, input=sent_back)
-        assert ids(told(engine)) == [(1, 2), (8, 9), None]
+        assert ids(prompt_of(engine)) == [(1, 2), (8, 9), None]
 
     def test_is_history_in_the_turns_that_follow(self, client, engine, sent):
-        asked = create(client)
-        answer_ = said(asked.output[-1].id)
-        made = answered(client, asked)
+        pending = create(client)
+        answer_ = approval_of(pending.output[-1].id)
+        made = answered(client, pending)
         create(client, input="And?", previous_response_id=made.id)
         exact = [(1, 2), (8, 9), None, (31, 32), (4, 5), None]
-        assert ids(told(engine)) == exact
+        assert ids(prompt_of(engine)) == exact
         user = {"role": "user", "content": "Hello"}
-        whole = [user, *replayed(asked), answer_, *replayed(made), {**user, "content": "And?"}]
+        whole = [user, *replayed(pending), answer_, *replayed(made), {**user, "content": "And?"}]
         found = create(client, input=whole)
-        assert [message.text for message in told(engine) if message.role == "tool"] == [
+        assert [message.text for message in prompt_of(engine) if message.role == "tool"] == [
             f"done {TO_ANNA}"
         ]
         assert sent == [("post.send", TO_ANNA)]
@@ -286,15 +286,15 @@ class TestAYes:
         ]
 
     def test_needs_its_tool_to_be_offered(self, client, sent):
-        asked = create(client)
+        pending = create(client)
         found = refused(
             client,
-            input=[said(asked.output[-1].id)],
-            previous_response_id=asked.id,
+            input=[approval_of(pending.output[-1].id)],
+            previous_response_id=pending.id,
             tools=[],
         )
         assert (found.code, found.param, sent) == ("tool_unavailable", "tools", [])
-        assert kinds(answered(client, asked))[0] == "mcp_call"  # it still waits
+        assert kinds(answered(client, pending))[0] == "mcp_call"  # it still waits
 
     def test_of_a_call_that_was_asked_again_is_for_the_later_one(self, client, engine, sent):
         engine.play([ASKING, ASKING, ASKING, ASKING, DONE])
@@ -303,10 +303,10 @@ class TestAYes:
         assert kinds(second)[-1] == "mcp_approval_request"
         assert len(sent) == 1
         user = {"role": "user", "content": "Hello"}
-        history = [*replayed(first), said(first.output[-1].id), *replayed(second)]
-        made = create(client, input=[user, *history, said(second.output[-1].id)])
+        history = [*replayed(first), approval_of(first.output[-1].id), *replayed(second)]
+        made = create(client, input=[user, *history, approval_of(second.output[-1].id)])
         assert (len(sent), made.output_text) == (2, "Sent.")
-        results = [message for message in told(engine) if message.role == "tool"]
+        results = [message for message in prompt_of(engine) if message.role == "tool"]
         assert len(results) == 2
 
 
@@ -325,7 +325,7 @@ class TestANo:
         assert sent == []
         assert kinds(made) == ["mcp_call", "reasoning", "message"]
         assert (made.output[0].status, made.output[0].output) == ("failed", None)
-        words = told(engine)[-1]
+        words = prompt_of(engine)[-1]
         assert (words.role, words.name) == ("tool", "post.send")
         assert words.text.endswith('The reason given: "Not \\"him\\"."')
 
@@ -338,49 +338,60 @@ class TestAnAnswer:
     @pytest.mark.parametrize("stores", [True, False])
     @pytest.mark.parametrize("first", [True, False])
     def test_counts_once(self, client, sent, stores, first):
-        asked = create(client, store=stores)
-        request_id = asked.output[-1].id
-        history = [{"role": "user", "content": "Hello"}, *replayed(asked)]
-        create(client, input=[*history, said(request_id, first)], store=stores)
+        pending = create(client, store=stores)
+        request_id = pending.output[-1].id
+        history = [{"role": "user", "content": "Hello"}, *replayed(pending)]
+        create(client, input=[*history, approval_of(request_id, first)], store=stores)
         num = len(sent)
         for again in (True, False):
-            found = refused(client, input=[*history, said(request_id, again)], store=stores)
+            found = refused(client, input=[*history, approval_of(request_id, again)], store=stores)
             assert found.param == f"input[{len(history)}].approval_request_id"
         assert len(sent) == num == int(first)
 
     def test_of_somebody_else_does_not_count(self, client, sent):
-        asked = create(client)
+        pending = create(client)
         berta = client.with_options(default_headers={"x-owner": "berta"})
-        told = [{"role": "user", "content": "Hi"}, *replayed(asked), said(asked.output[-1].id)]
-        assert "no call waits" in refused(berta, input=told).message
-        chained = {"input": told[-1:], "previous_response_id": asked.id}
+        request_input = [
+            {"role": "user", "content": "Hi"},
+            *replayed(pending),
+            approval_of(pending.output[-1].id),
+        ]
+        assert "no call waits" in refused(berta, input=request_input).message
+        chained = {"input": request_input[-1:], "previous_response_id": pending.id}
         refused(berta, NotFoundError, **chained)
         assert sent == []
-        assert kinds(answered(client, asked))[0] == "mcp_call"
+        assert kinds(answered(client, pending))[0] == "mcp_call"
 
     def test_must_be_there_and_be_of_this_conversation(self, client, sent):
-        asked, other = create(client), create(client)
-        for told in ("And?", [said(other.output[-1].id)], [said("mcpr_0")]):
-            refused(client, input=told, previous_response_id=asked.id)
-        refused(client, input=[{"role": "user", "content": "Hi"}, *replayed(asked)])
-        refused(client, input=[said(asked.output[-1].id)])
-        forged = {**replayed(asked)[-1], "id": "mcpr_0"}
-        refused(client, input=[forged, said("mcpr_0")])
+        pending, other = create(client), create(client)
+        for request_input in ("And?", [approval_of(other.output[-1].id)], [approval_of("mcpr_0")]):
+            refused(client, input=request_input, previous_response_id=pending.id)
+        refused(client, input=[{"role": "user", "content": "Hi"}, *replayed(pending)])
+        refused(client, input=[approval_of(pending.output[-1].id)])
+        forged = {**replayed(pending)[-1], "id": "mcpr_0"}
+        refused(client, input=[forged, approval_of("mcpr_0")])
         assert sent == []
 
     def test_is_not_taken_for_a_response_that_was_deleted(self, client, sent):
-        asked = create(client)
-        told = [{"role": "user", "content": "Hi"}, *replayed(asked), said(asked.output[-1].id)]
-        client.responses.delete(asked.id)
-        refused(client, input=told)
+        pending = create(client)
+        request_input = [
+            {"role": "user", "content": "Hi"},
+            *replayed(pending),
+            approval_of(pending.output[-1].id),
+        ]
+        client.responses.delete(pending.id)
+        refused(client, input=request_input)
         assert sent == []
 
     def test_is_counted_but_not_used_up(self, client, sent):
-        asked = create(client)
-        told = {"input": [said(asked.output[-1].id)], "previous_response_id": asked.id}
-        client.responses.input_tokens.count(model="nano", tools=MAIL, **told)
+        pending = create(client)
+        request_input = {
+            "input": [approval_of(pending.output[-1].id)],
+            "previous_response_id": pending.id,
+        }
+        client.responses.input_tokens.count(model="nano", tools=MAIL, **request_input)
         assert sent == []
-        assert kinds(create(client, **told))[0] == "mcp_call"
+        assert kinds(create(client, **request_input))[0] == "mcp_call"
 
 
 class TestTheMostCalls:

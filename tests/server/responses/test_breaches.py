@@ -17,8 +17,8 @@ def events():
     """A legal stream of two messages, to be broken."""
     writer = ResponseWriter(SETTINGS, new_id=Counter(), clock=lambda: 0.0)
     turn = [*part("preamble", "Let me", " look."), *part("final", "He", "re."), finished()]
-    told = [*writer.begin(), *(out for event in turn for out in writer.push(event))]
-    return copy.deepcopy(told)
+    events = [*writer.begin(), *(out for event in turn for out in writer.push(event))]
+    return copy.deepcopy(events)
 
 
 def where(events, word, nth=0):
@@ -106,8 +106,8 @@ def test_openais_client_reads_any_character():
     text = "\0\r\n\n\x85\u2028\u2029\N{MUSICAL SYMBOL G CLEF}data: [DONE]"
     writer = ResponseWriter(SETTINGS)
     turn = [*part("final", *text), finished()]
-    told = [*writer.begin(), *(out for event in turn for out in writer.push(event))]
-    assert answered(told).output_text == text
+    events = [*writer.begin(), *(out for event in turn for out in writer.push(event))]
+    assert answered(events).output_text == text
 
 
 def test_a_top_level_error_key_is_an_exception_to_openais_client(events):
@@ -178,8 +178,11 @@ def calls():
     turn = []
     for name in ("browser.search", "python", "post.send"):
         turn += [*part("call", "{}", name=name), ran(name)]
-    told = [*writer.begin(), *(out for event in [*turn, finished()] for out in writer.push(event))]
-    return copy.deepcopy(told)
+    events = [
+        *writer.begin(),
+        *(out for event in [*turn, finished()] for out in writer.push(event)),
+    ]
+    return copy.deepcopy(events)
 
 
 def edit_done(nth, **fields):

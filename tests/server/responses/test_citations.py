@@ -17,12 +17,12 @@ TEXTS = st.lists(
 
 def rewritten(*pieces):
     citations = Citations(lambda number, line: PAGES.get(number))
-    told, cited = [], []
+    shown, cited = [], []
     for piece in pieces:
         text, more = citations.push(piece)
-        told.append(text)
+        shown.append(text)
         cited += more
-    return "".join(told) + citations.close(), cited
+    return "".join(shown) + citations.close(), cited
 
 
 @given(TEXTS, st.lists(st.integers(0, 60), max_size=6))
@@ -86,11 +86,11 @@ def test_brackets_around_other_text_do_not_wait():
 
 
 def test_a_mark_tells_its_first_line_to_the_one_who_knows_the_pages():
-    asked = []
-    citations = Citations(lambda *cited: asked.append(cited))
+    resolved = []
+    citations = Citations(lambda *cited: resolved.append(cited))
     marks = "【4†L3-L9】【5†L3】【6†what】"
     assert citations.push(marks) == (marks, [])
-    assert asked == [(4, 3), (5, 3), (6, None)]
+    assert resolved == [(4, 3), (5, 3), (6, None)]
 
 
 def test_what_is_found_by_its_number_is_cited_by_its_domain():

@@ -182,8 +182,8 @@ class TestCreating:
             create(client, stream=stream)
 
     def test_sealed_reasoning_is_given_only_when_asked_for(self, client):
-        asked = create(client, include=["reasoning.encrypted_content"], store=False)
-        assert asked.output[0].encrypted_content
+        created = create(client, include=["reasoning.encrypted_content"], store=False)
+        assert created.output[0].encrypted_content
         assert create(client).output[0].encrypted_content is None
 
 
@@ -520,7 +520,7 @@ def test_tools_are_read_beside_the_event_loop(client, monkeypatch):
     monkeypatch.setattr(
         ParsedResponseRequest,
         "of",
-        lambda *given: threads.append(threading.current_thread().name) or read(*given),
+        lambda *args: threads.append(threading.current_thread().name) or read(*args),
     )
     create(client)
     create(client, tools=[FUNCTION])

@@ -126,8 +126,8 @@ class TestARun:
         assert turn.approval_request_id == (item_id if is_whole else None)
         assert (waiting is not None) == is_whole
         if waiting:
-            said, session = waiting
-            assert (said.message.text, said.call_id, session) == ("{}", "call_1", "anna")
+            recorded, session = waiting
+            assert (recorded.message.text, recorded.call_id, session) == ("{}", "call_1", "anna")
 
     def test_counts_the_calls_of_its_caller_alone(self, services):
         script = [*ran("python", "2"), *call("f", "{}"), *finished("tool_calls")]
@@ -346,7 +346,7 @@ def shared():
 
 
 class TestBackground:
-    def kept(self, services, script=PLAIN, *, pause=0.0, stop=None, watched=True):
+    def in_background(self, services, script=PLAIN, *, pause=0.0, stop=None, watched=True):
         async def go():
             running = RunningResponses(services)
             run = a_run(services, script, background=True, pause=pause)
@@ -369,11 +369,11 @@ class TestBackground:
             await asyncio.sleep(0)
             assert services.drain.running == 1
 
-        self.kept(services, pause=0.005, stop=stop)
+        self.in_background(services, pause=0.005, stop=stop)
         assert services.drain.running == 0
 
     def test_events_are_stored_as_they_are_told(self, services):
-        run, events = self.kept(services, pause=0.005)
+        run, events = self.in_background(services, pause=0.005)
         check(events)
         stored = services.responses.events(run.writer.id, "anna", -1).result(5)
         assert [json.loads(text) for _, text in stored] == events
@@ -383,26 +383,26 @@ class TestBackground:
             await asyncio.sleep(0.02)
             await running.close()
 
-        run, events = self.kept(services, pause=0.01, stop=stop)
+        run, events = self.in_background(services, pause=0.01, stop=stop)
         assert events[-1]["type"] == "response.failed"
         assert row_of(services, run).status == "failed"
 
     def test_events_that_cannot_be_stored_still_lead_to_an_end(self, services):
         broken = with_failing(services, "append_events", after=1)
-        run, events = self.kept(broken, pause=0.02)
+        run, events = self.in_background(broken, pause=0.02)
         assert events[-1]["type"] == "response.completed"
         assert row_of(services, run).status == "completed"
 
     def test_events_that_cannot_be_read_end_at_once(self, services):
         broken = with_failing(services, "events")
-        _, events = self.kept(broken)
+        _, events = self.in_background(broken)
         (last,) = events
         assert last["type"] == "response.failed"
         assert last["sequence_number"] == 0
 
     def test_an_end_that_could_not_be_stored_is_a_failure(self, services):
         broken = with_failing(services, "finish")
-        _, events = self.kept(broken)
+        _, events = self.in_background(broken)
         assert events[-1]["type"] == "response.failed"
 
     def test_a_row_that_never_ended_is_told_as_failed(self, services):

@@ -67,8 +67,8 @@ def test_whatever_is_sampled_is_told_by_the_rules(tokenizer, seed, max_tokens, r
     events += writer.fail("server_error", "it died", 7) if end == "fault" else writer.cancel(7)
     check(events)
     accumulated([typed(event) for event in events])
-    told = {each.item_id: each.message.text for each in writer.written}
+    texts = {each.item_id: each.message.text for each in writer.written}
     shown = {item["id"]: body(item) for item in writer.response["output"]}
-    assert list(told) == list(shown)[: len(told)]
-    for name, text in told.items():
+    assert list(texts) == list(shown)[: len(texts)]
+    for name, text in texts.items():
         assert shown[name] in (text, None)  # of a search only its action is told

@@ -28,13 +28,13 @@ SPECS = [ToolSpec(name=name) for name in ("browser.search", "python", "post.send
 OFFER = namespaces_of(SPECS, {"post": "Mail.", "dead": ""})
 
 
-def asked(offer=MappingProxyType({}), **fields):
+def parse(offer=MappingProxyType({}), **fields):
     form = parse_body(json.dumps({"input": "hi", **fields}).encode(), CreateRequest)
     return ParsedResponseRequest.of(form, served_model(), offer, {"tools"})
 
 
 def turn(*messages, **fields):
-    return asked(**fields).turn(messages or (USER,), "2026-01-02")
+    return parse(**fields).turn(messages or (USER,), "2026-01-02")
 
 
 def refused(**fields):
@@ -90,7 +90,7 @@ def test_what_runs_here_reaches_the_turn_and_the_response():
         {"type": "mcp", "server_label": ["post"]},
         {"type": "image_generation"},
     ]
-    found = asked(OFFER, tools=tools, include=[SOURCES, OUTPUTS, LOGPROBS])
+    found = parse(OFFER, tools=tools, include=[SOURCES, OUTPUTS, LOGPROBS])
     assert found.ignored == ("tools[4]", "tools[5]", "tools[6]")
     conversation = found.turn([USER], "2026-01-02").conversation
     assert conversation.builtins == ("browser", "python")
@@ -114,7 +114,7 @@ def test_what_runs_here_reaches_the_turn_and_the_response():
 def test_what_holds_for_calls_reaches_the_turn_and_the_response():
     wanted = {"always": {"tool_names": ["send"]}}
     tools = [{"type": "mcp", "server_label": "post", "require_approval": wanted}]
-    found = asked(OFFER, tools=tools, max_tool_calls=2)
+    found = parse(OFFER, tools=tools, max_tool_calls=2)
     policy = found.turn([USER], "2026-01-02").tool_policy
     assert (policy.max_calls, policy.require_approval) == (2, ("post.send",))
     assert policy.pause_for_approval == ("post.send",)
@@ -126,28 +126,28 @@ def test_what_holds_for_calls_reaches_the_turn_and_the_response():
 def test_a_call_that_is_allowed_needs_its_tool_and_one_that_is_not_needs_none():
     call = Message(role="assistant", channel="commentary", recipient="post.send", content="{}")
     no = ApprovalDecision(call=call, call_id="call_1", allows=False)
-    assert asked().turn([USER], "2026-01-02", no).tool_policy.decision == no
+    assert parse().turn([USER], "2026-01-02", no).tool_policy.decision == no
     yes = replace(no, allows=True)
     tools = [{"type": "mcp", "server_label": "post"}]
-    assert asked(OFFER, tools=tools).turn([USER], "2026-01-02", yes).tool_policy.decision == yes
+    assert parse(OFFER, tools=tools).turn([USER], "2026-01-02", yes).tool_policy.decision == yes
     with pytest.raises(RequestError) as found:
-        asked().turn([USER], "2026-01-02", yes)
+        parse().turn([USER], "2026-01-02", yes)
     assert (found.value.param, found.value.code) == ("tools", "tool_unavailable")
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "echoed"),
     [
         ({"type": "web_search"}, {"type": "web_search_preview"}),
         ({"type": "code_interpreter"}, {"type": "code_interpreter"}),
         ({"type": "mcp", "server_label": "post"}, {"type": "mcp", "server_label": "post"}),
     ],
 )
-def test_a_choice_of_what_runs_here_is_said_back_in_openais_words(choice, said):
+def test_a_choice_of_what_runs_here_is_said_back_in_openais_words(choice, echoed):
     tools = [{"type": "web_search"}, {"type": "code_interpreter"}]
     tools.append({"type": "mcp", "server_label": "post"})
-    settings = asked(OFFER, tools=tools, tool_choice=choice).settings()
-    assert settings.tool_choice == said
+    settings = parse(OFFER, tools=tools, tool_choice=choice).settings()
+    assert settings.tool_choice == echoed
     strictly(settings)
 
 
@@ -162,8 +162,12 @@ def test_a_schema_binds_the_answer_and_is_told_to_the_model():
     shape = {"type": "json_schema", "name": "n", "schema": SCHEMA, "description": "d"}
     found = turn(text={"format": shape})
     assert (found.answer.schema, found.answer.strict) == (SCHEMA, True)
-    (told,) = found.conversation.response_formats
-    assert (told.name, told.schema, told.description) == ("n", SCHEMA, "d")
+    (response_format,) = found.conversation.response_formats
+    assert (response_format.name, response_format.schema, response_format.description) == (
+        "n",
+        SCHEMA,
+        "d",
+    )
     assert found.schema_paths == {"": "text.format.schema"}
 
 
@@ -202,11 +206,11 @@ def test_a_schema_that_is_none_is_named_by_its_path(shape, code):
 )
 def test_logprobs_are_given_when_asked_for_either_way(fields, num):
     assert turn(**fields).params.logprobs == num
-    assert asked(**fields).settings().include_logprobs == (num is not None)
+    assert parse(**fields).settings().include_logprobs == (num is not None)
 
 
 def test_what_has_no_effect_is_named():
-    found = asked(
+    found = parse(
         include=[ENCRYPTED, "file_search_call.results"],
         tools=[FUNCTION, {"type": "mcp"}],
         reasoning={"summary": "auto"},
@@ -221,7 +225,7 @@ def test_what_has_no_effect_is_named():
 def test_the_response_says_back_every_setting_in_openais_types():
     namespace = {"type": "namespace", "name": "crm", "tools": [FUNCTION, {"type": "mcp"}]}
     custom = {"type": "custom", "name": "p", "format": {"type": "text"}}
-    settings = asked(
+    settings = parse(
         instructions="I.",
         tools=[FUNCTION, custom, {"type": "mcp"}, namespace],
         tool_choice={"type": "function", "function": {"name": "f"}},
@@ -244,28 +248,28 @@ def test_the_response_says_back_every_setting_in_openais_types():
             "verbosity": "low",
         },
     ).settings()  # fmt: skip
-    said = ResponseWriter(settings).response
-    assert [tool["type"] for tool in said["tools"]] == ["function", "custom", "namespace"]
-    assert said["tools"][0]["strict"] is False
-    assert [tool["name"] for tool in said["tools"][2]["tools"]] == ["f"]
-    assert said["tool_choice"] == {"type": "function", "name": "f"}
-    assert (said["seed"], said["stop"], said["temperature"]) == (3, "x", 0)
-    assert said["reasoning"] == {"effort": "none", "summary": "auto", "max_tokens": 4}
-    assert said["text"]["format"]["schema"] == SCHEMA
-    assert said["store"] is False
+    echoed = ResponseWriter(settings).response
+    assert [tool["type"] for tool in echoed["tools"]] == ["function", "custom", "namespace"]
+    assert echoed["tools"][0]["strict"] is False
+    assert [tool["name"] for tool in echoed["tools"][2]["tools"]] == ["f"]
+    assert echoed["tool_choice"] == {"type": "function", "name": "f"}
+    assert (echoed["seed"], echoed["stop"], echoed["temperature"]) == (3, "x", 0)
+    assert echoed["reasoning"] == {"effort": "none", "summary": "auto", "max_tokens": 4}
+    assert echoed["text"]["format"]["schema"] == SCHEMA
+    assert echoed["store"] is False
     strictly(settings)
 
 
 @pytest.mark.parametrize("shape", ["text", "json_object"])
 def test_a_plain_request_says_plain_settings(shape):
-    settings = asked(text={"format": {"type": shape}}, tool_choice="none").settings()
+    settings = parse(text={"format": {"type": shape}}, tool_choice="none").settings()
     assert settings.text == {"format": {"type": shape}}
     assert settings.tool_choice == "none"
-    assert asked().settings().text == {"format": {"type": "text"}}
+    assert parse().settings().text == {"format": {"type": "text"}}
     strictly(settings)
 
 
 def test_a_schema_without_a_description_says_none():
-    settings = asked(text={"format": {"type": "json_schema", "schema": SCHEMA}}).settings()
+    settings = parse(text={"format": {"type": "json_schema", "schema": SCHEMA}}).settings()
     assert settings.text["format"].keys() == {"type", "name", "schema", "strict"}
     strictly(settings)

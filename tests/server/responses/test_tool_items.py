@@ -2,7 +2,7 @@ import pytest
 
 from ossia.chat.events import ArgumentsDelta, PartStarted
 from ossia.server.responses.objects import ResponseSettings, ServerTools, tool_kind
-from tests.server.responses.test_writer import a_writer, told, words
+from tests.server.responses.test_writer import a_writer, words, write
 from tests.server.responses.turns import DEAD, SETTINGS, finished, part, ran
 from tests.server.responses.wire_rules import accumulated, check, typed
 
@@ -18,15 +18,15 @@ def call(name, *pieces, whole=True):
 
 def items(turn, **more):
     """Every item of a turn that is legal to the last event."""
-    events, writer = told([*turn, finished()], **more)
+    events, writer = write([*turn, finished()], **more)
     check(events)
     accumulated([typed(event) for event in events])
     return writer.response["output"]
 
 
-def said(turn, **more):
+def event_names(turn, **more):
     """The events of a turn's items."""
-    events, _ = told([*turn, finished()], **more)
+    events, _ = write([*turn, finished()], **more)
     check(events)
     return words(events[2:-1])
 
@@ -51,7 +51,7 @@ class TestASearch:
 
     def test_tells_what_it_asks_for_and_then_what_was_done(self):
         turn = [*call("browser.open", '{"id": 3}'), ran("browser.open", type="open_page", url="u")]
-        events, _ = told(turn)
+        events, _ = write(turn)
         first, last = (event["item"] for event in events if "item" in event)
         assert first["action"] == {"type": "open_page", "url": None}
         assert last["action"] == {"type": "open_page", "url": "u"}
@@ -71,23 +71,23 @@ class TestASearch:
         ],
     )
     def test_that_never_ran_has_the_action_of_its_arguments(self, name, arguments, action):
-        [item] = items(call(f"browser.{name}", arguments), asked=QUIET)
+        [item] = items(call(f"browser.{name}", arguments), options=QUIET)
         assert item["action"] == action
         assert item["status"] == "incomplete"
 
     def test_that_was_cut_is_told_all_the_same(self):
         turn = call("browser.search", '{"qu', whole=False)
-        assert said(turn) == [
+        assert event_names(turn) == [
             "output_item.added",
             "web_search_call.in_progress",
             "output_item.done",
         ]
-        [item] = items(turn, asked=QUIET)
+        [item] = items(turn, options=QUIET)
         assert (item["status"], item["action"]["query"]) == ("incomplete", "")
 
     def test_that_failed_is_failed_and_not_completed(self):
         turn = [*call("browser.find", "{}"), ran("browser.find", fails=True, url=None)]
-        assert "web_search_call.completed" not in said(turn)
+        assert "web_search_call.completed" not in event_names(turn)
         assert items(turn)[0]["status"] == "failed"
 
     def test_has_sources_and_results_for_those_who_ask(self):
@@ -95,7 +95,7 @@ class TestASearch:
         [item] = items(turn)
         assert item["action"]["sources"] == [SOURCE]
         assert item["results"] == [{"type": "text", "text": "Owls."}]
-        [item] = items(turn, asked=QUIET)
+        [item] = items(turn, options=QUIET)
         assert item["action"] == {"type": "search", "query": "owls"}
         assert "results" not in item
 
@@ -103,7 +103,7 @@ class TestASearch:
 class TestPython:
     def test_is_told_as_it_is_written_run_and_done(self):
         turn = [*call("python", "2 +", " 2"), ran("python", container_id="cntr_9", outputs=LOGS)]
-        assert said(turn) == [
+        assert event_names(turn) == [
             "output_item.added",
             "code_interpreter_call.in_progress",
             "code_interpreter_call_code.delta",
@@ -126,7 +126,7 @@ class TestPython:
 
     def test_has_no_outputs_unless_they_are_asked_for(self):
         turn = [*call("python", "2"), ran("python", outputs=LOGS)]
-        [item] = items(turn, asked=QUIET)
+        [item] = items(turn, options=QUIET)
         assert (item["outputs"], item["container_id"]) == (None, "cntr_1")
 
     def test_that_failed_or_never_ended_is_no_completed_call(self):
@@ -135,22 +135,22 @@ class TestPython:
             (call("python", "2"), "incomplete"),
             (call("python", "2", whole=False), "incomplete"),
         ):
-            assert "code_interpreter_call.completed" not in said(turn)
+            assert "code_interpreter_call.completed" not in event_names(turn)
             assert items(turn)[0]["status"] == status
 
     def test_of_the_callers_own_is_a_function(self):
-        asked = ResponseSettings(model="nano", kinds={"python": "function"})
-        assert items(call("python", "{}"), asked=asked)[0]["type"] == "function_call"
+        options = ResponseSettings(model="nano", kinds={"python": "function"})
+        assert items(call("python", "{}"), options=options)[0]["type"] == "function_call"
 
     def test_an_empty_piece_says_nothing(self):
-        assert "code_interpreter_call_code.delta" not in said(call("python", ""))
+        assert "code_interpreter_call_code.delta" not in event_names(call("python", ""))
 
 
 class TestACallOfAServer:
     SENT = (*call("post.send", '{"to"', ":1}"), ran("post.send", "Sent."))
 
     def test_comes_after_the_list_of_the_servers_tools(self):
-        assert said(self.SENT) == [
+        assert event_names(self.SENT) == [
             "output_item.added",
             "mcp_list_tools.in_progress",
             "mcp_list_tools.completed",
@@ -186,7 +186,7 @@ class TestACallOfAServer:
 
     def test_that_failed_has_an_error_and_no_output(self):
         turn = [*call("post.send", "{}"), ran("post.send", "No such box.", fails=True)]
-        assert said(turn)[-2:] == ["mcp_call.failed", "output_item.done"]
+        assert event_names(turn)[-2:] == ["mcp_call.failed", "output_item.done"]
         item = items(turn)[-1]
         assert (item["status"], item["output"]) == ("failed", None)
         parts = [{"type": "text", "text": "No such box."}]
@@ -198,20 +198,20 @@ class TestACallOfAServer:
             assert (item["status"], item["output"], item["error"]) == ("incomplete", None, None)
 
     def test_an_empty_piece_says_nothing(self):
-        assert "mcp_call_arguments.delta" not in said(call("post.send", ""))
+        assert "mcp_call_arguments.delta" not in event_names(call("post.send", ""))
 
 
 def test_a_server_that_cannot_be_asked_is_told_of_once_before_all_else():
     servers = {"dead": DEAD, "post": ServerTools()}
-    asked = ResponseSettings(model="nano", servers=servers)
+    options = ResponseSettings(model="nano", servers=servers)
     turn = [*part("analysis", "hm"), *part("final", "Hi")]
-    assert said(turn, asked=asked)[:4] == [
+    assert event_names(turn, options=options)[:4] == [
         "output_item.added",
         "mcp_list_tools.in_progress",
         "mcp_list_tools.failed",
         "output_item.done",
     ]
-    first, *others = items(turn, asked=asked)
+    first, *others = items(turn, options=options)
     assert (first["server_label"], first["tools"]) == ("dead", [])
     assert first["error"] == "it cannot be reached"
     assert [item["type"] for item in others] == ["reasoning", "message"]
@@ -221,7 +221,7 @@ def test_a_server_that_cannot_be_asked_is_told_of_once_before_all_else():
 @pytest.mark.parametrize("at", range(1, 5))
 @pytest.mark.parametrize("end", ["fail", "cancel"])
 def test_what_ends_a_response_closes_the_call_that_is_open(name, at, end):
-    events, writer = told([*call(name, "{}")[:at]])
+    events, writer = write([*call(name, "{}")[:at]])
     events += writer.fail("server_error", "it broke") if end == "fail" else writer.cancel()
     check(events)
     item = writer.response["output"][-1]
@@ -243,14 +243,14 @@ def test_a_result_of_nobody_says_nothing():
 
 
 def test_pieces_after_a_call_are_nobodys():
-    writer = told([*call("python", "2"), ran("python")])[1]
+    writer = write([*call("python", "2"), ran("python")])[1]
     assert writer.push(ArgumentsDelta("3")) == []
 
 
 @pytest.mark.parametrize("name", ["browser.search", "python", "post.send"])
 def test_pieces_between_a_call_and_its_result_are_nobodys(name):
     begun, ended = call(name, "{}"), [ran(name)]
-    assert said([*begun, ArgumentsDelta("!"), *ended]) == said([*begun, *ended])
+    assert event_names([*begun, ArgumentsDelta("!"), *ended]) == event_names([*begun, *ended])
 
 
 def test_a_calls_kind_is_told_by_its_name():

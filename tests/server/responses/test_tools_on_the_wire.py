@@ -54,7 +54,7 @@ def create(client, **fields):
     return client.responses.create(**{"model": "nano", "input": "Hello", "tools": OURS, **fields})
 
 
-def told(engine, at=-1):
+def prompt_of(engine, at=-1):
     """What the model was told behind the first user message."""
     return engine.requests[at].conversation.messages[1:]
 
@@ -67,7 +67,7 @@ def results(messages):
     return [message.text for message in messages if message.role == "tool"]
 
 
-class TestWhatIsOffered:
+class TestTools:
     def test_reaches_the_model_and_is_said_back(self, client, engine):
         made = create(client, tools=[*OURS, FUNCTION])
         conversation = engine.requests[0].conversation
@@ -137,32 +137,32 @@ class TestGoingOn:
         output = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
         sent = [{"role": "user", "content": "Hello"}, *items, output]
         create(client, input=sent, store=stores)
-        assert ids(told(engine)) == [*IDS, (6, 7), None]
-        assert results(told(engine)) == [*TEXTS, "sunny"]
+        assert ids(prompt_of(engine)) == [*IDS, (6, 7), None]
+        assert results(prompt_of(engine)) == [*TEXTS, "sunny"]
 
     def test_from_a_response_is_exact(self, client, engine):
         engine.play([CALLING, DONE, DONE])
         first = create(client, tools=[*OURS, FUNCTION])
         output = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
         second = create(client, input=[output], previous_response_id=first.id)
-        assert ids(told(engine)) == [*IDS, (6, 7), None]
+        assert ids(prompt_of(engine)) == [*IDS, (6, 7), None]
         create(client, input="And?", previous_response_id=second.id)
-        assert ids(told(engine)) == [*IDS, (6, 7), None, *IDS, (4, 5), None]
-        assert results(told(engine)) == [*TEXTS, "sunny", *TEXTS]
+        assert ids(prompt_of(engine)) == [*IDS, (6, 7), None, *IDS, (4, 5), None]
+        assert results(prompt_of(engine)) == [*TEXTS, "sunny", *TEXTS]
 
     def test_with_the_output_of_a_call_alone_is_exact(self, client, engine):
         engine.play([CALLING, DONE])
         create(client, tools=[*OURS, FUNCTION])
         output = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
         create(client, input=[{"role": "user", "content": "Hello"}, output])
-        assert ids(told(engine)) == [*IDS, (6, 7), None]
+        assert ids(prompt_of(engine)) == [*IDS, (6, 7), None]
 
     def test_by_reference_is_exact(self, client, engine):
         engine.play([DONE, DONE])
         first = create(client)
         named = [{"type": "item_reference", "id": item.id} for item in first.output[:4]]
         create(client, input=[{"role": "user", "content": "Hello"}, *named])
-        assert ids(told(engine)) == IDS[:6]
+        assert ids(prompt_of(engine)) == IDS[:6]
 
     def test_with_items_that_nobody_remembers_renders_what_they_hold(self, client, engine):
         items = [
@@ -178,8 +178,12 @@ class TestGoingOn:
             },
         ]
         made = create(client, input=[{"role": "user", "content": "Hello"}, *items])
-        assert results(told(engine)) == [LOST, "4", "Sent."]
-        assert [message.text for message in told(engine)[::2]] == ['{"query": "owls"}', "2+2", "{}"]
+        assert results(prompt_of(engine)) == [LOST, "4", "Sent."]
+        assert [message.text for message in prompt_of(engine)[::2]] == [
+            '{"query": "owls"}',
+            "2+2",
+            "{}",
+        ]
         listed = client.responses.input_items.list(made.id, order="asc").data
         assert [item.type for item in listed][1:] == [
             "web_search_call",
@@ -194,4 +198,4 @@ class TestGoingOn:
             *_, last = stream
         assert last.response.output[-1].status == "incomplete"
         create(client, previous_response_id=last.response.id)
-        assert ids(told(engine)) == [(1, 2), None]
+        assert ids(prompt_of(engine)) == [(1, 2), None]

@@ -11,11 +11,11 @@ from ossia.server.responses.truncation import cuts, start_turn, without
 from tests.server.scripted import ScriptedEngine
 
 
-def told(text):
+def developer(text):
     return Message(role="developer", content=text)
 
 
-def asked(text="q"):
+def user(text="q"):
     return Message(role="user", content=text)
 
 
@@ -34,33 +34,33 @@ def came(name="f"):
 
 
 def test_a_history_can_begin_at_every_later_turn():
-    assert cuts([asked(), answered(), asked(), answered(), asked()]) == [2, 4]
+    assert cuts([user(), answered(), user(), answered(), user()]) == [2, 4]
 
 
 def test_leading_instructions_are_no_turn():
-    assert cuts([told("a"), told("b"), asked(), answered(), asked()]) == [4]
+    assert cuts([developer("a"), developer("b"), user(), answered(), user()]) == [4]
 
 
 def test_what_a_developer_said_stays():
-    messages = [told("a"), asked("1"), told("b"), asked("2")]
-    assert without(messages, 3) == (told("a"), told("b"), asked("2"))
+    messages = [developer("a"), user("1"), developer("b"), user("2")]
+    assert without(messages, 3) == (developer("a"), developer("b"), user("2"))
 
 
 def test_a_call_is_not_parted_from_its_result():
-    messages = [asked(), called(), asked(), came(), asked(), called(), came(), asked()]
+    messages = [user(), called(), user(), came(), user(), called(), came(), user()]
     assert cuts(messages) == [4, 7]
 
 
 def test_a_call_that_nobody_answered_holds_nothing_back():
-    assert cuts([asked(), called(), asked(), called("g"), came("g"), asked()]) == [2, 5]
+    assert cuts([user(), called(), user(), called("g"), came("g"), user()]) == [2, 5]
 
 
 def test_a_result_of_no_call_holds_nothing_back():
-    assert cuts([asked(), came(), asked()]) == [2]
+    assert cuts([user(), came(), user()]) == [2]
 
 
 MESSAGES = st.lists(
-    st.sampled_from([told("d"), asked(), answered(), called(), called("g"), came(), came("g")]),
+    st.sampled_from([developer("d"), user(), answered(), called(), called("g"), came(), came("g")]),
     max_size=14,
 )
 
@@ -72,7 +72,7 @@ def test_every_cut_keeps_the_last_question_and_all_instructions(messages):
         assert 0 < len(left) < len(messages)
         last = max(place for place, one in enumerate(messages) if one.role == "user")
         assert left[-(len(messages) - last) :] == tuple(messages[last:])
-        assert left.count(told("d")) == messages.count(told("d"))
+        assert left.count(developer("d")) == messages.count(developer("d"))
 
 
 class Narrow(ScriptedEngine):
@@ -97,10 +97,10 @@ def test_as_few_turns_are_left_out_as_possible_and_only_one_runs(num, most):
     engine = Narrow()
     engine.play([[]])
     engine.most = most
-    messages = [asked(str(at)) for at in range(num)]
+    messages = [user(str(at)) for at in range(num)]
     stream = asyncio.run(start_turn(engine, turn, messages, truncates=True))
-    kept = engine.requests[engine.streams.index(stream)].conversation.messages
-    assert kept == tuple(messages[-most:])
+    remaining = engine.requests[engine.streams.index(stream)].conversation.messages
+    assert remaining == tuple(messages[-most:])
     assert [each for each in engine.streams if not each.is_closed] == [stream]
     assert len(engine.tried) <= 8
 
@@ -109,7 +109,7 @@ def test_what_has_no_meaning_is_refused_at_once():
     engine = ScriptedEngine()
     engine.play([RequestError("no")])
     with pytest.raises(RequestError):
-        asyncio.run(start_turn(engine, turn, [asked(), asked()], truncates=True))
+        asyncio.run(start_turn(engine, turn, [user(), user()], truncates=True))
     assert len(engine.requests) == 1
 
 
@@ -123,7 +123,7 @@ def test_an_engine_that_falls_ill_meanwhile_leaves_nothing_running(well):
 
     engine = Ill()
     engine.play([[]])
-    messages = [asked(str(at)) for at in range(8)]
+    messages = [user(str(at)) for at in range(8)]
     with pytest.raises(RequestError, match="ill"):
         asyncio.run(start_turn(engine, turn, messages, truncates=True))
     assert len(engine.streams) == well
@@ -134,5 +134,5 @@ def test_what_never_fits_is_refused_as_too_long():
     engine = Narrow()
     engine.most = 0
     with pytest.raises(RequestError) as found:
-        asyncio.run(start_turn(engine, turn, [asked(), asked()], truncates=True))
+        asyncio.run(start_turn(engine, turn, [user(), user()], truncates=True))
     assert found.value.code == "context_length_exceeded"

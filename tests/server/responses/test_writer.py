@@ -28,11 +28,11 @@ def page(number, line=None):
     return None if number > 5 else CitedPage(f"https://a.b/{number}", "A", "a.b")
 
 
-def a_writer(asked=SETTINGS, **others):
-    return ResponseWriter(asked, new_id=Counter(), clock=lambda: SOMETIME, **others)
+def a_writer(options=SETTINGS, **others):
+    return ResponseWriter(options, new_id=Counter(), clock=lambda: SOMETIME, **others)
 
 
-def told(turn, **others):
+def write(turn, **others):
     """The events of a whole turn, and who wrote them."""
     writer = a_writer(**others)
     return writer.begin() + [out for event in turn for out in writer.push(event)], writer
@@ -104,13 +104,13 @@ def test_only_the_fields_we_know_of_are_new_to_openai(stream):
 
 
 @given(settings())
-def test_a_response_says_back_everything_that_was_asked_for(asked):
-    response = told([finished()], asked=asked)[1].response
+def test_a_response_says_back_everything_that_was_asked_for(options):
+    response = write([finished()], options=options)[1].response
     hidden = "extensions kinds namespaces include_logprobs includes servers container_id approved"
     assert not response.keys() & set(hidden.split())
     for name, value in response.items():
-        if hasattr(asked, name):
-            expected = getattr(asked, name)
+        if hasattr(options, name):
+            expected = getattr(options, name)
             assert value == (list(expected) if name == "tools" else expected)
     assert response["seed"] == 7
     required = "id object created_at model output parallel_tool_calls tool_choice tools"
@@ -134,7 +134,7 @@ def test_a_snapshot_is_a_response_and_does_not_change_later(turn, at):
 
 
 def test_reasoning_is_told_piece_by_piece():
-    events, writer = told(part("analysis", "h", "m"))
+    events, writer = write(part("analysis", "h", "m"))
     assert words(events[2:]) == [
         "output_item.added",
         "content_part.added",
@@ -156,21 +156,21 @@ def test_reasoning_is_told_piece_by_piece():
 
 
 def test_what_was_sampled_for_a_thought_is_sealed_once_it_is_known():
-    events, writer = told(part("analysis", "hm"), seal="sealed {}".format)
+    events, writer = write(part("analysis", "hm"), seal="sealed {}".format)
     assert "encrypted_content" not in events[2]["item"]
     assert writer.response["output"][0]["encrypted_content"] == "sealed rs_2"
 
 
 def test_nothing_is_sealed_where_no_exact_tokens_are_known():
     cut = part("analysis", "hm")[:-1]
-    events, writer = told([*part("analysis", "hm", ids=None), *cut], seal="sealed {}".format)
+    events, writer = write([*part("analysis", "hm", ids=None), *cut], seal="sealed {}".format)
     writer.fail("server_error", "it broke")
     assert not any("encrypted_content" in item for item in writer.response["output"])
 
 
 def test_a_preamble_is_commentary_and_an_answer_is_final():
     turn = [*part("preamble", "Let me look."), *part("final", "Here."), finished()]
-    response = told(turn)[1].response
+    response = write(turn)[1].response
     assert [item["phase"] for item in response["output"]] == ["commentary", "final_answer"]
     assert [item["id"] for item in response["output"]] == ["msg_2", "msg_3"]
     assert response["status"] == "completed"
@@ -187,7 +187,7 @@ def test_a_preamble_is_commentary_and_an_answer_is_final():
 )
 def test_a_call_is_told_by_the_kind_of_its_tool(name, item):
     turn = [*part("call", '{"a"', ":1}", name=name), finished("tool_calls")]
-    events, writer = told(turn)
+    events, writer = write(turn)
     check(events)
     whole = {**item, "status": "completed", "call_id": "call_7", "name": name}
     assert writer.response["output"] == [whole]
@@ -195,19 +195,19 @@ def test_a_call_is_told_by_the_kind_of_its_tool(name, item):
 
 
 def test_the_end_of_a_functions_arguments_names_the_function():
-    events, _ = told(part("call", "{}", name="look_up"))
+    events, _ = write(part("call", "{}", name="look_up"))
     [done] = [each for each in events if each["type"].endswith("arguments.done")]
     assert (done["name"], done["arguments"]) == ("look_up", "{}")
 
 
 def test_a_call_into_a_namespace_has_the_names_the_caller_gave():
-    item = told(part("call", "{}", name="mail__send"))[1].response["output"][0]
+    item = write(part("call", "{}", name="mail__send"))[1].response["output"][0]
     assert (item["namespace"], item["name"]) == ("mail", "send")
 
 
 def test_a_call_cut_by_the_length_is_incomplete_and_so_is_the_response():
     turn = [*part("call", '{"a', name="look_up", whole=False), finished("length")]
-    events, writer = told(turn)
+    events, writer = write(turn)
     check(events)
     assert events[-1]["type"] == "response.incomplete"
     assert writer.response["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -216,7 +216,7 @@ def test_a_call_cut_by_the_length_is_incomplete_and_so_is_the_response():
 
 
 def test_a_part_of_an_unknown_kind_counts_as_thought():
-    assert told(part("dream", "z"))[1].response["output"][0]["type"] == "reasoning"
+    assert write(part("dream", "z"))[1].response["output"][0]["type"] == "reasoning"
 
 
 def test_an_event_of_an_unknown_kind_says_nothing():
@@ -228,7 +228,7 @@ def test_an_event_of_an_unknown_kind_says_nothing():
 
 
 def test_a_part_that_begins_inside_another_ends_it():
-    events, writer = told(
+    events, writer = write(
         [PartStarted("analysis"), ReasoningDelta("h"), *part("final", "Hi"), finished()]
     )
     check(events)
@@ -236,19 +236,19 @@ def test_a_part_that_begins_inside_another_ends_it():
 
 
 def test_pieces_after_a_part_are_nobodys():
-    writer = told(part("final", "Hi"))[1]
+    writer = write(part("final", "Hi"))[1]
     assert writer.push(TextDelta("!")) == []
 
 
 @pytest.mark.parametrize("kind", ["analysis", "final", "call"])
 def test_an_empty_piece_says_nothing(kind):
     began, piece, *_ = part(kind, "", name="look_up" if kind == "call" else "")
-    writer = told([began])[1]
+    writer = write([began])[1]
     assert writer.push(piece) == []
 
 
 def test_usage_has_every_detail():
-    assert told([finished()])[1].response["usage"] == {
+    assert write([finished()])[1].response["usage"] == {
         "input_tokens": USAGE.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 0},
         "output_tokens": USAGE.completion_tokens,
@@ -278,7 +278,7 @@ def test_log_probabilities_go_with_their_delta_and_all_of_them_with_the_end():
         TextDelta("e"),
         TextDelta("", (SCORED,)),
     ]
-    events, _ = told([*scored, part("final", "éé")[-1], finished()])
+    events, _ = write([*scored, part("final", "éé")[-1], finished()])
     check(events)
     deltas = [each["logprobs"] for each in events if each["type"].endswith("text.delta")]
     assert deltas == [[SHOWN], [], [SHOWN]]
@@ -290,13 +290,13 @@ def test_log_probabilities_go_with_their_delta_and_all_of_them_with_the_end():
 def test_log_probabilities_that_nobody_asked_for_are_not_told():
     quiet = type(SETTINGS)(model="nano")
     scored = [PartStarted("final"), TextDelta("é", (SCORED,)), part("final", "é")[-1]]
-    events, _ = told([*scored, finished()], asked=quiet)
+    events, _ = write([*scored, finished()], options=quiet)
     assert '"top_logprobs": [' not in json.dumps(events)
 
 
 def test_a_citation_becomes_a_link_and_an_annotation():
     turn = [*part("final", "See 【3†", "L1-L2】.", " 【"), finished()]
-    events, writer = told(turn, resolve=page)
+    events, writer = write(turn, resolve=page)
     check(events)
     [content] = writer.response["output"][0]["content"]
     assert content["text"] == "See  ([a.b](https://a.b/3)) . 【"
@@ -307,7 +307,7 @@ def test_a_citation_becomes_a_link_and_an_annotation():
 
 def test_annotations_are_counted_through_the_whole_text():
     turn = [*part("final", "【3†L1】", " and ", "【4†L1】【5†L1】"), finished()]
-    events, writer = told(turn, resolve=page)
+    events, writer = write(turn, resolve=page)
     check(events)
     places = [each["annotation_index"] for each in events if "annotation" in each]
     assert places == [0, 1, 2]
@@ -343,7 +343,7 @@ def test_a_response_begins_once():
 
 
 def test_a_fault_closes_what_is_open_and_tells_the_code():
-    events, writer = told([*part("analysis", "hm"), PartStarted("call", "call_1", "look_up")])
+    events, writer = write([*part("analysis", "hm"), PartStarted("call", "call_1", "look_up")])
     events += writer.push(ArgumentsDelta("{"))
     end = writer.fail("server_error", "the engine died", 20)
     check(events + end)
@@ -355,7 +355,7 @@ def test_a_fault_closes_what_is_open_and_tells_the_code():
 
 def test_the_tokens_of_what_broke_are_counted_as_far_as_they_are_known():
     turn = [*part("analysis", "hm"), *part("call", "{}", name="look_up", ids=(1, 2))]
-    writer = told([*turn, *part("final", "Hi", ids=None)])[1]
+    writer = write([*turn, *part("final", "Hi", ids=None)])[1]
     usage = writer.fail("server_error", "it broke", 20)[-1]["response"]["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (20, 5, 25)
     assert usage["output_tokens_details"] == {"reasoning_tokens": 3}
@@ -363,7 +363,7 @@ def test_the_tokens_of_what_broke_are_counted_as_far_as_they_are_known():
 
 def test_a_cancelled_response_is_cancelled_in_an_incomplete_event():
     for end in (lambda writer: writer.cancel(), lambda writer: writer.push(finished("cancelled"))):
-        events, writer = told([PartStarted("final"), TextDelta("Hi")])
+        events, writer = write([PartStarted("final"), TextDelta("Hi")])
         events += end(writer)
         check(events)
         assert events[-1]["type"] == "response.incomplete"
@@ -372,7 +372,7 @@ def test_a_cancelled_response_is_cancelled_in_an_incomplete_event():
 
 
 def test_nothing_follows_the_terminal_event():
-    writer = told([finished()])[1]
+    writer = write([finished()])[1]
     before = writer.response
     assert writer.start() == []
     assert writer.push(PartStarted("final")) == []
@@ -383,12 +383,12 @@ def test_nothing_follows_the_terminal_event():
 
 def test_what_was_written_is_kept_with_the_id_of_its_item():
     turn = [*part("analysis", "hm"), *part("final", "Hi"), finished()]
-    kept = [(each.item_id, each.message) for each in told(turn)[1].written]
-    assert kept == [("rs_2", message("analysis", "hm")), ("msg_3", message("final", "Hi"))]
+    recorded = [(each.item_id, each.message) for each in write(turn)[1].written]
+    assert recorded == [("rs_2", message("analysis", "hm")), ("msg_3", message("final", "Hi"))]
 
 
 def test_the_answer_that_is_not_streamed_is_the_stream_folded():
-    events, writer = told([*part("final", "Hi"), finished()])
+    events, writer = write([*part("final", "Hi"), finished()])
     assert fold(iter(events)) == writer.response
 
 

@@ -129,12 +129,12 @@ NAMES += ["browser.search", "browser.open", "browser.find", "python", "post.send
 
 def results(name, *details):
     """Results of one tool: good ones and bad ones."""
-    told = st.sampled_from([{}, *details])
+    shown_details = st.sampled_from([{}, *details])
     return st.builds(
         lambda text, fails, more: ran(name, text, fails=fails, **more),
         st.text(max_size=4),
         st.booleans(),
-        told,
+        shown_details,
     )
 
 
@@ -181,12 +181,14 @@ def parts(draw, *, whole=True):
 def turns(draw):
     """A whole turn; one that was cut has an unfinished last part."""
     reason = draw(st.sampled_from(["stop", "tool_calls", "length", "cancelled"]))
-    said = draw(st.lists(parts(), max_size=4))
+    written = draw(st.lists(parts(), max_size=4))
     if reason in ("length", "cancelled") and draw(st.booleans()):
-        said.append(draw(parts(whole=False)))
+        written.append(draw(parts(whole=False)))
     between = draw(st.just([]) | st.just([Later(), ReasoningDelta("of nobody")]))
     usage = draw(st.builds(Usage, *[st.integers(0, 10**6)] * 4))
-    events = [each for one in said for each in one] + between + [Finished(reason, usage, Timing())]
+    events = (
+        [each for one in written for each in one] + between + [Finished(reason, usage, Timing())]
+    )
     return [
         replace(event, call_id=f"call_{at}") if getattr(event, "call_id", "") else event
         for at, event in enumerate(events)

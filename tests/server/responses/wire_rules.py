@@ -43,10 +43,10 @@ LISTED = (
     "output_item.added mcp_list_tools.in_progress mcp_list_tools.(completed|failed) "
     "output_item.done "
 )
-ASKED = "output_item.added output_item.done "
+APPROVAL = "output_item.added output_item.done "
 ITEMS = "|".join(
     f"({item})"
-    for item in (MESSAGE, REASONING, FUNCTION, CUSTOM, SEARCH, PYTHON, MCP, LISTED, ASKED)
+    for item in (MESSAGE, REASONING, FUNCTION, CUSTOM, SEARCH, PYTHON, MCP, LISTED, APPROVAL)
 )
 ORDER = re.compile(
     f"created (in_progress |queued (in_progress )?)({ITEMS})*(completed |incomplete |failed )"
@@ -167,9 +167,9 @@ def _check_items(events):
 
 
 def _check_done(item, first, pieces, notes, logprobs):
-    kept = ("id", "type", "role", "phase", "call_id", "name", "namespace", "summary")
+    stable = ("id", "type", "role", "phase", "call_id", "name", "namespace", "summary")
     assert item.get("server_label") == first.get("server_label")
-    assert all(item.get(name) == first.get(name) for name in kept)
+    assert all(item.get(name) == first.get(name) for name in stable)
     if item["type"] in AT_ONCE:
         assert item == first or item["type"] == "mcp_list_tools"
     else:

@@ -210,7 +210,7 @@ class ParsedChatRequest:
     """A request, understood."""
 
     turn: TurnRequest
-    offered: Offered
+    tools: Offered
     num_choices: int
     ignored: tuple[str, ...]
     """Paths of the fields that have no meaning here."""
@@ -244,14 +244,14 @@ def to_turn(
         RequestError: two fields contradict each other, or one has no meaning; `param` is its path.
     """
     _refuse_old_forms(form)
-    offered = _offered(form, available)
-    turn = _turn(form, offered, history.instructions, messages, model=model, date=date)
+    tools = _parse_tools(form, available)
+    turn = _turn(form, tools, history.instructions, messages, model=model, date=date)
     reasoning = form.reasoning or ReasoningOptions()
     return ParsedChatRequest(
         turn=turn,
-        offered=offered,
+        tools=tools,
         num_choices=form.n or 1,
-        ignored=(*offered.ignored, *history.ignored, *_ignored(form, offered)),
+        ignored=(*tools.ignored, *history.ignored, *_ignored(form, tools)),
         streams=bool(form.stream),
         includes_usage=bool((form.stream_options or StreamOptions()).include_usage),
         shows_reasoning=not reasoning.exclude and form.include_reasoning is not False,
@@ -262,14 +262,14 @@ def to_turn(
 
 def _turn(
     form: ChatRequest,
-    offered: Offered,
+    tools: Offered,
     instructions: Sequence[str],
     messages: Sequence[Message],
     *,
     model: ServedModel,
     date: str,
 ) -> TurnRequest:
-    choice, allowed = parse_tool_choice(form.tool_choice, offered)
+    choice, allowed = parse_tool_choice(form.tool_choice, tools)
     effort, may_reason = effort_of(_effort(form))
     response_format = _response_format(form.response_format)
     conversation = Conversation(
@@ -277,9 +277,9 @@ def _turn(
         effort=effort,
         date=date,
         instructions=joined_instructions(*instructions),
-        functions=offered.functions,
-        builtins=offered.builtins,
-        namespaces=offered.namespaces_told,
+        functions=tools.functions,
+        builtins=tools.builtins,
+        namespaces=tools.namespaces_told,
         response_formats=to_response_formats(response_format),
     )
     return TurnRequest(
@@ -292,24 +292,24 @@ def _turn(
         answer=to_answer_schema(response_format),
         allow_analysis=may_reason,
         max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
-        schema_paths={**offered.schema_paths, "": f"{SCHEMA_PATH}.schema"},
+        schema_paths={**tools.schema_paths, "": f"{SCHEMA_PATH}.schema"},
         tool_policy=ToolPolicy(
-            require_approval=offered.asks
+            require_approval=tools.asks
         ),  # nobody can be asked here: they are refused
     )
 
 
-def _offered(form: ChatRequest, available: Mapping[str, Namespace]) -> Offered:
+def _parse_tools(form: ChatRequest, available: Mapping[str, Namespace]) -> Offered:
     """The tools; `web_search_options` is this API's way to offer the browser."""
-    offered = parse_tools(form.tools, form="chat", available=available)
+    tools = parse_tools(form.tools, form="chat", available=available)
     if form.web_search_options is None or "browser" not in available:
-        return offered
+        return tools
     browser: Builtin = "browser"
-    return replace(offered, builtins=tuple(dict.fromkeys((*offered.builtins, browser))))
+    return replace(tools, builtins=tuple(dict.fromkeys((*tools.builtins, browser))))
 
 
-def _ignored(form: ChatRequest, offered: Offered) -> list[str]:
-    used = {"web_search_options"} if "browser" in offered.builtins else set()
+def _ignored(form: ChatRequest, tools: Offered) -> list[str]:
+    used = {"web_search_options"} if "browser" in tools.builtins else set()
     return [name for name in ignored(form) if name not in used]
 
 

@@ -77,7 +77,7 @@ async def _parse(services: Services, request: Request, form: ChatRequest) -> Par
         available=services.toolbox.available,
     )
     parsed = await in_thread_if_large(is_heavy, translate, form, history, messages)
-    require_scope(parsed.offered, request.state.caller.scopes)
+    require_scope(parsed.tools, request.state.caller.scopes)
     return parsed
 
 
@@ -100,7 +100,7 @@ class _Chat:
                 includes_usage=parsed.includes_usage or not parsed.streams,
                 shows_reasoning=parsed.shows_reasoning and services.options.raw_reasoning,
                 is_json=parsed.turn.answer is not None,
-                kinds=parsed.offered.kinds,
+                kinds=parsed.tools.kinds,
             )
         )
         self._recorders = [TurnRecorder() for _ in range(parsed.num_choices)]

@@ -43,13 +43,13 @@ class OutputItem(ABC):
     prefix: ClassVar[str]
     """Of its id."""
 
-    def __init__(self, place: ItemContext) -> None:
-        self.id = place.id
+    def __init__(self, context: ItemContext) -> None:
+        self.id = context.id
         self.status: ItemStatus = "in_progress"
         self.is_visible = True
         """Whether the stream has heard of it."""
-        self._context = place
-        self._index = place.index
+        self._context = context
+        self._index = context.index
         self._pieces: list[str] = []
 
     @abstractmethod
@@ -105,8 +105,8 @@ class OutputItem(ABC):
 
     def _event(self, name: str, **fields: object) -> Json:
         """An event about this item."""
-        place = {"item_id": self.id, "output_index": self._index}
-        return {"type": f"response.{name}", **place, **fields}
+        context = {"item_id": self.id, "output_index": self._index}
+        return {"type": f"response.{name}", **context, **fields}
 
 
 class ReasoningItem(OutputItem):
@@ -114,8 +114,8 @@ class ReasoningItem(OutputItem):
 
     prefix = "rs"
 
-    def __init__(self, place: ItemContext) -> None:
-        super().__init__(place)
+    def __init__(self, context: ItemContext) -> None:
+        super().__init__(context)
         self._sealed: str | None = None
 
     def json(self) -> Json:
@@ -171,9 +171,9 @@ class MessageItem(OutputItem):
     prefix = "msg"
     phase: ClassVar[Literal["commentary", "final_answer"]]
 
-    def __init__(self, place: ItemContext) -> None:
-        super().__init__(place)
-        resolve = place.resolve
+    def __init__(self, context: ItemContext) -> None:
+        super().__init__(context)
+        resolve = context.resolve
         self._citations = None if resolve is None else Citations(resolve)
         self._annotations: list[Json] = []
         self._logprobs: list[Json] = []

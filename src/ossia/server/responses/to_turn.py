@@ -51,7 +51,7 @@ class ParsedResponseRequest:
     """A request whose fields are understood; what is said in it comes later."""
 
     form: CreateRequest
-    offered: Offered
+    tools: Offered
     model: ServedModel
     model_name: str
     """What clients know it by."""
@@ -78,9 +78,9 @@ class ParsedResponseRequest:
             Forbidden: it offers tools that this caller may not have run.
         """
         name = named(form.model, model)
-        offered = parse_tools(form.tools, form="responses", available=available)
-        require_scope(offered, scopes)
-        return cls(form, offered, model, name)
+        tools = parse_tools(form.tools, form="responses", available=available)
+        require_scope(tools, scopes)
+        return cls(form, tools, model, name)
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class ParsedResponseRequest:
         known = (ENCRYPTED, LOGPROBS, *_OF_TOOLS)
         included = enumerate(self.form.include or ())
         idle = [f"include[{at}]" for at, name in included if name not in known]
-        return (*self.offered.ignored, *idle, *ignored(self.form))
+        return (*self.tools.ignored, *idle, *ignored(self.form))
 
     def turn(
         self, messages: Sequence[Message], date: str, decision: ApprovalDecision | None = None
@@ -107,7 +107,7 @@ class ParsedResponseRequest:
                 a call is allowed whose tool is not offered.
         """
         form = self.form
-        choice, allowed = parse_tool_choice(form.tool_choice, self.offered)
+        choice, allowed = parse_tool_choice(form.tool_choice, self.tools)
         effort, may_reason = effort_of(form.reasoning.effort if form.reasoning else None)
         response_format = _response_format(form.text.format if form.text else None)
         leading = list(takewhile(lambda message: message.role == "developer", messages))
@@ -119,9 +119,9 @@ class ParsedResponseRequest:
                 instructions=joined_instructions(
                     form.instructions, *(message.text for message in leading)
                 ),
-                functions=self.offered.functions,
-                builtins=self.offered.builtins,
-                namespaces=self.offered.namespaces_told,
+                functions=self.tools.functions,
+                builtins=self.tools.builtins,
+                namespaces=self.tools.namespaces_told,
                 response_formats=to_response_formats(response_format, FORMAT_PATH),
             ),
             params=form.to_sampling_params(
@@ -134,14 +134,14 @@ class ParsedResponseRequest:
             answer=to_answer_schema(response_format, FORMAT_PATH),
             allow_analysis=may_reason,
             max_analysis_tokens=form.reasoning.max_tokens if form.reasoning else None,
-            schema_paths={**self.offered.schema_paths, "": f"{FORMAT_PATH}.schema"},
+            schema_paths={**self.tools.schema_paths, "": f"{FORMAT_PATH}.schema"},
             tool_policy=self._rules(decision),
         )
 
     def _rules(self, decision: ApprovalDecision | None) -> ToolPolicy:
         """What holds for calls that are run here."""
         theirs = tuple(
-            f"{server.name}.{tool.name}" for server in self.offered.servers for tool in server.tools
+            f"{server.name}.{tool.name}" for server in self.tools.servers for tool in server.tools
         )
         if decision and decision.allows and decision.call.recipient not in theirs:
             raise RequestError(
@@ -152,7 +152,7 @@ class ParsedResponseRequest:
             )
         return ToolPolicy(
             max_calls=self.form.max_tool_calls,
-            require_approval=self.offered.asks,
+            require_approval=self.tools.asks,
             pause_for_approval=theirs,
             decision=decision,
         )
@@ -169,9 +169,7 @@ class ParsedResponseRequest:
             top_logprobs=form.top_logprobs or 0,
             max_output_tokens=form.max_output_tokens,
             max_tool_calls=form.max_tool_calls,
-            tools=[
-                echoed for tool in form.tools or () for echoed in _echo_tool(tool, self.offered)
-            ],
+            tools=[echoed for tool in form.tools or () for echoed in _echo_tool(tool, self.tools)],
             tool_choice=_echo_choice(form.tool_choice),
             parallel_tool_calls=form.parallel_tool_calls is not False,
             text=_echo_text(form.text or TextConfig()),
@@ -186,11 +184,11 @@ class ParsedResponseRequest:
             extensions={
                 name: getattr(form, name) for name in _EXTENSIONS if getattr(form, name) is not None
             },
-            kinds=self.offered.kinds,
-            namespaces=self.offered.namespaces,
+            kinds=self.tools.kinds,
+            namespaces=self.tools.namespaces,
             include_logprobs=self._num_logprobs() is not None,
             includes=frozenset(name for name in _OF_TOOLS if form.includes(name)),
-            servers={server.name: _server_tools(server) for server in self.offered.servers},
+            servers={server.name: _server_tools(server) for server in self.tools.servers},
         )
 
     def _num_logprobs(self) -> int | None:
@@ -211,12 +209,12 @@ _ECHOED_FIELDS = {
 """What is told of each type of tool; tools that are not used are not told."""
 
 
-def _echo_tool(tool: Mapping[str, Any], offered: Offered) -> list[Json]:
+def _echo_tool(tool: Mapping[str, Any], tools: Offered) -> list[Json]:
     """A tool as the API spells it; nothing for one that is not used."""
-    if BUILTIN_TYPES.get(tool["type"]) in offered.builtins:
+    if BUILTIN_TYPES.get(tool["type"]) in tools.builtins:
         return [_echo_builtin(tool)]
     if tool["type"] == "mcp":
-        is_used = tool.get("server_label") in [server.name for server in offered.servers]
+        is_used = tool.get("server_label") in [server.name for server in tools.servers]
         keys = ("type", "server_label", "allowed_tools", "require_approval")
         return [{key: tool[key] for key in keys if tool.get(key) is not None}] if is_used else []
     if tool["type"] not in _ECHOED_FIELDS:

@@ -42,8 +42,8 @@ from ossia.tools.tool import ToolResult
 class ToolItem(OutputItem):
     """A call of a tool of ours."""
 
-    def __init__(self, place: ItemContext) -> None:
-        super().__init__(place)
+    def __init__(self, context: ItemContext) -> None:
+        super().__init__(context)
         self._result: ToolResult | None = None
         self._is_called = False
 
