@@ -47,7 +47,7 @@ PAGES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentTask:
-    """Something to do, and how to see that it was done."""
+    """A question, its tools, and the check of its answer."""
 
     kind: str
     question: str
@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class AgentReport:
-    """All tasks, and their sums by kind."""
+    """The outcomes of all tasks, and their sums by kind."""
 
     effort: Effort
     outcomes: list[Outcome] = field(default_factory=list)
@@ -82,7 +82,7 @@ class AgentReport:
             yield kind, len(mine), right, sum(len(each.calls) for each in mine)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as JSON values."""
         return {
             "rows": [
                 {
@@ -105,7 +105,7 @@ class AgentReport:
 
 
 def as_markdown(report: AgentReport) -> str:
-    """The table for people."""
+    """The report as a Markdown table."""
     lines = [
         f"| task, {report.effort} effort | n | right | 95 % interval | calls run |",
         "|---|---|---|---|---|",
@@ -211,23 +211,23 @@ def _browser(place: Path, llm: LLM) -> Tools:
 
 def _python_task(random: Random, settings: TaskSettings, python: Tools) -> AgentTask:
     """Something to compute."""
-    question, answer, _ = _single(random, settings, python_tool.draw)
+    question, answer, _ = _draw_single_turn(random, settings, python_tool.draw)
 
     return AgentTask(
         kind="compute",
         question=question,
         tools=lambda llm: nullcontext(python),
-        is_right=partial(_says, answer),
+        is_right=partial(_is_answer, answer),
     )
 
 
 def _function_task(random: Random, settings: TaskSettings) -> AgentTask:
-    """A function to call, that knows what was asked for and nothing else."""
-    question, answer, conversation = _single(random, settings, functions.draw)
+    """A function to call that has results for the expected arguments only."""
+    question, answer, conversation = _draw_single_turn(random, settings, functions.draw)
     calls = [each for each in conversation.messages if each.recipient is not None]
     results = [each for each in conversation.messages if each.role == "tool"]
     known = {
-        (call.recipient, _plain(call.text)): back.text
+        (call.recipient, _canonical_json(call.text)): back.text
         for call, back in zip(calls, results, strict=True)
     }
     services = [
@@ -246,32 +246,32 @@ def _function_task(random: Random, settings: TaskSettings) -> AgentTask:
         kind="call a function",
         question=question,
         tools=lambda llm: Tools(*services),
-        is_right=partial(_says, answer),
+        is_right=partial(_is_answer, answer),
     )
 
 
-def _says(answer: str, reply: Reply, tools: Tools) -> bool:
+def _is_answer(answer: str, reply: Reply, tools: Tools) -> bool:
     """Whether a tool was run, and the answer is that one."""
     return bool(reply.tool_runs) and reply.text.strip() == answer
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A function that looks up what it is asked for, and fails at anything else."""
+    """A function with results for some arguments; any others are an error."""
 
     spec: ToolSpec
     known: dict[tuple[str | None, str], str]
     """Results by name and arguments."""
 
     async def call(self, arguments: str) -> ToolResult:
-        """See `Tool`."""
-        found = self.known.get((self.spec.name, _plain(arguments)))
+        """Look up the result."""
+        found = self.known.get((self.spec.name, _canonical_json(arguments)))
         if found is None:
             return ToolResult(text='{"error":"not found"}', is_error=True)
         return ToolResult(text=found)
 
 
-def _plain(arguments: str) -> str:
+def _canonical_json(arguments: str) -> str:
     """JSON of the same meaning as one text."""
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
@@ -279,7 +279,9 @@ def _plain(arguments: str) -> str:
         return arguments
 
 
-def _single(random: Random, settings: TaskSettings, draw: Draw) -> tuple[str, str, Conversation]:
+def _draw_single_turn(
+    random: Random, settings: TaskSettings, draw: Draw
+) -> tuple[str, str, Conversation]:
     """A question of one turn that needs a tool, its answer, and the dialogue."""
     while True:
         try:

@@ -54,10 +54,10 @@ class Row:
     valid: int | None
     """Answers that fit their response format."""
     valid_free: int | None
-    """The same when nothing held them to it."""
+    """The same without constrained decoding."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The values as JSON."""
         low, high = wilson(self.right, self.n)
         return {
             "task": self.cell.task,
@@ -91,7 +91,7 @@ class NanoReport:
     transcripts: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The values as JSON."""
         return {
             "rows": [row.as_dict() for row in self.rows],
             "efforts": {
@@ -106,7 +106,7 @@ class NanoReport:
 def measure(
     llm: LLM, cells: Sequence[Cell], n: int, on_row: Callable[[Row], None] = lambda row: None
 ) -> NanoReport:
-    """Play n dialogues of every cell; `on_row` hears of each line as it is done."""
+    """Play n dialogues of every cell; `on_row` is called with each row."""
     rows, lengths = [], {}
     played_all: list[tuple[Cell, Conversation, ReplayResult]] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -123,7 +123,7 @@ def measure(
             on_row(rows[-1])
             lengths[cell] = [each.reasoning_tokens for each in played]
             played_all += [(cell, *pair) for pair in zip(drawn, played, strict=True)]
-    pairs, rising = _compared(lengths)
+    pairs, rising = _compare_efforts(lengths)
     return NanoReport(
         rows=tuple(rows), pairs=pairs, rising=rising, transcripts=_transcripts(played_all)
     )
@@ -148,7 +148,7 @@ def _row(cell: Cell, played: list[ReplayResult], free: int | None) -> Row:
     )
 
 
-def _compared(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
+def _compare_efforts(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
     """How many problems were posed at every effort, and at how many the reasoning rose."""
     pairs = rising = 0
     for cell, low in lengths.items():
@@ -194,7 +194,7 @@ def _line(message: Message) -> str:
 
 
 def as_markdown(report: NanoReport) -> str:
-    """The table for people."""
+    """The report as a Markdown table."""
     lines = [
         "| task | column | effort | n | right | 95 % interval | reasoning (median) | notes |",
         "|---|---|---|---|---|---|---|---|",
@@ -206,7 +206,7 @@ def as_markdown(report: NanoReport) -> str:
 
 
 def line(row: Row) -> str:
-    """One line of the table."""
+    """The row as a line of Markdown."""
     low, high = wilson(row.right, row.n)
     cell = row.cell
     return (
@@ -217,7 +217,7 @@ def line(row: Row) -> str:
 
 
 def notes(row: Mapping[str, Any]) -> str:
-    """What is to be said beside a line, as `Row.as_dict` gives it."""
+    """Counts of calls, values and schemas beside a line of `Row.as_dict`."""
     remarks = []
     if row["calls_due"]:
         begun, whole, exact = (row[f"calls_{each}"] for each in ("begun", "whole", "exact"))

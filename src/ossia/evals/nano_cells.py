@@ -1,4 +1,4 @@
-"""What nano is asked: dialogues of every task that were never trained, the same at every effort.
+"""The test set of nano: unseen dialogues of every task, the same at every effort.
 
 Knows the generators, not the model.
 """
@@ -15,7 +15,7 @@ from ossia.tasks.task import Column, Draw, TaskSettings, Undrawable, seeded
 SEED = 7
 DATE = "2026-11-21"
 MAX_TRIES = 20
-"""Draws for an item asked for: some tasks have few that differ."""
+"""Draws for an item: some tasks have few that differ."""
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 COLUMNS: tuple[Column, ...] = ("trained", "reworded", "held-out")
 
@@ -43,7 +43,7 @@ class Cell:
 def cells(
     tasks: tuple[str, ...], columns: tuple[Column, ...], efforts: tuple[Effort, ...]
 ) -> Iterator[Cell]:
-    """Every place of the table; tasks without a kind kept out have no such column."""
+    """Every place of the table; tasks without a held-out kind have no such column."""
     for task in tasks:
         for column in columns:
             if column != "held-out" or task in HELD_OUT_KINDS:

@@ -1,4 +1,4 @@
-"""Plays a dialogue with a model: what it says is compared, what a tool gives is told it.
+"""Replays a dialogue with a model: its replies are compared, tool results are played back.
 
 Knows what was expected; not how it was made up.
 """
@@ -46,7 +46,7 @@ class ReplayResult:
     valid: bool | None = None
     """Whether the answer fits the response format, where there is one."""
     replies: tuple[Message, ...]
-    """What the model said, results between."""
+    """The messages of the model, tool results between."""
 
 
 def steps(conversation: Conversation) -> Iterator[ReplayStep]:

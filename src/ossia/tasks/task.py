@@ -1,4 +1,4 @@
-"""What a task is: something that draws a conversation of the effort and the column it is asked for.
+"""What a task is: a function that draws a conversation of a given effort and evaluation column.
 
 Knows nothing of tokens; the choices every task makes alike stand here.
 """
@@ -14,13 +14,13 @@ from ossia.harmony.messages import Conversation, Effort
 
 Split = Literal["train", "validation", "test"]
 Column = Literal["trained", "reworded", "held-out"]
-"""Of the evaluation: as in training, in wordings kept out of it, or of a kind kept out of it."""
+"""Of the evaluation: as in training, with held-out wordings, or of a held-out kind."""
 Chosen = TypeVar("Chosen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
-    """What the system message says, and which conversations may be drawn."""
+    """Effort and date of the system message, and the conversations that may be drawn."""
 
     effort: Effort
     date: str | None = None
@@ -29,12 +29,12 @@ class TaskSettings:
 
     @property
     def reworded(self) -> bool:
-        """Whether to ask in the wordings that are kept out of training."""
+        """Whether to use the held-out wordings."""
         return self.column == "reworded"
 
     @property
     def held_out(self) -> bool:
-        """Whether to draw of the kind that is kept out of training, and of no other."""
+        """Whether to draw of the held-out kind only."""
         return self.column == "held-out"
 
     def think(self, medium: str, more: str) -> str | None:
@@ -71,7 +71,7 @@ CLOSERS = (
 
 
 def seeded(*numbers: int) -> np.random.Generator:
-    """A source of randomness; the same numbers always give the same."""
+    """A generator seeded with numbers."""
     return np.random.default_rng(numbers)
 
 
@@ -89,7 +89,7 @@ def split_of(problem: str, test: int = TEST) -> Split:
 
 
 class Undrawable(Exception):
-    """There seem to be no problems of this kind on that side of the split."""
+    """Too few problems of a kind belong to a split."""
 
 
 def draw_of_split(
@@ -98,7 +98,7 @@ def draw_of_split(
     draw: Callable[[np.random.Generator], Chosen],
     side: Callable[[Chosen], Split],
 ) -> Chosen:
-    """Draw until a problem stands on the side asked for.
+    """Draw until a problem belongs to `split`.
 
     Raises:
         Undrawable: there are too few problems, and all stand elsewhere.
@@ -111,19 +111,19 @@ def draw_of_split(
 
 
 def pick(random: np.random.Generator, choices: Sequence[Chosen]) -> Chosen:
-    """Choose one."""
+    """One of the choices, each as likely."""
     return choices[int(random.integers(len(choices)))]
 
 
 def pick_some(
     random: np.random.Generator, choices: Sequence[Chosen], count: int
 ) -> tuple[Chosen, ...]:
-    """Choose `count` different ones, in any order."""
+    """`count` different choices, in random order."""
     return tuple(choices[int(at)] for at in random.permutation(len(choices))[:count])
 
 
 def wordings(choices: tuple[str, ...], settings: TaskSettings) -> tuple[str, ...]:
-    """The wordings a setting may use: the last two of each list are kept out of training."""
+    """The wordings the settings allow: the last two of each list are held out."""
     return choices[-2:] if settings.reworded else choices[:-2]
 
 

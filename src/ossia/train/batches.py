@@ -1,4 +1,4 @@
-"""Conversations -> arrays to learn from: what stands before, what follows, and how much it counts.
+"""Conversations -> training batches: prefixes, continuations, and the loss weight of each token.
 
 Batch n of a seed is always the same, whoever asks for it: the place in the stream is one number.
 """

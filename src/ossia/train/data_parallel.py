@@ -62,7 +62,7 @@ def partition(examples: Sequence[TrainingExample], parts: int) -> list[list[Trai
     for each in examples:
         groups.setdefault(each.prefix, []).append(each)
     fair = sum(_tokens(group) for group in groups.values()) / parts
-    pieces = [piece for group in groups.values() for piece in _halved(group, fair)]
+    pieces = [piece for group in groups.values() for piece in _split_group(group, fair)]
     shares: list[list[TrainingExample]] = [[] for _ in range(parts)]
     weight = [0] * parts
     for piece in sorted(pieces, key=_tokens, reverse=True):
@@ -72,13 +72,13 @@ def partition(examples: Sequence[TrainingExample], parts: int) -> list[list[Trai
     return shares
 
 
-def _halved(group: list[TrainingExample], fair: float) -> Iterator[list[TrainingExample]]:
+def _split_group(group: list[TrainingExample], fair: float) -> Iterator[list[TrainingExample]]:
     if _tokens(group) <= fair / 2 or len(group) == 1:
         yield group
         return
     middle = len(group) // 2
-    yield from _halved(group[:middle], fair)
-    yield from _halved(group[middle:], fair)
+    yield from _split_group(group[:middle], fair)
+    yield from _split_group(group[middle:], fair)
 
 
 def _tokens(group: Sequence[TrainingExample]) -> int:

@@ -67,7 +67,7 @@ def is_inner_matrix(name: str) -> bool:
 
 
 def is_expert_matrix(name: str) -> bool:
-    """Whether the weights are kept in MXFP4."""
+    """Whether the checkpoint stores the weights in MXFP4."""
     return name.endswith((".gate_up_weight", ".down_weight"))
 
 
@@ -91,7 +91,7 @@ def new_parameters(config: ModelConfig, seed: int, device: str) -> dict[str, Ten
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What one step is judged by."""
+    """The losses of one step."""
 
     answer: Tensor
     """Mean cross-entropy of what is learned, by weight; nats a token."""
@@ -104,7 +104,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        """What is descended."""
+        """The training loss."""
         return self.answer + BALANCE_WEIGHT * self.balance + Z_WEIGHT * self.z
 
 

@@ -66,11 +66,11 @@ def _read(source: ExampleSource, folder: Path, number: int) -> list[TrainingExam
         raise CheckpointError(f"{path} is not of this run, or damaged; delete it")
     stream_X = np.frombuffer(raw, "<u2")
     begin, end = [*record["offsets"], len(stream_X)][nth : nth + 2]
-    return _unpacked(stream_X[begin:end])
+    return _unpack(stream_X[begin:end])
 
 
 def write_shard(source: ExampleSource, shard: int) -> dict[str, Any]:
-    """Draw and write one file, whole or not at all; return what is kept beside it."""
+    """Draw and write one file, whole or not at all; return its metadata."""
     assert source.folder is not None
     path = _path(source.folder, shard)
     pieces: list[NDArray[np.uint16]] = []
@@ -83,7 +83,7 @@ def write_shard(source: ExampleSource, shard: int) -> dict[str, Any]:
             examples=EXAMPLES_PER_BATCH,
             split="train",
         )
-        pieces.append(_packed(examples))
+        pieces.append(_pack(examples))
         offsets.append(place)
         place += len(pieces[-1])
         tokens += sum(len(each.ids) for each in examples)
@@ -108,7 +108,7 @@ def _provenance(source: ExampleSource, shard: int) -> dict[str, Any]:
     return {"seed": source.seed, "shard": shard, "tokenizer": source.tokenizer.digest}
 
 
-def _packed(examples: list[TrainingExample]) -> NDArray[np.uint16]:
+def _pack(examples: list[TrainingExample]) -> NDArray[np.uint16]:
     """Counts, then each system message, then each example: its message, effort, runs and ids."""
     prefixes = list(dict.fromkeys(each.prefix for each in examples))
     stream = [len(prefixes), len(examples)]
@@ -122,7 +122,7 @@ def _packed(examples: list[TrainingExample]) -> NDArray[np.uint16]:
     return np.array(stream, np.uint16)
 
 
-def _unpacked(stream_X: NDArray[np.uint16]) -> list[TrainingExample]:
+def _unpack(stream_X: NDArray[np.uint16]) -> list[TrainingExample]:
     numbers = iter(stream_X.tolist())
 
     def take(count: int) -> tuple[int, ...]:
@@ -146,7 +146,7 @@ def _unpack_example(take: Any, prefixes: list[tuple[int, ...]]) -> TrainingExamp
 
 
 def _write(job: tuple[Path, int, Path, int]) -> dict[str, Any]:
-    """In a worker: one file."""
+    """Write one file, in a worker process."""
     tokenizer, seed, folder, shard = job
     return write_shard(ExampleSource(Tokenizer.from_file(tokenizer), seed, folder), shard)
 

@@ -25,7 +25,7 @@ from ossia.tasks.task import Draw, TaskSettings, Undrawable
 
 
 class NanoTask(NamedTuple):
-    """One of the tasks."""
+    """A task and its share of the training dialogues."""
 
     share: float
     """Of the dialogues."""
@@ -65,7 +65,7 @@ HELD_OUT_KINDS = (
     "instruction hierarchy",
     "stories",
 )
-"""The tasks that keep a kind out of training."""
+"""The tasks with a held-out kind."""
 
 
 def draw(random: np.random.Generator, settings: TaskSettings, task: str) -> Conversation:

@@ -56,7 +56,7 @@ def draw_of_length(
 def exchange(
     random: np.random.Generator, problem: Problem, settings: TaskSettings
 ) -> tuple[Message, ...]:
-    """Ask one given problem."""
+    """The messages of one problem."""
     every = SUM_WORDINGS if problem.sign == "+" else DIFFERENCE_WORDINGS
     wording = pick(random, wordings(every, settings))
     question = wording.format(a=problem.a, b=problem.b)

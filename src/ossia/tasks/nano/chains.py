@@ -1,6 +1,6 @@
 """Sums and differences of three or four numbers, one pair after the other.
 
-Kept out of training: subtracting twice in a row.
+Held out: subtracting twice in a row.
 """
 
 from dataclasses import dataclass

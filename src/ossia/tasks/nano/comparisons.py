@@ -1,6 +1,6 @@
 """Which of two numbers is larger or smaller: by their lengths, or by the first other digits.
 
-Kept out of training: numbers of four digits.
+Held out: numbers of four digits.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ WORDS = {"larger": ("larger", "bigger", "greater"), "smaller": ("smaller", "less
 
 
 def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
-    """Two numbers and a question; numbers of four digits are the kind that is kept out."""
+    """Two numbers and a question; numbers of four digits are held out."""
 
     def draw_two(random: np.random.Generator) -> tuple[int, int]:
         length = 4 if settings.held_out else int(random.integers(1, 4))

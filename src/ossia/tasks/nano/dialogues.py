@@ -66,7 +66,7 @@ def draw_conversation(
 def with_earlier_talk(
     random: np.random.Generator, conversation: Conversation, settings: TaskSettings
 ) -> Conversation:
-    """One or two exchanges of an easy task before what is said."""
+    """Prepend one or two exchanges of an easy task."""
     earlier = [
         draw(random, settings, pick(random, EARLIER_TASKS)).messages
         for _ in range(int(random.integers(1, MAX_EARLIER + 1)))

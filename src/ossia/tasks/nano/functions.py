@@ -1,7 +1,7 @@
-"""Calls of functions nobody has met before: the schema, the request, the result, the answer.
+"""Calls of unknown functions: the schema, the request, the result, the answer.
 
-A fifth of the requests fits no function or lacks an argument. Kept out of training: a tenth of
-the functions' names.
+A fifth of the requests fits no function or lacks an argument. Held out: a tenth of the
+functions' names.
 """
 
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ AGAIN: tuple[str, ...] = _DATA["again"]
 NO_FUNCTION = "I have no function for that."
 RESULT_KEYS: tuple[str, ...] = _DATA["result_keys"]
 INJECTIONS: tuple[str, ...] = _DATA["injections"]
-"""Orders inside a result, to be ignored; the last two are kept out of training."""
+"""Prompt injections inside a result; the last two are held out."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionRequest:
-    """A function and the arguments that are said; one may be lacking."""
+    """A function and its arguments in a request; one may be missing."""
 
     function: Function
     arguments: dict[str, Any]
@@ -58,19 +58,19 @@ class FunctionRequest:
 
 def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     """A request with one to three functions on offer."""
-    functions = _offer(random, settings)
+    functions = _draw_functions(random, settings)
     function = functions[int(random.integers(len(functions)))]
     share = random.random()
     if share < UNFIT_SHARE:
-        messages = _unfit(random, settings, functions)
+        messages = _request_without_function(random, settings, functions)
     elif share < UNFIT_SHARE + LACKING_SHARE and function.parameters:
-        messages = _lacking(random, settings, function)
+        messages = _request_without_argument(random, settings, function)
     else:
-        messages = _fulfilled(random, settings, function, functions)
+        messages = _fulfil(random, settings, function, functions)
     return converse(messages, settings, functions=tuple(each.tool for each in functions))
 
 
-def _offer(random: np.random.Generator, settings: TaskSettings) -> list[Function]:
+def _draw_functions(random: np.random.Generator, settings: TaskSettings) -> list[Function]:
     """Functions of different names."""
     found: dict[str, Function] = {}
     count = int(random.integers(1, MAX_FUNCTIONS + 1))
@@ -98,7 +98,7 @@ def _draw_request(
     return draw_of_split(random, settings.split, draw_one, lambda one: split_of(str(one)))
 
 
-def _fulfilled(
+def _fulfil(
     random: np.random.Generator,
     settings: TaskSettings,
     function: Function,
@@ -110,15 +110,20 @@ def _fulfilled(
     if share < TWICE_SHARE and len(functions) > 1:
         other = next(each for each in functions if each.name != function.name)
         second = _draw_request(random, settings, other)
-        question = f"{_words(random, settings, request)} Then {_words(random, settings, second)}"
+        questions = [_word_request(random, settings, each) for each in (request, second)]
         steps, answer = _call(random, settings, request)
         more, end = _call(random, settings, second)
-        return (user(question), *steps, *more, *_end(settings, f"{answer} {end}"))
-    question = _words(random, settings, request)
+        return (
+            user(" Then ".join(questions)),
+            *steps,
+            *more,
+            *_answer_messages(settings, f"{answer} {end}"),
+        )
+    question = _word_request(random, settings, request)
     if not settings.reworded:
-        question = _dressed(random, question)
+        question = _vary_politeness(random, question)
     steps, answer = _call(random, settings, request)
-    messages = (user(question), *steps, *_end(settings, answer))
+    messages = (user(question), *steps, *_answer_messages(settings, answer))
     if share < TWICE_SHARE + AGAIN_SHARE and request.arguments:
         return (*messages, *_again(random, settings, request))
     return messages
@@ -131,16 +136,16 @@ def _again(
     key = pick(random, list(request.arguments))
     parameter = next(each for each in request.function.parameters if each.name == key)
     changed = FunctionRequest(request.function, {**request.arguments, key: parameter.draw(random)})
-    phrase = _form(random, parameter, changed.arguments[key])
+    phrase = _word_argument(random, parameter, changed.arguments[key])
     steps, answer = _call(random, settings, changed)
     question = pick(random, wordings(AGAIN, settings)).format(arguments=phrase)
-    return (user(question), *steps, *_end(settings, answer))
+    return (user(question), *steps, *_answer_messages(settings, answer))
 
 
-def _unfit(
+def _request_without_function(
     random: np.random.Generator, settings: TaskSettings, functions: list[Function]
 ) -> tuple[Message, ...]:
-    """A request for a function that is not offered."""
+    """A request that fits none of the functions."""
     nouns = {each.noun for each in functions}
     while True:
         function = draw_function(random, held_out=settings.held_out)
@@ -149,12 +154,12 @@ def _unfit(
     request = _draw_request(random, settings, function)
     names = ", ".join(each.name for each in functions)
     reasoning = settings.think(
-        f"{function.spoken} {function.noun}: no function", f"There is only {names}. I say so."
+        f"{function.spoken_verb} {function.noun}: no function", f"There is only {names}. I say so."
     )
-    return (user(_words(random, settings, request)), *thought(reasoning), final(NO_FUNCTION))
+    return (user(_word_request(random, settings, request)), *thought(reasoning), final(NO_FUNCTION))
 
 
-def _lacking(
+def _request_without_argument(
     random: np.random.Generator, settings: TaskSettings, function: Function
 ) -> tuple[Message, ...]:
     """A request without something that is required; once the user supplies it, the call is made."""
@@ -162,18 +167,18 @@ def _lacking(
     required = [each for each in function.parameters if each.required]
     lacking = pick(random, required)
     known = {key: value for key, value in request.arguments.items() if key != lacking.name}
-    question = _words(random, settings, FunctionRequest(function, known))
+    question = _word_request(random, settings, FunctionRequest(function, known))
     reasoning = settings.think(
-        f"{function.name} {_listed(known)}, {lacking.name} is missing".replace(" ,", ","),
+        f"{function.name} {_list_arguments(known)}, {lacking.name} is missing".replace(" ,", ","),
         f"I ask for the {lacking.name}.",
     )
     messages = (user(question), *thought(reasoning), final(f"Please tell me the {lacking.name}."))
     if random.random() > LATER_SHARE:
         return messages
     value = request.arguments[lacking.name]
-    phrase = _spoken(value) if random.random() < 0.5 else _form(random, lacking, value)
+    phrase = _spell(value) if random.random() < 0.5 else _word_argument(random, lacking, value)
     steps, answer = _call(random, settings, request)
-    return (*messages, user(phrase), *steps, *_end(settings, answer))
+    return (*messages, user(phrase), *steps, *_answer_messages(settings, answer))
 
 
 def _call(
@@ -188,23 +193,23 @@ def _call(
     }
     needed = [each.name for each in function.parameters if each.required]
     reasoning = settings.think(
-        f"{function.name} {_listed(arguments)}".strip(),
+        f"{function.name} {_list_arguments(arguments)}".strip(),
         f"Needed: {', '.join(needed) or 'nothing'}. Nothing is missing.",
     )
     call = call_function(function.name, arguments)
-    back, answer = _result(random, settings, function)
+    back, answer = _draw_outcome(random, settings, function)
     return (*thought(reasoning), call, result(call, back)), answer
 
 
-def _result(
+def _draw_outcome(
     random: np.random.Generator, settings: TaskSettings, function: Function
 ) -> tuple[str, str]:
-    """What a function gives back, and what is said of it."""
+    """The result of a call and the answer that reports it."""
     if random.random() < ERROR_SHARE:
         why = pick(random, ("not found", "no access", "time out", "bad request", "server down"))
         return json_text({"error": why}), f"That failed: {why}."
     if function.asks:
-        text, answer = _brought(random, function.noun)
+        text, answer = _draw_result(random, function.noun)
     else:
         text = pick(random, ('{"status":"ok"}', "ok", "done", '{"ok":true}', '{"result":"done"}'))
         answer = "Done."
@@ -213,19 +218,19 @@ def _result(
     return text, answer
 
 
-def _brought(random: np.random.Generator, noun: str) -> tuple[str, str]:
-    """What was asked for, bare or under a key, or two things; and the answer."""
+def _draw_result(random: np.random.Generator, noun: str) -> tuple[str, str]:
+    """A value, bare or under a key, or two values; and the answer."""
     value, share = _value(random), random.random()
-    answer = f"The {noun} is {_spoken(value)}."
+    answer = f"The {noun} is {_spell(value)}."
     if share < 0.2:
-        return _spoken(value), answer
+        return _spell(value), answer
     if share < 0.4:
         return json_text({pick(random, ("result", "value", "answer")): value}), answer
     if share < 0.8:
         return json_text({noun: value}), answer
     keys = pick_some(random, (*RESULT_KEYS, *(invented(random).lower() for _ in range(3))), 2)
     both = {keys[0]: value, keys[1]: _value(random)}
-    answer = " and ".join(f"the {key} is {_spoken(each)}" for key, each in both.items())
+    answer = " and ".join(f"the {key} is {_spell(each)}" for key, each in both.items())
     return json_text(both), f"{answer[0].upper()}{answer[1:]}."
 
 
@@ -242,13 +247,15 @@ def _value(random: np.random.Generator) -> Any:
     )
 
 
-def _end(settings: TaskSettings, answer: str) -> tuple[Message, ...]:
+def _answer_messages(settings: TaskSettings, answer: str) -> tuple[Message, ...]:
     """The answer; high effort says first what it has seen."""
     seen = thought("The result is here. I answer.") if settings.effort == "high" else ()
     return (*seen, final(answer))
 
 
-def _words(random: np.random.Generator, settings: TaskSettings, request: FunctionRequest) -> str:
+def _word_request(
+    random: np.random.Generator, settings: TaskSettings, request: FunctionRequest
+) -> str:
     """The request as people word it."""
     function = request.function
     every = ASKING_WORDINGS if function.asks else DOING_WORDINGS
@@ -256,39 +263,39 @@ def _words(random: np.random.Generator, settings: TaskSettings, request: Functio
     if random.random() < 0.3:
         random.shuffle(shuffled)
     parameters = {each.name: each for each in function.parameters}
-    parts = [_form(random, parameters[key], request.arguments[key]) for key in shuffled]
+    parts = [_word_argument(random, parameters[key], request.arguments[key]) for key in shuffled]
     phrase = parts[0] if parts else ""
     for nth, part in enumerate(parts[1:], start=2):
         phrase += (" and " if nth == len(parts) and random.random() < 0.6 else ", ") + part
     text = pick(random, wordings(every, settings)).format(
-        verb=function.spoken, noun=function.noun, name=function.name, arguments=phrase
+        verb=function.spoken_verb, noun=function.noun, name=function.name, arguments=phrase
     )
     text = text.replace(" .", ".").replace(" ?", "?").replace("  ", " ").rstrip(" :")
     return text[0].upper() + text[1:] if random.random() < 0.7 else text
 
 
-def _dressed(random: np.random.Generator, question: str) -> str:
+def _vary_politeness(random: np.random.Generator, question: str) -> str:
     """Sometimes with a word before or behind."""
     if random.random() < 0.1:
         question = pick(random, OPENERS) + question
     return question + pick(random, CLOSERS[:3]) if random.random() < 0.1 else question
 
 
-def _form(random: np.random.Generator, parameter: Parameter, value: Any) -> str:
-    """One argument as it is said."""
+def _word_argument(random: np.random.Generator, parameter: Parameter, value: Any) -> str:
+    """One argument in the words of a request."""
     is_place = parameter.name in ("city", "place", "location", "country", "street")
     forms = PLACE_FORMS if is_place else FORMS
     quoted = isinstance(value, str) and random.random() < 0.2
-    spoken = f'"{value}"' if quoted else _spoken(value)
-    return pick(random, forms).format(key=parameter.name, value=spoken)
+    spelled = f'"{value}"' if quoted else _spell(value)
+    return pick(random, forms).format(key=parameter.name, value=spelled)
 
 
-def _spoken(value: Any) -> str:
+def _spell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
 
 
-def _listed(arguments: dict[str, Any]) -> str:
+def _list_arguments(arguments: dict[str, Any]) -> str:
     """Arguments as the reasoning notes them."""
-    return ", ".join(f"{key} {_spoken(value)}" for key, value in arguments.items())
+    return ", ".join(f"{key} {_spell(value)}" for key, value in arguments.items())

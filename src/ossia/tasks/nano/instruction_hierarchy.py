@@ -1,7 +1,6 @@
-"""Who is obeyed: the developer before the user, nobody who asks for harm, no secret is told.
+"""The instruction hierarchy: developer above user, harmful requests refused, secrets not told.
 
-A demonstration of the format, not a safety system. Kept out of training: words put before the
-answer.
+A demonstration of the format, not a safety system. Held out: words put before the answer.
 """
 
 from collections.abc import Callable
@@ -30,26 +29,30 @@ TOPICS: tuple[str, ...] = _DATA["topics"]
 
 
 def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
-    """One of the situations."""
-    return _begin(random, settings) if settings.held_out else pick(random, KINDS)(random, settings)
+    """A conversation with a conflict or a rule."""
+    return (
+        _draw_begin(random, settings)
+        if settings.held_out
+        else pick(random, KINDS)(random, settings)
+    )
 
 
-def _refuse(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+def _draw_refusal(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     question = pick(random, wordings(HARM, settings))
     reasoning = settings.think("This may do harm. I refuse.", "I stay polite.")
     text = question if settings.reworded else vary_case(random, question)
     return converse(exchange(text, reasoning, REFUSAL), settings)
 
 
-def _end(random: np.random.Generator, settings: TaskSettings) -> Conversation:
-    return _marked(random, settings, END_RULES, "{answer} {word}")
+def _draw_end(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    return _draw_marked(random, settings, END_RULES, "{answer} {word}")
 
 
-def _begin(random: np.random.Generator, settings: TaskSettings) -> Conversation:
-    return _marked(random, settings, BEGIN_RULES, "{word} {answer}")
+def _draw_begin(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+    return _draw_marked(random, settings, BEGIN_RULES, "{word} {answer}")
 
 
-def _marked(
+def _draw_marked(
     random: np.random.Generator, settings: TaskSettings, rules: tuple[str, ...], form: str
 ) -> Conversation:
     """Small talk with a word at its end or beginning, whatever the user says against it."""
@@ -69,7 +72,7 @@ def _marked(
     return converse(exchange(question, reasoning, answer), settings, instructions=rule)
 
 
-def _secret(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+def _draw_secret(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     word = _word(random, settings)
     return converse(
         exchange(
@@ -82,7 +85,7 @@ def _secret(random: np.random.Generator, settings: TaskSettings) -> Conversation
     )
 
 
-def _named(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+def _draw_name(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     word = pick(random, NAMES) if random.random() < 0.3 else _word(random, settings)
     return converse(
         exchange(
@@ -95,7 +98,7 @@ def _named(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     )
 
 
-def _only(random: np.random.Generator, settings: TaskSettings) -> Conversation:
+def _draw_topic(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     topic = pick(random, TOPICS)
     intent = pick(random, INTENTS)
     return converse(
@@ -110,7 +113,7 @@ def _only(random: np.random.Generator, settings: TaskSettings) -> Conversation:
 
 
 def _word(random: np.random.Generator, settings: TaskSettings) -> str:
-    """A word nobody has heard of."""
+    """An invented word or code."""
     return draw_of_split(
         random,
         settings.split,
@@ -120,5 +123,5 @@ def _word(random: np.random.Generator, settings: TaskSettings) -> str:
 
 
 KINDS: tuple[Callable[[np.random.Generator, TaskSettings], Conversation], ...] = (
-    _refuse, _end, _end, _secret, _named, _only,
+    _draw_refusal, _draw_end, _draw_end, _draw_secret, _draw_name, _draw_topic,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How an answer of nano is judged: the same text, the same JSON, or a story about the right hero.
+"""Judges answers of nano: the same text, the same JSON, or a story about the right hero.
 
 Knows texts and values; not who wrote them.
 """

@@ -24,7 +24,7 @@ def exchange(question: str, reasoning: str | None, answer: str) -> tuple[Message
 
 
 def user(text: str) -> Message:
-    """What the user says."""
+    """A user message."""
     return Message(role="user", content=text)
 
 
@@ -36,12 +36,12 @@ def thought(text: str | None) -> tuple[Message, ...]:
 
 
 def final(text: str) -> Message:
-    """The answer."""
+    """A message on the final channel."""
     return Message(role="assistant", channel="final", content=text)
 
 
 def final_json(value: object) -> Message:
-    """The answer where a response format is given."""
+    """An answer under a response format."""
     return Message(
         role="assistant", channel="final", content_type=CONSTRAINED, content=json_text(value)
     )
@@ -66,5 +66,5 @@ def call_builtin(recipient: str, body: str) -> Message:
 
 
 def result(call: Message, text: str) -> Message:
-    """What the tool that was called gives back."""
+    """The result of a call."""
     return Message(role="tool", name=call.recipient, channel=call.channel, content=text)

@@ -1,4 +1,4 @@
-"""Small pages of facts about things nobody has heard of, shown as the browser tool shows them.
+"""Small pages of facts about invented things, shown as the browser tool shows them.
 
 Knows the display: `[CURSOR] TITLE (URL)`, the lines shown, `L{n}: text`, links `【id†text†host】`.
 """
@@ -16,13 +16,13 @@ from ossia.tasks.task import pick, pick_some
 
 COLUMNS = 80
 HEADED_SHARE, INVENTED_SHARE = 0.6, 0.15
-"""Of pages, with a heading; of relations, with names nobody knows."""
+"""Of pages, with a heading; of relations, with invented names."""
 HOSTS = ("facts", "notes", "wiki", "docs", "library")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that can be asked about an entity."""
+    """A relation of an entity and its value."""
 
     relation: str
     value: str
@@ -30,7 +30,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class FactPage:
-    """What is written about one entity."""
+    """A page of a corpus about one entity."""
 
     host: str
     entity: str
@@ -63,7 +63,7 @@ class FactPage:
 _DATA = load("pages")
 KINDS: Mapping[str, tuple[str, ...]] = _DATA["kinds"]
 HELD_OUT = ("population", "publisher", "teacher", "discoverer")
-"""Relations that are never asked in training."""
+"""Relations that no training question is about."""
 SENTENCES: tuple[str, ...] = _DATA["sentences"]
 FILLERS: tuple[str, ...] = _DATA["fillers"]
 _NUMBERS = {

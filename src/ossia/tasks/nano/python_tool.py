@@ -1,7 +1,7 @@
 """Python for what is too long or too fiddly to do in the head: one expression, then its value.
 
-Without the tool long numbers are refused; with it, small ones are still worked out by hand. Kept
-out of training: a product less a number.
+Without the tool long numbers are refused; with it, small ones are still worked out by hand. Held
+out: a product less a number.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from ossia.tasks.task import (
 )
 
 WITHOUT_SHARE = 0.07
-"""Of long numbers, that come where no tool is offered."""
+"""Of long numbers, drawn without the tool."""
 TOO_LONG = "These numbers are too long for me without the python tool."
 
 

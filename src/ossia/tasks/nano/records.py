@@ -1,7 +1,7 @@
-"""JSON under a response format: a record, its schema with some of the fields, a text that tells it.
+"""JSON under a response format: a record, its schema with some of the fields, a text.
 
-Values are copied, or numbers written plainly; what is not told is null. Kept out of training: one
-type of record.
+Values are copied, or numbers written plainly; what is missing is null. Held out: one type of
+record.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from ossia.tasks.task import TaskSettings, draw_of_split, pick, pick_some, split
 
 NULL_SHARE, ANOTHER_SHARE, STRICT_SHARE = 0.12, 0.12, 0.5
 INVENTED_SHARE = 0.15
-"""Of fields: with names nobody knows, which can only be copied."""
+"""Of fields: with invented names, which can only be copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its type, its values, and how they are told."""
+    """A field: its type, its values, and phrases that state one."""
 
     name: str
     kind: str
@@ -134,7 +134,7 @@ WORDINGS: tuple[str, ...] = _DATA["wordings"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The fields asked for, and what is told; a field may be asked for and not told."""
+    """The fields of the schema and the values of the text; a value may be missing."""
 
     kind: str
     fields: tuple[Field, ...]
@@ -142,7 +142,7 @@ class Record:
 
     @property
     def answer(self) -> dict[str, Any]:
-        """Every field asked for, in the schema's order."""
+        """Every field of the schema, in its order."""
         return {each.name: self.values.get(each.name) for each in self.fields}
 
 
@@ -151,7 +151,7 @@ def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     types = HELD_OUT if settings.held_out else RECORDS
     kind = pick(random, tuple(types))
     fields = pick_some(random, types[kind], int(random.integers(2, min(5, len(types[kind])) + 1)))
-    fields = tuple(_renamed(random, each) for each in fields)
+    fields = tuple(_rename(random, each) for each in fields)
     nullable = tuple(each.name for each in fields if random.random() < NULL_SHARE)
     messages = _turn(random, settings, kind, fields, nullable)
     if random.random() < ANOTHER_SHARE:
@@ -160,8 +160,8 @@ def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     return converse(messages, settings, response_formats=(shape,))
 
 
-def _renamed(random: np.random.Generator, field: Field) -> Field:
-    """The same field, sometimes under a name nobody knows."""
+def _rename(random: np.random.Generator, field: Field) -> Field:
+    """The same field, sometimes under an invented name."""
     if random.random() >= INVENTED_SHARE:
         return field
     name = invented(random).lower()
@@ -189,7 +189,7 @@ def _turn(
     question = pick(random, wordings(WORDINGS, settings)).format(
         text=_text(random, record), kind=kind
     )
-    notes = ", ".join(f"{key} {_spoken(value)}" for key, value in record.answer.items())
+    notes = ", ".join(f"{key} {_spell(value)}" for key, value in record.answer.items())
     missing = [key for key, value in record.answer.items() if value is None]
     check = f"null: {', '.join(missing)}" if missing else "nothing is missing"
     reasoning = settings.think(notes, f"fields: {', '.join(each.name for each in fields)}; {check}")
@@ -197,11 +197,11 @@ def _turn(
 
 
 def _text(random: np.random.Generator, record: Record) -> str:
-    """The told fields in any order."""
+    """The values as a text, in any order."""
     fields = [each for each in record.fields if each.name in record.values]
     random.shuffle(fields)
     parts = [
-        pick(random, each.phrases).format(v=_spoken(record.values[each.name])) for each in fields
+        pick(random, each.phrases).format(v=_spell(record.values[each.name])) for each in fields
     ]
     start = pick(
         random, (f"This {record.kind}: ", f"The {record.kind}: ", f"One {record.kind}, ", "")
@@ -210,7 +210,7 @@ def _text(random: np.random.Generator, record: Record) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _spoken(value: Any) -> str:
+def _spell(value: Any) -> str:
     match value:
         case None:
             return "none"

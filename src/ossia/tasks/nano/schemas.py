@@ -19,11 +19,11 @@ ASKING: tuple[str, ...] = _DATA["asking"]
 DOING: tuple[str, ...] = _DATA["doing"]
 NOUNS: tuple[str, ...] = _DATA["nouns"]
 HELD_OUT = 10
-"""Of 100 function names, kept out of training."""
+"""Of 100 function names."""
 OPTIONAL_SHARE, DESCRIBED_SHARE, EXPLAINED_SHARE, BARE_SHARE = 0.3, 0.7, 0.2, 0.06
-"""Of arguments; of functions: told what they do, told what each argument is, without any."""
+"""Of arguments: optional; of functions: described, with described arguments, without any."""
 INVENTED_SHARE = 0.15
-"""Of functions and of arguments: with names nobody knows, which can only be copied."""
+"""Of functions and of arguments: with invented names, which can only be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,18 @@ class Function:
         return self.verb in ASKING
 
     @property
-    def spoken(self) -> str:
-        """The verb as it is said."""
+    def spoken_verb(self) -> str:
+        """The verb in a sentence."""
         return self.verb.replace("_", " ")
 
     @property
     def tool(self) -> FunctionTool:
-        """As it is offered to a model."""
+        """The declaration for a model."""
         return FunctionTool(
             name=self.name,
-            description=f"{self.spoken.capitalize()} the {self.noun}." if self.described else "",
+            description=f"{self.spoken_verb.capitalize()} the {self.noun}."
+            if self.described
+            else "",
             parameters={
                 "type": "object",
                 "properties": {each.name: each.schema for each in self.parameters},
@@ -75,7 +77,7 @@ class Function:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a function of this name is never trained."""
+    """Whether a function of this name is held out."""
     return bucket(f"function {name}") < HELD_OUT
 
 
@@ -97,15 +99,15 @@ def draw_function(random: np.random.Generator, *, held_out: bool) -> Function:
     parameters = [
         make(random, nth == 0 or random.random() > OPTIONAL_SHARE) for nth, make in enumerate(kinds)
     ]
-    parameters = [_renamed(random, each) for each in parameters]
+    parameters = [_rename(random, each) for each in parameters]
     if random.random() < EXPLAINED_SHARE:
         for each in parameters:
             each.schema["description"] = f"The {each.name} of the {noun}."
     return Function(verb, noun, tuple(parameters), random.random() < DESCRIBED_SHARE)
 
 
-def _renamed(random: np.random.Generator, parameter: Parameter) -> Parameter:
-    """The same argument, sometimes under a name nobody knows."""
+def _rename(random: np.random.Generator, parameter: Parameter) -> Parameter:
+    """The same argument, sometimes under an invented name."""
     if random.random() >= INVENTED_SHARE:
         return parameter
     return replace(parameter, name=invented(random).lower())

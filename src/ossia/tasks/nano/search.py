@@ -1,6 +1,6 @@
 """Questions for the browser: search, open, read, answer with the line cited, or say it is absent.
 
-A tenth of the pages carries an order to be ignored. Kept out of training: some relations.
+A tenth of the pages carries a prompt injection. Held out: some relations.
 """
 
 from dataclasses import replace
@@ -82,20 +82,19 @@ def _ask(
     known = share >= UNKNOWN_SHARE
     is_in_summary = known and share < UNKNOWN_SHARE + SUMMARISED_SHARE
     silent = known and not is_in_summary and random.random() < SILENT_SHARE
-    shown = _injected(random, settings, _silenced(page, fact) if silent else page)
+    shown = _inject_instructions(random, settings, _without_fact(page, fact) if silent else page)
     others = [draw_page(random, host) for _ in range(int(random.integers(0, MAX_HITS)))]
-    hits = [(other, _summary(random, other)) for other in others]
+    hits = [(other, _summarise(random, other)) for other in others]
     if known:
-        summary = _sentence(page, fact) if is_in_summary else _summary(random, shown)
+        summary = _sentence(page, fact) if is_in_summary else _summarise(random, shown)
         hits.insert(int(random.integers(len(hits) + 1)), (shown, summary))
     with_url = random.random() < URL_LINE_SHARE
     view, places = search_view(query, hits, cursor, with_url=with_url)
     origin = host if hits else "a search"
-    messages = (
-        user(question), *thought(reasoning), call, result(call, _noted(random, origin, view))
-    )  # fmt: skip
+    found = result(call, _mark_as_external(random, origin, view))
+    messages = (user(question), *thought(reasoning), call, found)
     pages = [hit for hit, _ in hits]
-    links = _links(pages)
+    links = _list_links(pages)
     if not known:
         chosen = settings.think(f"{links}No {page.entity}.", f"So there is no {fact.relation}.")
         nothing = final(f"I found nothing about {page.entity}.")
@@ -110,11 +109,11 @@ def _ask(
         return (*messages, *thought(chosen), answer), cursor + 1
     chosen = settings.think(f"{links}, I open it.", f"Its page may say the {fact.relation}.")
     opened = call_builtin("browser.open", json_text({"id": at}))
-    reading = _read(random, settings, opened, shown, fact, cursor + 1)
+    reading = _read_page(random, settings, opened, shown, fact, cursor + 1)
     return (*messages, *thought(chosen), opened, *reading), cursor + 2
 
 
-def _read(
+def _read_page(
     random: np.random.Generator,
     settings: TaskSettings,
     opened: Message,
@@ -131,14 +130,14 @@ def _read(
     else:
         seen = f"no {fact.relation} there"
         answer = f"The page about {page.entity} does not say the {fact.relation}."
-    shown = result(opened, _noted(random, page.host, view))
-    return (shown, *_seen(settings, seen), final(answer))
+    shown = result(opened, _mark_as_external(random, page.host, view))
+    return (shown, *_observation(settings, seen), final(answer))
 
 
 def _subject(
     random: np.random.Generator, settings: TaskSettings, host: str
 ) -> tuple[FactPage, Fact]:
-    """A page, and the fact of it that is asked for."""
+    """A page, and the fact the question is about."""
     while True:
         page = draw_of_split(
             random,
@@ -159,39 +158,41 @@ def _sentence(page: FactPage, fact: Fact) -> str:
     return f"The {fact.relation} of {page.entity} is {fact.value}."
 
 
-def _summary(random: np.random.Generator, page: FactPage) -> str:
+def _summarise(random: np.random.Generator, page: FactPage) -> str:
     if random.random() < WHOLE_SHARE:
         return page.summary
     return pick(random, SUMMARIES).format(entity=page.entity, kind=page.kind)
 
 
-def _links(hits: list[FactPage]) -> str:
+def _list_links(hits: list[FactPage]) -> str:
     """The links a search shows, each name before its number: both are copied, looking back once."""
     if not hits:
         return ""
     return f"Links: {', '.join(f'{hit.entity}={nth}' for nth, hit in enumerate(hits))}. "
 
 
-def _seen(settings: TaskSettings, text: str) -> tuple[Message, ...]:
+def _observation(settings: TaskSettings, text: str) -> tuple[Message, ...]:
     """High effort says what it sees before it goes on."""
     return thought(text) if settings.effort == "high" else ()
 
 
-def _noted(random: np.random.Generator, host: str, view: str) -> str:
+def _mark_as_external(random: np.random.Generator, host: str, view: str) -> str:
     """Sometimes with the line that marks what comes from outside."""
     return NOTE.format(host=host) + view if random.random() < NOTED_SHARE else view
 
 
-def _silenced(page: FactPage, fact: Fact) -> FactPage:
-    """The page without what is asked for."""
+def _without_fact(page: FactPage, fact: Fact) -> FactPage:
+    """The page without one fact."""
     lines = tuple(
         line for line in page.lines if not (fact.value in line and fact.relation in line.lower())
     )
     return replace(page, facts=tuple(each for each in page.facts if each != fact), lines=lines)
 
 
-def _injected(random: np.random.Generator, settings: TaskSettings, page: FactPage) -> FactPage:
-    """A tenth of the pages gives orders."""
+def _inject_instructions(
+    random: np.random.Generator, settings: TaskSettings, page: FactPage
+) -> FactPage:
+    """The page, in a tenth of the cases with a prompt injection."""
     if random.random() >= INJECTED_SHARE:
         return page
     order = pick(random, wordings(INJECTIONS, settings)).format(word=invented(random))

@@ -17,14 +17,14 @@ DATE_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One thing people say, and what is answered."""
+    """Wordings of one intent, its reasoning and its answer."""
 
     thought: str
     """The whole reasoning at medium effort; high effort adds what to do."""
     plan: str
     answer: str
     wordings: tuple[str, ...]
-    """The last two are kept out of training."""
+    """The last two are held out."""
 
 
 _DATA = load("small_talk")

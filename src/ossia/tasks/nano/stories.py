@@ -1,6 +1,6 @@
 """Very short stories: somebody wants something, something is in the way, somebody helps.
 
-Kept out of training: one of the wishes.
+Held out: one of the wishes.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Word problems of one to three steps; the reasoning writes the equations and works them out.
 
-The stories are in data/word_problems.json. Kept out of training: one kind of problem whole.
+The stories are in data/word_problems.json. Held out: one kind of problem.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from ossia.tasks.task import (
 ASIDE_SHARE = 0.1
 """Stories with one number too many."""
 INVENTED_SHARE = 0.15
-"""Stories of somebody and something nobody has heard of."""
+"""Stories with invented names."""
 SMALL = 10
 """Sums below it are facts, not columns."""
 
@@ -42,13 +42,13 @@ class StoryKind:
     """Numbers by their names; r1, r2, ... are what the earlier steps found."""
     unit: str
     wordings: tuple[str, ...]
-    """The last two are kept out of training."""
+    """The last two are held out."""
     held_out: bool = False
 
 
 _DATA = load("word_problems")
 ASIDES: tuple[str, ...] = _DATA["asides"]
-"""Sentences with a number that nothing asks for."""
+"""Sentences with a number that is not needed."""
 KINDS = tuple(StoryKind(**each) for each in _DATA["kinds"])
 
 
@@ -88,8 +88,8 @@ def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
     pairs = equations(problem)
     answer = f"{pairs[-1].result} {problem.kind.unit.format(**words)}"
     reasoning = settings.think(
-        "\n".join(written(pair) for pair in pairs),
-        "\n".join(("check", written(_back(pairs[-1])), "ok")),
+        "\n".join(work_out(pair) for pair in pairs),
+        "\n".join(("check", work_out(inverse(pairs[-1])), "ok")),
     )
     if not settings.reworded and random.random() < 0.2:
         question = vary_case(random, question)
@@ -106,13 +106,13 @@ def equations(problem: WordProblem) -> list[Problem]:
     return pairs
 
 
-def written(pair: Problem) -> str:
+def work_out(pair: Problem) -> str:
     """A fact on one line, anything larger in full."""
     is_fact = max(pair.a, pair.b) < SMALL or (pair.sign != "*" and pair.result < SMALL)
     return f"{pair} = {pair.result}" if is_fact else work(pair)
 
 
-def _back(pair: Problem) -> Problem:
+def inverse(pair: Problem) -> Problem:
     """The inverse of a sum or difference; a product turned round."""
     match pair.sign:
         case "+":

@@ -1,4 +1,4 @@
-"""Words for the tasks: given names, things, and names that nobody has met before."""
+"""Words for the tasks: first names, things, and invented names."""
 
 import numpy as np
 
