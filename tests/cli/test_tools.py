@@ -108,7 +108,7 @@ def test_what_is_missing_is_said_before_a_model_is_opened(ossia, tmp_path):
     assert ran.err.count("\n") == 1
 
 
-def test_python_can_be_walled_in_one_way_only():
+def test_python_can_be_sandboxed_in_one_way_only():
     with pytest.raises(RequestError, match="named twice"):
         choose(["python", "python=landlock"])
 
@@ -124,7 +124,7 @@ def test_the_container_command_of_the_environment_is_used(monkeypatch):
         python_options()
 
 
-def test_a_wall_that_does_not_stand_here_is_refused_and_no_other_taken(monkeypatch):
+def test_a_sandbox_that_does_not_hold_here_is_refused_and_no_other_taken(monkeypatch):
     monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "false")
     with pytest.raises(RequestError, match="container: ") as refused:
         open_tools(["python=container"], LETTERS)

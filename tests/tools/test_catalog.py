@@ -11,7 +11,7 @@ from ossia.tools.catalog import (
     ENTRIES,
     Entry,
     choose,
-    is_for_callers,
+    key_for_callers,
     lazy_toolkits,
     names_for_callers,
 )
@@ -28,6 +28,7 @@ def prepare(choice):
 
 PLUGIN = Entry(name="shout", prepare=prepare, value="required", placeholder="WORD")
 PYTHON_OF_ANOTHER = Entry(name="python", prepare=prepare)
+FOR_CALLERS = Entry(name="open_to_all", prepare=prepare, is_for_callers=True)
 NO_ENTRY = "a string"
 
 
@@ -55,7 +56,7 @@ def test_a_package_brings_a_tool_that_is_named_like_ours(installed):
         return names
 
     assert asyncio.run(run()) == ["functions.loud"]
-    assert not is_for_callers("shout=loud")
+    assert key_for_callers("shout=loud") is None
 
 
 def test_a_package_does_not_replace_a_tool_of_ours(installed):
@@ -79,9 +80,15 @@ def test_a_value_that_is_required_cannot_be_left_out(installed, name):
 
 def test_callers_never_get_what_changes_the_operators_files():
     assert names_for_callers() == ("python", "browser", "web")
-    assert not any(map(is_for_callers, ("patch=.", "mcp=x", "nothing", "")))
-    assert is_for_callers("python=landlock")
+    assert not any(map(key_for_callers, ("patch=.", "mcp=x", "nothing", "")))
+    assert key_for_callers("python=landlock") == "python"
+    assert key_for_callers("web") == key_for_callers("browser") == "browser"
 
 
 def test_the_same_name_twice_is_one_toolkit(tmp_path):
     assert list(choose([f"patch={tmp_path}"] * 2)) == [f"patch={tmp_path}"]
+
+
+def test_a_package_may_let_callers_have_its_tool(installed):
+    installed(open_to_all="FOR_CALLERS")
+    assert key_for_callers("open_to_all") == "open_to_all"

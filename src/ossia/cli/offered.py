@@ -13,7 +13,7 @@ from ossia.tools.catalog import (
     CountTokens,
     choose,
     has_corpus,
-    is_for_callers,
+    key_for_callers,
     lazy_toolkits,
     names_for_callers,
 )
@@ -30,9 +30,9 @@ class ToolChoices:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that wall (see: ossia doctor); browser: "
-            "your pages (see: ossia index); web: the open web, by the search service you have a "
-            "key for. May be repeated; python and browser, where they can be had, unless told.",
+            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
+            "browser: your pages (see: ossia index); web: the open web, by the search service you "
+            "have a key for. May be repeated; by default python and browser, where they work.",
             rich_help_panel=TOOLS,
         ),
     ] = None
@@ -68,14 +68,14 @@ class ToolChoices:
     @property
     def demanded(self) -> frozenset[str]:
         """Toolkits without which the server must not start: those that were named."""
-        return frozenset(("python", "browser")) if self.tool else frozenset()
+        return frozenset(filter(None, map(key_for_callers, self.tool or ())))
 
     def _names(self) -> list[str]:
         names = list(self.tool or ())
         if names and self.no_tools:
             raise RequestError("--tool names tools, and --no-tools forbids them; leave one out")
         for name in names:
-            if not is_for_callers(name):
+            if key_for_callers(name) is None:
                 expected = ", ".join(names_for_callers())
                 raise RequestError(f"callers get no tool {name!r:.60}; choose of {expected}")
         if not names and not self.no_tools:

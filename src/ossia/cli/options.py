@@ -226,9 +226,9 @@ class ToolOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that wall (see: ossia doctor); browser: "
-            "your pages (see: ossia index); web: the open web, by the search service you have a "
-            "key for; patch=FOLDER: change its files; mcp=FILE: an mcpServers file. "
+            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
+            "browser: your pages (see: ossia index); web: the open web, by the search service you "
+            "have a key for; patch=FOLDER: change its files; mcp=FILE: an mcpServers file. "
             "May be repeated.",
             rich_help_panel=TOOLS,
         ),

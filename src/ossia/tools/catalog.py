@@ -60,6 +60,10 @@ class Entry:
     is_for_callers: bool = False
     """Whether API callers and MCP clients may have it, beside the user at the terminal."""
 
+    def key(self, text: str) -> str:
+        """The toolkit that `NAME` or `NAME=VALUE` means; a required value is part of its name."""
+        return self.toolkit or (text if self.value == "required" else self.name)
+
     def takes(self, value: str | None) -> bool:
         """Whether the tool can be named with this value, or without one."""
         if value is None:
@@ -95,7 +99,7 @@ def choose(
         if entry is None or not entry.takes(value):
             expected = ", ".join(_usage(each) for each in ENTRIES)
             raise RequestError(f"no tool is called {text!r:.60}; choose of {expected}")
-        key = entry.toolkit or (name if entry.value != "required" else text)
+        key = entry.key(text)
         if key in chosen and entry.value == "optional":
             raise RequestError(f"{name} is named twice; it can be sandboxed in one way only")
         if key not in chosen:
@@ -131,10 +135,10 @@ def names_for_callers() -> tuple[str, ...]:
     return tuple(entry.name for entry in ENTRIES if entry.is_for_callers)
 
 
-def is_for_callers(text: str) -> bool:
-    """Whether what was named, `NAME` or `NAME=VALUE`, may be offered to API callers."""
+def key_for_callers(text: str) -> str | None:
+    """The toolkit that `NAME` or `NAME=VALUE` means; None: API callers cannot have it."""
     entry = find(text.partition("=")[0])
-    return entry is not None and entry.is_for_callers
+    return entry.key(text) if entry is not None and entry.is_for_callers else None
 
 
 def lazy_toolkits(

@@ -45,7 +45,7 @@ def test_prepared_weights_are_told_with_their_size(ossia, home):
     assert f"{home / 'cache'}, 3 kB of weights" in ossia("doctor").out
 
 
-def test_the_walls_of_the_python_tool_are_told_with_every_probe(ossia):
+def test_the_sandbox_of_the_python_tool_is_shown_with_every_probe(ossia):
     found = json.loads(ossia("doctor", "--json").out)["python_tool"]
     assert found["label"] in ("full", "reduced", "unavailable")
     if found["tier"] is None:
@@ -55,7 +55,7 @@ def test_the_walls_of_the_python_tool_are_told_with_every_probe(ossia):
         assert all(probe["is_held"] for probe in found["probes"])
 
 
-def test_people_read_of_walls_in_a_line(monkeypatch, ossia):
+def test_people_read_of_the_sandbox_in_a_line(monkeypatch, ossia):
     told = {
         "tier": "landlock", "label": "reduced", "seconds": 0.31, "reason": "",
         "probes": [{"name": "tcp", "is_held": True, "found": ""}],
@@ -64,8 +64,8 @@ def test_people_read_of_walls_in_a_line(monkeypatch, ossia):
     monkeypatch.setattr(doctor, "python_tool", lambda: told)
     line = "landlock (reduced), 1 of 1 probes held in 0.3 s; not bubblewrap: the program bwrap"
     assert line in " ".join(ossia("doctor").out.split())
-    told |= {"tier": None, "reason": "no wall holds here"}
-    assert "not offered: no wall holds here" in " ".join(ossia("doctor").out.split())
+    told |= {"tier": None, "reason": "no sandbox holds here"}
+    assert "not offered: no sandbox holds here" in " ".join(ossia("doctor").out.split())
 
 
 def test_what_can_be_searched_is_told_and_no_key_is_shown(ossia, monkeypatch, tmp_path):

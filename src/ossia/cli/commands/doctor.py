@@ -72,7 +72,7 @@ def cpu(asked: str) -> dict[str, Any]:
 
 
 def python_tool() -> dict[str, Any]:
-    """How cells of the python tool would be walled in here, and every probe that says so."""
+    """How cells of the python tool would be sandboxed here, and every probe that says so."""
     import asyncio
 
     from ossia.tools.catalog import python_options
@@ -151,7 +151,7 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _walls(report: dict[str, Any]) -> str:
+def _sandbox(report: dict[str, Any]) -> str:
     if report["tier"] is None:
         return f"not offered: {report['reason']}"
     held = sum(probe["is_held"] for probe in report["probes"])
@@ -178,7 +178,7 @@ def _as_text(found: dict[str, Any]) -> str:
         rows[f"extra {extra}"] = ", ".join(
             f"{library} {installed or 'not installed'}" for library, installed in libraries.items()
         )
-    rows["python tool"] = _walls(found["python_tool"])
+    rows["python tool"] = _sandbox(found["python_tool"])
     searched = found["search"]
     rows["browser"] = searched["pages"] or "no pages of yours yet: ossia index FOLDER"
     rows["web"] = searched["web"] or f"not searched: {searched['problem']}"

@@ -8,7 +8,7 @@ import typer
 
 from ossia.cli.notices import say
 from ossia.errors import OssiaError, RequestError
-from ossia.tools.catalog import choose, is_for_callers, names_for_callers
+from ossia.tools.catalog import choose, key_for_callers, names_for_callers
 
 if TYPE_CHECKING:
     from ossia.harmony.tokenizer import Tokenizer
@@ -29,9 +29,9 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that wall (see: ossia doctor); browser: "
-            "your pages (see: ossia index); web: the open web, by the search service you have a "
-            "key for. May be repeated; python and browser unless told.",
+            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
+            "browser: your pages (see: ossia index); web: the open web, by the search service you "
+            "have a key for. May be repeated; by default python and browser.",
         ),
     ] = None,
 ) -> None:
@@ -40,7 +40,7 @@ def command(
     Nobody can be asked that way: a call that needs a yes is refused.
     """
     for name in tool or ():
-        if not is_for_callers(name):
+        if key_for_callers(name) is None:
             expected = " or ".join(names_for_callers())
             raise typer.BadParameter(f"{name!r:.60} is not offered; expected {expected}")
     import asyncio

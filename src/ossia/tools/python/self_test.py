@@ -60,9 +60,12 @@ class SandboxReport:
         return "unavailable" if self.sandbox is None else LABELS[self.sandbox]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; a sandbox is called `tier` there."""
+        """As JSON, where the sandbox is `tier` and a probe that passed `is_held`."""
         fields = asdict(self)
-        return {"tier": fields.pop("sandbox"), **fields, "label": self.label}
+        probes = [
+            {"name": each.name, "is_held": each.passed, "found": each.found} for each in self.probes
+        ]
+        return {"tier": fields.pop("sandbox"), **fields, "probes": probes, "label": self.label}
 
 
 class _Outside:
