@@ -3,12 +3,10 @@
 It does not know what stands in them, beyond that some are JSON.
 """
 
-import json
 import os
 import reprlib
 import stat
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ossia.errors import CheckpointError
 from ossia.files import atomic_write
+from ossia.strict_json import parse_strict
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -93,10 +92,8 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
         CheckpointError: anything else.
     """
     try:
-        value = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant
-        )
-    except (ValueError, RecursionError) as error:  # also bad UTF-8 and numbers of 5,000 digits
+        value = parse_strict(text.decode("utf-8"))
+    except ValueError as error:  # also bad UTF-8 and numbers of 5,000 digits
         raise CheckpointError(
             f"{where} is not valid JSON ({str(error)[:200]}); fetch the file again"
         ) from error
@@ -165,18 +162,6 @@ def _refuse_irregular(path: Path, mode: int) -> None:
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
         raise CheckpointError(f"{path} is a {kind}, not a regular file; put the real file there")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {short(twice)} stands twice")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _reason(error: Exception) -> str:

@@ -28,6 +28,7 @@ from ossia.grammar.cases import first_overlap
 from ossia.grammar.endings import REF, Part, Steps, first_endless
 from ossia.grammar.patterns import respelt
 from ossia.grammar.refusal import place, refusal
+from ossia.strict_json import is_deeper
 
 MAX_BYTES = 64 << 10
 MAX_DEPTH = 16
@@ -37,7 +38,7 @@ MAX_REFERRED = 200
 """Places that $ref may point at, in one schema."""
 MAX_PROPERTIES = 1000
 
-_MAX_RAW_DEPTH = 4 * MAX_DEPTH
+_MAX_RAW_DEPTH = 4 * MAX_DEPTH - 1
 _NO_EFFECT = frozenset((
     "title", "description", "default", "examples", "$schema", "$comment", "$anchor", "deprecated",
     "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
@@ -106,15 +107,7 @@ def _shown(value: object) -> str:
 
 
 def _check_size(schema: Mapping[str, Any], path: str) -> None:
-    layer: list[object] = [schema]
-    for _ in range(_MAX_RAW_DEPTH):
-        layer = [
-            part
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for part in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    if layer:
+    if is_deeper(schema, _MAX_RAW_DEPTH):
         raise refusal(f"the schema nests deeper than {MAX_DEPTH} levels; flatten it", path)
     try:
         size = len(json.dumps(schema, allow_nan=False, ensure_ascii=False).encode())

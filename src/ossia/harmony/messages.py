@@ -4,16 +4,20 @@ Knows names, channels and limits; does not know how any of it is spelt in tokens
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as calendar_date
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from ossia.errors import RequestError
 from ossia.harmony.schema_rules import Unfolded, check_size, check_together, normalise
 
 Role = Literal["developer", "user", "assistant", "tool"]
 Channel = Literal["analysis", "commentary", "final"]
+MESSAGE_FIELDS = (
+    "role", "content", "channel", "recipient", "name", "content_type", "sampled_ids",
+)  # fmt: skip
+"""Of a message as JSON, in order; stored turns rely on it."""
 Effort = Literal["low", "medium", "high"]
 Builtin = Literal["browser", "python"]
 
@@ -92,6 +96,19 @@ class Message:
             self._check_tool()
         else:
             self._check_said()
+
+    def to_json(self, fields: Sequence[str] = MESSAGE_FIELDS) -> list[Any]:
+        """The values of some fields in order, as JSON holds them."""
+        return [getattr(self, name) for name in fields]
+
+    @classmethod
+    def from_json(
+        cls, values: Sequence[Any], fields: Sequence[str] = MESSAGE_FIELDS, **others: Any
+    ) -> Self:
+        """A message out of what `to_json` gave, and of `others` that were not among the fields."""
+        found = dict(zip(fields, values, strict=True))
+        lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+        return cls(**{**found, **lists, **others})
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ossia.errors import RequestError
+from ossia.strict_json import is_deeper
 
 MAX_DEPTH = 16
 MAX_BYTES = 64 << 10
@@ -19,7 +20,7 @@ MAX_PARTS_TOGETHER = 20_000
 
 _CHARS_A_PART = 100
 _CHARS_A_LINE = 40
-_MAX_RAW_DEPTH = 4 * MAX_DEPTH
+_MAX_RAW_DEPTH = 4 * MAX_DEPTH - 1
 _READ = frozenset((
     "$ref", "allOf", "anyOf", "oneOf", "type", "properties", "required", "items", "enum", "const",
     "nullable", "title", "description", "examples", "default",
@@ -159,17 +160,7 @@ def check_together(num_parts: int) -> None:
 
 def check_size(schema: object) -> None:
     """Refuse a schema that is not JSON, too deep or too large; raises RequestError."""
-    layer: list[object] = [schema]
-    for _ in range(_MAX_RAW_DEPTH):
-        layer = [
-            part
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for part in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            break
-    if layer:
+    if is_deeper(schema, _MAX_RAW_DEPTH):
         raise RequestError(f"a tool schema nests deeper than {MAX_DEPTH} levels; flatten it")
     try:
         size = len(json.dumps(schema, allow_nan=False, ensure_ascii=False))

@@ -5,11 +5,9 @@ It knows the limits of JSON here, not the fields of any request.
 
 import asyncio
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -17,6 +15,7 @@ from starlette.responses import Response
 
 from ossia.errors import RequestError
 from ossia.server.api.validation import Path, found, refusal, written
+from ossia.strict_json import StrictJsonError, parse_strict
 
 MAX_DEPTH = 64
 MAX_DIGITS = 40
@@ -89,12 +88,8 @@ def _load(body: bytes) -> dict[str, Any]:
         raise RequestError("the body is empty; send one JSON object")
     try:
         text = body.decode("utf-8")
-        document = json.loads(
-            text,
-            object_pairs_hook=_Objects(),
-            parse_int=_integer,
-            parse_float=_real,
-            parse_constant=_no_number,
+        document = parse_strict(
+            text, max_depth=MAX_DEPTH, max_digits=MAX_DIGITS, max_objects=MAX_OBJECTS
         )
     except UnicodeDecodeError as error:
         raise RequestError(
@@ -104,68 +99,27 @@ def _load(body: bytes) -> dict[str, Any]:
         raise RequestError(
             f"the body is no JSON at character {error.pos} ({error.msg}); send one JSON object"
         ) from None
-    except RecursionError:
-        raise _too_deep() from None
+    except StrictJsonError as error:
+        raise _refused(error) from None
     if not isinstance(document, dict):
         raise RequestError(f"the body is {found(document)}; send one JSON object")
-    _check_depth(document)
     if "\\ud" in text or "\\uD" in text:
         _check_surrogates(document)
     return document
 
 
-class _Objects:
-    """Makes JSON objects; counts them."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self._count += 1
-        if self._count > MAX_OBJECTS:
-            raise RequestError(f"the body has more than {MAX_OBJECTS} objects; send fewer")
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise RequestError(
-                f"the body has the key {twice!r:.80} twice in one object; name it once"
-            )
-        return made
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise RequestError(f"the body has a number of {len(digits)} digits; at most {MAX_DIGITS}")
-    return int(digits)
-
-
-def _real(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise RequestError(f"the body has the number {digits:.20}, which is too large")
-    return value
-
-
-def _no_number(name: str) -> NoReturn:
-    raise RequestError(f"the body has {name}, which is no JSON; send a finite number or null")
-
-
-def _too_deep() -> RequestError:
-    return RequestError(f"the body is nested too deep; at most {MAX_DEPTH} levels are read")
-
-
-def _check_depth(document: Any) -> None:
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise _too_deep()
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
-        ]
+def _refused(error: StrictJsonError) -> RequestError:
+    """What the client reads about it."""
+    found = error.found
+    messages = {
+        "depth": f"the body is nested too deep; at most {MAX_DEPTH} levels are read",
+        "objects": f"the body has more than {MAX_OBJECTS} objects; send fewer",
+        "duplicate_key": f"the body has the key {found!r:.80} twice in one object; name it once",
+        "digits": f"the body has a number of {len(found)} digits; at most {MAX_DIGITS}",
+        "infinity": f"the body has the number {found:.20}, which is too large",
+        "constant": f"the body has {found}, which is no JSON; send a finite number or null",
+    }
+    return RequestError(messages[error.fault])
 
 
 def _check_surrogates(document: Any) -> None:

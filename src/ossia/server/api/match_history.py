@@ -7,11 +7,13 @@ may come edited, renamed, or not at all.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage
+
+_ROW_FIELDS = ("channel", "recipient", "content_type", "content", "sampled_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Generation:
     def from_json(cls, text: str) -> "Generation":
         """What `to_json` wrote."""
         model, messages = json.loads(text)
-        return cls(model, tuple(_said(*each) for each in messages))
+        return cls(model, tuple(map(_read_row, messages)))
 
     def end_like(self, theirs: Message) -> int | None:
         """Where this generation ends as `theirs` does; None where it does not."""
@@ -222,33 +224,22 @@ def _text(one: HistoryMessage) -> str:
 
 
 def _row(one: HistoryMessage) -> list[Any]:
-    """A message as `_said` takes it."""
-    message = one.message
-    told = (message.channel, message.recipient, message.content_type, _text(one))
+    """A message as `_read_row` takes it."""
+    message = replace(one.message, content=_text(one)).to_json(_ROW_FIELDS)
     result = None if one.result is None else one.result.text
-    return [*told, message.sampled_ids, one.item_id, one.call_id, one.shown_text, result]
+    return [*message, one.item_id, one.call_id, one.shown_text, result]
 
 
-def _said(
-    channel: Any,
-    recipient: str | None,
-    content_type: str | None,
-    content: str,
-    ids: list[int] | None,
-    *names: str | None,
-) -> HistoryMessage:
-    item_id, call_id, shown, output = (*names, None, None)[:4]  # older rows have two names
-    message = Message(
-        role="assistant",
-        channel=channel,
-        recipient=recipient,
-        content_type=content_type,
-        content=content,
-        sampled_ids=None if ids is None else tuple(ids),
-    )
-    if output is None:
-        return HistoryMessage(message=message, item_id=item_id, call_id=call_id, shown_text=shown)
-    result = Message(role="tool", name=recipient, channel=channel, content=output)
+def _read_row(row: Sequence[Any]) -> HistoryMessage:
+    num_fields = len(_ROW_FIELDS)
+    message = Message.from_json(row[:num_fields], _ROW_FIELDS, role="assistant")
+    # older rows have two names
+    item_id, call_id, shown, output = (*row[num_fields:], None, None)[:4]
+    result = None
+    if output is not None:
+        result = Message(
+            role="tool", name=message.recipient, channel=message.channel, content=output
+        )
     return HistoryMessage(
         message=message, item_id=item_id, call_id=call_id, shown_text=shown, result=result
     )

@@ -6,12 +6,9 @@ It knows harmony messages and how they are written down; it knows no store.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ossia.harmony.messages import Message
 from ossia.server.responses.objects import Json
-
-_FIELDS = ("role", "content", "channel", "recipient", "name", "content_type", "sampled_ids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +36,8 @@ class StoredTurn:
                 "model": self.model,
                 "date": self.date,
                 "listed": list(self.input_items),
-                "said": [_written(message) for message in self.input_messages],
-                "wrote": [_written(message) for message in self.output_messages],
+                "said": [message.to_json() for message in self.input_messages],
+                "wrote": [message.to_json() for message in self.output_messages],
                 "calls": dict(self.calls),
                 "asked": self.approval_request_id,
             },
@@ -55,8 +52,8 @@ class StoredTurn:
             model=row["model"],
             date=row["date"],
             input_items=row["listed"],
-            input_messages=tuple(map(_read, row["said"])),
-            output_messages=tuple(map(_read, row["wrote"])),
+            input_messages=tuple(map(Message.from_json, row["said"])),
+            output_messages=tuple(map(Message.from_json, row["wrote"])),
             calls=row["calls"],
             approval_request_id=row.get("asked"),
         )
@@ -92,18 +89,6 @@ class PreviousTurns:
             found[0].date,
             approval_request_id=found[-1].approval_request_id,
         )
-
-
-def _written(message: Message) -> list[Any]:
-    return [getattr(message, name) for name in _FIELDS]
-
-
-def _read(values: list[Any]) -> Message:
-    fields = dict(zip(_FIELDS, values, strict=True))
-    for name in ("content", "sampled_ids"):
-        if isinstance(fields[name], list):
-            fields[name] = tuple(fields[name])
-    return Message(**fields)
 
 
 def _without_ids(message: Message) -> Message:
