@@ -42,12 +42,12 @@ class Engine:
 
     def __init__(self, *scripts):
         self.model = MODEL
-        self.asked = []
+        self.requests = []
         self.streams = []
         self._scripts = iter(scripts)
 
     async def start(self, request):
-        self.asked.append(request)
+        self.requests.append(request)
         script = next(self._scripts)
         if isinstance(script, Exception):
             raise script
@@ -69,9 +69,9 @@ def run(test, engine, *toolkits):
     return asyncio.run(whole()), metrics
 
 
-def ask(*builtins, **given):
-    told = Conversation(messages=(QUESTION,), builtins=builtins)
-    return TurnRequest(conversation=told, **given)
+def ask(*builtins, **options):
+    conversation = Conversation(messages=(QUESTION,), builtins=builtins)
+    return TurnRequest(conversation=conversation, **options)
 
 
 async def read(stream):
@@ -113,7 +113,7 @@ def test_a_call_is_run_and_the_turn_goes_on():
     (prompt, events), metrics = run(test, engine, toolkit)
     reply = collect(events)
     assert (prompt, reply.text, [ran.name for ran in reply.tool_runs]) == (10, "2", ["python"])
-    assert engine.asked[1].conversation.messages[-1].role == "tool"
+    assert engine.requests[1].conversation.messages[-1].role == "tool"
     assert "heard see http://a.example" in toolkit.log
     assert 'ossia_tool_calls_total{outcome="ran",tool="python"} 1.0' in metrics.text().decode()
 
@@ -144,7 +144,7 @@ def test_a_call_that_was_decided_on_runs_before_anything_is_written():
 
     (prompt, reply), _ = run(test, engine, FakeToolkit("python"))
     assert (prompt, reply.text, reply.tool_runs[0].result.text) == (10, "2", "1+1")
-    assert engine.asked[1].conversation.messages[-2] == CALL
+    assert engine.requests[1].conversation.messages[-2] == CALL
 
 
 def test_a_call_that_was_decided_on_is_not_run_for_nobody():

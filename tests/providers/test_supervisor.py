@@ -77,9 +77,9 @@ def test_a_turn_goes_in_and_its_events_come_out(nano):
     prompt, reply, supervisor = run(test, nano)
     assert (reply.finish_reason, reply.usage.prompt_tokens) == ("stop", prompt)
     assert supervisor.num_turns == 0
-    told = supervisor._observer.text().decode()
-    assert f"ossia_generation_tokens_total {reply.usage.completion_tokens}.0" in told
-    assert "ossia_time_to_first_token_seconds_count 1.0" in told
+    text = supervisor._observer.text().decode()
+    assert f"ossia_generation_tokens_total {reply.usage.completion_tokens}.0" in text
+    assert "ossia_time_to_first_token_seconds_count 1.0" in text
 
 
 def test_a_refused_turn_says_why_and_harms_nobody(nano):
@@ -285,16 +285,16 @@ def test_an_engine_that_does_not_leave_is_killed(monkeypatch):
 
 
 def test_progress_is_passed_on():
-    told = []
+    text = []
 
     async def test(supervisor):
         await supervisor.opened()
         return supervisor.notices, supervisor.is_stepping
 
     script = "say(LoadProgress('prepare', 0.5), Ready(model, ('a notice',)))\nlines.read()"
-    progress = lambda phase, share: told.append((phase, share))  # noqa: E731
+    progress = lambda phase, share: text.append((phase, share))  # noqa: E731
     assert run(test, scripted(script, progress=progress)) == (("a notice",), True)
-    assert told == [("prepare", 0.5)]
+    assert text == [("prepare", 0.5)]
 
 
 def test_a_silent_engine_and_one_that_stands_still_are_noticed():
@@ -325,7 +325,7 @@ def test_the_engine_is_given_no_secret(monkeypatch):
     monkeypatch.setenv("OSSIA_API_KEY", "sk-local-secret")
     monkeypatch.setenv("EXA_API_KEY", "secret")
     monkeypatch.setenv("OSSIA_THREADS", "1")
-    given = module._environment()
-    assert "EXA_API_KEY" not in given
-    assert "OSSIA_API_KEY" not in given
-    assert given["OSSIA_THREADS"] == "1"
+    environment = module._environment()
+    assert "EXA_API_KEY" not in environment
+    assert "OSSIA_API_KEY" not in environment
+    assert environment["OSSIA_THREADS"] == "1"

@@ -123,9 +123,9 @@ def test_what_has_no_meaning_is_refused_with_its_place(running, pipe):
 
 def test_a_grammar_that_cannot_be_held_is_refused_where_it_stood(running, pipe):
     tool = FunctionTool(name="f", input_format="text", grammar=("lark", "start: nothing"))
-    told = Conversation(messages=(Message(role="user", content="Hi"),), functions=(tool,))
+    found = Conversation(messages=(Message(role="user", content="Hi"),), functions=(tool,))
     paths = {"f": "tools[2].format.definition"}
-    sent = decode(encode(StartTurn(1, TurnRequest(conversation=told, schema_paths=paths))))
+    sent = decode(encode(StartTurn(1, TurnRequest(conversation=found, schema_paths=paths))))
     running.take(sent)
     pipe.wait(lambda each: isinstance(each, TurnRefused))
     (refused,) = pipe.frames(1)
@@ -229,15 +229,15 @@ def test_a_process_opens_what_its_first_line_names(pipe):
 def test_a_process_says_why_it_opens_nothing(pipe, tmp_path):
     lines = encode(LoadModel(model=str(tmp_path)))
     assert serve(io.BytesIO(lines), pipe.send) == 1
-    (said,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
-    assert "config.json" in said.message
+    (failure,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
+    assert "config.json" in failure.message
 
 
 def test_what_is_served_is_told(llm):
-    told = served(llm)
-    assert (told.name, told.context_length) == ("nano", 2048)
-    assert set(told.control_ids) == set(llm.tokenizer.control.values())
-    assert told.fingerprint == served(llm).fingerprint
+    found = served(llm)
+    assert (found.name, found.context_length) == ("nano", 2048)
+    assert set(found.control_ids) == set(llm.tokenizer.control.values())
+    assert found.fingerprint == served(llm).fingerprint
 
 
 def test_a_model_without_a_tokenizer_is_not_served(pipe, tmp_path):
@@ -245,5 +245,5 @@ def test_a_model_without_a_tokenizer_is_not_served(pipe, tmp_path):
         if path.name != "tokenizer.json":
             shutil.copy(path, tmp_path)
     assert serve(io.BytesIO(encode(LoadModel(model=str(tmp_path)))), pipe.send) == 1
-    (said,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
-    assert "tokenizer.json" in said.message
+    (failure,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
+    assert "tokenizer.json" in failure.message

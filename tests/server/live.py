@@ -30,11 +30,11 @@ class Answer:
     def error(self) -> dict[str, Any]:
         """The error object, after a look that it holds nothing it must not."""
         assert not re.search(rb"Traceback|0x[0-9a-f]{8}|/src/|\.py|sk-", self.body), self.body
-        told = json.loads(self.body)
-        assert set(told) == {"error"}
-        assert set(told["error"]) == {"message", "type", "param", "code"}
+        document = json.loads(self.body)
+        assert set(document) == {"error"}
+        assert set(document["error"]) == {"message", "type", "param", "code"}
         assert self.headers["content-type"] == "application/json"
-        return told["error"]
+        return document["error"]
 
 
 @dataclass

@@ -150,7 +150,7 @@ class ScriptedStream:
     pause: float = 0.0
     """Seconds before each event."""
     is_closed: bool = False
-    num_given: int = 0
+    num_sent: int = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         for event in self.events:
@@ -159,7 +159,7 @@ class ScriptedStream:
                 return
             if isinstance(event, Exception):
                 raise event
-            self.num_given += 1
+            self.num_sent += 1
             yield event
 
     def close(self) -> None:

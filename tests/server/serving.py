@@ -54,14 +54,14 @@ def app_of(services: Services, *rooms: Callable[[Services], APIRouter]) -> ASGIA
     for room in rooms:
         app.include_router(room(services))
 
-    async def asked(scope: Any, receive: Any, send: Any) -> None:
+    async def with_caller(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
         owner = headers.get(b"x-owner", b"").decode()
         caller = Caller(owner, "test", LOCAL.scopes)
         scope.setdefault("state", {}).update(caller=caller, request_id="req_test")
         await app(scope, receive, send)
 
-    return asked
+    return with_caller
 
 
 @contextlib.contextmanager

@@ -39,17 +39,17 @@ def client(server):
 
 
 def test_a_response_is_the_answer_of_the_model(client):
-    told = client.responses.create(model="nano", input="What is 37 + 48?", temperature=0)
-    assert told.output_text == "85"
-    assert told.usage.output_tokens_details.reasoning_tokens > 0
+    found = client.responses.create(model="nano", input="What is 37 + 48?", temperature=0)
+    assert found.output_text == "85"
+    assert found.usage.output_tokens_details.reasoning_tokens > 0
 
 
 def test_the_chat_completion_is_the_same_answer(client):
-    told = client.chat.completions.create(
+    found = client.chat.completions.create(
         model="nano", messages=[{"role": "user", "content": "What is 37 + 48?"}], temperature=0
     )
-    assert told.choices[0].message.content == "85"
-    assert told.choices[0].message.reasoning
+    assert found.choices[0].message.content == "85"
+    assert found.choices[0].message.reasoning
 
 
 def test_a_streamed_response_adds_up_to_the_stored_one(client):
@@ -74,12 +74,12 @@ def test_a_conversation_goes_on_with_its_exact_tokens(client, server):
 
 
 def test_an_answer_is_held_to_its_schema(client):
-    told = client.responses.create(
+    found = client.responses.create(
         model="nano",
         input="Where?",
         text={"format": {"type": "json_schema", "name": "p", "schema": SCHEMA, "strict": True}},
     )
-    assert json.loads(told.output_text)["city"] in ("Rome", "Oslo")
+    assert json.loads(found.output_text)["city"] in ("Rome", "Oslo")
 
 
 def test_a_custom_tool_is_held_to_its_grammar(client):
@@ -190,8 +190,8 @@ def test_a_killed_engine_ends_streams_with_an_error_and_comes_back(server):
     wait_until_ready(server)
     stored = httpx2.get(f"{server.api}/responses/{failed['id']}", timeout=10).json()
     assert stored["status"] == "failed"
-    told = server.post("/v1/responses", {"input": "What is 37 + 48?", "temperature": 0}).json()
-    assert told["output"][-1]["content"][0]["text"] == "85"
+    found = server.post("/v1/responses", {"input": "What is 37 + 48?", "temperature": 0}).json()
+    assert found["output"][-1]["content"][0]["text"] == "85"
 
 
 def health(server):
@@ -212,12 +212,12 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
     with Served(home=tmp_path) as server:
         port = server.address.rpartition(":")[2]
         body = {"input": "What is 37 + 48?", "temperature": 0}
-        kept = [server.post("/v1/responses", body).json() for _ in range(3)]
+        written = [server.post("/v1/responses", body).json() for _ in range(3)]
         running = {**body, "background": True, "text": {"format": SHAPE}}
         unfinished = server.post("/v1/responses", running).json()
         server.kill()
     with Served("--port", port, home=tmp_path) as server:
-        for each in kept:
+        for each in written:
             found = httpx2.get(f"{server.api}/responses/{each['id']}", timeout=10)
             assert found.json() == each
         found = httpx2.get(f"{server.api}/responses/{unfinished['id']}", timeout=10).json()

@@ -43,8 +43,8 @@ def test_the_model_is_listed(client: httpx2.Client) -> None:
     assert model["details"]["family"] == "gptoss"
 
 
-@pytest.mark.parametrize(("count", "said"), [(999, "999"), (1500, "1.5K"), (3_140_000, "3.1M")])
-def test_a_size_is_said_shortly(count: int, said: str) -> None:
+@pytest.mark.parametrize(("count", "text"), [(999, "999"), (1500, "1.5K"), (3_140_000, "3.1M")])
+def test_a_size_is_said_shortly(count: int, text: str) -> None:
     engine = ScriptedEngine(model=served_model(num_params=count))
     with (
         services_with(engine) as services,
@@ -52,7 +52,7 @@ def test_a_size_is_said_shortly(count: int, said: str) -> None:
         httpx2.Client(base_url=address, trust_env=False) as client,
     ):
         (model,) = client.get("/api/tags").json()["models"]
-    assert model["details"]["parameter_size"] == said
+    assert model["details"]["parameter_size"] == text
 
 
 @pytest.mark.parametrize("body", [{"model": NAME}, {"name": "gpt-oss:20b", "verbose": True}])

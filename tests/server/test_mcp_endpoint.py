@@ -39,7 +39,7 @@ TAKES = "accept: application/json, text/event-stream"
 
 
 @contextmanager
-def offered(*, keys=None, allowed=(), toolkit=None, metrics=None, options=None):
+def serving_tools(*, keys=None, allowed=(), toolkit=None, metrics=None, options=None):
     """A guarded server whose only route is the endpoint."""
     endpoint = McpEndpoint(allowed)
     toolbox = Toolbox({"browser": lazy(toolkit or CountingToolkit())})
@@ -99,7 +99,7 @@ def test_a_client_with_a_key_lists_and_calls_tools(keys, caplog):
 
     with (
         caplog.at_level(logging.INFO, "ossia.audit"),
-        offered(keys=ring, metrics=metrics, toolkit=toolkit) as server,
+        serving_tools(keys=ring, metrics=metrics, toolkit=toolkit) as server,
     ):
         names, (handle, text) = talk(server, work, secrets["ann"])
     assert names == ["count_up", "python", "never"]
@@ -118,7 +118,7 @@ def test_state_is_found_by_its_handle_and_by_no_other_key(keys):
     async def begin(client):
         return await counted(client), await counted(client)
 
-    with offered(keys=ring) as server:
+    with serving_tools(keys=ring) as server:
         (handle, _), (other, text) = talk(server, begin, secrets["ann"])
         assert handle != other
         assert text == "1"
@@ -133,7 +133,7 @@ def test_state_is_found_by_its_handle_and_by_no_other_key(keys):
 
 def test_without_a_key_or_the_scope_nothing_is_listed(keys):
     ring, secrets = keys
-    with offered(keys=ring) as server:
+    with serving_tools(keys=ring) as server:
         assert server.post(HELLO, TAKES, path="/mcp").status == 401
         eve = f"authorization: Bearer {secrets['eve']}"
         refused = server.post(HELLO, TAKES, eve, path="/mcp")
@@ -142,7 +142,7 @@ def test_without_a_key_or_the_scope_nothing_is_listed(keys):
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_only_post_is_answered(method):
-    with offered() as server:
+    with serving_tools() as server:
         assert server.ask(method, "/mcp", TAKES).status == 405
 
 
@@ -153,7 +153,7 @@ def hello(server, host, *fields):
 
 
 def test_it_is_asked_by_the_names_that_are_served_and_by_no_others():
-    with offered(allowed=("ai.example", "box.example:8000")) as server:
+    with serving_tools(allowed=("ai.example", "box.example:8000")) as server:
         for host in ("localhost", "localhost:1", "[::1]:9", "127.0.0.1", "ai.example:5"):
             assert hello(server, host) == 200, host
         assert hello(server, "ai.example", "origin: https://ai.example") == 200
@@ -172,7 +172,7 @@ def test_the_library_checks_names_by_itself():
 
 
 def test_what_is_no_message_is_refused_and_the_server_goes_on():
-    with offered() as server:
+    with serving_tools() as server:
         for body in (b"{", b"[]", b"[" * 100_000, b'{"jsonrpc": "2.0"}', b"\xff"):
             kind = "content-type: application/json"
             assert 400 <= server.ask("POST", "/mcp", kind, TAKES, body=body).status < 500
@@ -214,7 +214,7 @@ def test_a_unix_socket_is_asked_by_the_names_of_loopback(tmp_path):
     head = ["POST /mcp HTTP/1.1", "host: localhost", TAKES, "connection: close",
             "content-type: application/json", f"content-length: {len(body)}"]  # fmt: skip
     with (
-        offered(options=ListeningOptions(unix_socket=path)),
+        serving_tools(options=ListeningOptions(unix_socket=path)),
         socket.socket(socket.AF_UNIX) as connection,
     ):
         connection.settimeout(10)

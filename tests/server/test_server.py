@@ -27,12 +27,12 @@ SUM = {"input": "What is 37 + 48?", "temperature": 0}
 def run(test, model="nano", **serving):
     """Serve in this process while a test runs; gives its result and the server."""
     listening = Listening(ListeningOptions(port=0), keyed=False)
-    drain, told = Drain(5.0), []
+    drain, reported = Drain(5.0), []
     server = Server(
         Serving(load_model=LoadModel(model=model), **serving),
         drain,
-        progress=lambda phase, share: told.append(phase),
-        opened=lambda provider: told.append("opened"),
+        progress=lambda phase, share: reported.append(phase),
+        opened=lambda provider: reported.append("opened"),
     )
     guard = Guard(server.app, options=GuardOptions(), keys=open_keys({}, None), drain=drain)
 
@@ -47,7 +47,7 @@ def run(test, model="nano", **serving):
             drain.begin(time.monotonic())
             await serving
 
-    return asyncio.run(whole()), server, told
+    return asyncio.run(whole()), server, reported
 
 
 async def ready(client):
@@ -66,14 +66,14 @@ def test_requests_wait_for_nothing_while_the_model_is_opened():
         late = await client.post("/v1/responses", json=SUM)
         return early, health, late, await client.get("/health"), await client.get("/version")
 
-    (early, health, late, later, version), _, told = run(test)
+    (early, health, late, later, version), _, reported = run(test)
     assert (early.status_code, early.json()["error"]["code"]) == (503, "loading")
     assert early.headers["retry-after"]
     assert (health.status_code, health.json()["status"]) == (503, "loading")
     assert late.json()["output"][-1]["content"][0]["text"] == "85"
     assert later.json()["model"] == "nano"
     assert version.json()["version"]
-    assert told[-1] == "opened"
+    assert reported[-1] == "opened"
 
 
 def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path):
@@ -110,8 +110,8 @@ def test_tools_are_started_with_the_server_and_ended_with_it():
 
     async def test(client, server, drain):
         await ready(client)
-        told = (await client.get("/health")).json()
-        return told["tools"], told["walls"], (await client.get("/debug/tools")).json()
+        reported = (await client.get("/health")).json()
+        return reported["tools"], reported["walls"], (await client.get("/debug/tools")).json()
 
     (tools, walls, details), _, _ = run(
         test, toolkits={"python": lazy(toolkit), "browser": LazyToolkit(refused)}
@@ -146,8 +146,8 @@ def test_a_stuck_engine_is_not_ready():
         server.provider._last_heartbeat -= 60
         return (await client.get("/health/ready")).json(), (await client.get("/health/live"))
 
-    (told, live), _, _ = run(test)
-    assert told == {"status": "stuck"}
+    (reported, live), _, _ = run(test)
+    assert reported == {"status": "stuck"}
     assert live.status_code == 200
 
 
@@ -157,11 +157,11 @@ def test_what_is_stored_outlives_the_server(tmp_path: Path):
         return (await client.post("/v1/responses", json=SUM)).json()
 
     async def read(client, server, drain):
-        return (await client.get(f"/v1/responses/{kept['id']}")).json()
+        return (await client.get(f"/v1/responses/{stored['id']}")).json()
 
     where = {"store": tmp_path / "r.db", "state_folder": tmp_path}
-    kept, _, _ = run(write, **where)
-    assert run(read, **where)[0] == kept
+    stored, _, _ = run(write, **where)
+    assert run(read, **where)[0] == stored
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/openapi.json"])

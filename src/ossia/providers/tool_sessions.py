@@ -42,7 +42,7 @@ class Toolbox:
             max_sessions: conversations whose state is kept; the longest unused goes first.
             idle_seconds: state unused for so long goes.
         """
-        self._given = toolkits
+        self._toolkits_to_start = toolkits
         self._demanded = frozenset(demanded)
         self.toolkits: dict[str, Toolkit] = {}
         """Those that were started, by name."""
@@ -52,7 +52,7 @@ class Toolbox:
             idle_seconds=idle_seconds,
             clock=clock,
         )
-        self._told: dict[str, str] = {}
+        self._descriptions: dict[str, str] = {}
         self.available: Mapping[str, Namespace] = {}
         """What may be named in a request: browser, python, and each MCP server."""
         self.refusals: dict[str, str] = {}
@@ -77,16 +77,16 @@ class Toolbox:
         Raises:
             OssiaError: it was demanded; those that were started are for `close`.
         """
-        for name, toolkit in self._given.items():
+        for name, toolkit in self._toolkits_to_start.items():
             try:
                 started = self.toolkits[name] = await toolkit.start()
-                self._told |= described(started)
+                self._descriptions |= described(started)
             except OssiaError as error:
                 if name in self._demanded:
                     raise
                 self.refusals[name] = str(error)
                 logger.warning("%s is not offered: %s", name, error)
-        self.available = namespaces_of(self.specs, self._told)
+        self.available = namespaces_of(self.specs, self._descriptions)
 
     async def close(self) -> None:
         """End everything."""

@@ -33,12 +33,12 @@ class ModelQuery(Form):
     verbose: Unused[bool] = None
     insecure: Unused[bool] = None
 
-    def asked(self) -> str:
+    def requested(self) -> str:
         """The model that is meant."""
-        asked = self.model or self.name
-        if asked is None:
+        requested = self.model or self.name
+        if requested is None:
             raise RequestError("model is missing; name one", param="model", code="missing_field")
-        return asked
+        return requested
 
 
 def routes(services: Services) -> APIRouter:
@@ -66,7 +66,7 @@ def routes(services: Services) -> APIRouter:
         """What the model can do, and how much it can read."""
         query = await read_form(request, ModelQuery)
         model = services.provider.model
-        named(query.asked(), model)
+        named(query.requested(), model)
         return json_response(_details(model, started))
 
     @router.post(
@@ -77,7 +77,7 @@ def routes(services: Services) -> APIRouter:
     async def pull(request: Request) -> Response:
         """Say that the model is here; one that is not is not fetched."""
         query = await read_form(request, ModelQuery)
-        named(query.asked(), services.provider.model)
+        named(query.requested(), services.provider.model)
         if query.stream is False:
             return json_response({"status": "success"})
         return Response(b'{"status":"success"}\n', media_type="application/x-ndjson")

@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("--mcp-endpoint", "mcp", "mcp") from None
 
 PATH = "/mcp"
-OFFERED = ("python", "browser")
+TOOLKITS = ("python", "browser")
 """Toolkits of our own; MCP servers of others are not passed on."""
 
 audit = logging.getLogger("ossia.audit")
@@ -76,7 +76,7 @@ class McpEndpoint:
         Raises:
             RequestError: none of them can be offered.
         """
-        toolkits = [toolbox.toolkits[name] for name in OFFERED if name in toolbox.toolkits]
+        toolkits = [toolbox.toolkits[name] for name in TOOLKITS if name in toolbox.toolkits]
         if not toolkits:
             reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
             raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")
@@ -129,8 +129,8 @@ class _PassedOn(Response):
 
         async def pass_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                kept = [each for each in message["headers"] if each[0].lower() != b"connection"]
-                message = {**message, "headers": kept}
+                headers = [each for each in message["headers"] if each[0].lower() != b"connection"]
+                message = {**message, "headers": headers}
             await send(message)
 
         await self._manager.handle_request(scope, receive, pass_on)

@@ -18,8 +18,8 @@ SPECS = (
 )
 
 
-def offered(*tools, told=None):
-    return parse_tools(tools, form="responses", available=namespaces_of(SPECS, told or {}))
+def parsed(*tools, descriptions=None):
+    return parse_tools(tools, form="responses", available=namespaces_of(SPECS, descriptions or {}))
 
 
 def post(**more):
@@ -28,7 +28,7 @@ def post(**more):
 
 def refused(tool):
     with pytest.raises(RequestError) as found:
-        offered(tool)
+        parsed(tool)
     return found.value
 
 
@@ -53,22 +53,22 @@ def test_tools_are_available_in_their_groups():
     ],
 )
 def test_a_builtin_is_offered_under_each_of_its_names(kind, builtin):
-    found = offered({"type": kind}, {"type": kind})
+    found = parsed({"type": kind}, {"type": kind})
     assert (found.builtins, found.ignored) == ((builtin,), ())
     assert found.runs_here
     assert found.can_be_called
 
 
 def test_a_server_is_picked_by_its_label():
-    found = offered(post())
+    found = parsed(post())
     assert [tool.name for tool in found.servers[0].tools] == ["send", "list"]
-    assert found.namespaces_told == found.servers
+    assert found.callable_servers == found.servers
     assert found.runs_here
 
 
 @pytest.mark.parametrize("allowed", [["send", "burn"], {"tool_names": ["send"], "read_only": True}])
 def test_a_request_may_narrow_a_servers_tools(allowed):
-    found = offered(post(allowed_tools=allowed))
+    found = parsed(post(allowed_tools=allowed))
     assert [tool.name for tool in found.servers[0].tools] == ["send"]
 
 
@@ -84,14 +84,14 @@ def test_a_request_may_narrow_a_servers_tools(allowed):
     ],
 )
 def test_what_is_not_there_is_skipped_and_named(tool):
-    found = offered(tool)
+    found = parsed(tool)
     assert (found.ignored, found.runs_here) == (("tools[0]",), False)
 
 
 def test_a_server_that_cannot_be_asked_is_offered_to_be_told_of_but_not_to_the_model():
-    found = offered({"type": "mcp", "server_label": "dead"}, told={"dead": ""})
+    found = parsed({"type": "mcp", "server_label": "dead"}, descriptions={"dead": ""})
     assert [server.name for server in found.servers] == ["dead"]
-    assert found.namespaces_told == ()
+    assert found.callable_servers == ()
     assert not found.can_be_called
 
 
@@ -110,14 +110,14 @@ def test_what_a_request_may_not_say_of_a_server_is_refused(tool, param):
 
 def test_a_server_may_stand_once():
     with pytest.raises(RequestError) as found:
-        offered(post(), post())
+        parsed(post(), post())
     assert found.value.param == "tools[1].server_label"
 
 
 SERVER = Namespace("post", "", (FunctionTool(name="read"), FunctionTool(name="send")))
 
 
-def asked(wanted, server=SERVER):
+def approvals_of(wanted, server=SERVER):
     return required_approvals({"require_approval": wanted}, "tools[0]", server)
 
 
@@ -140,7 +140,7 @@ def names(*tools):
     ],
 )
 def test_what_a_request_wants_to_be_asked_for(wanted, tools):
-    assert asked(wanted) == tools
+    assert approvals_of(wanted) == tools
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_what_a_request_wants_to_be_asked_for(wanted, tools):
 )
 def test_what_cannot_be_honoured_is_refused(wanted, param):
     with pytest.raises(RequestError) as found:
-        asked(wanted)
+        approvals_of(wanted)
     assert found.value.param == f"tools[0].require_approval{param}"
 
 
 def test_a_server_that_cannot_be_asked_has_no_tools_to_ask_for():
-    assert asked({"always": names("send")}, Namespace("post", "", ())) == ()
+    assert approvals_of({"always": names("send")}, Namespace("post", "", ())) == ()

@@ -94,7 +94,7 @@ def client():
     return TestClient(app, raise_server_exceptions=False)
 
 
-def told(answer):
+def error_of(answer):
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"error"}
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
@@ -173,26 +173,28 @@ def test_pydantic_alone_is_refused_in_our_words():
 
 
 def test_the_application_answers_with_error_objects(client):
-    assert told(client.get("/raise/limit"))["code"] == "context_length_exceeded"
-    assert told(client.get("/raise/file"))["code"] == "server_error"
+    assert error_of(client.get("/raise/limit"))["code"] == "context_length_exceeded"
+    assert error_of(client.get("/raise/file"))["code"] == "server_error"
     assert client.get("/raise/own").headers["retry-after"] == "7"
-    assert told(client.post("/body", json={"n": "1"}))["param"] == "n"
+    assert error_of(client.post("/body", json={"n": "1"}))["param"] == "n"
     broken = client.post("/body", content=b"{", headers={"content-type": "application/json"})
-    assert told(broken)["message"].startswith("the body is not valid JSON")
-    assert "the body is not JSON;" in told(client.post("/body", content=b"{"))["message"]
-    assert told(client.post("/body"))["code"] == "missing_field"
-    assert told(client.get("/query?limit=x"))["param"] == "limit"
-    assert told(client.get("/model"))["param"] == "n"
+    assert error_of(broken)["message"].startswith("the body is not valid JSON")
+    assert "the body is not JSON;" in error_of(client.post("/body", content=b"{"))["message"]
+    assert error_of(client.post("/body"))["code"] == "missing_field"
+    assert error_of(client.get("/query?limit=x"))["param"] == "limit"
+    assert error_of(client.get("/model"))["param"] == "n"
 
 
 def test_the_framework_refuses_in_the_same_shape(client):
-    assert told(client.get("/nowhere"))["code"] == "not_found"
+    assert error_of(client.get("/nowhere"))["code"] == "not_found"
     wrong = client.delete("/body")
     assert wrong.status_code == 405
     assert wrong.headers["allow"] == "POST"
-    assert told(wrong)["code"] == "method_not_allowed"
-    assert told(client.get("/raise/wrapped"))["code"] == "bad_request"
-    assert told(client.post("/body", content=b"\xff", headers={"content-type": "application/json"}))
+    assert error_of(wrong)["code"] == "method_not_allowed"
+    assert error_of(client.get("/raise/wrapped"))["code"] == "bad_request"
+    assert error_of(
+        client.post("/body", content=b"\xff", headers={"content-type": "application/json"})
+    )
 
 
 def test_what_the_framework_wrapped_is_unwrapped(client):
@@ -208,7 +210,7 @@ def test_a_bug_is_logged_with_its_places_but_not_its_words(client, caplog):
     with caplog.at_level(logging.ERROR, "ossia.server"):
         answer = client.get("/raise/bug")
     assert answer.status_code == 500
-    assert told(answer)["code"] == "server_error"
+    assert error_of(answer)["code"] == "server_error"
     assert answer.headers["x-should-retry"] == "false"
     [line] = [record.getMessage() for record in caplog.records]
     assert "KeyError" in line

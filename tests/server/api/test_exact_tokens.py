@@ -46,10 +46,10 @@ def a_memory(database, **more):
 
 
 def analysis(text, **names):
-    return said("analysis", text, **names)
+    return entry("analysis", text, **names)
 
 
-def said(channel, text, recipient=None, ids=None, **names):
+def entry(channel, text, recipient=None, ids=None, **names):
     message = Message(
         role="assistant",
         channel=channel,
@@ -73,11 +73,11 @@ def bare(one, **names):
 
 THOUGHT = analysis("I think.", ids=(1, 2), item_id="rs_1")
 SECOND = analysis("And again.", ids=(3,), item_id="rs_2")
-TOLD = said("commentary", "Let me see.", ids=(4,), item_id="msg_1")
-CALL = said("commentary", '{"a":1,"b":2.0}', "f", ids=(5,), item_id="fc_1", call_id="call_1")
-ANSWER = said("final", "It is so.\n", ids=(6,), item_id="msg_2")
-CALLING = [THOUGHT, SECOND, TOLD, CALL]
-ANSWERING = [THOUGHT, TOLD, ANSWER]
+PREAMBLE = entry("commentary", "Let me see.", ids=(4,), item_id="msg_1")
+CALL = entry("commentary", '{"a":1,"b":2.0}', "f", ids=(5,), item_id="fc_1", call_id="call_1")
+ANSWER = entry("final", "It is so.\n", ids=(6,), item_id="msg_2")
+CALLING = [THOUGHT, SECOND, PREAMBLE, CALL]
+ANSWERING = [THOUGHT, PREAMBLE, ANSWER]
 
 
 def ids(messages):
@@ -109,16 +109,16 @@ class TestACall:
         "text", ['{"a":1,"b":2.0}', '{ "b": 2, "a": 1 }', '{"b": 2.0, "a": 1}']
     )
     def test_is_recognised_however_its_json_is_spelt(self, calling, text):
-        sent = [said("commentary", text, "f", call_id="call_1")]
+        sent = [entry("commentary", text, "f", call_id="call_1")]
         assert ids(restored(calling, sent))[-1] == (5,)
 
     @pytest.mark.parametrize("text", ['{"a":1,"b":3}', '{"a":true,"b":2}', "{", "[" * 5000])
     def test_with_edited_arguments_is_left_alone(self, calling, text):
-        sent = [bare(THOUGHT), said("commentary", text, "f", call_id="call_1")]
+        sent = [bare(THOUGHT), entry("commentary", text, "f", call_id="call_1")]
         assert restored(calling, sent) == tuple(one.message for one in sent)
 
     def test_of_another_function_is_left_alone(self, calling):
-        sent = [said("commentary", CALL.message.content, "g", call_id="call_1")]
+        sent = [entry("commentary", CALL.message.content, "g", call_id="call_1")]
         assert ids(restored(calling, sent)) == [None]
 
     def test_is_known_by_its_item_when_its_call_id_was_changed(self, calling):
@@ -132,7 +132,7 @@ class TestACall:
         assert ids(restored(calling, sent)) == [(1, 2), (3,), (4,), (5,)]
 
     def test_with_all_of_its_reasoning_in_one_text_is_known(self, calling):
-        sent = [analysis("I think.\nAnd again."), bare(TOLD), bare(CALL, call_id="call_1")]
+        sent = [analysis("I think.\nAnd again."), bare(PREAMBLE), bare(CALL, call_id="call_1")]
         assert ids(restored(calling, sent)) == [(1, 2), (3,), (4,), (5,)]
 
     @pytest.mark.parametrize("between", ["\n\n", "\n", ""])
@@ -150,7 +150,7 @@ class TestACall:
         assert ids(restored(calling, sent)) == [None, (3,), (5,)]
 
     def test_gets_back_its_reasoning_before_an_edited_preamble(self, calling):
-        sent = [said("commentary", "Hm."), bare(CALL, call_id="call_1")]
+        sent = [entry("commentary", "Hm."), bare(CALL, call_id="call_1")]
         messages = restored(calling, sent)
         assert ids(messages) == [(1, 2), (3,), None, (5,)]
         assert messages[2].content == "Hm."
@@ -171,15 +171,15 @@ class TestACall:
 
 class TestAnAnswer:
     def test_is_known_by_its_text_and_gets_no_reasoning(self, answering):
-        sent = [USER, said("final", "It is so."), USER]
+        sent = [USER, entry("final", "It is so."), USER]
         assert ids(restored(answering, sent)) == [None, (6,), None]
 
     def test_keeps_reasoning_that_was_sent_along(self, answering):
-        sent = [USER, bare(THOUGHT), bare(TOLD), bare(ANSWER), USER]
+        sent = [USER, bare(THOUGHT), bare(PREAMBLE), bare(ANSWER), USER]
         assert ids(restored(answering, sent)) == [None, (1, 2), (4,), (6,), None]
 
     def test_joined_with_its_preamble_is_taken_apart(self, answering):
-        sent = [USER, said("final", "Let me see.\n\nIt is so.")]
+        sent = [USER, entry("final", "Let me see.\n\nIt is so.")]
         assert ids(restored(answering, sent)) == [None, (4,), (6,)]
 
     def test_after_reasoning_that_has_its_preamble_too_is_taken_apart(self, answering):
@@ -187,16 +187,16 @@ class TestAnAnswer:
         assert ids(restored(answering, sent)) == [None, (1, 2), (4,), (6,)]
 
     def test_edited_is_left_alone_even_if_its_item_is_ours(self, answering):
-        sent = [said("final", "It is not so.", item_id="msg_2"), said("final", "It is  so.")]
+        sent = [entry("final", "It is not so.", item_id="msg_2"), entry("final", "It is  so.")]
         assert ids(restored(answering, sent)) == [None, None]
 
     def test_that_follows_another_message_is_its_own(self, answering):
-        sent = [said("final", "x"), bare(ANSWER)]
+        sent = [entry("final", "x"), bare(ANSWER)]
         assert ids(restored(answering, sent)) == [None, (6,)]
 
     def test_without_a_preamble_is_not_taken_for_one(self, memory):
         asyncio.run(memory.remember("anna", [THOUGHT, ANSWER], durable=True))
-        assert ids(restored(memory, [said("commentary", "It is so.")])) == [None]
+        assert ids(restored(memory, [entry("commentary", "It is so.")])) == [None]
 
 
 class TestReasoning:
@@ -231,7 +231,7 @@ class TestReasoning:
 
 def test_items_can_be_asked_for_by_their_ids(calling):
     found = asyncio.run(calling.items("anna", ["rs_2", "msg_1", "rs_9"]))
-    assert found == {"rs_2": SECOND, "msg_1": TOLD}
+    assert found == {"rs_2": SECOND, "msg_1": PREAMBLE}
 
 
 def test_what_need_not_last_is_remembered_too(memory):
@@ -251,7 +251,7 @@ def test_a_turn_of_nothing_leaves_nothing(memory):
 
 
 def test_an_empty_answer_is_left_out(memory):
-    assert restored(memory, [USER, said("final", "")]) == (USER.message,)
+    assert restored(memory, [USER, entry("final", "")]) == (USER.message,)
 
 
 def test_what_was_recognised_is_counted(database):
@@ -320,7 +320,7 @@ def sampled(tokenizer, kind, text, at):
     row = (*head, control.message, *body, end)
     call_id = f"call_{at}" if kind == "call" else None
     recipient = "f" if kind == "call" else None
-    return said(name, text, recipient, row, item_id=f"item_{at}", call_id=call_id)
+    return entry(name, text, recipient, row, item_id=f"item_{at}", call_id=call_id)
 
 
 def lost(draw, one, sealed):
@@ -357,11 +357,11 @@ def test_whatever_a_client_loses_of_ours_the_next_prompt_goes_on_from_the_last(
         serial += len(wrote)
         asyncio.run(memory.remember(owner, wrote, durable=data.draw(st.booleans())))
         spoken = prompt + joined_ids(tokenizer, wrote)
-        kept = [
+        returned = [
             lost(data.draw, one, lambda item: memory.encrypted_content(item, owner))
             for one in wrote
         ]
-        history += [one for one in kept if one is not None]
+        history += [one for one in returned if one is not None]
         if wrote[-1].is_call:
             history.append(result(wrote[-1].call_id, data.draw(WORDS)))
             following = tokens(tokenizer, memory, owner, history)
@@ -406,7 +406,7 @@ CODE = ours("python", "2+2", "4", ids=(9,), item_id="ci_1")
 AGAIN = ours("python", "2+2", "5", ids=(10,), item_id="ci_2")
 SENT = ours("post.send", '{"a":1}', "Sent.", "commentary", ids=(11,), item_id="mcp_1")
 RAN = [THOUGHT, SEARCH, SECOND, OPEN, CODE, AGAIN, SENT]
-CITED = said("final", "See 【1†L3】.", ids=(12,), item_id="msg_9", shown_text="See  ([a.b](u)) .")
+CITED = entry("final", "See 【1†L3】.", ids=(12,), item_id="msg_9", shown_text="See  ([a.b](u)) .")
 LOST_SEARCH = ours("browser.search", '{"query":"owls"}', "lost", item_id="ws_1")
 LOST_OPEN = ours("browser.open", '{"id":"https://a.b"}', "lost", item_id="ws_2")
 LOST_CODE = ours("python", "2+2", "lost", item_id="ci_1")
@@ -415,8 +415,8 @@ LOST_SENT = ours("post.send", '{"a":1}', "lost", "commentary", item_id="mcp_1")
 REPLAYED = [LOST_SEARCH, LOST_OPEN, LOST_CODE, LOST_AGAIN, LOST_SENT]
 
 
-def spelt(said_ones):
-    return [message for one in said_ones for message in one.messages]
+def spelt(entries):
+    return [message for one in entries for message in one.messages]
 
 
 class TestWhatRanHere:
@@ -428,7 +428,7 @@ class TestWhatRanHere:
 
     @pytest.fixture
     def done(self, memory):
-        asyncio.run(memory.remember("anna", [*RAN, TOLD, CITED], durable=True))
+        asyncio.run(memory.remember("anna", [*RAN, PREAMBLE, CITED], durable=True))
         return memory
 
     def test_comes_back_with_its_results_before_a_call_of_the_clients(self, working):
@@ -452,8 +452,8 @@ class TestWhatRanHere:
         assert list(restored(working, sent)) == [THOUGHT.message, *edited.messages, CALL.message]
 
     def test_is_known_by_its_item_in_a_turn_that_ended(self, done):
-        sent = [bare(THOUGHT), *REPLAYED, bare(TOLD), bare(CITED), USER]
-        known = [THOUGHT, *(one for one in RAN if one.is_call), TOLD, CITED]
+        sent = [bare(THOUGHT), *REPLAYED, bare(PREAMBLE), bare(CITED), USER]
+        known = [THOUGHT, *(one for one in RAN if one.is_call), PREAMBLE, CITED]
         assert list(restored(done, sent)) == [*spelt(known), USER.message]
 
     def test_two_calls_that_say_the_same_keep_their_own_results(self, done):
@@ -461,11 +461,11 @@ class TestWhatRanHere:
         assert [message.text for message in found if message.role == "tool"] == ["5", "4"]
 
     def test_is_kept_by_a_client_that_saw_only_the_answer_where_harmony_keeps_it(self, done):
-        sent = [said("final", TOLD.message.text + "\n\n" + CITED.message.text), USER]
-        assert list(restored(done, sent)) == [*spelt([SENT, TOLD, CITED]), USER.message]
+        sent = [entry("final", PREAMBLE.message.text + "\n\n" + CITED.message.text), USER]
+        assert list(restored(done, sent)) == [*spelt([SENT, PREAMBLE, CITED]), USER.message]
 
     def test_an_answer_is_known_with_its_marks_made_links(self, done):
-        sent = [said("final", CITED.shown_text)]
+        sent = [entry("final", CITED.shown_text)]
         assert restored(done, sent)[-1] == CITED.message
 
     def test_of_a_turn_that_broke_off_comes_back_too(self, memory):
@@ -475,7 +475,7 @@ class TestWhatRanHere:
 
     def test_that_nobody_knows_is_rendered_from_its_item(self, memory):
         unknown = [replace(one, item_id=f"x{one.item_id}") for one in REPLAYED]
-        sent = [USER, *unknown, said("final", "Never said before.")]
+        sent = [USER, *unknown, entry("final", "Never said before.")]
         assert list(restored(memory, sent)) == spelt(sent)
 
     def test_is_known_without_its_id_by_the_sealed_reasoning_before_it(self, working):

@@ -25,7 +25,7 @@ from ossia.server.api.validation import refusal
 from tests.server.scripted import served_model
 
 
-class Asked(SamplingFields):
+class ExampleForm(SamplingFields):
     max_tokens: MaxTokens | None = None
     metadata: Metadata | None = None
     effort: Effort | None = None
@@ -75,14 +75,14 @@ BAD: list[tuple[str, Any, str]] = [
 def test_a_value_out_of_bounds_is_refused_by_its_path(field: str, value: Any, rest: str) -> None:
     document = {field: value}
     with pytest.raises(ValidationError) as caught:
-        Asked.model_validate(document)
+        ExampleForm.model_validate(document)
     error = refusal(caught.value.errors(include_url=False), document)
     assert (error.param or "").startswith(field + rest)
 
 
-@pytest.mark.parametrize("field", list(Asked.model_fields))
+@pytest.mark.parametrize("field", list(ExampleForm.model_fields))
 def test_null_is_the_same_as_absent(field: str) -> None:
-    assert Asked.model_validate({field: None}) == Asked()
+    assert ExampleForm.model_validate({field: None}) == ExampleForm()
 
 
 def test_what_is_not_asked_is_openais_default() -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_asked_is_openais_default() -> None:
 
 
 def test_what_is_asked_reaches_the_sampler() -> None:
-    asked = {
+    form = {
         "temperature": 0.5,
         "top_p": 0.25,
         "top_k": 7,
@@ -101,7 +101,7 @@ def test_what_is_asked_reaches_the_sampler() -> None:
         "seed": -5,
         "stop": "end",
     }
-    assert params_of(asked, max_tokens=9, logprobs=3) == SamplingParams(
+    assert params_of(form, max_tokens=9, logprobs=3) == SamplingParams(
         temperature=0.5,
         top_p=0.25,
         top_k=7,
@@ -148,7 +148,7 @@ def test_each_key_of_logit_bias_stays_below_the_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "effort", "may_reason"),
+    ("form", "effort", "may_reason"),
     [
         (None, "medium", True),
         ("none", "low", False),
@@ -161,13 +161,13 @@ def test_each_key_of_logit_bias_stays_below_the_bound() -> None:
     ],
 )
 def test_every_effort_is_one_the_model_knows(
-    asked: Effort | None, effort: str, may_reason: bool
+    form: Effort | None, effort: str, may_reason: bool
 ) -> None:
-    assert effort_of(asked) == (effort, may_reason)
+    assert effort_of(form) == (effort, may_reason)
 
 
 def test_fields_without_meaning_are_named_with_their_paths() -> None:
-    asked = Asked.model_validate(
+    form = ExampleForm.model_validate(
         {
             "tier": "flex",
             "seed": 1,
@@ -177,17 +177,17 @@ def test_fields_without_meaning_are_named_with_their_paths() -> None:
             "parts": [{"seed": 2}, {"seed": 3, "odd": False, "bad\r\nname": 1}],
         }
     )
-    assert ignored(asked) == ("tier", "parts[1].odd", "new")
-    assert ignored_header(ignored(asked)) == {"x-ossia-ignored": "tier, parts[1].odd, new"}
+    assert ignored(form) == ("tier", "parts[1].odd", "new")
+    assert ignored_header(ignored(form)) == {"x-ossia-ignored": "tier, parts[1].odd, new"}
 
 
 def test_nothing_ignored_needs_no_header() -> None:
-    assert ignored(Asked(tier=None, seed=4)) == ()
+    assert ignored(ExampleForm(tier=None, seed=4)) == ()
     assert ignored_header(()) == {}
 
 
 def test_only_so_many_ignored_fields_are_named() -> None:
     extra = {f"extra{each}": 1 for each in range(1000)}
     parts = [{"odd": 1}] * 1000
-    assert len(ignored(Asked.model_validate({"parts": parts, **extra}))) == 32
-    assert len(ignored(Asked.model_validate(extra))) == 32
+    assert len(ignored(ExampleForm.model_validate({"parts": parts, **extra}))) == 32
+    assert len(ignored(ExampleForm.model_validate(extra))) == 32

@@ -26,26 +26,26 @@ def result(call_id, name="f"):
 def test_results_of_calls_made_at_once_stand_behind_their_calls():
     a, b, c = called("a"), called("b"), called("c")
     ra, rb, rc = result("a"), result("b"), result("c")
-    said = [user(), a, b, c, rc, ra, rb]
-    assert paired(said) == [said[0], a, ra, b, rb, c, rc]
+    history = [user(), a, b, c, rc, ra, rb]
+    assert paired(history) == [history[0], a, ra, b, rb, c, rc]
 
 
 def test_a_loop_in_order_is_left_as_it_is():
-    said = [user(), called("a"), result("a"), called("b"), result("b"), user(), called("c")]
-    assert paired(said) == said
+    history = [user(), called("a"), result("a"), called("b"), result("b"), user(), called("c")]
+    assert paired(history) == history
 
 
 def test_nothing_is_moved_over_what_a_user_said():
-    said = [called("a"), called("b"), user(), result("a"), result("b")]
-    assert paired(said) == said
+    history = [called("a"), called("b"), user(), result("a"), result("b")]
+    assert paired(history) == history
 
 
 def test_a_result_of_an_unknown_call_stays():
-    said = [called("a"), called("b"), result("c"), result(None)]
-    assert paired(said) == said
+    history = [called("a"), called("b"), result("c"), result(None)]
+    assert paired(history) == history
 
 
-SAID = st.lists(
+HISTORIES = st.lists(
     st.one_of(
         st.builds(user),
         st.builds(called, st.sampled_from("abc")),
@@ -55,13 +55,13 @@ SAID = st.lists(
 )
 
 
-@given(SAID)
-def test_nothing_is_lost_and_a_second_time_changes_nothing(said):
-    once = paired(said)
-    assert sorted(map(id, once)) == sorted(map(id, said))
+@given(HISTORIES)
+def test_nothing_is_lost_and_a_second_time_changes_nothing(history):
+    once = paired(history)
+    assert sorted(map(id, once)) == sorted(map(id, history))
     assert paired(once) == once
     assert [one for one in once if one.message.role != "tool"] == [
-        one for one in said if one.message.role != "tool"
+        one for one in history if one.message.role != "tool"
     ]
 
 
@@ -84,5 +84,5 @@ def test_what_a_tool_of_ours_gave_follows_its_call():
 
 def test_only_a_call_that_was_to_run_here_and_did_not_is_left_out():
     ran = with_result(of_python(), ToolFinished("call_1", "python", "", ToolResult(text="4"), 0.5))
-    said = [user(), ran, called("a"), of_python()]
-    assert without_broken_off(said) == said[:3]
+    history = [user(), ran, called("a"), of_python()]
+    assert without_broken_off(history) == history[:3]

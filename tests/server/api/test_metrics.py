@@ -14,7 +14,7 @@ def test_everything_counted_is_told():
     metrics.tool_called("function", "called")
     metrics.engine_restarted()
     metrics.load(EngineLoad(steps=5, running=2, waiting=1, cache_usage=0.25, preempted=3))
-    told = metrics.text().decode().splitlines()
+    lines = metrics.text().decode().splitlines()
     for line in (
         'ossia_requests_total{endpoint="/v1/responses",status="200"} 1.0',
         "ossia_time_to_first_token_seconds_count 1.0",
@@ -34,7 +34,7 @@ def test_everything_counted_is_told():
         "ossia_preemptions_total 3.0",
         "ossia_output_grammar_errors_total 0.0",
     ):
-        assert line in told
+        assert line in lines
 
 
 def test_two_servers_count_apart():

@@ -36,7 +36,7 @@ def test_a_folders_path_is_private(name: str, public: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         None,
         "openai/gpt-oss-20b",
@@ -46,18 +46,18 @@ def test_a_folders_path_is_private(name: str, public: str) -> None:
         "gpt-oss-20b:latest",
     ],
 )
-def test_a_model_is_known_by_every_usual_name(asked: str | None) -> None:
-    assert named(asked, served_model(name="openai/gpt-oss-20b")) == "openai/gpt-oss-20b"
+def test_a_model_is_known_by_every_usual_name(requested: str | None) -> None:
+    assert named(requested, served_model(name="openai/gpt-oss-20b")) == "openai/gpt-oss-20b"
 
 
 def test_a_folder_is_known_by_its_path_to_those_who_know_it() -> None:
     assert named("/m/gpt-oss-20b", served_model(name="/m/gpt-oss-20b")) == "gpt-oss-20b"
 
 
-@pytest.mark.parametrize("asked", ["gpt-4", "", "gpt-oss-120b", "gpt-oss-20b-x", "x" * 1000])
-def test_another_model_is_not_found(asked: str) -> None:
+@pytest.mark.parametrize("requested", ["gpt-4", "", "gpt-oss-120b", "gpt-oss-20b-x", "x" * 1000])
+def test_another_model_is_not_found(requested: str) -> None:
     with pytest.raises(NotFound) as caught:
-        named(asked, served_model(name="openai/gpt-oss-20b"))
+        named(requested, served_model(name="openai/gpt-oss-20b"))
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
     assert len(str(caught.value)) < 300
 

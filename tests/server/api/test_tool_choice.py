@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ossia.errors import RequestError
 from ossia.server.api.tool_choice import parse_tool_choice
-from ossia.server.api.tools import Offered, parse_tools
+from ossia.server.api.tools import RequestTools, parse_tools
 from ossia.tools.sessions import namespaces_of
 from tests.server.api.test_builtin_tools import SPECS
 
@@ -20,21 +20,21 @@ NAMESPACE = {
 }
 
 
-def choice_refused(choice, offered):
+def choice_refused(choice, tools):
     with pytest.raises(RequestError) as found:
-        parse_tool_choice(choice, offered)
+        parse_tool_choice(choice, tools)
     return found.value
 
 
 class TestChoice:
-    OFFERED = parse_tools([flat("a"), flat("b"), {"type": "web_search"}], form="responses")
+    REQUEST_TOOLS = parse_tools([flat("a"), flat("b"), {"type": "web_search"}], form="responses")
 
     @pytest.mark.parametrize("choice", ["auto", "none", "required"])
     def test_a_word_is_itself(self, choice):
-        assert parse_tool_choice(choice, self.OFFERED) == (choice, None)
+        assert parse_tool_choice(choice, self.REQUEST_TOOLS) == (choice, None)
 
     def test_nothing_is_auto(self):
-        assert parse_tool_choice(None, Offered()) == ("auto", None)
+        assert parse_tool_choice(None, RequestTools()) == ("auto", None)
 
     @pytest.mark.parametrize(
         "choice",
@@ -45,12 +45,12 @@ class TestChoice:
         ],
     )
     def test_a_function_is_named_in_either_form(self, choice):
-        assert parse_tool_choice(choice, self.OFFERED) == ("a", None)
+        assert parse_tool_choice(choice, self.REQUEST_TOOLS) == ("a", None)
 
     def test_a_function_called_none_can_be_chosen(self):
-        offered = parse_tools([flat("none"), flat("f")], form="responses")
+        tools = parse_tools([flat("none"), flat("f")], form="responses")
         choice = {"type": "function", "name": "none"}
-        assert parse_tool_choice(choice, offered) == ("required", ("none",))
+        assert parse_tool_choice(choice, tools) == ("required", ("none",))
 
     @pytest.mark.parametrize(
         ("choice", "param", "code"),
@@ -92,34 +92,34 @@ class TestChoice:
         ],
     )
     def test_what_cannot_be_chosen_is_refused_by_its_path(self, choice, param, code):
-        found = choice_refused(choice, self.OFFERED)
+        found = choice_refused(choice, self.REQUEST_TOOLS)
         assert (found.param, found.code) == (param, code)
 
     def test_a_call_cannot_be_required_without_tools(self):
-        assert choice_refused("required", Offered()).code == "invalid_value"
+        assert choice_refused("required", RequestTools()).code == "invalid_value"
         only_builtin = parse_tools([{"type": "web_search"}], form="responses")
         assert choice_refused("required", only_builtin).code == "tool_unavailable"
 
     def test_the_allowed_are_named_once_each_and_builtins_among_them_skipped(self):
         listed = [{"type": "function", "name": "a"}, {"type": "web_search"}]
         choice = {"type": "allowed_tools", "mode": "required", "tools": [*listed, listed[0]]}
-        assert parse_tool_choice(choice, self.OFFERED) == ("required", ("a",))
+        assert parse_tool_choice(choice, self.REQUEST_TOOLS) == ("required", ("a",))
 
     def test_a_namespace_allows_all_it_holds(self):
-        offered = parse_tools([NAMESPACE, flat("a")], form="responses")
+        tools = parse_tools([NAMESPACE, flat("a")], form="responses")
         listed = [{"type": "namespace", "name": "crm"}]
         choice = {"type": "allowed_tools", "mode": "auto", "tools": listed}
-        assert parse_tool_choice(choice, offered) == ("auto", ("crm__find", "crm__note"))
+        assert parse_tool_choice(choice, tools) == ("auto", ("crm__find", "crm__note"))
 
     def test_a_call_cannot_be_required_where_nothing_is_allowed(self):
         choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "mcp"}]}
-        assert choice_refused(choice, self.OFFERED).param == "tool_choice"
+        assert choice_refused(choice, self.REQUEST_TOOLS).param == "tool_choice"
 
 
 class TestChoiceOfWhatRunsHere:
     TOOLS = ({"type": "web_search"}, {"type": "code_interpreter"})
     SERVER = ({"type": "mcp", "server_label": "post"},)
-    OFFERED = parse_tools([*TOOLS, *SERVER], form="responses", available=namespaces_of(SPECS))
+    REQUEST_TOOLS = parse_tools([*TOOLS, *SERVER], form="responses", available=namespaces_of(SPECS))
     BROWSER = ("browser.search", "browser.open", "browser.find")
 
     @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ class TestChoiceOfWhatRunsHere:
         ],
     )
     def test_a_tool_is_forced_by_its_type(self, choice, means):
-        assert parse_tool_choice(choice, self.OFFERED) == means
+        assert parse_tool_choice(choice, self.REQUEST_TOOLS) == means
 
     @pytest.mark.parametrize(
         "choice",
@@ -144,14 +144,14 @@ class TestChoiceOfWhatRunsHere:
         ],
     )
     def test_what_is_not_there_is_unavailable(self, choice):
-        assert choice_refused(choice, self.OFFERED).code == "tool_unavailable"
+        assert choice_refused(choice, self.REQUEST_TOOLS).code == "tool_unavailable"
 
     def test_a_tool_that_is_available_but_not_offered_is_not_forced(self):
-        offered = parse_tools(self.TOOLS[:1], form="responses", available=namespaces_of(SPECS))
-        assert choice_refused({"type": "code_interpreter"}, offered).code == "tool_unavailable"
+        tools = parse_tools(self.TOOLS[:1], form="responses", available=namespaces_of(SPECS))
+        assert choice_refused({"type": "code_interpreter"}, tools).code == "tool_unavailable"
 
     def test_a_call_can_be_required_of_them_alone(self):
-        assert parse_tool_choice("required", self.OFFERED) == ("required", None)
+        assert parse_tool_choice("required", self.REQUEST_TOOLS) == ("required", None)
         dead = parse_tools(self.SERVER, form="responses", available=namespaces_of([], {"post": ""}))
         assert choice_refused("required", dead).param == "tool_choice"
 
@@ -159,7 +159,7 @@ class TestChoiceOfWhatRunsHere:
         listed = [{"type": "code_interpreter"}, {"type": "mcp", "server_label": "post"}]
         choice = {"type": "allowed_tools", "mode": "auto", "tools": listed}
         allowed = ("python", "post.send", "post.list")
-        assert parse_tool_choice(choice, self.OFFERED) == ("auto", allowed)
+        assert parse_tool_choice(choice, self.REQUEST_TOOLS) == ("auto", allowed)
 
 
 JSON = st.recursive(

@@ -2,7 +2,7 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.server.api.errors import Forbidden
-from ossia.server.api.tools import Offered, joined, parse_tools, require_scope
+from ossia.server.api.tools import RequestTools, joined, parse_tools, require_scope
 from ossia.tools.sessions import namespaces_of
 from ossia.tools.tool import ToolSpec
 
@@ -27,7 +27,7 @@ def refused(tools, form="responses", **more):
 @pytest.mark.parametrize("form", ["chat", "responses"])
 @pytest.mark.parametrize("tools", [None, []])
 def test_no_tools_are_no_tools(form, tools):
-    assert parse_tools(tools, form=form) == Offered()
+    assert parse_tools(tools, form=form) == RequestTools()
 
 
 def test_both_forms_mean_the_same_function():
@@ -74,9 +74,9 @@ def test_optional_fields_may_be_null():
     ["web_search", "web_search_preview", "code_interpreter", "mcp", "image_generation", "of_2031"],
 )
 def test_types_not_at_hand_are_skipped_and_named(kind):
-    offered = parse_tools([{"type": kind}, flat()], form="responses")
-    assert offered.ignored == ("tools[0]",)
-    assert [tool.name for tool in offered.functions] == ["get_weather"]
+    found = parse_tools([{"type": kind}, flat()], form="responses")
+    assert found.ignored == ("tools[0]",)
+    assert [tool.name for tool in found.functions] == ["get_weather"]
 
 
 def test_chat_completions_has_no_namespaces():
@@ -86,31 +86,31 @@ def test_chat_completions_has_no_namespaces():
 class TestCustomTools:
     def test_take_plain_text(self):
         tool = {"type": "custom", "name": "shell", "description": "d", "format": {"type": "text"}}
-        offered = parse_tools([tool], form="responses")
-        assert offered.functions[0].input_format == "text"
-        assert offered.kinds == {"shell": "custom"}
-        assert offered.schema_paths == {}
-        assert offered.ignored == ()
+        found = parse_tools([tool], form="responses")
+        assert found.functions[0].input_format == "text"
+        assert found.kinds == {"shell": "custom"}
+        assert found.schema_paths == {}
+        assert found.ignored == ()
 
     @pytest.mark.parametrize("description", [None, "Patches files."])
     def test_are_held_to_their_grammar_and_tell_the_model_of_it(self, description):
         form = {"type": "grammar", "syntax": "lark", "definition": "start: /x+/"}
         tool = {"type": "custom", "name": "patch", "format": form, "description": description}
-        offered = parse_tools([tool], form="responses")
-        assert offered.functions[0].description.endswith("lark grammar:\nstart: /x+/")
-        assert offered.functions[0].description.startswith(description or "The input")
-        assert offered.functions[0].grammar == ("lark", "start: /x+/")
-        assert offered.schema_paths == {"patch": "tools[0].format.definition"}
-        assert offered.ignored == ()
+        found = parse_tools([tool], form="responses")
+        assert found.functions[0].description.endswith("lark grammar:\nstart: /x+/")
+        assert found.functions[0].description.startswith(description or "The input")
+        assert found.functions[0].grammar == ("lark", "start: /x+/")
+        assert found.schema_paths == {"patch": "tools[0].format.definition"}
+        assert found.ignored == ()
 
     def test_stand_in_an_object_of_their_own_in_chat_completions(self):
         grammar = {"syntax": "regex", "definition": "a+"}
         custom = {"name": "patch", "format": {"type": "grammar", "grammar": grammar}}
-        offered = parse_tools([{"type": "custom", "custom": custom}], form="chat")
-        assert offered.kinds == {"patch": "custom"}
-        assert offered.functions[0].grammar == ("regex", "a+")
-        assert offered.schema_paths == {"patch": "tools[0].custom.format.grammar.definition"}
-        assert offered.ignored == ()
+        found = parse_tools([{"type": "custom", "custom": custom}], form="chat")
+        assert found.kinds == {"patch": "custom"}
+        assert found.functions[0].grammar == ("regex", "a+")
+        assert found.schema_paths == {"patch": "tools[0].custom.format.grammar.definition"}
+        assert found.ignored == ()
 
     @pytest.mark.parametrize(
         ("form", "param"),
@@ -139,19 +139,19 @@ class TestNamespaces:
     }
 
     def test_prefix_what_they_hold(self):
-        offered = parse_tools([self.TOOL], form="responses")
-        assert offered.kinds == {"crm__find": "function", "crm__note": "custom"}
-        assert offered.namespaces["crm__find"] == ("crm", "find")
-        assert offered.schema_paths == {"crm__find": "tools[0].tools[0].parameters"}
-        assert offered.ignored == ("tools[0].tools[2]",)
+        found = parse_tools([self.TOOL], form="responses")
+        assert found.kinds == {"crm__find": "function", "crm__note": "custom"}
+        assert found.namespaces["crm__find"] == ("crm", "find")
+        assert found.schema_paths == {"crm__find": "tools[0].tools[0].parameters"}
+        assert found.ignored == ("tools[0].tools[2]",)
 
     def test_are_found_by_either_name(self):
-        offered = parse_tools([self.TOOL, {**self.TOOL, "name": "hr"}], form="responses")
-        assert offered.named("crm__find") == "crm__find"
-        assert offered.named("find", "crm") == "crm__find"
-        assert offered.named("find") is None  # there are two
-        assert offered.named("find", "sales") is None
-        assert offered.named(3) is None
+        found = parse_tools([self.TOOL, {**self.TOOL, "name": "hr"}], form="responses")
+        assert found.named("crm__find") == "crm__find"
+        assert found.named("find", "crm") == "crm__find"
+        assert found.named("find") is None  # there are two
+        assert found.named("find", "sales") is None
+        assert found.named(3) is None
 
     def test_join_once_where_they_end_in_two_underscores(self):
         assert joined("mcp__files__", "read") == "mcp__files__read"
@@ -226,13 +226,13 @@ def test_servers_count_with_the_others():
 
 
 def test_what_runs_here_needs_its_scope():
-    offered = parse_tools(
+    tools = parse_tools(
         [{"type": "code_interpreter"}], form="chat", available=namespaces_of([PYTHON])
     )
-    require_scope(offered, {"infer", "tools"})
-    require_scope(Offered(), {"infer"})
+    require_scope(tools, {"infer", "tools"})
+    require_scope(RequestTools(), {"infer"})
     with pytest.raises(Forbidden, match="scope tools") as found:
-        require_scope(offered, {"infer"})
+        require_scope(tools, {"infer"})
     assert (found.value.status, found.value.code) == (403, "missing_scope")
 
 

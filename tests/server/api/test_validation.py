@@ -19,7 +19,7 @@ class Part(Strict):
     text: str
 
 
-class Said(Strict):
+class UserMessage(Strict):
     type: Literal["message"]
     role: Literal["user", "assistant"]
     content: str | list[Part]
@@ -34,8 +34,8 @@ class Function(Strict):
     function: Named
 
 
-class Asked(Strict):
-    input: str | list[Annotated[Said | Function, Field(discriminator="type")]] = ""
+class ExampleRequest(Strict):
+    input: str | list[Annotated[UserMessage | Function, Field(discriminator="type")]] = ""
     n: Annotated[int, Field(ge=1, le=8)] = 1
     heat: Annotated[float, Field(gt=0, lt=2, allow_inf_nan=False)] = 1.0
     stop: Annotated[list[str], Field(max_length=2)] = []
@@ -53,12 +53,12 @@ class Asked(Strict):
 
 def refused(document):
     with pytest.raises(ValidationError) as caught:
-        Asked.model_validate(document)
+        ExampleRequest.model_validate(document)
     return refusal(caught.value.errors(), document)
 
 
 FUNCTION = {"type": "function", "function": {"name": "look"}}
-SAID = {"type": "message", "role": "user", "content": "hi"}
+MESSAGE = {"type": "message", "role": "user", "content": "hi"}
 
 
 @pytest.mark.parametrize(
@@ -83,19 +83,19 @@ SAID = {"type": "message", "role": "user", "content": "hi"}
         ({"input": [{}]}, "input[0]", "invalid_value", "expected an object with 'type'"),
         ({"input": [{"type": "x"}]}, "input[0]", "invalid_value", "'message', 'function'"),
         (
-            {"input": [SAID | {"role": "x"}]},
+            {"input": [MESSAGE | {"role": "x"}]},
             "input[0].role",
             "invalid_value",
             "input[0].role is 'x'; expected 'user' or 'assistant'",
         ),
         (
-            {"input": [SAID, SAID | {"content": [{"text": 1}]}]},
+            {"input": [MESSAGE, MESSAGE | {"content": [{"text": 1}]}]},
             "input[1].content[0].text",
             "invalid_value",
             "is 1; expected a string",
         ),
         (
-            {"input": [SAID | {"content": {}}]},
+            {"input": [MESSAGE | {"content": {}}]},
             "input[0].content",
             "invalid_value",
             "is an object; expected a string or a list",
@@ -145,13 +145,13 @@ def test_a_body_of_another_kind_has_no_path():
 
 
 def test_of_several_faults_the_deepest_is_said():
-    error = refused({"model": "nano", "n": 9, "input": [SAID | {"role": 1}]})
+    error = refused({"model": "nano", "n": 9, "input": [MESSAGE | {"role": 1}]})
     assert error.param == "input[0].role"
 
 
 def test_without_the_document_the_path_leaves_out_what_looks_like_a_label():
     with pytest.raises(ValidationError) as caught:
-        Asked.model_validate({"model": "nano", "input": 5})
+        ExampleRequest.model_validate({"model": "nano", "input": 5})
     assert refusal(caught.value.errors(), None).param == "input"
 
 
@@ -203,7 +203,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_is_sent_the_path_leads_into_what_was_sent(document):
     try:
-        Asked.model_validate(document)
+        ExampleRequest.model_validate(document)
     except ValidationError as error:
         refused_path = refusal(error.errors(), document)
         parts = re.findall(r"[a-z_]+|\d+", refused_path.param or "")
@@ -218,10 +218,10 @@ def test_a_query_that_cannot_be_read_says_what_is_expected() -> None:
         limit: int = 1
         stream: bool = False
 
-    for query, said in (
+    for query, message in (
         ({"limit": "x"}, "limit is 'x'; expected an integer"),
         ({"stream": "x"}, "stream is 'x'; expected true or false"),
     ):
         with pytest.raises(ValidationError) as caught:
             Query.model_validate(query)
-        assert str(refusal(caught.value.errors(), query)) == said
+        assert str(refusal(caught.value.errors(), query)) == message

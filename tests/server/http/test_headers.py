@@ -130,10 +130,10 @@ def test_what_passes_for_loopback_is_spelt_so(text):
 
 @given(TEXTS, TEXTS)
 def test_a_page_is_ours_only_if_it_is_where_it_asks(page, host):
-    came, asked = parse_origin("http://" + page), parse_authority(host)
-    if came is not None and asked is not None and AllowedHosts(()).is_own_page(came, asked):
-        assert came.host == asked.host
-        assert came.port == (asked.port or 80)
+    came, target = parse_origin("http://" + page), parse_authority(host)
+    if came is not None and target is not None and AllowedHosts(()).is_own_page(came, target):
+        assert came.host == target.host
+        assert came.port == (target.port or 80)
 
 
 @given(TEXTS)

@@ -156,7 +156,7 @@ def test_only_a_trusted_proxy_says_who_the_client_is(app, caplog):
 
 
 def test_while_it_drains_health_answers_and_new_work_does_not(app):
-    with live(app) as server, server.connect() as running, server.connect() as kept:
+    with live(app) as server, server.connect() as running, server.connect() as idle:
         running.sendall(WAIT)
         assert app.started.wait(SECONDS)
         server.begin_drain()
@@ -166,20 +166,20 @@ def test_while_it_drains_health_answers_and_new_work_does_not(app):
         assert answer.error()["code"] == "draining"
         assert answer.headers["retry-after"] == "1"
         assert server.ask("GET", "/health/live").status == 200
-        kept.sendall(GET)
-        assert read_answer(kept).status == 503
+        idle.sendall(GET)
+        assert read_answer(idle).status == 503
         app.go_on.set()
         answer = read_answer(running)
         assert answer.body.endswith(b"4\r\ndone\r\n0\r\n\r\n")
 
 
 def test_idle_it_ends_at_once_though_connections_are_kept(app):
-    with live(app) as server, server.connect() as kept:
-        kept.sendall(GET)
-        assert read_answer(kept).status == 200
+    with live(app) as server, server.connect() as idle:
+        idle.sendall(GET)
+        assert read_answer(idle).status == 200
         before = time.monotonic()
         server.begin_drain()
-        assert receive(kept) == b""
+        assert receive(idle) == b""
         wait_until(server.loop.is_closed)
         assert time.monotonic() - before < LATE
 
@@ -446,19 +446,19 @@ def without(monkeypatch, absent):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.EACCES, "this user may not listen on port 80"),
         (errno.EADDRNOTAVAIL, "this computer has no address 127.0.0.1"),
         (errno.ENOBUFS, "port 80 of 127.0.0.1 cannot be listened on: No buffer"),
     ],
 )
-def test_what_the_system_refuses_is_said_with_the_next_step(monkeypatch, number, told):
+def test_what_the_system_refuses_is_said_with_the_next_step(monkeypatch, number, message):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(module, "_bind", refuse)
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=message):
         open_sockets(ListenAddress(host="127.0.0.1", port=80))
 
 

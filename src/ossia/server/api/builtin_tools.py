@@ -134,11 +134,11 @@ def _full(server: Namespace, names: set[str] | frozenset[str]) -> tuple[str, ...
 
 def _named(wanted: Mapping[str, Any], key: str, where: str) -> frozenset[str] | None:
     """The names in one of the lists; None where there is no list."""
-    told = wanted.get(key)
-    if told is None:
+    filter_ = wanted.get(key)
+    if filter_ is None:
         return None
     path = f"{where}.{key}"
-    names = told.get("tool_names") if isinstance(told, dict) else None
+    names = filter_.get("tool_names") if isinstance(filter_, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RequestError(
             f"{path} has no tool_names; write an object with the list of the tools' names "

@@ -104,7 +104,7 @@ class ExactTokens:
     async def remember(
         self,
         owner: str,
-        said: Sequence[HistoryMessage],
+        entries: Sequence[HistoryMessage],
         *,
         durable: bool,
         response_id: str | None = None,
@@ -113,39 +113,39 @@ class ExactTokens:
 
         Args:
             owner: who alone gets it back.
-            said: the messages as they ended, in order, with their ids.
+            entries: the messages as they ended, in order, with their ids.
             durable: on disk; else in memory for a while.
             response_id: the stored response with which it is removed.
         """
         try:
-            kept = self.keep(owner, said, durable=durable, response_id=response_id)
-            await asyncio.wrap_future(kept)
+            stored = self.keep(owner, entries, durable=durable, response_id=response_id)
+            await asyncio.wrap_future(stored)
         except StoreError:
             return
 
     def keep(
         self,
         owner: str,
-        said: Sequence[HistoryMessage],
+        entries: Sequence[HistoryMessage],
         *,
         durable: bool,
         response_id: str | None = None,
     ) -> "Future[None]":
         """The same as `remember`, not waited for; the future may hold a StoreError."""
-        generation = Generation(self._model(), tuple(said))
+        generation = Generation(self._model(), tuple(entries))
         name = token_hex(16)
-        values = {f"generation:{name}": generation.to_json()} if said else {}
+        values = {f"generation:{name}": generation.to_json()} if entries else {}
         for key, slot in _keys(generation).items():
             values[key] = f"{name}:{slot}"
         return self._memory.remember(owner, values, durable=durable, response_id=response_id)
 
-    async def restored(self, owner: str, said: Sequence[HistoryMessage]) -> tuple[Message, ...]:
+    async def restored(self, owner: str, entries: Sequence[HistoryMessage]) -> tuple[Message, ...]:
         """A client's history with the exact ids of all that is ours.
 
         Reasoning that a client left out before a call is put back (harmony drops that of finished
         turns). Reasoning that is neither readable nor known is left out.
         """
-        ordered = paired(said)
+        ordered = paired(entries)
         names = {at: self._names(owner, one) for at, one in enumerate(ordered)}
         known = await self._recall(owner, {name for some in names.values() for name in some})
         slots = [
@@ -167,13 +167,13 @@ class ExactTokens:
         """Calls made here, by their ids; what is not known is absent."""
         names = {f"call:{call_id}": call_id for call_id in call_ids}
         known = await self._recall(owner, names)
-        return {names[name]: slot.said for name, slot in known.items()}
+        return {names[name]: slot.entry for name, slot in known.items()}
 
     async def items(self, owner: str, item_ids: Iterable[str]) -> dict[str, HistoryMessage]:
         """Items written here, by their ids; what is not known is absent."""
         names = {f"item:{item_id}": item_id for item_id in item_ids}
         known = await self._recall(owner, names)
-        return {names[name]: slot.said for name, slot in known.items()}
+        return {names[name]: slot.entry for name, slot in known.items()}
 
     def wait(
         self,
@@ -231,7 +231,7 @@ class ExactTokens:
         """Sealed reasoning counts as ours, whatever text came with it."""
         if one.sealed is None or slot is None or self._signer.verify(one.sealed, owner) is None:
             return one
-        return slot.said
+        return slot.entry
 
     async def _recall(self, owner: str, names: Iterable[str]) -> dict[str, Slot]:
         """The messages behind these names, each in its generation."""
@@ -258,7 +258,7 @@ def _slots(places: Mapping[str, str], texts: Mapping[str, str], model: str) -> d
 def _keys(generation: Generation) -> dict[str, int]:
     """What each message of a generation will be known by, and its place in it."""
     keys: dict[str, int] = {}
-    for at, one in enumerate(generation.said):
+    for at, one in enumerate(generation.entries):
         if one.item_id:
             keys[f"item:{one.item_id}"] = at
         if one.call_id:

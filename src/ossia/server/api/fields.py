@@ -180,9 +180,9 @@ _EFFORTS: Final[Mapping[Effort, harmony.Effort]] = {
 }
 
 
-def effort_of(asked: Effort | None) -> tuple[harmony.Effort, bool]:
+def effort_of(effort: Effort | None) -> tuple[harmony.Effort, bool]:
     """The effort the model knows, and whether it may reason at all; `none` alone forbids it."""
-    return _EFFORTS[asked or "medium"], asked != "none"
+    return _EFFORTS[effort or "medium"], effort != "none"
 
 
 def day(seconds: float) -> str:
@@ -217,12 +217,12 @@ def _note_ignored(value: object, path: str, found: list[str]) -> None:
         return
     dot = f"{path}." if path else ""
     for name, field in type(value).model_fields.items():
-        if (held := getattr(value, name)) is None:
+        if (inner := getattr(value, name)) is None:
             continue
         if any(isinstance(mark, _Unused) for mark in field.metadata):
             found.append(dot + name)
         else:
-            _note_ignored(held, dot + name, found)
-    for name, held in (value.model_extra or {}).items():
-        if held is not None and _PLAIN.fullmatch(name):  # it becomes part of a header
+            _note_ignored(inner, dot + name, found)
+    for name, inner in (value.model_extra or {}).items():
+        if inner is not None and _PLAIN.fullmatch(name):  # it becomes part of a header
             found.append(dot + name)

@@ -72,16 +72,16 @@ class TurnRecorder:
                 pass
 
 
-def without_broken_off(said: Iterable[HistoryMessage]) -> list[HistoryMessage]:
+def without_broken_off(entries: Iterable[HistoryMessage]) -> list[HistoryMessage]:
     """What can be gone on from: a call that was to be run here, but was not, is left out."""
-    return [one for one in said if not one.is_call or one.result is not None or _is_theirs(one)]
+    return [one for one in entries if not one.is_call or one.result is not None or _is_theirs(one)]
 
 
 def _is_theirs(call: HistoryMessage) -> bool:
     return (call.message.recipient or "").startswith(f"{FUNCTIONS}.")
 
 
-def paired(said: Sequence[HistoryMessage]) -> list[HistoryMessage]:
+def paired(entries: Sequence[HistoryMessage]) -> list[HistoryMessage]:
     """Put each tool's result right behind its call; nothing else moves.
 
     harmony knows one call at a time, so several calls at once (another model's) are spelt as one
@@ -91,7 +91,7 @@ def paired(said: Sequence[HistoryMessage]) -> list[HistoryMessage]:
     ordered: list[HistoryMessage] = []
     place: dict[str, int] = {}
     """Where in `ordered` a call stands that no user or developer has spoken since."""
-    for one in said:
+    for one in entries:
         if one.message.role in ("user", "developer"):
             place = {}
         at = place.get(one.call_id or "") if one.message.role == "tool" else None

@@ -22,11 +22,11 @@ class Generation:
 
     model: str
     """What their ids mean."""
-    said: tuple[HistoryMessage, ...]
+    entries: tuple[HistoryMessage, ...]
 
     def to_json(self) -> str:
         """As text, to be stored."""
-        messages = [_row(one) for one in self.said]
+        messages = [_row(one) for one in self.entries]
         return json.dumps([self.model, messages], separators=(",", ":"))
 
     @classmethod
@@ -37,17 +37,17 @@ class Generation:
 
     def end_like(self, theirs: Message) -> int | None:
         """Where this generation ends as `theirs` does; None where it does not."""
-        for at, ours in enumerate(self.said):
+        for at, ours in enumerate(self.entries):
             if same(theirs, ours) or (at and self.is_joined(theirs, at)):
                 return at
         return None
 
     def is_joined(self, theirs: Message, at: int) -> bool:
         """Whether `theirs` is the answer at this place, with the preambles put before it."""
-        if theirs.channel != "final" or self.said[at].message.channel != "final":
+        if theirs.channel != "final" or self.entries[at].message.channel != "final":
             return False
-        told = [one for one in self.said[:at] if one.message.channel == "commentary"]
-        return bool(told) and squeezed(joined_text(self)) == squeezed("".join(theirs.parts))
+        preambles = [one for one in self.entries[:at] if one.message.channel == "commentary"]
+        return bool(preambles) and squeezed(joined_text(self)) == squeezed("".join(theirs.parts))
 
 
 class Slot(NamedTuple):
@@ -57,14 +57,16 @@ class Slot(NamedTuple):
     at: int
 
     @property
-    def said(self) -> HistoryMessage:
+    def entry(self) -> HistoryMessage:
         """The message itself."""
-        return self.generation.said[self.at]
+        return self.generation.entries[self.at]
 
 
 def joined_text(generation: Generation) -> str:
     """All that a user sees of it, as Chat Completions joins it."""
-    seen = [one for one in generation.said if one.message.channel != "analysis" and not one.is_call]
+    seen = [
+        one for one in generation.entries if one.message.channel != "analysis" and not one.is_call
+    ]
     return "\n\n".join(_text(one) for one in seen)
 
 
@@ -76,24 +78,24 @@ def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) ->
         slots: what each was recognised as, before its text was compared.
     """
     end = slots[-1]
-    if end and end.said.is_call and same(stretch[-1].message, end.said):  # of several alike, this
+    if end and end.entry.is_call and same(stretch[-1].message, end.entry):  # of several alike, this
         return _merged(stretch, end.generation, end.at)
     for slot in slots:
         if slot and (at := slot.generation.end_like(stretch[-1].message)) is not None:
             return _merged(stretch, slot.generation, at)
-    return _each(stretch, [slot.said for slot in slots if slot])
+    return _each(stretch, [slot.entry for slot in slots if slot])
 
 
 def _merged(stretch: Sequence[HistoryMessage], generation: Generation, at: int) -> list[Message]:
     """Their messages before the end and ours, where the end is the same."""
-    before, ours, end = stretch[:-1], generation.said[:at], generation.said[at]
+    before, ours, end = stretch[:-1], generation.entries[:at], generation.entries[at]
     if _are_in_one(before, ours):
         return _spelt([*ours, end])
     has_calls = any(one.is_call for one in before)
     if not end.is_call:  # what led to an answer is not missed
-        told = generation.is_joined(stretch[-1].message, at)
-        kept = [one for one in ours if _is_kept(one, told=told, called=not has_calls)]
-        return [*_each(before, ours), *_spelt(kept), *end.messages]
+        joined = generation.is_joined(stretch[-1].message, at)
+        included = [one for one in ours if _is_included(one, joined=joined, called=not has_calls)]
+        return [*_each(before, ours), *_spelt(included), *end.messages]
     thoughts = _intact(before, ours, "analysis")
     if thoughts and _intact(before, ours, "commentary") and _are_calls_intact(before, ours):
         return _spelt([*ours, end])
@@ -112,15 +114,15 @@ def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]
     return squeezed(_text(theirs[0])) == squeezed(*map(_text, spoken))
 
 
-def _is_kept(one: HistoryMessage, *, told: bool, called: bool) -> bool:
+def _is_included(one: HistoryMessage, *, joined: bool, called: bool) -> bool:
     """Whether a message before an answer outlives it, though the client does not send it."""
     if one.message.channel != "commentary":
         return False
-    return called if one.is_call else told
+    return called if one.is_call else joined
 
 
-def _spelt(said: Iterable[HistoryMessage]) -> list[Message]:
-    return [message for one in said for message in one.messages]
+def _spelt(entries: Iterable[HistoryMessage]) -> list[Message]:
+    return [message for one in entries for message in one.messages]
 
 
 def _is_thought(one: HistoryMessage) -> bool:
@@ -181,14 +183,14 @@ def _same_call(theirs: Message, ours: Message) -> bool:
     group, _, name = (ours.recipient or "").partition(".")
     if group != "browser":
         return False
-    return name == "open" or _is_told_of(_plain(theirs), _plain(ours))
+    return name == "open" or _is_shown(_plain(theirs), _plain(ours))
 
 
-def _is_told_of(theirs: str, ours: str) -> bool:
-    """Whether what an item told of a call of the browser, which is not all, is in the call."""
+def _is_shown(theirs: str, ours: str) -> bool:
+    """Whether what an item shows of a call of the browser, which is not all, is in the call."""
     try:
-        told, asked = json.loads(theirs), json.loads(ours)
-        return bool(told.items() <= asked.items())
+        shown, arguments = json.loads(theirs), json.loads(ours)
+        return bool(shown.items() <= arguments.items())
     except (ValueError, RecursionError, AttributeError, TypeError):
         return False
 

@@ -32,7 +32,7 @@ def public_name(model: ServedModel) -> str:
     return re.split(r"[/\\]", model.name.rstrip("/\\"))[-1] or "model"
 
 
-def named(asked: str | None, model: ServedModel) -> str:
+def named(requested: str | None, model: ServedModel) -> str:
     """The public name of the model that a request means; none given means the one there is.
 
     Besides its name, a model is known without its owner's, and as Ollama spells it:
@@ -42,10 +42,10 @@ def named(asked: str | None, model: ServedModel) -> str:
         NotFound: no such model is served.
     """
     name = public_name(model)
-    if asked is None or asked in (name, model.name) or _plain(asked) == _plain(name):
+    if requested is None or requested in (name, model.name) or _plain(requested) == _plain(name):
         return name
     raise NotFound(
-        f"the model {asked!r:.80} is not served here; use {name!r}, or leave the field out",
+        f"the model {requested!r:.80} is not served here; use {name!r}, or leave the field out",
         "model_not_found",
         "model",
     )

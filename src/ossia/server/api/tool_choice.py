@@ -10,10 +10,10 @@ from ossia.errors import RequestError
 from ossia.harmony.messages import MAX_TOOLS
 from ossia.harmony.output_rules import CHOICES
 from ossia.server.api.builtin_tools import names_in
-from ossia.server.api.tools import Kind, Offered, object_at, type_at
+from ossia.server.api.tools import Kind, RequestTools, object_at, type_at
 
 
-def parse_tool_choice(choice: object, offered: Offered) -> tuple[str, tuple[str, ...] | None]:
+def parse_tool_choice(choice: object, tools: RequestTools) -> tuple[str, tuple[str, ...] | None]:
     """Read the `tool_choice` of a request, in either API's form.
 
     Returns:
@@ -27,8 +27,8 @@ def parse_tool_choice(choice: object, offered: Offered) -> tuple[str, tuple[str,
     if choice is None:
         return "auto", None
     if isinstance(choice, str) and choice in CHOICES:
-        if choice == "required" and not offered.can_be_called:
-            raise _nothing_to_call(offered)
+        if choice == "required" and not tools.can_be_called:
+            raise _nothing_to_call(tools)
         return choice, None
     if not isinstance(choice, dict):
         raise RequestError(
@@ -38,14 +38,14 @@ def parse_tool_choice(choice: object, offered: Offered) -> tuple[str, tuple[str,
         )
     kind = type_at(choice, "tool_choice")
     if kind == "allowed_tools":
-        return _allowed(choice, offered)
-    names = _chosen(choice, offered, "tool_choice")
+        return _allowed(choice, tools)
+    names = _chosen(choice, tools, "tool_choice")
     if len(names) > 1 or names[0] in CHOICES:
         return "required", names
     return names[0], None
 
 
-def _allowed(choice: Mapping[str, Any], offered: Offered) -> tuple[str, tuple[str, ...] | None]:
+def _allowed(choice: Mapping[str, Any], tools: RequestTools) -> tuple[str, tuple[str, ...] | None]:
     path = "tool_choice"
     if "allowed_tools" in choice:  # Chat Completions puts it into an object of its own
         path = "tool_choice.allowed_tools"
@@ -67,22 +67,22 @@ def _allowed(choice: Mapping[str, Any], offered: Offered) -> tuple[str, tuple[st
         kind = type_at(fields, where)
         if kind == "namespace":
             wanted = fields.get("name")
-            inner = [name for name, (space, _) in offered.namespaces.items() if space == wanted]
+            inner = [name for name, (space, _) in tools.namespaces.items() if space == wanted]
             names.update(dict.fromkeys(inner))
         elif kind in get_args(Kind):  # others are skipped here as they are among the tools
-            names.update(dict.fromkeys(_chosen(fields, offered, where)))
+            names.update(dict.fromkeys(_chosen(fields, tools, where)))
         else:
-            names.update(dict.fromkeys(names_in(fields, offered.builtins, offered.servers)))
+            names.update(dict.fromkeys(names_in(fields, tools.builtins, tools.servers)))
     if mode == "required" and not names:
-        raise _nothing_to_call(offered)
+        raise _nothing_to_call(tools)
     return mode, tuple(names)
 
 
-def _chosen(choice: Mapping[str, Any], offered: Offered, path: str) -> tuple[str, ...]:
+def _chosen(choice: Mapping[str, Any], tools: RequestTools, path: str) -> tuple[str, ...]:
     """The tool that an object names; several where it names a group."""
     kind = type_at(choice, path)
     if kind not in get_args(Kind):
-        if names := names_in(choice, offered.builtins, offered.servers):
+        if names := names_in(choice, tools.builtins, tools.servers):
             return names
         raise RequestError(
             f"{path} asks for a tool of type {kind!r:.40}, which this server does not have or the "
@@ -93,7 +93,7 @@ def _chosen(choice: Mapping[str, Any], offered: Offered, path: str) -> tuple[str
     if kind in choice:  # Chat Completions
         path = f"{path}.{kind}"
         choice = object_at(choice[kind], path)
-    name = offered.named(choice.get("name"), choice.get("namespace"))
+    name = tools.named(choice.get("name"), choice.get("namespace"))
     if name is None:
         raise RequestError(
             f"{path}.name is {choice.get('name')!r:.80}, which is not offered; name a tool of the "
@@ -103,11 +103,11 @@ def _chosen(choice: Mapping[str, Any], offered: Offered, path: str) -> tuple[str
     return (name,)
 
 
-def _nothing_to_call(offered: Offered) -> RequestError:
+def _nothing_to_call(tools: RequestTools) -> RequestError:
     """A call is required where none is possible."""
     return RequestError(
         "tool_choice requires a tool call, but no tool that can be called is offered; offer a "
         "function, or choose auto",
         param="tool_choice",
-        code="tool_unavailable" if offered.ignored else "invalid_value",
+        code="tool_unavailable" if tools.ignored else "invalid_value",
     )

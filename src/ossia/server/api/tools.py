@@ -27,7 +27,7 @@ _MAX_NAME = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class RequestTools:
     """The tools of one request."""
 
     functions: tuple[FunctionTool, ...] = ()
@@ -57,7 +57,7 @@ class Offered:
         return bool(self.functions or self.builtins or reached)
 
     @property
-    def namespaces_told(self) -> tuple[Namespace, ...]:
+    def callable_servers(self) -> tuple[Namespace, ...]:
         """The MCP servers that the model hears of."""
         return tuple(server for server in self.servers if server.tools)
 
@@ -80,7 +80,7 @@ NOTHING: Mapping[str, Namespace] = MappingProxyType({})
 
 def parse_tools(
     tools: Sequence[object] | None, *, form: Form, available: Mapping[str, Namespace] = NOTHING
-) -> Offered:
+) -> RequestTools:
     """Read the `tools` of a request.
 
     Args:
@@ -114,7 +114,7 @@ def parse_tools(
             "a function is called python, as is what code_interpreter offers; rename it",
             param="tools",
         )
-    return Offered(
+    return RequestTools(
         functions=tuple(reader.functions),
         schema_paths=reader.schema_paths,
         ignored=tuple(reader.ignored),
@@ -126,13 +126,13 @@ def parse_tools(
     )
 
 
-def require_scope(offered: Offered, scopes: Collection[str]) -> None:
+def require_scope(tools: RequestTools, scopes: Collection[str]) -> None:
     """Refuse a caller who may not have tools run.
 
     Raises:
         Forbidden: tools that run here are offered without the scope `tools`.
     """
-    if offered.runs_here and "tools" not in scopes:
+    if tools.runs_here and "tools" not in scopes:
         raise Forbidden(
             "this key lacks the scope tools, so no web_search, code_interpreter or mcp is run for "
             "it; an operator makes one that has it: ossia keys add NAME --scope tools",
@@ -241,8 +241,8 @@ class _Reader:
         description = _text(fields, "description", path, MAX_DESCRIPTION)
         form = fields.get("format")
         if grammar := None if form is None else self._grammar(form, f"{path}.format", name):
-            told = "The input must match this {} grammar:\n{}".format(*grammar)
-            description = f"{description}\n\n{told}" if description else told
+            note = "The input must match this {} grammar:\n{}".format(*grammar)
+            description = f"{description}\n\n{note}" if description else note
         tool = FunctionTool(
             name=name, description=description, input_format="text", grammar=grammar
         )

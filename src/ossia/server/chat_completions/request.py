@@ -44,7 +44,7 @@ from ossia.server.api.history import HistoryMessage
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import (
     NOTHING,
-    Offered,
+    RequestTools,
     parse_tools,
 )
 
@@ -210,7 +210,7 @@ class ParsedChatRequest:
     """A request, understood."""
 
     turn: TurnRequest
-    tools: Offered
+    tools: RequestTools
     num_choices: int
     ignored: tuple[str, ...]
     """Paths of the fields that have no meaning here."""
@@ -262,7 +262,7 @@ def to_turn(
 
 def _turn(
     form: ChatRequest,
-    tools: Offered,
+    tools: RequestTools,
     instructions: Sequence[str],
     messages: Sequence[Message],
     *,
@@ -279,7 +279,7 @@ def _turn(
         instructions=joined_instructions(*instructions),
         functions=tools.functions,
         builtins=tools.builtins,
-        namespaces=tools.namespaces_told,
+        namespaces=tools.callable_servers,
         response_formats=to_response_formats(response_format),
     )
     return TurnRequest(
@@ -299,7 +299,7 @@ def _turn(
     )
 
 
-def _parse_tools(form: ChatRequest, available: Mapping[str, Namespace]) -> Offered:
+def _parse_tools(form: ChatRequest, available: Mapping[str, Namespace]) -> RequestTools:
     """The tools; `web_search_options` is this API's way to offer the browser."""
     tools = parse_tools(form.tools, form="chat", available=available)
     if form.web_search_options is None or "browser" not in available:
@@ -308,7 +308,7 @@ def _parse_tools(form: ChatRequest, available: Mapping[str, Namespace]) -> Offer
     return replace(tools, builtins=tuple(dict.fromkeys((*tools.builtins, browser))))
 
 
-def _ignored(form: ChatRequest, tools: Offered) -> list[str]:
+def _ignored(form: ChatRequest, tools: RequestTools) -> list[str]:
     used = {"web_search_options"} if "browser" in tools.builtins else set()
     return [name for name in ignored(form) if name not in used]
 

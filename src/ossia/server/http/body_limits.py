@@ -13,30 +13,30 @@ from ossia.server.api.errors import Unavailable, WrongForm
 class Bodies:
     """The bodies that are being read now."""
 
-    def __init__(self, *, max_bytes: int, max_held_bytes: int, seconds: float) -> None:
+    def __init__(self, *, max_bytes: int, max_total_bytes: int, seconds: float) -> None:
         """Set the bounds.
 
         Args:
             max_bytes: of one body.
-            max_held_bytes: of all that are being read at once.
+            max_total_bytes: of all that are being read at once.
             seconds: for one body, from its first byte to its last.
         """
         self._max_bytes = max_bytes
-        self._max_held_bytes = max_held_bytes
+        self._max_total_bytes = max_total_bytes
         self._seconds = seconds
-        self._held_bytes = 0
+        self._total_bytes = 0
 
-    async def read(self, receive: Receive, announced: int | None) -> bytes:
+    async def read(self, receive: Receive, content_length: int | None) -> bytes:
         """Take a body whole.
 
         Args:
             receive: gives it in pieces.
-            announced: the bytes it claims to have; None: not said.
+            content_length: the bytes it claims to have; None: not said.
 
         Raises:
             HttpError: it is too large, too slow, or ends before its end.
         """
-        if announced is not None and announced > self._max_bytes:
+        if content_length is not None and content_length > self._max_bytes:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
@@ -58,15 +58,15 @@ class Bodies:
                     raise WrongForm(400, "disconnected", "the connection ended within the body")
                 piece = message.get("body", b"")
                 body += piece
-                self._held_bytes += len(piece)
+                self._total_bytes += len(piece)
                 if len(body) > self._max_bytes:
                     raise self._too_large()
-                if self._held_bytes > self._max_held_bytes:
+                if self._total_bytes > self._max_total_bytes:
                     raise Unavailable("too many large bodies come in at once; try again soon")
                 if not message.get("more_body", False):
                     return bytes(body)
         finally:
-            self._held_bytes -= len(body)
+            self._total_bytes -= len(body)
 
     def _too_large(self) -> WrongForm:
         return WrongForm(
@@ -78,13 +78,13 @@ class Bodies:
 
 def replayed(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body in one piece, then what comes after it."""
-    given = False
+    is_sent = False
 
     async def again() -> Message:
-        nonlocal given
-        if given:
+        nonlocal is_sent
+        if is_sent:
             return await receive()
-        given = True
+        is_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again

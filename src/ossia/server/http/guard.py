@@ -140,7 +140,7 @@ class Guard:
         self._running = ConcurrencyLimit(options.requests_at_once)
         self._bodies = Bodies(
             max_bytes=options.max_body_bytes,
-            max_held_bytes=options.max_bodies_bytes,
+            max_total_bytes=options.max_bodies_bytes,
             seconds=options.body_seconds,
         )
 
@@ -235,8 +235,8 @@ class Guard:
         except TimeoutError:
             if not limit.expired():
                 raise
-            told = f"the answer took longer than {self._options.request_seconds:g} s"
-            raise HttpError(503, "server_error", "timeout", told, headers=NO_RETRY) from None
+            message = f"the answer took longer than {self._options.request_seconds:g} s"
+            raise HttpError(503, "server_error", "timeout", message, headers=NO_RETRY) from None
 
     def _caller(self, head: RequestHead) -> Caller:
         if not self._keys.required:
@@ -323,8 +323,8 @@ class _Answer:
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
             ]
-            kept = [each for each in message.get("headers", ()) if not _forbidden(each[0])]
-            message = {**message, "headers": kept + ours}
+            passed = [each for each in message.get("headers", ()) if not _forbidden(each[0])]
+            message = {**message, "headers": passed + ours}
         await self._send(message)
 
     async def refuse(self, error: HttpError) -> None:

@@ -102,8 +102,8 @@ class AllowedHosts:
 
     def is_own_page(self, page: Origin, host: Authority) -> bool:
         """Whether a page came from the server it now asks: same name, same port."""
-        asked_port = host.port or _DEFAULT_PORTS[page.scheme]
-        if (page.host, page.port) == (host.host, asked_port):
+        host_port = host.port or _DEFAULT_PORTS[page.scheme]
+        if (page.host, page.port) == (host.host, host_port):
             return True
         ours = {(page.host, page.port)} | ({(page.host, None)} if page.is_default_port else set())
         return not self._allowed.isdisjoint(ours)

@@ -19,7 +19,7 @@ from ossia.server.api.models import named
 from ossia.server.api.tool_choice import parse_tool_choice
 from ossia.server.api.tools import (
     NOTHING,
-    Offered,
+    RequestTools,
     parse_tools,
     require_scope,
 )
@@ -51,7 +51,7 @@ class ParsedResponseRequest:
     """A request whose fields are understood; what is said in it comes later."""
 
     form: CreateRequest
-    tools: Offered
+    tools: RequestTools
     model: ServedModel
     model_name: str
     """What clients know it by."""
@@ -121,7 +121,7 @@ class ParsedResponseRequest:
                 ),
                 functions=self.tools.functions,
                 builtins=self.tools.builtins,
-                namespaces=self.tools.namespaces_told,
+                namespaces=self.tools.callable_servers,
                 response_formats=to_response_formats(response_format, FORMAT_PATH),
             ),
             params=form.to_sampling_params(
@@ -209,7 +209,7 @@ _ECHOED_FIELDS = {
 """What is told of each type of tool; tools that are not used are not told."""
 
 
-def _echo_tool(tool: Mapping[str, Any], tools: Offered) -> list[Json]:
+def _echo_tool(tool: Mapping[str, Any], tools: RequestTools) -> list[Json]:
     """A tool as the API spells it; nothing for one that is not used."""
     if BUILTIN_TYPES.get(tool["type"]) in tools.builtins:
         return [_echo_builtin(tool)]
@@ -227,7 +227,7 @@ def _echo_tool(tool: Mapping[str, Any], tools: Offered) -> list[Json]:
             "strict": bool(tool.get("strict")),
         }
     if tool["type"] == "namespace":
-        inner = [each for one in tool["tools"] for each in _echo_tool(one, Offered())]
+        inner = [each for one in tool["tools"] for each in _echo_tool(one, RequestTools())]
         echo = {"description": "", **echo, "tools": inner}
     return [echo]
 
