@@ -133,6 +133,23 @@ class SamplingFields(Form):
         return SamplingParams(max_tokens=max_tokens, logprobs=logprobs, **set_values)
 
 
+class TurnFields(SamplingFields):
+    """The fields of every request for a turn, in Chat Completions and Responses."""
+
+    model: Identifier | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
+    tools: list[Any] | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    top_logprobs: TopLogprobs | None = None
+    service_tier: Unused[Label] = None
+    prompt_cache_retention: Unused[Label] = None
+    prompt_cache_options: Unused[JsonObject] = None
+    moderation: Unused[JsonObject] = None
+
+
 class SchemaFields(Form):
     """The schema that an answer is held to."""
 

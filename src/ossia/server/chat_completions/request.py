@@ -29,13 +29,11 @@ from ossia.server.api.fields import (
     JsonObject,
     Label,
     MaxTokens,
-    Metadata,
     ReasoningTokens,
-    SamplingFields,
     SchemaFields,
     StreamOptions,
     Text,
-    TopLogprobs,
+    TurnFields,
     Unused,
     effort_of,
     ignored,
@@ -118,42 +116,30 @@ class ReasoningOptions(Form):
     max_tokens: ReasoningTokens | None = None
 
 
-class ChatRequest(SamplingFields):
+class ChatRequest(TurnFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[
         list[ChatMessageForm], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     ]
-    model: Identifier | None = None
     n: Choices | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None
-    top_logprobs: TopLogprobs | None = None
     reasoning_effort: Effort | None = None
     reasoning: ReasoningOptions | None = None
     include_reasoning: bool | None = None
     response_format: ChatResponseFormat | None = None
-    tools: list[Any] | None = None
-    tool_choice: str | JsonObject | None = None
-    parallel_tool_calls: bool | None = None
     functions: Any = None
     function_call: Any = None
-    store: bool | None = None
-    metadata: Metadata | None = None
     user: Unused[Label] = None
     safety_identifier: Unused[Label] = None
     prompt_cache_key: Unused[Label] = None
-    prompt_cache_retention: Unused[Label] = None
-    prompt_cache_options: Unused[JsonObject] = None
-    service_tier: Unused[Label] = None
     verbosity: Unused[Label] = None
     modalities: Unused[list[Label]] = None
     audio: Unused[JsonObject] = None
     prediction: Unused[JsonObject] = None
-    moderation: Unused[JsonObject] = None
     web_search_options: Unused[JsonObject] = None
 
 
@@ -235,9 +221,9 @@ def to_turn(
     Args:
         form: as it was sent; its types and bounds are right.
         history: its messages, translated.
-        messages: what was said in it, with the exact ids of what was written here.
+        messages: those that follow the instructions, with the exact ids of what was written here.
         model: what is served.
-        date: the day the model is told, YYYY-MM-DD.
+        date: of the prompt, YYYY-MM-DD.
         available: the tools that run here: see `builtin_tools.available`.
 
     Raises:
@@ -295,7 +281,7 @@ def _turn(
         schema_paths={**tools.schema_paths, "": f"{SCHEMA_PATH}.schema"},
         tool_policy=ToolPolicy(
             require_approval=tools.asks
-        ),  # nobody can be asked here: they are refused
+        ),  # nobody can approve them here: they are refused
     )
 
 

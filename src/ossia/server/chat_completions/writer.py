@@ -74,7 +74,7 @@ class ChatWriter:
         return [] if written is None else [self._chunk(written)]
 
     def end(self) -> list[Json]:
-        """What comes after the last choice has finished: the usage, if it was asked for."""
+        """What comes after the last choice has finished: the usage, if the request includes it."""
         if not self._settings.includes_usage:
             return []
         usages = [choice.usage for choice in self._choices]

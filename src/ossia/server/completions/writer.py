@@ -43,7 +43,7 @@ class CompletionWriter:
                 raise AssertionError("a raw turn has no parts")
 
     def end(self) -> list[Json]:
-        """The usage, if it was asked for: of every prompt once, and of all that was written."""
+        """The usage, if the request includes it: of each prompt once, and of all completions."""
         if not self._parsed.includes_usage:
             return []
         first = [self._usages[n] for n in range(0, len(self._lengths), self._parsed.num_candidates)]

@@ -1,6 +1,6 @@
-"""The yes or no that an input brings for a call that waits: `mcp_approval_response`.
+"""The approval or denial of a call that waits: the input item `mcp_approval_response`.
 
-It knows the items; which calls wait, and for whom, is kept in the memory.
+It knows the items; which calls wait, and for whom, stands in the memory.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ MAX_REASON = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalResponse:
-    """What a client says of one call."""
+    """Approves or denies one call."""
 
     request_id: str
     allows: bool
@@ -26,14 +26,14 @@ class ApprovalResponse:
     def refused(self) -> RequestError:
         """Nothing waits for it."""
         return RequestError(
-            f"{self.path} is {self.request_id!r:.80}, for which no call waits: it was never asked "
-            "here, was answered already, or is too old; answer the request of the last response",
+            f"{self.path} is {self.request_id!r:.80}, for which no call waits: it is "
+            "unknown here, was answered already, or is too old; answer the last response's request",
             param=self.path,
         )
 
 
 def find_approval(items: Sequence[Item], waiting_id: str | None) -> ApprovalResponse | None:
-    """The answer of an input; None where nothing was asked.
+    """Find the approval or denial in an input; None where no call waits.
 
     What the input tells to have been run already (an `mcp_call` with that approval) is history.
 

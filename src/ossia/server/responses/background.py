@@ -1,4 +1,4 @@
-"""The responses that are being written now: found by id, cancelled, and, in the background, kept.
+"""The responses that are being written now: found by id, cancelled, run in the background.
 
 A background response belongs to nobody's connection: its events go to the store, and whoever
 follows it reads them from there, what was and what comes, in one way.

@@ -1,6 +1,6 @@
 """The marks by which the model cites pages, made into links while the text streams.
 
-Knows how a mark and a citation are written; what page a number means is told to it.
+Knows how a mark and a citation are written; a callback says what page a number means.
 """
 
 import re

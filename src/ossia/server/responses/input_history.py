@@ -61,12 +61,12 @@ class Approval:
 
     @property
     def request_of_call(self) -> dict[str, str]:
-        """The item that asked, by the call's id."""
+        """Id of the approval request, by the call's id."""
         return {self.call.call_id or "": self.answer.request_id}
 
     @property
     def decision(self) -> ApprovalDecision:
-        """What the turn is told."""
+        """The decision as the turn begins with it."""
         return ApprovalDecision(
             call=self.call.message,
             call_id=self.call.call_id or "",

@@ -1,6 +1,6 @@
 """The input of a request -> a history: every type of item, by its place.
 
-It knows OpenAI's items; it knows no store: what was said before is handed to it.
+It knows OpenAI's items; it knows no store: earlier calls and items are handed to it.
 """
 
 import json
@@ -57,7 +57,7 @@ class References:
     waiting: HistoryMessage | None = None
     """The call that the input decides on; it stands where the input asks for it again, if at all.
 
-    Other requests for a yes are history: what came of them is told by other items.
+    Other approval requests are history: other items say what came of them.
     """
 
 
@@ -209,7 +209,7 @@ class _ItemReader:
         yield HistoryMessage(message=result, call_id=call_id)
 
     def web_search_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call of the browser, with its results as far as they are told."""
+        """A call of the browser, with the results that the item has."""
         action = item.get("action")
         if not isinstance(action, dict):
             raise RequestError(
@@ -315,7 +315,7 @@ INPUT_ITEMS: Mapping[str, InputItem] = MappingProxyType(
             _ItemReader.code_interpreter_call, "ci", ("code", "container_id")
         ),
         "mcp_call": InputItem(_ItemReader.mcp_call, "mcp", (*_TARGET, "output")),
-        "mcp_list_tools": InputItem(),  # what a server lists is told anew in each request
+        "mcp_list_tools": InputItem(),  # the prompt declares tools anew in each request
         "mcp_approval_request": InputItem(_ItemReader.approval_request, REQUEST_PREFIX, _TARGET),
         "mcp_approval_response": InputItem(
             None, "mcpa", ("approval_request_id", "approve", "reason")

@@ -1,6 +1,6 @@
 """The Response object and its parts, as plain JSON values: what a client reads.
 
-Knows the wire's field names; does not know events, their order, or who asked.
+Knows the wire's field names; does not know events, their order, or who reads them.
 """
 
 import secrets
@@ -32,12 +32,12 @@ class ServerTools:
     tools: Sequence[Json] = ()
     """Each with name, description and input_schema."""
     error: str | None = None
-    """Why it could not be asked."""
+    """Why its tools could not be listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseSettings:
-    """Everything a response says back of what was asked for, as it was used."""
+    """Every setting that a response echoes, as it was used."""
 
     model: str
     instructions: str | None = None
@@ -67,19 +67,19 @@ class ResponseSettings:
     """Settings that OpenAI has not, such as seed and top_k; said beside the others."""
 
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
-    """Of each tool of the caller by its name; the names of others tell theirs. Not said."""
+    """Of each tool of the caller by its name; the names of others tell theirs. Not echoed."""
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Name in the prompt -> namespace and name, for tools that came in a namespace. Not said."""
+    """Name in the prompt -> namespace and name, for tools that came in a namespace. Not echoed."""
     include_logprobs: bool = False
-    """Whether message.output_text.logprobs was asked for. Not said."""
+    """Whether `include` names message.output_text.logprobs. Not echoed."""
     includes: frozenset[str] = frozenset()
-    """What else `include` names. Not said."""
+    """What else `include` names. Not echoed."""
     servers: Mapping[str, ServerTools] = field(default_factory=dict)
-    """MCP servers by their labels. Not said."""
+    """MCP servers by their labels. Not echoed."""
     approved: Mapping[str, str] = field(default_factory=dict)
-    """Of calls that were decided on, by call id: the item that asked. Not said."""
+    """Of calls that were decided on, by call id: the approval request. Not echoed."""
     container_id: str = field(default_factory=lambda: new_id("cntr"))
-    """Of the interpreter, where a result does not tell. Not said."""
+    """Of the interpreter, where a result does not tell. Not echoed."""
 
     def echoed_fields(self) -> Json:
         """The fields of the Response object that only repeat the request."""

@@ -63,7 +63,7 @@ class OutputItem(ABC):
 
     @property
     def text(self) -> str:
-        """What was told of it, all pieces joined."""
+        """All pieces that were sent, joined."""
         return "".join(self._pieces)
 
     def open(self) -> list[Json]:
@@ -119,7 +119,6 @@ class ReasoningItem(OutputItem):
         self._sealed: str | None = None
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         sealed = {} if self._sealed is None else {"encrypted_content": self._sealed}
         return {
             "id": self.id,
@@ -131,12 +130,10 @@ class ReasoningItem(OutputItem):
         }
 
     def open(self) -> list[Json]:
-        """See `OutputItem.open`."""
         part = self._event("content_part.added", content_index=0, part=self._part())
         return [self._added({**self.json(), "content": []}), part]
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         self.status = status
         if is_exact and self._context.seal is not None:
             self._sealed = self._context.seal(self.id)
@@ -181,7 +178,6 @@ class MessageItem(OutputItem):
         """Of the log probabilities: those that went out with a delta."""
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         return {
             "id": self.id,
             "type": "message",
@@ -192,12 +188,10 @@ class MessageItem(OutputItem):
         }
 
     def open(self) -> list[Json]:
-        """See `OutputItem.open`."""
         part = self._event("content_part.added", content_index=0, part=self._part())
         return [self._added({**self.json(), "content": []}), part]
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         rest = [] if self._citations is None else self._tell(self._citations.close())
         self.status = status
         part = self._part()
@@ -277,7 +271,6 @@ class CallItem(OutputItem):
     body_events: ClassVar[str]
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         called = self._context.part.name
         namespaces = self._context.settings.namespaces
         namespace, name = namespaces.get(called, ("", called))
@@ -292,7 +285,6 @@ class CallItem(OutputItem):
         }
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         self.status = status
         return [self._body_done(self.json()), self._done()]
 

@@ -1,6 +1,6 @@
 """The body of POST /v1/responses: its fields, their types and bounds.
 
-It knows OpenAI's fields; what they mean to a turn stands in `asked.py`, items in `items.py`.
+It knows OpenAI's fields; what they mean to a turn stands in `to_turn.py`, items in `items.py`.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -16,12 +16,10 @@ from ossia.server.api.fields import (
     JsonObject,
     Label,
     MaxTokens,
-    Metadata,
     ReasoningTokens,
-    SamplingFields,
     SchemaFields,
     Text,
-    TopLogprobs,
+    TurnFields,
     Unused,
 )
 
@@ -71,51 +69,39 @@ class EventStreamOptions(Form):
     include_obfuscation: bool | None = None
 
 
-class CreateRequest(SamplingFields):
+class CreateRequest(TurnFields):
     """The body of POST /v1/responses."""
 
     input: (
         Text | Annotated[list[JsonObject], Field(max_length=MAX_ITEMS, fail_fast=True)] | None
     ) = None
-    model: Identifier | None = None
     instructions: Text | None = None
     previous_response_id: Identifier | None = None
-    store: bool | None = None
     background: bool | None = None
-    stream: bool | None = None
     include: Annotated[list[Includable], Field(max_length=32, fail_fast=True)] | None = None
     reasoning: ReasoningConfig | None = None
     text: TextConfig | None = None
-    tools: list[Any] | None = None
-    tool_choice: str | JsonObject | None = None
-    parallel_tool_calls: bool | None = None
     max_output_tokens: MaxTokens | None = None
     max_tool_calls: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    top_logprobs: TopLogprobs | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    metadata: Metadata | None = None
     user: Label | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
     conversation: Any = None
     prompt: Any = None
     stream_options: Unused[EventStreamOptions] = None
-    service_tier: Unused[Label] = None
-    prompt_cache_retention: Unused[Label] = None
-    prompt_cache_options: Unused[JsonObject] = None
     context_management: Unused[list[JsonObject]] = None
-    moderation: Unused[JsonObject] = None
     access_programs: Unused[JsonObject] = None
     background_options: Unused[JsonObject] = None
     image: Unused[JsonObject] = None
 
     @property
     def stores(self) -> bool:
-        """Whether the response is kept."""
+        """Whether the response is stored, as by default."""
         return self.store is not False
 
     def includes(self, name: str) -> bool:
-        """Whether this was asked for in `include`."""
+        """Whether `include` names this."""
         assert name in get_args(Includable), f"{name} cannot be included"
         return name in (self.include or ())
 

@@ -100,7 +100,7 @@ class _Endpoints:
             run.close()
 
     async def count(self, request: Request) -> Response:
-        """Count the tokens of a prompt; nothing is written and nothing is kept."""
+        """Count the tokens of a prompt; nothing is generated or stored."""
         form = await read_form(request, CreateRequest)
         refuse_what_is_missing(form)
         parsed, history = await self._parse(request, form)
@@ -200,7 +200,7 @@ class _Endpoints:
     async def _begin(
         self, request: Request, parsed: ParsedResponseRequest, history: InputHistory
     ) -> Run:
-        """Begin the turn and keep its row; what goes wrong from here on is told by events."""
+        """Begin the turn and store its row; from here on errors are events."""
         owner, form, services = _owner(request), parsed.form, self._services
         response_id = new_id("resp")
         # the whole conversation shares its pages and variables, under its first response's id

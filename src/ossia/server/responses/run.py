@@ -1,4 +1,4 @@
-"""One response while it is written: the engine's events go in, the wire's come out, a row is kept.
+"""One response while it is written: a turn's events go in, the wire's come out, a row is stored.
 
 It knows the store and the memory; it knows no HTTP, and not who reads.
 """
@@ -148,7 +148,7 @@ class Run:
         return events
 
     async def _settled(self, terminal: Json) -> Json:
-        """Commit what is kept, and only then let the terminal event go."""
+        """Commit to the store, and only then let the terminal event go."""
         try:
             for future in self._store(terminal["response"]):
                 await asyncio.wrap_future(future)

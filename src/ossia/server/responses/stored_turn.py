@@ -1,4 +1,4 @@
-"""What is kept of a turn beside its Response object, as JSON: enough to go on from it exactly.
+"""A turn as it is stored beside its Response object, as JSON: enough to go on from it exactly.
 
 It knows harmony messages and how they are written down; it knows no store.
 """

@@ -206,7 +206,7 @@ _ECHOED_FIELDS = {
     "custom": ("type", "name", "description", "format"),
     "namespace": ("type", "name", "description", "tools"),
 }
-"""What is told of each type of tool; tools that are not used are not told."""
+"""Of each type of tool; tools that are not used are not echoed."""
 
 
 def _echo_tool(tool: Mapping[str, Any], tools: RequestTools) -> list[Json]:
@@ -240,7 +240,7 @@ def _echo_builtin(tool: Mapping[str, Any]) -> Json:
 
 
 def _server_tools(server: Namespace) -> ServerTools:
-    """What an MCP server offers, as it is told to the caller."""
+    """What an MCP server offers, as the caller reads it."""
     if not server.tools:
         return ServerTools(error=f"the server {server.name} cannot be reached")
     tools = (

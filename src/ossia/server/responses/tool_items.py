@@ -48,7 +48,6 @@ class ToolItem(OutputItem):
         self._is_called = False
 
     def push(self, event: object) -> list[Json]:
-        """See `OutputItem.push`."""
         match event:
             case PartFinished(_, True):
                 self._is_called = True
@@ -62,7 +61,6 @@ class ToolItem(OutputItem):
                 return [] if self._is_called else super().push(event)
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         before = [] if self._is_called else self._cut()
         self.status = status
         return [*before, *self._ended(), self._done()]
@@ -86,7 +84,6 @@ class WebSearchItem(ToolItem):
     prefix = "ws"
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         item: Json = {
             "id": self.id,
             "type": "web_search_call",
@@ -98,7 +95,6 @@ class WebSearchItem(ToolItem):
         return item
 
     def open(self) -> list[Json]:
-        """See `OutputItem.open`."""
         self.is_visible = False
         return []
 
@@ -118,7 +114,7 @@ class WebSearchItem(ToolItem):
         return []
 
     def _action(self) -> Json:
-        """What the browser says it did; before it ran, what it was asked to do."""
+        """What the browser says it did; before it ran, what the call requests."""
         done = {} if self._result is None else self._result.details
         if "type" not in done:
             done = _requested_action(self._context.part.name, "".join(self._pieces))
@@ -140,7 +136,6 @@ class CodeItem(ToolItem):
     prefix = "ci"
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         ran = {} if self._result is None else self._result.details
         has_outputs = OUTPUTS in self._context.settings.includes and "outputs" in ran
         return {
@@ -153,7 +148,6 @@ class CodeItem(ToolItem):
         }
 
     def open(self) -> list[Json]:
-        """See `OutputItem.open`."""
         return [*super().open(), self._event("code_interpreter_call.in_progress")]
 
     def _called(self) -> list[Json]:
@@ -179,7 +173,6 @@ class McpCallItem(ToolItem):
     prefix = "mcp"
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         label, _, name = self._context.part.name.partition(".")
         output, error = None, None
         if self._result is not None:
@@ -201,7 +194,6 @@ class McpCallItem(ToolItem):
         }
 
     def open(self) -> list[Json]:
-        """See `OutputItem.open`."""
         self.is_visible = False
         return []
 
@@ -234,7 +226,6 @@ class McpApprovalItem(OutputItem):
     prefix = REQUEST_PREFIX
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         label, _, name = self._context.part.name.partition(".")
         return {
             "id": self.id,
@@ -245,19 +236,17 @@ class McpApprovalItem(OutputItem):
         }
 
     def push(self, event: object) -> list[Json]:
-        """See `OutputItem.push`."""
         if isinstance(event, ApprovalRequested):
             self._pieces.append(event.arguments)
             return self.open()
         return super().push(event)
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         self.status = status
         return [self._done()]
 
     def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
-        raise AssertionError("a call is whole when it is asked for")  # pragma: no cover
+        raise AssertionError("a call is whole when its approval is requested")  # pragma: no cover
 
 
 class McpListItem(OutputItem):
@@ -266,7 +255,6 @@ class McpListItem(OutputItem):
     prefix = "mcpl"
 
     def json(self) -> Json:
-        """See `OutputItem.json`."""
         label = self._context.part.name
         server = self._context.settings.servers[label]
         failed = {} if server.error is None else {"error": server.error}
@@ -291,7 +279,6 @@ class McpListItem(OutputItem):
         ]
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """See `OutputItem.close`."""
         self.status = status
         return [self._done()]
 

@@ -64,14 +64,14 @@ class ResponseWriter:
         seal: Callable[[str], str] | None = None,
         resolve: Resolve | None = None,
     ) -> None:
-        """Nothing is told yet.
+        """Begin without an event.
 
         Args:
             settings: what the response says back of its request.
             response_id: its id; None: a new one.
             new_id: a prefix such as `msg` -> a new id that begins with it.
             clock: seconds since 1970.
-            seal: id of a reasoning item -> its `encrypted_content`; None: it was not asked for.
+            seal: id of a reasoning item -> its `encrypted_content`; None: leave it out.
             resolve: number of a page and a line of it -> the page, for citations; None: there are
                 no pages.
         """
@@ -89,7 +89,7 @@ class ResponseWriter:
         self._items: list[OutputItem] = []
         self._open: OutputItem | None = None
         self._listed: set[str] = set()
-        """MCP servers whose tools were told."""
+        """MCP servers whose tools were listed in the output."""
         self._num_events = 0
         self._completed_at: int | None = None
         self._error: Json | None = None
@@ -172,10 +172,10 @@ class ResponseWriter:
         return events
 
     def _ask(self) -> None:
-        """The call that is open, and not told yet, is not to be run: it becomes a question."""
-        untold = self._items.pop()
-        assert not untold.is_visible, "what was told cannot be asked"
-        self._open = self._new_item(McpApprovalItem, untold.part)
+        """The open call, which no client has seen yet, waits for approval: it becomes a request."""
+        unseen = self._items.pop()
+        assert not unseen.is_visible, "a call that was sent cannot become a request"
+        self._open = self._new_item(McpApprovalItem, unseen.part)
 
     def _begin_item(self, part: PartStarted) -> list[Json]:
         kind = item_class(part, self._settings)
@@ -186,7 +186,7 @@ class ResponseWriter:
         return before + item.open()
 
     def _unlisted(self, label: str | None) -> list[str]:
-        """The MCP servers to be told of now: who is called, and who could not be asked."""
+        """The MCP servers to list now: the one that is called, and those that failed."""
         servers = self._settings.servers.items()
         wanted = {name for name, server in servers if name == label or server.error is not None}
         return sorted(wanted - self._listed)
