@@ -16,7 +16,7 @@ from ossia.files import index_path, state_folder
 
 if TYPE_CHECKING:
     from ossia.tools.browser.backend import Backend
-    from ossia.tools.browser.providers import Provider
+    from ossia.tools.browser.providers import SearchProvider
     from ossia.tools.python.toolkit import PythonOptions
     from ossia.tools.sessions import LazyToolkit
     from ossia.tools.tool import Toolkit
@@ -184,7 +184,7 @@ def python_options(name: str | None = None) -> "PythonOptions":
     return PythonOptions(sandbox=sandbox, container=container)
 
 
-def search_service() -> "Provider":
+def search_service() -> "SearchProvider":
     """The web search that the environment has a key for.
 
     Raises:
@@ -249,7 +249,7 @@ def _corpus() -> "Backend":
     return Corpus.open(index_path())
 
 
-def _web(service: "Provider") -> "Backend":
+def _web(service: "SearchProvider") -> "Backend":
     from ossia.tools.browser.fetcher import Fetcher
     from ossia.tools.browser.web import Web
 

@@ -22,7 +22,7 @@ ossia doctor
 ossia doctor --json > report.json
 """
 
-EXTRAS = {"train": ("torch",), "pdf": ("pypdf",), "mcp": ("mcp",)}
+EXTRAS = {"train": ("matplotlib", "torch"), "pdf": ("pypdf",), "mcp": ("mcp",)}
 """Libraries that each extra of the package brings."""
 
 

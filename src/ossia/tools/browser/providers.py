@@ -21,7 +21,7 @@ SECONDS = 20.0
 _SUMMARY_CHARS = 500
 
 
-class Provider(Protocol):
+class SearchProvider(Protocol):
     """A search service."""
 
     name: str
@@ -162,13 +162,13 @@ class SearXNG(_Service):
         return self._hits(_inside(found, "results"), topn, lambda each: each.get("content"))
 
 
-SERVICES: Mapping[str, Callable[[str], Provider]] = MappingProxyType(
+SERVICES: Mapping[str, Callable[[str], SearchProvider]] = MappingProxyType(
     {"YDC_API_KEY": You, "EXA_API_KEY": Exa, "TAVILY_API_KEY": Tavily, "SEARXNG_URL": SearXNG}
 )
 """What each setting chooses; the first that is there counts."""
 
 
-def configured(environ: Mapping[str, str]) -> Provider | None:
+def configured(environ: Mapping[str, str]) -> SearchProvider | None:
     """The service that the environment has a key or an address for; None if it has none.
 
     Raises:

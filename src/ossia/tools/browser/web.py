@@ -10,7 +10,7 @@ from ossia.tools.browser.backend import Failure, Hit
 from ossia.tools.browser.documents import Kind, read_apart
 from ossia.tools.browser.fetcher import Fetched, Fetcher
 from ossia.tools.browser.page import PageContents
-from ossia.tools.browser.providers import Provider
+from ossia.tools.browser.providers import SearchProvider
 
 MAX_READERS = 2
 """Pages that are read at once, each in its own process."""
@@ -24,7 +24,7 @@ class Web:
     reads_private = False
     reaches_out = True
 
-    def __init__(self, provider: Provider, fetcher: Fetcher) -> None:
+    def __init__(self, provider: SearchProvider, fetcher: Fetcher) -> None:
         """Search with a service, fetch with a fetcher."""
         self._provider = provider
         self._fetcher = fetcher
