@@ -3,7 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -34,7 +34,7 @@ from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine, EngineLoad
-from ossia.engine.options import EngineOptions, resolve
+from ossia.engine.options import EngineOptions, LoadOptions, resolve
 from ossia.engine.request import Constraint, EngineRequest, SamplingParams, Unconstrained
 from ossia.engine.service import EngineService, OnToken, Submission
 from ossia.errors import ContextOverflow, RequestError
@@ -143,6 +143,14 @@ class LLM:
         self._grammars = GrammarCompiler(token_bytes, vocab_size=self.config.vocab_size)
         # Also when dropped, and at exit: Python must not end with a thread inside the kernels.
         self._close = weakref.finalize(self, _close, self._service, self._grammars)
+
+    @classmethod
+    def from_options(
+        cls, options: LoadOptions, progress: Progress = lambda phase, share: None
+    ) -> Self:
+        """Open the model that the options name; see `LLM`."""
+        arguments = {each.name: getattr(options, each.name) for each in fields(options)}
+        return cls(**arguments, progress=progress)
 
     @property
     def context_length(self) -> int:

@@ -21,6 +21,7 @@ from ossia.tools.catalog import CONTAINER
 
 if TYPE_CHECKING:
     from ossia import LLM, OpsOptions, SamplingParams
+    from ossia.engine.options import LoadOptions
 
 MODEL, MACHINE, ASKING, SAMPLING, TOOLS = "Model", "Machine", "Asking", "Sampling", "Tools"
 """Headings in the help."""
@@ -146,20 +147,26 @@ def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = Fals
     """
     quiet = quiet or model.quiet
     with loading(quiet=quiet) as progress:
-        from ossia import LLM, EngineOptions
+        from ossia import LLM
 
-        llm = LLM(
-            model.model,
-            backend=machine.backend,
-            ops=ops_options(model, machine),
-            engine=EngineOptions(context_length=model.context_length),
-            prepared=model.prepared_folder if model.prepare else None,
-            progress=progress,
-        )
+        llm = LLM.from_options(load_options(model, machine), progress)
     if not quiet:
         for notice in llm.notices:
             say(notice)
     return llm
+
+
+def load_options(model: ModelOptions, machine: MachineOptions, **engine: Any) -> "LoadOptions":
+    """The options as the library takes them; `engine`: further fields of `EngineOptions`."""
+    from ossia.engine.options import EngineOptions, LoadOptions
+
+    return LoadOptions(
+        model=model.model,
+        backend=machine.backend,
+        ops=ops_options(model, machine),
+        engine=EngineOptions(context_length=model.context_length, **engine),
+        prepared=model.prepared_folder if model.prepare else None,
+    )
 
 
 def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":

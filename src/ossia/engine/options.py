@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ossia.checkpoint.config import ModelConfig
 from ossia.errors import RequestError
+from ossia.ops.select import OpsOptions
 
 MAX_CACHED_PREFIXES = 4096
 
@@ -29,6 +30,17 @@ class EngineOptions:
     speculate: bool = True
     """Speculative decoding: draft what repeats itself and decode several tokens in a step, where
     that is measured to be faster; what is written does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """Which model to load, and how: the arguments of `LLM`, which see."""
+
+    model: str
+    backend: str = "auto"
+    ops: OpsOptions = OpsOptions()
+    engine: EngineOptions = EngineOptions()
+    prepared: str | None = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

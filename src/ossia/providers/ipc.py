@@ -13,20 +13,11 @@ from pydantic import TypeAdapter
 from ossia.chat.events import Event
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
-from ossia.engine.options import EngineOptions
-from ossia.ops.select import OpsOptions
+from ossia.engine.options import LoadOptions
 from ossia.providers.provider import ServedModel
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadModel:
-    """To the engine, first of all: the model to open."""
-
-    model: str
-    backend: str = "auto"
-    ops: OpsOptions = OpsOptions()
-    engine: EngineOptions = EngineOptions()
-    prepared: str | None = "auto"
+LoadModel = LoadOptions
+"""To the engine, first of all: the model to load."""
 
 
 @dataclass(frozen=True, slots=True)

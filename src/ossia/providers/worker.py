@@ -224,13 +224,8 @@ def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
     load_model = decode(lines.readline())
     assert isinstance(load_model, LoadModel), "the first line names the model"
     try:
-        llm = LLM(
-            load_model.model,
-            backend=load_model.backend,
-            ops=load_model.ops,
-            engine=load_model.engine,
-            prepared=load_model.prepared,
-            progress=lambda phase, share: send(encode(LoadProgress(phase, share))),
+        llm = LLM.from_options(
+            load_model, progress=lambda phase, share: send(encode(LoadProgress(phase, share)))
         )
         model = served(llm)
     except OssiaError as error:

@@ -11,7 +11,7 @@ import typer
 
 from ossia.cli.notices import introduce, say
 from ossia.cli.offered import ToolChoices
-from ossia.cli.options import MachineOptions, ModelOptions, ops_options, spread, tokens
+from ossia.cli.options import MachineOptions, ModelOptions, load_options, spread, tokens
 from ossia.cli.servers import Running, registered
 from ossia.cli.terminal.progress import loading
 from ossia.errors import RequestError
@@ -251,21 +251,14 @@ def _served(
     listening: ListeningChoices,
     port: int | None,
 ) -> "Serving":
-    from ossia import EngineOptions
-    from ossia.providers.ipc import LoadModel
     from ossia.server.app import Serving
     from ossia.server.services import ServeOptions
 
-    load_model = LoadModel(
-        model=model.model,
-        backend=machine.backend,
-        ops=ops_options(model, machine),
-        engine=EngineOptions(
-            context_length=model.context_length,
-            max_running=serving.max_running,
-            pool_tokens=serving.pool_tokens or _pool(model, serving.max_running),
-        ),
-        prepared=model.prepared_folder if model.prepare else None,
+    load_model = load_options(
+        model,
+        machine,
+        max_running=serving.max_running,
+        pool_tokens=serving.pool_tokens or _pool(model, serving.max_running),
     )
     folder = state_folder()
     kept = f"responses-{port or 'unix'}.db"
