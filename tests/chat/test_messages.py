@@ -1,6 +1,6 @@
 import pytest
 
-from ossia.chat.messages import to_answer_schema, to_conversation
+from ossia.chat.messages import to_answer_schema, to_conversation, translate
 from ossia.chat.request import AnswerSchema
 from ossia.errors import RequestError
 from ossia.harmony.messages import FunctionTool, Message
@@ -122,3 +122,36 @@ def test_a_format_that_is_none_is_refused(response_format):
     if response_format.get("type") == "json_schema":
         with pytest.raises(RequestError):
             made("Hi", response_format=response_format)
+
+
+def test_a_result_brings_a_recalled_call_back_before_it():
+    call = Message(role="assistant", channel="commentary", recipient="functions.f", content="{}")
+    result = {"role": "tool", "tool_call_id": "c1", "content": "1"}
+    first, second = translate([result], {"c1": call}).messages
+    assert (first.message, first.call_id) == (call, "c1")
+    assert (second.message.name, second.call_id) == ("functions.f", "c1")
+
+
+def test_a_custom_tools_call_is_known_by_what_it_holds():
+    called = {"id": "c1", "custom": {"name": "patch", "input": "x"}}
+    (call,) = made([{"role": "assistant", "tool_calls": [called]}]).messages
+    assert (call.recipient, call.content_type, call.content) == ("functions.patch", "code", "x")
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "user"}, "content"),
+        ({"role": "user", "content": [3]}, "content[0].type"),
+        ({"role": "user", "content": [{"text": 3}]}, "content[0].text"),
+        ({"role": "user", "content": "x", "name": "a b"}, "name"),
+        ({"role": "user", "content": "x", "reasoning": "hm"}, "reasoning"),
+        ({"role": "assistant", "tool_calls": [3]}, "tool_calls[0]"),
+        ({"role": "assistant", "tool_calls": [{"function": {}}]}, "tool_calls[0].function"),
+        ({"role": "tool", "content": "x"}, "tool_call_id"),
+    ],
+)
+def test_a_bad_message_is_named_by_its_path(message, param):
+    with pytest.raises(RequestError) as caught:
+        made([{"role": "user", "content": "Hi"}, message])
+    assert caught.value.param == f"messages[1].{param}"

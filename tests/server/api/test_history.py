@@ -1,9 +1,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.chat.events import ToolFinished
+from ossia.chat.events import (
+    PartFinished,
+    PartStarted,
+    ToolFinished,
+)
 from ossia.harmony.messages import Message
-from ossia.server.api.history import HistoryMessage, paired, with_result, without_broken_off
+from ossia.server.api.history import (
+    HistoryMessage,
+    TurnRecorder,
+    paired,
+    with_result,
+    without_broken_off,
+)
 from ossia.tools.tool import ToolResult
 
 
@@ -86,3 +96,28 @@ def test_only_a_call_that_was_to_run_here_and_did_not_is_left_out():
     ran = with_result(of_python(), ToolFinished("call_1", "python", "", ToolResult(text="4"), 0.5))
     history = [user(), ran, called("a"), of_python()]
     assert without_broken_off(history) == history[:3]
+
+
+def test_a_turn_is_recorded_message_by_message_and_a_call_that_was_cut_is_left_out():
+    thought = Message(role="assistant", channel="analysis", content="hm")
+    call = called("a").message
+    recorder = TurnRecorder()
+    for event in (
+        PartStarted("analysis"),
+        PartFinished(thought, False),
+        PartStarted("call", "a", "f"),
+        PartFinished(call, True),
+        PartStarted("call", "b", "f"),
+        PartFinished(call, False),
+    ):
+        recorder.push(event)
+    assert recorder.messages == [HistoryMessage(message=thought), called("a")]
+
+
+def test_a_recorded_message_has_the_id_under_which_it_was_written():
+    thought = Message(role="assistant", channel="analysis", content="hm")
+    written = HistoryMessage(message=thought, item_id="rs_1")
+    recorder = TurnRecorder()
+    recorder.push(PartStarted("analysis"))
+    recorder.push(PartFinished(thought, True), written)
+    assert recorder.messages == [written]

@@ -34,7 +34,7 @@ def parse(offer=MappingProxyType({}), **fields):
 
 
 def turn(*messages, **fields):
-    return parse(**fields).turn(messages or (USER,), "2026-01-02")
+    return parse(**fields).to_turn(messages or (USER,), "2026-01-02")
 
 
 def refused(**fields):
@@ -92,7 +92,7 @@ def test_what_runs_here_reaches_the_turn_and_the_response():
     ]
     found = parse(OFFER, tools=tools, include=[SOURCES, OUTPUTS, LOGPROBS])
     assert found.ignored == ("tools[4]", "tools[5]", "tools[6]")
-    conversation = found.turn([USER], "2026-01-02").conversation
+    conversation = found.to_turn([USER], "2026-01-02").conversation
     assert conversation.builtins == ("browser", "python")
     assert [(each.name, each.description) for each in conversation.namespaces] == [
         ("post", "Mail.")
@@ -115,7 +115,7 @@ def test_what_holds_for_calls_reaches_the_turn_and_the_response():
     wanted = {"always": {"tool_names": ["send"]}}
     tools = [{"type": "mcp", "server_label": "post", "require_approval": wanted}]
     found = parse(OFFER, tools=tools, max_tool_calls=2)
-    policy = found.turn([USER], "2026-01-02").tool_policy
+    policy = found.to_turn([USER], "2026-01-02").tool_policy
     assert (policy.max_calls, policy.require_approval) == (2, ("post.send",))
     assert policy.pause_for_approval == ("post.send",)
     settings = found.settings()
@@ -126,12 +126,12 @@ def test_what_holds_for_calls_reaches_the_turn_and_the_response():
 def test_a_call_that_is_allowed_needs_its_tool_and_one_that_is_not_needs_none():
     call = Message(role="assistant", channel="commentary", recipient="post.send", content="{}")
     no = ApprovalDecision(call=call, call_id="call_1", allows=False)
-    assert parse().turn([USER], "2026-01-02", no).tool_policy.decision == no
+    assert parse().to_turn([USER], "2026-01-02", no).tool_policy.decision == no
     yes = replace(no, allows=True)
     tools = [{"type": "mcp", "server_label": "post"}]
-    assert parse(OFFER, tools=tools).turn([USER], "2026-01-02", yes).tool_policy.decision == yes
+    assert parse(OFFER, tools=tools).to_turn([USER], "2026-01-02", yes).tool_policy.decision == yes
     with pytest.raises(RequestError) as found:
-        parse().turn([USER], "2026-01-02", yes)
+        parse().to_turn([USER], "2026-01-02", yes)
     assert (found.value.param, found.value.code) == ("tools", "tool_unavailable")
 
 

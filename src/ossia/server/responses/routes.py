@@ -192,7 +192,7 @@ class _Endpoints:
         decision = None if approval is None else approval.decision
         return await start_turn(
             self._services.provider,
-            lambda messages: replace(parsed.turn(messages, date, decision), session=session),
+            lambda messages: replace(parsed.to_turn(messages, date, decision), session=session),
             history.messages,
             truncates=parsed.form.truncation == "auto",
         )

@@ -90,7 +90,7 @@ class ParsedResponseRequest:
         idle = [f"include[{at}]" for at, name in included if name not in known]
         return (*self.tools.ignored, *idle, *ignored(self.form))
 
-    def turn(
+    def to_turn(
         self, messages: Sequence[Message], date: str, decision: ApprovalDecision | None = None
     ) -> TurnRequest:
         """The turn to be written.
