@@ -20,7 +20,7 @@ from benchmarks.kernels import (
     best_seconds,
     giga_products_a_second,
 )
-from ossia.cli.memory_speed import read_bytes_per_second
+from ossia.cli.measure import read_bytes_per_second
 from ossia.ops.api import AttentionMetadata
 from ossia.ops.cpu import KV_DTYPES, CpuOps, isas, usable_cores
 

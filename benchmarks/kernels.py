@@ -17,7 +17,7 @@ from itertools import cycle, product
 import ml_dtypes
 import numpy as np
 
-from ossia.cli.memory_speed import read_bytes_per_second
+from ossia.cli.measure import read_bytes_per_second
 from ossia.ops.api import Routing
 from ossia.ops.cpu import CpuOps, isas, usable_cores
 from ossia.ops.mxfp4 import Mxfp4

@@ -31,7 +31,7 @@ from benchmarks.gguf_checkpoint import entries
 from ossia.checkpoint import Checkpoint, open_checkpoint
 from ossia.checkpoint.find import prepared_folder
 from ossia.cli.measure import SHORT_TOKENS, prompt_ids
-from ossia.cli.memory_speed import measured_apart
+from ossia.cli.measure import measured_apart
 
 PEER = Path(__file__).with_name("gguf_peer.py")
 READ_AT_ONCE = 1 << 24
@@ -190,7 +190,7 @@ def figures(found: dict[str, Any], workload: str) -> dict[str, float]:
 
 
 def peer_token_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of weights that llama.cpp reads for one token: as `ossia.cli.token_bytes` counts."""
+    """Bytes of weights that llama.cpp reads for one token: as `ossia.cli.measure` counts."""
     config = checkpoint.config
     in_use = config.num_experts_per_tok / config.num_local_experts
     plan = entries(config, checkpoint.tensors, GGMLQuantizationType.Q8_0)

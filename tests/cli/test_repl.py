@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ossia.cli import kept
+from ossia.cli.terminal.session import load_chat
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -85,7 +85,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_session(endless_folder, saved, ho
         terminal.wait_for(PROMPT)
         terminal.type("\x04")
         assert process.wait(timeout=30) == 0
-    (turn,) = kept.load(str(saved)).turns
+    (turn,) = load_chat(str(saved)).turns
     assert turn.question == "hello there"
     assert set(turn.reasoning) == {"\0"}
     assert not turn.is_whole
@@ -111,5 +111,5 @@ def test_several_lines_a_finished_answer_and_folded_thinking(folder, saved):
         terminal.wait_for("kept in")
         terminal.type("/bye\r")
         assert process.wait(timeout=30) == 0
-    (turn,) = kept.load(str(saved)).turns
+    (turn,) = load_chat(str(saved)).turns
     assert turn.question == "one\ntwo"

@@ -14,13 +14,12 @@ from rich.console import Console
 from ossia.chat.agent_loop import PendingCall
 from ossia.chat.events import Reply, ToolCalled, ToolFinished
 from ossia.cli.commands.run import as_json
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.notices import say
 from ossia.cli.terminal import approval
+from ossia.cli.terminal.answer import AttachmentFolder, card
 from ossia.cli.terminal.approval import ask_approval, open_tools
 from ossia.cli.terminal.conversation import PlainScreen
 from ossia.cli.terminal.screen import TerminalScreen
-from ossia.cli.tool_cards import card
+from ossia.cli.terminal.terminal import say
 from ossia.errors import RequestError
 from ossia.tools.browser.providers import SERVICES
 from ossia.tools.catalog import choose, python_options
@@ -41,7 +40,7 @@ def pending(arguments):
 
 
 def test_a_card_says_what_was_called_what_came_and_how_long_it_took():
-    assert card(ran("2"), GivenFiles()) == "[python ran, 0.25 s]\n  > 1+1\n  2\n"
+    assert card(ran("2"), AttachmentFolder()) == "[python ran, 0.25 s]\n  > 1+1\n  2\n"
 
 
 def test_a_failure_and_files_are_told():
@@ -51,14 +50,14 @@ def test_a_failure_and_files_are_told():
             is_error=True,
             attachments=(Attachment(name="a", media_type="b", content=b"xy"),),
         ),
-        GivenFiles(),
+        AttachmentFolder(),
     )
     assert shown.startswith("[python failed,")
     assert shown.endswith("  + a, 2 bytes\n")
 
 
 def test_the_middle_of_a_long_result_is_left_out_and_nothing_commands_the_terminal():
-    shown = card(ran("\n".join(map(str, range(100))) + "\n\x1b[2J"), GivenFiles())
+    shown = card(ran("\n".join(map(str, range(100))) + "\n\x1b[2J"), AttachmentFolder())
     assert "... 90 lines ..." in shown
     assert "\x1b" not in shown
     assert shown.count("\n") < 20
@@ -250,7 +249,7 @@ PLOT = Attachment(name="plot.png", media_type="image/png", content=b"png")
 def test_a_file_of_a_tool_is_kept_and_named_wherever_an_answer_is_shown(tmp_path):
     event = ran("done", attachments=(PLOT,))
     out, err, console = io.StringIO(), io.StringIO(), Console(file=io.StringIO(), width=300)
-    files = GivenFiles(tmp_path)
+    files = AttachmentFolder(tmp_path)
     PlainScreen(out, err, quiet=False, files=files).answer(shows_thinking=True).show(event)
     TerminalScreen(console, files).answer(shows_thinking=True).show(event)
     assert f"  + {tmp_path / 'plot.png'}, 3 bytes\n" in err.getvalue()
@@ -267,8 +266,8 @@ def test_json_says_where_a_file_is(tmp_path, capsys):
 
     path = str(tmp_path / "out" / "plot.png")
     file = {"name": "plot.png", "media_type": "image/png", "bytes": 3}
-    assert told(GivenFiles()) == [{**file, "path": None}]
-    files = GivenFiles(tmp_path / "out")
+    assert told(AttachmentFolder()) == [{**file, "path": None}]
+    files = AttachmentFolder(tmp_path / "out")
     assert told(files) == [{**file, "path": path}]
     shutil.rmtree(tmp_path / "out")
     assert told(files) == [{**file, "path": None}]

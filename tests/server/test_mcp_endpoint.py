@@ -193,7 +193,7 @@ def test_tools_of_other_servers_are_not_passed_on():
 
 def test_serve_offers_it_where_the_library_is(monkeypatch, tmp_path):
     from ossia.cli.commands.serve import ListeningChoices, _mcp_endpoint
-    from ossia.cli.offered import ToolChoices
+    from ossia.cli.server_tools import ToolChoices
     from ossia.errors import MissingExtra
 
     assert not ToolChoices().mcp_endpoint

@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.terminal.progress import loading
+from ossia.cli.terminal.terminal import say
+from ossia.engine.request import SAMPLING_FIELDS, SamplingField, SamplingParams
 from ossia.files import HOME
 from ossia.tools.catalog import CONTAINER
 
 if TYPE_CHECKING:
-    from ossia import LLM, OpsOptions, SamplingParams
+    from ossia import LLM, OpsOptions
     from ossia.engine.options import LoadOptions
+
+Group = TypeVar("Group")
 
 MODEL, MACHINE, ASKING, SAMPLING, TOOLS = "Model", "Machine", "Asking", "Sampling", "Tools"
 """Headings in the help."""
@@ -255,60 +258,46 @@ class ToolOptions:
         return {name: value for name, value in given.items() if value}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _sampling_option(param: SamplingField) -> Any:
+    """The option of one sampling parameter, annotated as typer reads it; None by default."""
+    shown: dict[str, Any] = {"help": param.help, "rich_help_panel": SAMPLING}
+    kind: Any = param.type
+    if param.name.endswith("_tokens"):
+        shown |= {"parser": tokens, "metavar": "TOKENS"}
+    elif param.type is float:
+        least, most = param.bounds.get("ge", param.bounds.get("gt")), param.bounds["le"]
+        shown["metavar"] = f"{least:g}..{most:g}"
+    else:
+        shown["metavar"] = "TEXT" if param.type is str else "N"
+    if param.shape == "list":
+        kind = list[kind]
+        shown["help"] = f"{param.help.rstrip('.')}; may be repeated."
+    return Annotated[kind | None, typer.Option(**shown)]
+
+
+def _with_sampling_fields(group: type[Group]) -> type[Group]:
+    """Give a class a field for every sampling parameter that can be typed, and make it one."""
+    options = {
+        name: _sampling_option(param)
+        for name, param in SAMPLING_FIELDS.items()
+        if param.shape != "table" and name != "logprobs"  # which is reported, and to programs
+    }
+    group.__annotations__ = options
+    for name in options:
+        setattr(group, name, None)
+    return dataclass(frozen=True, kw_only=True)(group)
+
+
+@_with_sampling_fields
 class SamplingOptions:
-    """How tokens are chosen. None: what the library takes unless told."""
+    """How tokens are sampled: an option for each field of `SamplingParams`. None: its default."""
 
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0..2", help="0 always takes the likeliest; 1 unless told.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None  # fmt: skip
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0..1", help="From the fewest that together are so likely.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None  # fmt: skip
-    top_k: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="From the N likeliest.", rich_help_panel=SAMPLING),
-    ] = None
-    min_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0..1", help="None less likely than this share of the likeliest.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None  # fmt: skip
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Same seed, same answer.", rich_help_panel=SAMPLING),
-    ] = None
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            parser=tokens, metavar="TOKENS", help="Most to write, thinking included.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None  # fmt: skip
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT", help="End the answer before this; may be repeated.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None  # fmt: skip
+    max_tokens: int | None
 
-    def params(self) -> "SamplingParams":
+    def params(self) -> SamplingParams:
         """Sampling parameters; raises RequestError for what no sampler could honour."""
-        from ossia import SamplingParams
-
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return SamplingParams(**{n: value for n, value in given.items() if value is not None})
+        values = {name: getattr(self, name) for name in type(self).__annotations__}
+        return SamplingParams(**{n: value for n, value in values.items() if value is not None})
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

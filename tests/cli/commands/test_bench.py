@@ -13,7 +13,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, OpsOptions
 from ossia.checkpoint import counts, write_checkpoint
 from ossia.cli.commands import bench as ossia_bench
-from ossia.cli.token_bytes import token_bytes
+from ossia.cli.measure import token_bytes
 from ossia.engine.approximate_sampler import TARGET_CANDIDATES
 
 SMALL = ("--prefill", "8,24", "--decode", "2,4", "--batch", "1,3", "--depth", "5,70")

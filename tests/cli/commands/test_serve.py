@@ -12,8 +12,8 @@ import pytest
 from mcp import Client
 
 from benchmarks.serving import Served
-from ossia.cli import servers
-from ossia.cli.servers import Running, registered, running
+from ossia.cli.commands import ps
+from ossia.cli.commands.ps import RunningServer, registered, running_servers
 from ossia.tools.mcp.connection import http_transport
 
 
@@ -58,20 +58,20 @@ def test_what_a_killed_server_left_behind_is_cleared_away(tmp_path, monkeypatch)
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
     ended = subprocess.Popen(["true"])
     ended.wait()
-    with registered(Running(os.getpid(), "nano", ("http://127.0.0.1:1",), time.time())):
-        folder = servers.state_folder() / servers.FOLDER
+    with registered(RunningServer(os.getpid(), "nano", ("http://127.0.0.1:1",), time.time())):
+        folder = ps.state_folder() / ps.FOLDER
         (folder / "1.json").write_text("{")
         (folder / f"{ended.pid}.json").write_text(
             json.dumps({"pid": ended.pid, "model": "m", "addresses": ["a"], "started": 1})
         )
-        assert [each.pid for each in running()] == [os.getpid()]
+        assert [each.pid for each in running_servers()] == [os.getpid()]
         assert [each.name for each in folder.iterdir()] == [f"{os.getpid()}.json"]
-    assert running() == []
+    assert running_servers() == []
 
 
 def test_a_server_that_does_not_answer_is_shown_as_silent(ossia, tmp_path, monkeypatch):
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
-    with registered(Running(os.getpid(), "nano", ("http://127.0.0.1:9",), time.time())):
+    with registered(RunningServer(os.getpid(), "nano", ("http://127.0.0.1:9",), time.time())):
         (told,) = json.loads(ossia("ps", "--json").out)["servers"]
     assert (told["status"], told["running"]) == ("silent", None)
 
@@ -79,8 +79,8 @@ def test_a_server_that_does_not_answer_is_shown_as_silent(ossia, tmp_path, monke
 def test_a_folder_that_cannot_be_written_lists_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path / "file"))
-    with registered(Running(1, "nano", ("a",), 0.0)):
-        assert running() == []
+    with registered(RunningServer(1, "nano", ("a",), 0.0)):
+        assert running_servers() == []
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """The answer on stdout, thinking on stderr, in the order of events."""
 
 import io
+import os
 
 import pytest
 
 from ossia.chat.events import Finished, PreambleDelta, ReasoningDelta, TextDelta, Timing, Usage
-from ossia.cli.terminal.answer import WAITING, PlainAnswer
+from ossia.cli.terminal.answer import WAITING, AttachmentFolder, PlainAnswer
+from ossia.errors import RequestError
+from ossia.tools.tool import Attachment
 
 TURN = (ReasoningDelta("hm, "), ReasoningDelta("yes"), TextDelta("It is "), TextDelta("85."))
 END = Finished("stop", Usage(), Timing())
@@ -64,3 +67,58 @@ def test_what_is_said_before_a_tool_is_no_answer():
 
 def test_an_answer_with_its_own_newline_gets_no_second_one():
     assert shown((TextDelta("a\n"),)) == ("a\n", "")
+
+
+def file(name, content=b"abc"):
+    return Attachment(name=name, media_type="text/plain", content=content)
+
+
+def test_without_a_folder_a_file_is_only_told_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert AttachmentFolder().describe(file("a.txt")) == "a.txt, 3 bytes"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_kept_and_its_path_told(tmp_path):
+    files = AttachmentFolder(tmp_path / "deep" / "out")
+    assert files.describe(file("a.txt")) == f"{tmp_path / 'deep' / 'out' / 'a.txt'}, 3 bytes"
+    assert (tmp_path / "deep" / "out" / "a.txt").read_bytes() == b"abc"
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "a.txt").write_text("mine")
+    (tmp_path / "a-2.txt").symlink_to(tmp_path / "elsewhere")
+    assert AttachmentFolder(tmp_path).save(file("a.txt")) == tmp_path / "a-3.txt"
+    assert (tmp_path / "a.txt").read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/x", "x"),
+        ("/", "file"),
+        ("..", "file"),
+        (".bashrc", "bashrc"),
+        ("a\x1b[2J\n.png", "a__2J_.png"),
+        ("x" * 300 + ".png", "x" * 96 + ".png"),
+        ("ü.png", "ü.png"),
+    ],
+)
+def test_a_name_leads_nowhere_and_hides_nothing(tmp_path, name, kept):
+    folder = tmp_path / "out"
+    assert AttachmentFolder(folder).save(file(name)) == folder / kept
+    assert [each.name for each in folder.iterdir()] == [kept]
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(RequestError, match="--files .*a/b: Not a directory"):
+        AttachmentFolder(tmp_path / "a" / "b")
+
+
+def test_a_file_that_cannot_be_kept_is_told_with_the_reason(tmp_path):
+    files = AttachmentFolder(tmp_path / "out")
+    os.rmdir(tmp_path / "out")
+    assert files.describe(file("a.txt")) == "a.txt, 3 bytes, not saved: No such file or directory"

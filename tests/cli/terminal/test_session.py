@@ -1,22 +1,31 @@
 """Lines in, effects out; no terminal, no model."""
 
+import json
+import os
+import stat
 from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ossia.chat.events import Reply, Timing, Usage
 from ossia.cli.terminal import session as page
 from ossia.cli.terminal.session import (
     Ask,
+    ChatSession,
+    ChatTurn,
     Leave,
     Lines,
-    Load,
-    Save,
+    LoadChat,
+    SaveChat,
     Say,
-    Session,
     ShowStats,
     is_open,
+    load_chat,
+    save_chat,
 )
+from ossia.errors import RequestError
 from ossia.harmony.messages import Effort
 
 
@@ -28,7 +37,7 @@ def answer(session, text, *, reasoning="", stopped=False, usage=(10, 5, 2)):
 @pytest.fixture
 def talked():
     """Two questions and answers."""
-    session = Session()
+    session = ChatSession()
     for question, text in (("one?", "1"), ("two?", "2")):
         assert session.enter(question) == Ask()
         answer(session, text, reasoning=f"because {text}")
@@ -42,7 +51,7 @@ def test_a_line_is_a_question(talked):
 
 
 def test_an_empty_line_asks_nothing():
-    session = Session()
+    session = ChatSession()
     assert session.enter("   ") == Say("")
     assert session.enter('"""  """') == Say("")
     assert session.messages() == []
@@ -50,13 +59,13 @@ def test_an_empty_line_asks_nothing():
 
 @pytest.mark.parametrize("text", ["/etc/hosts says what?", "/ is a slash", "/2 is a half", "//"])
 def test_what_is_no_command_is_a_question(text):
-    session = Session()
+    session = ChatSession()
     assert session.enter(text) == Ask()
     assert session.messages()[-1]["content"] == text
 
 
 def test_quotes_take_a_command_literally():
-    session = Session()
+    session = ChatSession()
     assert session.enter('"""\n/help\nme\n"""') == Ask()
     assert session.messages()[-1]["content"] == "/help\nme"
 
@@ -68,7 +77,7 @@ def test_an_unknown_command_is_told_and_asked_of_nobody(talked):
 
 
 def test_help_names_every_command():
-    told = Session().enter("/help").text
+    told = ChatSession().enter("/help").text
     assert all(command.usage in told for command in page.COMMANDS.values())
 
 
@@ -84,7 +93,7 @@ def test_undo_forgets_the_last_question_and_its_answer(talked):
 
 @pytest.mark.parametrize("command", ["/retry", "/undo"])
 def test_without_a_question_there_is_nothing_to_take_back(command):
-    session = Session()
+    session = ChatSession()
     assert isinstance(session.enter(command), Say)
     assert session.turns == []
 
@@ -107,7 +116,7 @@ def test_the_efforts_are_those_of_the_language():
 
 
 def test_instructions_can_be_given_seen_and_dropped():
-    session = Session()
+    session = ChatSession()
     assert session.enter("/system") == Say("instructions: none")
     session.enter("/system Answer in German.")
     assert session.enter("/system") == Say("instructions: Answer in German.")
@@ -127,8 +136,8 @@ def test_thinking_is_folded_unfolded_and_shown_once_more(talked):
 @pytest.mark.parametrize(
     ("line", "effect"),
     [
-        ("/save my talk.json", Save("my talk.json")),
-        ("/load x", Load("x")),
+        ("/save my talk.json", SaveChat("my talk.json")),
+        ("/load x", LoadChat("x")),
         ("/stats", ShowStats()),
         ("/bye", Leave()),
         ("/exit", Leave()),
@@ -136,12 +145,12 @@ def test_thinking_is_folded_unfolded_and_shown_once_more(talked):
     ],
 )
 def test_commands_for_the_world_outside(line, effect):
-    assert Session().enter(line) == effect
+    assert ChatSession().enter(line) == effect
 
 
 @pytest.mark.parametrize("command", ["/save", "/load"])
 def test_a_file_command_wants_a_file(command):
-    assert Session().enter(command) == Say(f"expected a file: {command} FILE")
+    assert ChatSession().enter(command) == Say(f"expected a file: {command} FILE")
 
 
 def test_a_stopped_answer_keeps_what_was_said(talked):
@@ -198,3 +207,133 @@ def test_an_unclosed_message_is_whole_when_the_lines_end():
 def test_a_message_is_open_until_its_quotes_close(text, expected):
     assert is_open(text) is expected
     assert not is_open("plain")
+
+
+TURN = ChatTurn(question="Wie geht's?\n", answer="gut \ud83d", reasoning="\x1b[1m", is_whole=True)
+
+
+@pytest.fixture
+def session():
+    return ChatSession(effort="high", instructions="short", turns=[TURN, ChatTurn(question="und?")])
+
+
+def test_what_was_kept_comes_back(session, saved):
+    save_chat(session, str(saved), "nano")
+    back = load_chat(str(saved))
+    assert (back.effort, back.instructions, back.turns) == ("high", "short", session.turns)
+
+
+def test_only_its_owner_reads_the_file(session, saved):
+    save_chat(session, str(saved), "nano")
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+
+
+def test_a_kept_conversation_may_be_replaced(session, saved):
+    save_chat(ChatSession(), str(saved), "nano")
+    save_chat(session, str(saved), "nano")
+    assert len(load_chat(str(saved)).turns) == 2
+
+
+def test_no_other_file_is_replaced(session, saved):
+    saved.write_text("my novel")
+    with pytest.raises(RequestError, match="exists and is no kept conversation"):
+        save_chat(session, str(saved), "nano")
+    assert saved.read_text() == "my novel"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(session, saved, monkeypatch):
+    save_chat(ChatSession(), str(saved), "nano")
+
+    def broken(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(RequestError, match=r"cannot be written: No space left"):
+        save_chat(session, str(saved), "nano")
+    assert load_chat(str(saved)).turns == []
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_a_link_is_followed_not_replaced(session, saved, tmp_path):
+    save_chat(ChatSession(), str(saved), "nano")
+    link = tmp_path / "link"
+    link.symlink_to(saved)
+    save_chat(session, str(link), "nano")
+    assert link.is_symlink()
+    assert len(load_chat(str(saved)).turns) == 2
+
+
+@pytest.mark.parametrize("path", ["nowhere/talk.json", "", "a\0b"])
+def test_a_place_that_cannot_be_is_refused(session, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError):
+        save_chat(session, path, "nano")
+    with pytest.raises(RequestError):
+        load_chat(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RequestError, match="is no JSON"):
+        load_chat(str(tmp_path / "pipe"))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "is no JSON"),
+        (b"\xff\xfe", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"[]", "is no kept conversation"),
+        (b'{"format": "other"}', "is no kept conversation"),
+        (b'{"format": "ossia-conversation", "version": 2}', "has version 2; this ossia reads"),
+        (b'{"format": "ossia-conversation", "version": 1}', "was changed"),
+    ],
+)
+def test_another_file_is_refused(saved, content, found):
+    saved.write_bytes(content)
+    with pytest.raises(RequestError, match=found):
+        load_chat(str(saved))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"effort": "huge"},
+        {"instructions": 3},
+        {"turns": {}},
+        {"turns": [{"question": "?"}]},
+        {"turns": [{"question": 1, "answer": "", "reasoning": "", "is_whole": True}]},
+        {"turns": [{"question": "", "answer": "", "reasoning": "", "is_whole": 1}]},
+    ],
+)
+def test_a_changed_file_is_refused(session, saved, change):
+    save_chat(session, str(saved), "nano")
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | change))
+    with pytest.raises(RequestError, match="was changed"):
+        load_chat(str(saved))
+
+
+def test_a_file_beyond_measure_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(page, "MAX_BYTES", 10)
+    saved.write_text(json.dumps("x" * 20))
+    with pytest.raises(RequestError, match="is no JSON"):
+        load_chat(str(saved))
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("effort", "instructions"), any_json)))
+def test_whatever_stands_there_is_loaded_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps({"format": page.FORMAT, "version": 1, "turns": []} | content))
+    try:
+        loaded = load_chat(str(path))
+    except RequestError:
+        return
+    assert loaded.turns == []

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ossia.cli.measure import Decode, Meter, Work
-from ossia.cli.memory_speed import measured_apart
+from ossia.cli.measure import Decode, SpeedMeter, Workload, measured_apart, token_bytes
 from ossia.cli.options import (
     AsJson,
     MachineOptions,
@@ -21,9 +20,7 @@ from ossia.cli.options import (
     spread,
     tokens,
 )
-from ossia.cli.sizes import as_bytes, as_table
-from ossia.cli.terminal.terminal import harmless
-from ossia.cli.token_bytes import token_bytes
+from ossia.cli.terminal.terminal import as_bytes, as_table, harmless
 
 if TYPE_CHECKING:
     from ossia.ops import Ops
@@ -70,9 +67,9 @@ class WorkOptions:
         Counts | None, _several("Tokens read before writing begins; 64 unless told.")
     ] = None
 
-    def plan(self) -> Work:
+    def plan(self) -> Workload:
         """The same with nothing left open."""
-        return Work(
+        return Workload(
             prefills=self.prefill or (512,),
             decodes=self.decode or (64,),
             batches=self.batch or (1,),
@@ -94,7 +91,7 @@ def command(
     began = time.perf_counter()
     with open_llm(fitting, machine) as llm:
         load_seconds = time.perf_counter() - began
-        meter = Meter(llm, work)
+        meter = SpeedMeter(llm, work)
         meter.first_token()
         time_to_first_token = time.perf_counter() - began
         prefill = meter.prefills()

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.notices import introduce
 from ossia.cli.options import (
     AskingOptions,
     MachineOptions,
@@ -18,11 +16,12 @@ from ossia.cli.options import (
     open_llm,
     spread,
 )
+from ossia.cli.terminal.answer import AttachmentFolder
 from ossia.cli.terminal.approval import open_tools
-from ossia.cli.terminal.conversation import PlainScreen, Talk
+from ossia.cli.terminal.conversation import ChatLoop, PlainScreen
 from ossia.cli.terminal.prompt import read_lines
-from ossia.cli.terminal.session import Lines, Session
-from ossia.cli.terminal.terminal import harmless, is_terminal
+from ossia.cli.terminal.session import ChatSession, Lines
+from ossia.cli.terminal.terminal import harmless, introduce, is_terminal
 from ossia.files import private_file, state_folder
 
 if TYPE_CHECKING:
@@ -46,9 +45,9 @@ def command(
 ) -> None:
     """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
     params = sampling.params()
-    session = Session(effort=asking.effort, instructions=asking.system)
+    session = ChatSession(effort=asking.effort, instructions=asking.system)
     told = asking.told()
-    files = GivenFiles(tools.files)
+    files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
         held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
         if held is not None:  # before the model: what is missing is said at once
@@ -64,40 +63,40 @@ def command(
             _at_terminal(llm, session, params, fixed, files)
             return
         screen = PlainScreen(sys.stdout, sys.stderr, quiet=model.quiet, files=files)
-        talk = Talk(llm, session, screen, params, fixed)
-        _from_pipe(talk)
-        if talk.has_failed:
+        chat_loop = ChatLoop(llm, session, screen, params, fixed)
+        _from_pipe(chat_loop)
+        if chat_loop.has_failed:
             raise typer.Exit(1)
 
 
-def _from_pipe(talk: Talk) -> None:
+def _from_pipe(chat_loop: ChatLoop) -> None:
     lines = Lines()
     for line in read_lines(sys.stdin.buffer):
         message = lines.push(line)
-        if message is not None and not talk.enter(message):
+        if message is not None and not chat_loop.enter(message):
             return
     if rest := lines.close():
-        talk.enter(rest)
+        chat_loop.enter(rest)
 
 
 def _at_terminal(
     llm: "LLM",
-    session: Session,
+    session: ChatSession,
     params: "SamplingParams",
     fixed: dict[str, object],
-    files: GivenFiles,
+    files: AttachmentFolder,
 ) -> None:
     from rich.console import Console
 
     from ossia.cli.terminal.screen import TerminalScreen, line_editor
 
     screen = TerminalScreen(Console(highlight=False), files)
-    talk = Talk(llm, session, screen, params, fixed)
-    editor = line_editor(_history(screen), lambda: _toolbar(talk))
+    chat_loop = ChatLoop(llm, session, screen, params, fixed)
+    editor = line_editor(_history(screen), lambda: _toolbar(chat_loop))
     screen.say("/help lists what can be typed, Ctrl-D leaves")
     while True:
         try:
-            if not talk.enter(editor.prompt()):
+            if not chat_loop.enter(editor.prompt()):
                 return
         except KeyboardInterrupt:
             screen.say("(Ctrl-D leaves)")
@@ -113,14 +112,14 @@ def _history(screen: "TerminalScreen") -> Path | None:
         return None
 
 
-def _toolbar(talk: Talk) -> str:
+def _toolbar(chat_loop: ChatLoop) -> str:
     """Model, effort, how full the context is, and how fast the last answer came."""
-    used, longest = talk.context_tokens, talk.llm.context_length
+    used, longest = chat_loop.context_tokens, chat_loop.llm.context_length
     parts = [
-        talk.llm.name,
-        f"effort {talk.session.effort or 'medium'}",
+        chat_loop.llm.name,
+        f"effort {chat_loop.session.effort or 'medium'}",
         f"context {used:,} of {longest:,} ({used / longest:.0%})",
     ]
-    if rate := talk.session.timing.tokens_per_second:
+    if rate := chat_loop.session.timing.tokens_per_second:
         parts.append(f"{rate:.0f} tokens/s")
     return harmless(" | ".join(parts))

@@ -12,8 +12,7 @@ import typer
 
 from ossia import __version__
 from ossia.cli.options import AsJson, settings
-from ossia.cli.sizes import as_bytes, as_table
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import as_bytes, as_table, harmless
 from ossia.errors import OssiaError
 from ossia.files import index_path, state_folder
 

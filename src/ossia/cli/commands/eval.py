@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.options import AsJson, MachineOptions, ModelOptions, open_llm, spread
+from ossia.cli.terminal.terminal import say
 
 if TYPE_CHECKING:
     from ossia.evals.nano_cells import Cell

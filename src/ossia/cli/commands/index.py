@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.options import AsJson
 from ossia.cli.terminal.progress import loading
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import harmless, say
 from ossia.errors import StoreError
 from ossia.files import index_path, private_file
 

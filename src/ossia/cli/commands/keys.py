@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.options import AsJson
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import harmless, say
 from ossia.files import state_folder
 
 if TYPE_CHECKING:

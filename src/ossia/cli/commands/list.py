@@ -6,8 +6,7 @@ from typing import Any
 import typer
 
 from ossia.cli.options import AsJson
-from ossia.cli.sizes import as_bytes
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import as_bytes, harmless
 from ossia.errors import CheckpointError
 
 EXAMPLES = """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ossia.cli.notices import say
+from ossia.cli.terminal.terminal import say
 from ossia.errors import OssiaError, RequestError
 from ossia.tools.catalog import choose, key_for_callers, names_for_callers
 

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.options import AsJson, MachineOptions, ModelOptions, ops_options, spread
-from ossia.cli.sizes import as_bytes
 from ossia.cli.terminal.progress import Progress, loading
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import as_bytes, harmless, say
 from ossia.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -1,14 +1,20 @@
 """`ossia ps`: the servers that run on this computer."""
 
+import contextlib
 import json
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from ossia.cli.options import AsJson
-from ossia.cli.servers import Running, running
 from ossia.cli.terminal.terminal import harmless
+from ossia.files import private_file, state_folder
 
 EXAMPLES = """
 ossia ps
@@ -17,9 +23,72 @@ ossia ps --json
 PATIENCE_SECONDS = 2.0
 
 
+FOLDER = "servers"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """One server."""
+
+    pid: int
+    model: str
+    addresses: tuple[str, ...]
+    started: float
+    """Seconds since 1970."""
+
+
+@contextmanager
+def registered(server: RunningServer) -> Iterator[None]:
+    """Be listed while the block runs; a folder that cannot be written lists nothing."""
+    path = None
+    with contextlib.suppress(OSError):
+        path = private_file(state_folder() / FOLDER, f"{server.pid}.json")
+        path.write_text(json.dumps(asdict(server)))
+    try:
+        yield
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def running_servers() -> list[RunningServer]:
+    """Every server that lives; what a killed one left behind is cleared away."""
+    found = []
+    for path in sorted((state_folder() / FOLDER).glob("*.json")):
+        server = _read(path)
+        if server is not None and _lives(server.pid):
+            found.append(server)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def _read(path: Path) -> RunningServer | None:
+    try:
+        told = json.loads(path.read_bytes())
+        return RunningServer(
+            int(told["pid"]),
+            str(told["model"]),
+            tuple(map(str, told["addresses"])),
+            float(told["started"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # pragma: no cover - another user's process has the number now
+        return False
+    return True
+
+
 def command(*, as_json: AsJson = False) -> None:
     """List your servers: model, address, how busy."""
-    servers = [_told(server) for server in running()]
+    servers = [_told(server) for server in running_servers()]
     if as_json:
         typer.echo(json.dumps({"servers": servers}))
         return
@@ -44,7 +113,7 @@ def _number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _told(server: Running) -> dict[str, Any]:
+def _told(server: RunningServer) -> dict[str, Any]:
     health = _health(server.addresses[0])
     return {
         "pid": server.pid,

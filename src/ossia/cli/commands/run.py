@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ossia.chat.events import Event, Reply, Timing, Usage, collect
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.notices import cut_short, introduce, say, timings
 from ossia.cli.options import (
     AsJson,
     AskingOptions,
@@ -23,9 +21,10 @@ from ossia.cli.options import (
     open_llm,
     spread,
 )
-from ossia.cli.terminal.answer import PlainAnswer
+from ossia.cli.terminal.answer import AttachmentFolder, PlainAnswer
 from ossia.cli.terminal.approval import open_tools
 from ossia.cli.terminal.prompt import read_prompt
+from ossia.cli.terminal.terminal import cut_short, introduce, say, timings
 
 if TYPE_CHECKING:
     from ossia import ChatStream
@@ -80,7 +79,7 @@ def command(
     question = read_prompt(prompt, sys.stdin)
     params = sampling.params()
     quiet = model.quiet or output.as_json
-    files = GivenFiles(tools.files)
+    files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
         held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
         if held is not None:  # before the model: what is missing is said at once
@@ -106,7 +105,7 @@ def command(
         timings(reply, load_seconds)
 
 
-def as_json(model: str, reply: Reply, files: GivenFiles) -> str:
+def as_json(model: str, reply: Reply, files: AttachmentFolder) -> str:
     """The whole turn as one object on one line; escaped, so that no terminal obeys it."""
     return json.dumps(
         {
@@ -131,9 +130,9 @@ def as_json(model: str, reply: Reply, files: GivenFiles) -> str:
     )
 
 
-def _file(file: "Attachment", files: GivenFiles) -> dict[str, Any]:
+def _file(file: "Attachment", files: AttachmentFolder) -> dict[str, Any]:
     try:
-        kept = files.keep(file)
+        kept = files.save(file)
     except OSError as error:
         say(f"{file.name} is not kept: {error.strerror}")
         kept = None
@@ -152,7 +151,9 @@ def _whole(stream: "ChatStream[Event]") -> Reply:
         stream.close()
 
 
-def _stream_out(stream: "ChatStream[Event]", files: GivenFiles, *, shows_thinking: bool) -> Reply:
+def _stream_out(
+    stream: "ChatStream[Event]", files: AttachmentFolder, *, shows_thinking: bool
+) -> Reply:
     answer = PlainAnswer(sys.stdout, sys.stderr, shows_thinking=shows_thinking, files=files)
 
     def shown() -> Iterable[Event]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ossia.cli.notices import introduce, say
-from ossia.cli.offered import ToolChoices
+from ossia.cli.commands.ps import RunningServer, registered
 from ossia.cli.options import MachineOptions, ModelOptions, load_options, spread, tokens
-from ossia.cli.servers import Running, registered
+from ossia.cli.server_tools import ToolChoices
 from ossia.cli.terminal.progress import loading
+from ossia.cli.terminal.terminal import introduce, say
 from ossia.errors import RequestError
 from ossia.files import state_folder
 from ossia.tools.catalog import CountTokens
@@ -212,7 +212,7 @@ def _run(
                 answer.endpoint, answer.status, answer.seconds
             ),
         )
-        listed = Running(os.getpid(), model.model, socket.addresses, time.time())
+        listed = RunningServer(os.getpid(), model.model, socket.addresses, time.time())
         with registered(listed):
             socket.run(guard, drain)
     if server.failure is not None:

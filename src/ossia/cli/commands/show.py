@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ossia.cli.options import AsJson, ModelOptions, spread
-from ossia.cli.sizes import as_bytes, as_count, as_table
 from ossia.cli.terminal.progress import loading
-from ossia.cli.terminal.terminal import harmless
+from ossia.cli.terminal.terminal import as_bytes, as_count, as_table, harmless
 
 if TYPE_CHECKING:
     from ossia.checkpoint import Checkpoint, ModelConfig

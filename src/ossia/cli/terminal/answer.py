@@ -1,13 +1,101 @@
-"""Shows a turn as plain text while it comes: the answer on stdout, all else on stderr."""
+"""An answer as plain text while it comes, its tool calls as cards, and the files they gave.
 
+The answer goes to stdout, everything else to stderr.
+"""
+
+import errno
+import os
+import re
+from pathlib import Path
 from typing import TextIO
 
 from ossia.chat.events import Event, PreambleDelta, ReasoningDelta, TextDelta, ToolFinished
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.terminal.terminal import Writer
-from ossia.cli.tool_cards import card
+from ossia.cli.terminal.terminal import Writer, harmless
+from ossia.errors import RequestError
+from ossia.tools.tool import Attachment
 
+MAX_LINES = 12
+MAX_COLUMNS = 200
+"""Of what a card of a tool shows."""
+MAX_NAME_CHARS = 100
+_MAX_NUMBER = 10_000
 WAITING = "thinking ..."
+
+
+class AttachmentFolder:
+    """Where the files of tools are saved, if anywhere; no existing file is overwritten."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Choose a folder; it is made if it is missing.
+
+        Raises:
+            RequestError: it cannot be made.
+        """
+        self._folder = folder
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RequestError(
+                    f"--files {folder}: {error.strerror}; name a folder that can be written"
+                ) from None
+
+    def save(self, file: Attachment) -> Path | None:
+        """Write one file under a name that is free; None where no folder was named.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._folder is None:
+            return None
+        name = Path(_one_name(file.name))
+        for number in range(1, _MAX_NUMBER):
+            tried = name if number == 1 else name.with_stem(f"{name.stem}-{number}")
+            try:
+                with (self._folder / tried).open("xb") as written:
+                    written.write(file.content)
+            except FileExistsError:
+                continue
+            return self._folder / tried
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def describe(self, file: Attachment) -> str:
+        """Save a file; one line that says where it is, or that it is nowhere."""
+        size = f"{len(file.content)} bytes"
+        try:
+            path = self.save(file)
+        except OSError as error:
+            return f"{file.name}, {size}, not saved: {error.strerror}"
+        return f"{path or file.name}, {size}"
+
+
+def _one_name(name: str) -> str:
+    """A name that leads nowhere and hides nothing, whoever chose it."""
+    last = re.sub(r"[^\w .()+=@-]", "_", name.rpartition("/")[2]).lstrip(". ")[-MAX_NAME_CHARS:]
+    return last.lstrip(". ") or "file"
+
+
+def card(ran: ToolFinished, files: AttachmentFolder) -> str:
+    """Lines for a terminal, each ended; long texts are cut in the middle.
+
+    Args:
+        ran: the call.
+        files: takes what it gave; so ask for a card once.
+    """
+    outcome = "failed" if ran.result.is_error else "ran"
+    lines = [f"[{ran.name} {outcome}, {ran.seconds:.2f} s]"]
+    lines += [f"  > {line}" for line in _cut(ran.arguments)]
+    lines += [f"  {line}" for line in _cut(ran.result.text)]
+    lines += [f"  + {harmless(files.describe(each))}" for each in ran.result.attachments]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cut(text: str) -> list[str]:
+    lines = [harmless(line)[:MAX_COLUMNS] for line in text.splitlines()]
+    if len(lines) <= MAX_LINES:
+        return lines
+    left_out = len(lines) - MAX_LINES + 1
+    return [*lines[: MAX_LINES - 4], f"... {left_out} lines ...", *lines[-3:]]
 
 
 class PlainAnswer:
@@ -19,9 +107,9 @@ class PlainAnswer:
         stderr: TextIO,
         *,
         shows_thinking: bool,
-        files: GivenFiles | None = None,
+        files: AttachmentFolder | None = None,
     ) -> None:
-        self._files = files or GivenFiles()
+        self._files = files or AttachmentFolder()
         self._out, self._err = Writer(stdout), Writer(stderr)
         self._shows_thinking = shows_thinking
         self._is_thinking = False

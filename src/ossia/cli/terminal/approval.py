@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ossia.cli.notices import say
-from ossia.cli.terminal.terminal import harmless, is_terminal
+from ossia.cli.terminal.terminal import harmless, is_terminal, say
 from ossia.errors import OssiaError
 from ossia.tools.catalog import CountTokens, choose, lazy_toolkits
 

@@ -5,17 +5,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ossia.chat.events import Event, collect
-from ossia.cli import kept
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.terminal.answer import PlainAnswer
-from ossia.cli.terminal.session import Ask, Effect, Leave, Load, Save, Say, Session, ShowStats
+from ossia.cli.terminal.answer import AttachmentFolder, PlainAnswer
+from ossia.cli.terminal.session import (
+    Ask,
+    ChatSession,
+    Effect,
+    Leave,
+    LoadChat,
+    SaveChat,
+    Say,
+    ShowStats,
+    load_chat,
+    save_chat,
+)
 from ossia.errors import OssiaError
 
 if TYPE_CHECKING:
     from ossia import LLM, SamplingParams
 
 
-class Answer(Protocol):
+class AnswerView(Protocol):
     """Shows one answer while it comes."""
 
     def show(self, event: Event) -> None:
@@ -28,7 +37,7 @@ class Answer(Protocol):
 class Screen(Protocol):
     """Where a conversation is seen."""
 
-    def answer(self, *, shows_thinking: bool) -> Answer:
+    def answer(self, *, shows_thinking: bool) -> AnswerView:
         """Begin to show an answer."""
 
     def say(self, text: str) -> None:
@@ -42,12 +51,12 @@ class PlainScreen:
     """No terminal: answers on stdout, everything else on stderr."""
 
     def __init__(
-        self, stdout: TextIO, stderr: TextIO, *, quiet: bool, files: GivenFiles | None = None
+        self, stdout: TextIO, stderr: TextIO, *, quiet: bool, files: AttachmentFolder | None = None
     ) -> None:
         self._stdout, self._stderr, self._quiet = stdout, stderr, quiet
         self._files = files
 
-    def answer(self, *, shows_thinking: bool) -> Answer:
+    def answer(self, *, shows_thinking: bool) -> AnswerView:
         """See `Screen.answer`."""
         shows = shows_thinking and not self._quiet
         return PlainAnswer(self._stdout, self._stderr, shows_thinking=shows, files=self._files)
@@ -62,13 +71,13 @@ class PlainScreen:
         print(f"ossia: {text}", file=self._stderr, flush=True)
 
 
-class Talk:
+class ChatLoop:
     """One conversation with one model."""
 
     def __init__(
         self,
         llm: "LLM",
-        session: Session,
+        session: ChatSession,
         screen: Screen,
         params: "SamplingParams",
         told: dict[str, Any],
@@ -111,9 +120,9 @@ class Talk:
                     self._screen.say(text)
             case Ask():
                 self._answer()
-            case Save(path):
-                self._screen.say(f"kept in {kept.save(self.session, path, self.llm.name)}")
-            case Load(path):
+            case SaveChat(path):
+                self._screen.say(f"kept in {save_chat(self.session, path, self.llm.name)}")
+            case LoadChat(path):
                 self._load(path)
             case ShowStats():
                 self._screen.say("\n".join(self._stats()))
@@ -161,7 +170,7 @@ class Talk:
         return date | {name: value for name, value in given.items() if value is not None}
 
     def _load(self, path: str) -> None:
-        loaded = kept.load(path)
+        loaded = load_chat(path)
         session = self.session
         session.effort, session.instructions = loaded.effort, loaded.instructions
         session.turns = loaded.turns

@@ -21,12 +21,11 @@ from rich.status import Status
 from rich.text import Text as Styled
 
 from ossia.chat.events import Event, PreambleDelta, ReasoningDelta, TextDelta, ToolFinished
-from ossia.cli.given_files import GivenFiles
-from ossia.cli.terminal.conversation import Answer
+from ossia.cli.terminal.answer import AttachmentFolder, card
+from ossia.cli.terminal.conversation import AnswerView
 from ossia.cli.terminal.markdown import Blocks
 from ossia.cli.terminal.session import COMMANDS, is_open
 from ossia.cli.terminal.terminal import harmless
-from ossia.cli.tool_cards import card
 
 ROWS_KEPT_FREE = 3
 """Of the terminal, while the tail of an answer is drawn."""
@@ -35,11 +34,11 @@ ROWS_KEPT_FREE = 3
 class TerminalScreen:
     """A terminal that shows colours."""
 
-    def __init__(self, console: Console, files: GivenFiles | None = None) -> None:
+    def __init__(self, console: Console, files: AttachmentFolder | None = None) -> None:
         self._console = console
         self._files = files
 
-    def answer(self, *, shows_thinking: bool) -> Answer:
+    def answer(self, *, shows_thinking: bool) -> AnswerView:
         """See `Screen.answer`."""
         return LiveAnswer(self._console, shows_thinking=shows_thinking, files=self._files)
 
@@ -56,10 +55,10 @@ class LiveAnswer:
     """One answer: finished blocks stay, the open tail is drawn again as it grows."""
 
     def __init__(
-        self, console: Console, *, shows_thinking: bool, files: GivenFiles | None = None
+        self, console: Console, *, shows_thinking: bool, files: AttachmentFolder | None = None
     ) -> None:
         self._console = console
-        self._files = files or GivenFiles()
+        self._files = files or AttachmentFolder()
         self._shows_thinking = shows_thinking
         self._blocks = Blocks()
         self._num_drawn = 0
@@ -68,7 +67,7 @@ class LiveAnswer:
         self._thinking_since: float | None = None
 
     def show(self, event: Event) -> None:
-        """See `Answer.show`."""
+        """See `AnswerView.show`."""
         match event:
             case ReasoningDelta(text) | PreambleDelta(text):
                 self._think(harmless(text))
@@ -82,7 +81,7 @@ class LiveAnswer:
                 pass
 
     def close(self) -> None:
-        """See `Answer.close`."""
+        """See `AnswerView.close`."""
         self._end_thinking()
         self._end_writing()
         if self._num_drawn:

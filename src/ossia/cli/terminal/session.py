@@ -3,11 +3,16 @@
 Knows no terminal, no model and no file: chat.py carries the effects out.
 """
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ossia.chat.events import Reply, Timing, Usage
+from ossia.errors import RequestError
+from ossia.files import atomic_write
 
 Effort = Literal["low", "medium", "high"]
 
@@ -27,14 +32,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Save:
+class SaveChat:
     """Write the conversation to a file."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LoadChat:
     """Go on with the conversation in a file."""
 
     path: str
@@ -50,11 +55,11 @@ class Leave:
     """End the program."""
 
 
-Effect = Say | Ask | Save | Load | ShowStats | Leave
+Effect = Say | Ask | SaveChat | LoadChat | ShowStats | Leave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class ChatTurn:
     """What was asked, and as much of the answer as there is."""
 
     question: str
@@ -65,20 +70,20 @@ class Turn:
 
 
 @dataclass(slots=True)
-class Session:
+class ChatSession:
     """The state of one conversation and of how it is shown."""
 
     effort: Effort | None = None
     """None: what the library takes unless told."""
     instructions: str | None = None
     shows_thinking: bool = True
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ChatTurn] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     """Of all answers since the start."""
     timing: Timing = field(default_factory=Timing)
     """Of the last answer."""
     num_answers: int = 0
-    _before: list[Turn] = field(default_factory=list)
+    _before: list[ChatTurn] = field(default_factory=list)
     """The turns before the question that waits, should it be refused."""
 
     def enter(self, line: str) -> Effect:
@@ -125,8 +130,8 @@ class Session:
             return Say("")
         return self._wait_for(question, self.turns)
 
-    def _wait_for(self, question: str, said: list[Turn]) -> Effect:
-        self._before, self.turns = self.turns, [*said, Turn(question=question)]
+    def _wait_for(self, question: str, said: list[ChatTurn]) -> Effect:
+        self._before, self.turns = self.turns, [*said, ChatTurn(question=question)]
         return Ask()
 
     def _effort(self, level: str) -> Effect:
@@ -165,10 +170,10 @@ class Session:
         return Say(f"forgot: {_short(undone.question)}")
 
     def _save(self, path: str) -> Effect:
-        return Save(path) if path else Say("expected a file: /save FILE")
+        return SaveChat(path) if path else Say("expected a file: /save FILE")
 
     def _load(self, path: str) -> Effect:
-        return Load(path) if path else Say("expected a file: /load FILE")
+        return LoadChat(path) if path else Say("expected a file: /load FILE")
 
     def _stats(self, rest: str) -> Effect:
         return ShowStats()
@@ -192,25 +197,25 @@ class Command:
 
     usage: str
     about: str
-    obey: Callable[[Session, str], Effect]
+    obey: Callable[[ChatSession, str], Effect]
 
 
 COMMANDS = {
-    "/effort": Command("/effort low|medium|high", "how long to think", Session._effort),
+    "/effort": Command("/effort low|medium|high", "how long to think", ChatSession._effort),
     "/system": Command(
-        "/system TEXT", "instructions for every answer; none: drop", Session._system
+        "/system TEXT", "instructions for every answer; none: drop", ChatSession._system
     ),
     "/think": Command(
-        "/think [show|hide]", "the last thinking; or unfold, fold it", Session._think
+        "/think [show|hide]", "the last thinking; or unfold, fold it", ChatSession._think
     ),
-    "/retry": Command("/retry", "answer the last question again", Session._retry),
-    "/undo": Command("/undo", "forget the last question and its answer", Session._undo),
-    "/clear": Command("/clear", "begin a new conversation", Session._clear),
-    "/save": Command("/save FILE", "keep the conversation in a file", Session._save),
-    "/load": Command("/load FILE", "go on with a kept conversation", Session._load),
-    "/stats": Command("/stats", "tokens, context and speed", Session._stats),
-    "/help": Command("/help", "this list", Session._help),
-    "/bye": Command("/bye", "leave", Session._bye),
+    "/retry": Command("/retry", "answer the last question again", ChatSession._retry),
+    "/undo": Command("/undo", "forget the last question and its answer", ChatSession._undo),
+    "/clear": Command("/clear", "begin a new conversation", ChatSession._clear),
+    "/save": Command("/save FILE", "keep the conversation in a file", ChatSession._save),
+    "/load": Command("/load FILE", "go on with a kept conversation", ChatSession._load),
+    "/stats": Command("/stats", "tokens, context and speed", ChatSession._stats),
+    "/help": Command("/help", "this list", ChatSession._help),
+    "/bye": Command("/bye", "leave", ChatSession._bye),
 }
 ALIASES = {"/exit": "/bye", "/quit": "/bye", "/?": "/help"}
 KEYS = (
@@ -255,3 +260,91 @@ def _looks_like_command(word: str) -> bool:
 def _short(text: str, limit: int = 60) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+FORMAT, VERSION = "ossia-conversation", 1
+MAX_BYTES = 64 << 20
+MAX_TURNS = 5_000
+_TURN_FIELDS = {"question": str, "answer": str, "reasoning": str, "is_whole": bool}
+
+
+def save_chat(session: ChatSession, path: str, model: str) -> Path:
+    """Write a conversation, readable by its owner alone; replaces one that was kept there.
+
+    Raises:
+        RequestError: something else is there, or it cannot be written.
+    """
+    if "\0" in path:
+        raise RequestError("no file has NUL in its name; give another name")
+    target = Path(os.path.realpath(os.path.expanduser(path)))
+    if os.path.lexists(target):
+        try:
+            load_chat(path)
+        except RequestError:
+            raise RequestError(
+                f"{path} exists and is no kept conversation; give another name"
+            ) from None
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": model,
+        "effort": session.effort,
+        "instructions": session.instructions,
+        "turns": [{name: getattr(turn, name) for name in _TURN_FIELDS} for turn in session.turns],
+    }
+    try:
+        with atomic_write(target) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=True).encode() + b"\n")
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written: {error.strerror}") from None
+    return target
+
+
+def load_chat(path: str) -> ChatSession:
+    """Read a conversation.
+
+    Raises:
+        RequestError: the file cannot be read, or is no conversation of a version known here.
+    """
+    try:
+        content = _read(os.path.expanduser(path))
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise RequestError(f"{path} is no JSON; expected a file written by /save") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RequestError(f"{path} is no kept conversation; expected a file written by /save")
+    if content.get("version") != VERSION:
+        raise RequestError(
+            f"{path} has version {content.get('version')!r:.20}; this ossia reads version "
+            f"{VERSION}: use the one that wrote it"
+        )
+    effort, instructions = content.get("effort"), content.get("instructions")
+    turns = content.get("turns")
+    if (
+        (effort is not None and effort not in get_args(Effort))
+        or not isinstance(instructions, str | None)
+        or not isinstance(turns, list)
+        or len(turns) > MAX_TURNS
+        or not all(map(_is_turn, turns))
+    ):
+        raise RequestError(f"{path} was changed and no longer fits version {VERSION}")
+    return ChatSession(
+        effort=effort, instructions=instructions, turns=[ChatTurn(**one) for one in turns]
+    )
+
+
+def _read(path: str) -> Any:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # never waits for a pipe
+        content = file.read(MAX_BYTES + 1)
+    if content is None or len(content) > MAX_BYTES:
+        raise ValueError("not a file of this kind")
+    return json.loads(content)
+
+
+def _is_turn(turn: object) -> bool:
+    return (
+        isinstance(turn, dict)
+        and turn.keys() == _TURN_FIELDS.keys()
+        and all(type(turn[name]) is kind for name, kind in _TURN_FIELDS.items())
+    )

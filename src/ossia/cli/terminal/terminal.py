@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # typing itself takes as long to import as help to print
 if TYPE_CHECKING:
     from typing import Self, TextIO
 
+    from ossia.chat.events import Reply
+
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20)}
 _ALLOWED = {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): None}
 _UNSEEN = dict.fromkeys(
@@ -84,3 +86,64 @@ class OutputGuard:
 def _discard_output() -> None:
     """Let nothing that is still buffered fail once more when Python closes stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+EMBEDDED = "nano"
+
+
+def introduce(model: str) -> None:
+    """Say of the embedded model that it is a small one, and how to get a large one."""
+    if model == EMBEDDED:
+        say("nano is a tiny demonstration model; for gpt-oss-20b give its folder: -m FOLDER")
+
+
+def cut_short(reply: "Reply", max_tokens: int | None) -> None:
+    """Say that an answer was not ended by the model."""
+    if reply.finish_reason == "length":
+        limit = "--max-tokens" if max_tokens is not None else "--context-length"
+        written = reply.usage.completion_tokens
+        say(f"cut off after {written} tokens; raise {limit} for more")
+
+
+def timings(reply: "Reply", load_seconds: float) -> None:
+    """Say how long everything took."""
+    usage, timing = reply.usage, reply.timing
+    waited = timing.time_to_first_token
+    read = usage.prompt_tokens - usage.cached_tokens
+    rate = f" ({read / waited:.0f} tokens/s)" if waited > 0 else ""
+    known = f", {usage.cached_tokens} of them known" if usage.cached_tokens else ""
+    say(f"load    {load_seconds:.2f} s")
+    say(f"prompt  {usage.prompt_tokens} tokens{known}, first token after {waited:.2f} s{rate}")
+    say(
+        f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
+        f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"
+    )
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(f"ossia: {harmless(line)}", file=sys.stderr, flush=True)
+
+
+def as_bytes(count: int) -> str:
+    """Bytes in the unit that gives 1 to 999: 13.8 GB."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+
+
+def as_count(count: int) -> str:
+    """A large number by thousand, million or billion: 20.9 billion."""
+    for size, name in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
+        if count >= size:
+            return f"{count / size:.3g} {name}"
+    return str(count)
+
+
+def as_table(rows: dict[str, str]) -> str:
+    """One line for each, the values below each other."""
+    width = max(map(len, rows))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())

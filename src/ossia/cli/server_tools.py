@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ossia.cli.notices import say
 from ossia.cli.options import TOOLS
+from ossia.cli.terminal.terminal import say
 from ossia.errors import RequestError
 from ossia.tools.catalog import (
     CountTokens,

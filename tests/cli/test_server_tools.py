@@ -2,7 +2,7 @@
 
 import pytest
 
-from ossia.cli.offered import ToolChoices
+from ossia.cli.server_tools import ToolChoices
 from ossia.errors import RequestError
 
 
