@@ -30,8 +30,7 @@ from gguf import GGMLQuantizationType
 from benchmarks.gguf_checkpoint import entries
 from ossia.checkpoint import Checkpoint, open_checkpoint
 from ossia.checkpoint.find import prepared_folder
-from ossia.cli.measure import SHORT_TOKENS, prompt_ids
-from ossia.cli.measure import measured_apart
+from ossia.cli.measure import SHORT_TOKENS, measured_apart, prompt_ids
 
 PEER = Path(__file__).with_name("gguf_peer.py")
 READ_AT_ONCE = 1 << 24

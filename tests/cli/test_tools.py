@@ -271,7 +271,7 @@ def test_json_says_where_a_file_is(tmp_path, capsys):
     assert told(files) == [{**file, "path": path}]
     shutil.rmtree(tmp_path / "out")
     assert told(files) == [{**file, "path": None}]
-    assert "plot.png is not kept: No such file" in capsys.readouterr().err
+    assert "plot.png is not saved: No such file" in capsys.readouterr().err
 
 
 def test_run_shows_a_card_and_json_lists_the_runs(ossia, tmp_path):

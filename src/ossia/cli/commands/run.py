@@ -134,7 +134,7 @@ def _file(file: "Attachment", files: AttachmentFolder) -> dict[str, Any]:
     try:
         kept = files.save(file)
     except OSError as error:
-        say(f"{file.name} is not kept: {error.strerror}")
+        say(f"{file.name} is not saved: {error.strerror}")
         kept = None
     return {
         "name": file.name,
