@@ -52,13 +52,13 @@ def test_the_sandbox_of_the_python_tool_is_shown_with_every_probe(ossia):
         assert "install bubblewrap" in found["reason"]
     else:
         assert len(found["probes"]) == 13
-        assert all(probe["passed"] for probe in found["probes"])
+        assert all(probe["is_held"] for probe in found["probes"])
 
 
 def test_people_read_of_the_sandbox_in_a_line(monkeypatch, ossia):
     told = {
         "tier": "landlock", "label": "reduced", "seconds": 0.31, "reason": "",
-        "probes": [{"name": "tcp", "passed": True, "found": ""}],
+        "probes": [{"name": "tcp", "is_held": True, "found": ""}],
         "passed_over": ["bubblewrap: the program bwrap is not installed"],
     }  # fmt: skip
     monkeypatch.setattr(doctor, "python_tool", lambda: told)

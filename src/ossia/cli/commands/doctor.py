@@ -153,7 +153,7 @@ def _version(library: str) -> str | None:
 def _sandbox(report: dict[str, Any]) -> str:
     if report["tier"] is None:
         return f"not offered: {report['reason']}"
-    held = sum(probe["passed"] for probe in report["probes"])
+    held = sum(probe["is_held"] for probe in report["probes"])
     better = "".join(f"; not {reason}" for reason in report["passed_over"])
     probes = f"{held} of {len(report['probes'])} probes held in {report['seconds']:.1f} s"
     return f"{report['tier']} ({report['label']}), {probes}{better}"
