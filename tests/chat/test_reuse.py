@@ -9,7 +9,7 @@ from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, SamplingParams
 from ossia.chat.events import Timing
 from ossia.checkpoint import write_checkpoint
-from ossia.harmony.render import num_told
+from ossia.harmony.render import num_instruction_tokens
 
 CONFIG = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
 PARAMS = SamplingParams(temperature=0, max_tokens=30)
@@ -51,7 +51,7 @@ def test_another_conversation_shares_what_the_model_is_told(llm):
     llm.chat("What is a fugue?", params=PARAMS, instructions="Be brief.")
     other = llm.chat("Hi", params=PARAMS, instructions="Be brief.")
     spoken = llm.conversation("Hi", instructions="Be brief.")
-    assert other.usage.cached_tokens == num_told(llm.tokenizer, spoken)
+    assert other.usage.cached_tokens == num_instruction_tokens(llm.tokenizer, spoken)
 
 
 def test_the_same_question_again_is_answered_at_once_and_alike(llm):

@@ -78,6 +78,6 @@ def test_many_different_schemas_leave_memory_in_bounds(trial):
         for limit in range(300):
             one.compile({"type": "string", "maxLength": limit}, path=SCHEMA)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        assert len(one._kept) <= MAX_GRAMMARS
-        assert one._kept_bytes <= MAX_CACHED_BYTES
+        assert len(one._cache) <= MAX_GRAMMARS
+        assert one._cached_bytes <= MAX_CACHED_BYTES
     assert grown < 64 << 10  # kibibytes

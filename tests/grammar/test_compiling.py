@@ -64,10 +64,10 @@ def test_follows_references_to_the_part_at_fault(tokenizer):
             "b": {"type": "string", "pattern": "x^"},
         },
     }
-    held = checked(schema, path="text.format.schema")
-    assert matcher_of(tokenizer, held.text) == "pattern"
-    steps = blamed(tokenizer, held.text, "pattern")
-    assert held.where(steps) == "text.format.schema.$defs.b.pattern"
+    schema = checked(schema, path="text.format.schema")
+    assert matcher_of(tokenizer, schema.text) == "pattern"
+    steps = blamed(tokenizer, schema.text, "pattern")
+    assert schema.where(steps) == "text.format.schema.$defs.b.pattern"
 
 
 def test_a_part_is_not_blamed_for_leading_back(tokenizer):

@@ -140,10 +140,10 @@ def test_ten_thousand_schemas_are_kept_in_bounds(trial, monkeypatch):
     with GrammarCompiler(lambda: BYTES, vocab_size=257, trial=trial) as one:
         for limit in range(200):
             one.compile({"type": "string", "maxLength": limit, "minLength": limit // 2})
-            assert len(one._kept) <= 8
+            assert len(one._cache) <= 8
         monkeypatch.setattr(content_file, "MAX_CACHED_BYTES", 200)
         one.compile({"type": "boolean"})
-        assert one._kept_bytes == sum(size for size, _ in one._kept.values()) <= 200
+        assert one._cached_bytes == sum(size for size, _ in one._cache.values()) <= 200
 
 
 def test_threads_compile_and_start_together(grammars):

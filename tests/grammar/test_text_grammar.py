@@ -77,7 +77,7 @@ def test_what_can_only_end_ends(grammars):
 
 
 @pytest.mark.parametrize(
-    ("syntax", "definition", "said"),
+    ("syntax", "definition", "refusal"),
     [
         ("bnf", "a", "expected lark or regex"),
         ("regex", "", "has 0 bytes; expected 1 to 8192"),
@@ -113,10 +113,10 @@ def test_what_can_only_end_ends(grammars):
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_soon_and_by_its_place(
-    grammars, syntax, definition, said
+    grammars, syntax, definition, refusal
 ):
     started = time.thread_time()
-    assert said in refused(grammars, syntax, definition)
+    assert refusal in refused(grammars, syntax, definition)
     assert time.thread_time() - started < 0.5
 
 
@@ -158,8 +158,8 @@ def test_what_takes_too_long_to_compile_is_told_as_a_grammar():
 
 
 def test_a_token_of_several_bytes_is_legal_where_all_of_them_are(trial):
-    with GrammarCompiler(lambda: [*BYTES, b"ab"], vocab_size=260, trial=trial) as held:
-        matcher = held.compile_text("regex", "ab|b", path=PATH).start()
+    with GrammarCompiler(lambda: [*BYTES, b"ab"], vocab_size=260, trial=trial) as compiler:
+        matcher = compiler.compile_text("regex", "ab|b", path=PATH).start()
         assert [at for at in range(257) if matcher.mask()[at]] == [97, 98, 256]
 
 

@@ -155,10 +155,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("schema", HOSTILE)
 def test_a_hostile_schema_is_judged_in_time_by_a_process_that_may_die(trial, schema):
-    held = checked(schema, path="text.format.schema")
+    checked_schema = checked(schema, path="text.format.schema")
     started = time.monotonic()
     with suppress(RequestError):
-        trial.judge(held)
+        trial.judge(checked_schema)
     trial.judge(checked({"type": "object", "title": "new"}, path=""))
     assert time.monotonic() - started < 6  # 2 s of trial, and a new process on a busy machine
 

@@ -6,7 +6,7 @@ def user(text="?"):
     return Message(role="user", content=text)
 
 
-def said(channel, recipient=None, text="..."):
+def by_assistant(channel, recipient=None, text="..."):
     return Message(role="assistant", channel=channel, recipient=recipient, content=text)
 
 
@@ -14,17 +14,17 @@ def result(name, channel="commentary"):
     return Message(role="tool", name=name, channel=channel, content="result")
 
 
-THOUGHT = said("analysis")
-PREAMBLE = said("commentary")
-FINAL = said("final")
-CALL = said("commentary", "functions.f")
+THOUGHT = by_assistant("analysis")
+PREAMBLE = by_assistant("commentary")
+FINAL = by_assistant("final")
+CALL = by_assistant("commentary", "functions.f")
 RESULT = result("functions.f")
 
 
 def test_thoughts_of_answered_turns_go_and_answers_stay():
     past = [user(), THOUGHT, FINAL, user(), THOUGHT, FINAL]
-    kept = drop_old_reasoning([*past, user()])
-    assert kept == (user(), FINAL, user(), FINAL, user())
+    history = drop_old_reasoning([*past, user()])
+    assert history == (user(), FINAL, user(), FINAL, user())
 
 
 def test_an_answer_no_user_message_follows_ends_no_turn():
@@ -44,14 +44,14 @@ def test_a_second_user_message_alone_drops_nothing():
 
 
 def test_function_calls_and_preambles_stay_on_any_channel():
-    odd = said("analysis", "functions.f")
+    odd = by_assistant("analysis", "functions.f")
     past = [user(), THOUGHT, PREAMBLE, CALL, RESULT, odd, result("functions.f", "analysis"), FINAL]
-    kept = drop_old_reasoning([*past, user()])
-    assert kept == (*[m for m in past if m is not THOUGHT], user())
+    history = drop_old_reasoning([*past, user()])
+    assert history == (*[m for m in past if m is not THOUGHT], user())
 
 
 def test_built_in_calls_on_analysis_go_with_their_results():
-    python, search = said("analysis", "python"), said("analysis", "browser.search")
+    python, search = by_assistant("analysis", "python"), by_assistant("analysis", "browser.search")
     past = [
         python,
         result("python", "analysis"),
@@ -63,15 +63,15 @@ def test_built_in_calls_on_analysis_go_with_their_results():
 
 
 def test_built_in_calls_on_commentary_stay_with_their_results():
-    python, answer = said("commentary", "python"), result("python")
-    dropped = said("analysis", "python")  # cut short, so without a result
-    kept = drop_old_reasoning([user(), dropped, python, answer, FINAL, user()])
-    assert kept == (user(), python, answer, FINAL, user())
+    python, answer = by_assistant("commentary", "python"), result("python")
+    dropped = by_assistant("analysis", "python")  # cut short, so without a result
+    history = drop_old_reasoning([user(), dropped, python, answer, FINAL, user()])
+    assert history == (user(), python, answer, FINAL, user())
 
 
 def test_a_result_of_another_tool_stays():
-    kept = drop_old_reasoning([said("analysis", "python"), RESULT, FINAL, user()])
-    assert kept == (RESULT, FINAL, user())
+    history = drop_old_reasoning([by_assistant("analysis", "python"), RESULT, FINAL, user()])
+    assert history == (RESULT, FINAL, user())
 
 
 def test_an_empty_history_stays_empty():

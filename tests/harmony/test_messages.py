@@ -23,7 +23,7 @@ def test_parts_are_kept_apart_and_read_together():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "refusal"),
     [
         ({"role": "system"}, "the role of a message is 'system'"),
         ({"role": "user", "channel": "final"}, "has a channel or recipient"),
@@ -41,8 +41,8 @@ def test_parts_are_kept_apart_and_read_together():
         ({"role": "tool", "name": "python", "channel": "analysis", "recipient": "user"}, "goes to"),
     ],
 )
-def test_a_message_that_would_lie_about_itself_is_refused(fields, said):
-    with pytest.raises(RequestError, match=said):
+def test_a_message_that_would_lie_about_itself_is_refused(fields, refusal):
+    with pytest.raises(RequestError, match=refusal):
         Message(**{"content": "x", **fields})
 
 
@@ -79,7 +79,7 @@ def test_a_response_format_is_checked_with_its_schema():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "refusal"),
     [
         ({"effort": "extreme"}, "expected one of low, medium, high"),
         ({"date": "2025-6-28"}, "YYYY-MM-DD"),
@@ -94,13 +94,13 @@ def test_a_response_format_is_checked_with_its_schema():
         ({"response_formats": (ResponseFormat(name="r", schema={}),) * 2}, "format r is given"),
     ],
 )
-def test_a_conversation_no_prompt_can_be_made_of_is_refused(fields, said):
-    with pytest.raises(RequestError, match=said):
+def test_a_conversation_no_prompt_can_be_made_of_is_refused(fields, refusal):
+    with pytest.raises(RequestError, match=refusal):
         Conversation(**fields)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "refusal"),
     [
         ({"input_format": "text", "grammar": ("bnf", "a")}, "expected one of lark, regex"),
         ({"input_format": "text", "grammar": ("lark", 5)}, "is a int; expected text"),
@@ -110,8 +110,8 @@ def test_a_conversation_no_prompt_can_be_made_of_is_refused(fields, said):
         ),
     ],
 )
-def test_a_grammar_is_of_a_function_that_takes_text(fields, said):
-    with pytest.raises(RequestError, match=said):
+def test_a_grammar_is_of_a_function_that_takes_text(fields, refusal):
+    with pytest.raises(RequestError, match=refusal):
         FunctionTool(name="f", **fields)
     assert FunctionTool(name="f", input_format="text", grammar=("regex", "a")).num_parts == 0
 

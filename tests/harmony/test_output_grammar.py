@@ -52,7 +52,7 @@ def run(grammar, ids, state=None):
     return state, events
 
 
-def told(events):
+def messages_of(events):
     """The messages among events: channel, recipient, text, how closed."""
     found = []
     for event in events:
@@ -67,7 +67,7 @@ def told(events):
     return [tuple(each) for each in found]
 
 
-def offered(grammar, tokenizer, text):
+def allowed_after(grammar, tokenizer, text):
     """What may follow a text, each legal id shown; * for ordinary text."""
     state, _ = run(grammar, ids_of(tokenizer, text))
     legal = grammar.legal(state)
@@ -108,7 +108,9 @@ def test_any_walk_ends_and_the_reader_sees_the_same_messages(tokenizer, seed):
     for _ in range(40):
         ids, events = random_walk(grammar_of(tokenizer, **random_rules(rng)), tokenizer, rng)
         found = parse_messages(tokenizer, ids)
-        assert told(events) == [(m.channel, m.recipient, m.text, m.terminator) for m in found]
+        assert messages_of(events) == [
+            (m.channel, m.recipient, m.text, m.terminator) for m in found
+        ]
         assert not any(message.broken for message in found)
 
 
@@ -118,7 +120,7 @@ def test_any_walk_is_read_by_the_published_parser(o200k, library):
         ids, events = random_walk(grammar_of(o200k, **random_rules(rng)), o200k, rng)
         role = openai_harmony.Role.ASSISTANT
         theirs = library.parse_messages_from_completion_tokens(ids, role, strict=True)
-        for (channel, recipient, text, _), message in zip(told(events), theirs, strict=True):
+        for (channel, recipient, text, _), message in zip(messages_of(events), theirs, strict=True):
             assert (message.channel, message.content[0].text) == (channel, text)
             if channel != "final":  # it takes a content type after `final` for a recipient
                 assert message.recipient == recipient
@@ -139,7 +141,7 @@ def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
     state, _ = run(grammar, [220], state)
     assert grammar.forced(state) == (200003, 4108, 200008)
     state, events = run(grammar, [200003, 4108, 200008, *o200k.encode('{"a":1}'), 200012], state)
-    assert told(events) == [("commentary", "functions.f", '{"a":1}', "call")]
+    assert messages_of(events) == [("commentary", "functions.f", '{"a":1}', "call")]
     assert grammar.is_done(state)
 
 
@@ -157,7 +159,7 @@ def test_the_trace_of_a_call_forces_most_of_its_header(o200k):
 def test_a_call_may_be_headed_in_either_order(tokenizer, header):
     grammar = grammar_of(tokenizer, recipients=TOOLS)
     state, events = run(grammar, ids_of(tokenizer, f"{header}<|message|>{{}}<|call|>"))
-    ((channel, recipient, text, kind),) = told(events)
+    ((channel, recipient, text, kind),) = messages_of(events)
     assert channel in header
     assert (recipient, text, kind) == ("functions.get", "{}", "call")
     assert grammar.is_done(state)
@@ -165,7 +167,7 @@ def test_a_call_may_be_headed_in_either_order(tokenizer, header):
 
 def test_a_name_may_end_inside_another(o200k):
     grammar = grammar_of(o200k, recipients=TOOLS)
-    shown = offered(grammar, o200k, "<|channel|>commentary to=functions.get")
+    shown = allowed_after(grammar, o200k, "<|channel|>commentary to=functions.get")
     assert {"<|message|>", "_weather"} <= shown
 
 
@@ -212,17 +214,17 @@ WHERE = "<|channel|>"
     ],
 )
 def test_each_place_offers_exactly_its_ids(o200k, rules, before, legal):
-    assert offered(grammar_of(o200k, **rules), o200k, before) == legal
+    assert allowed_after(grammar_of(o200k, **rules), o200k, before) == legal
 
 
 def test_after_the_last_message_only_a_call_or_the_answer_is_left(o200k):
     thought = "<|channel|>analysis<|message|>x<|end|><|start|>assistant"
     alone = grammar_of(o200k, max_messages=2)
-    assert offered(alone, o200k, thought + WHERE) == {"analysis", "final"}
-    assert offered(alone, o200k, thought * 2 + WHERE) == {"final"}
+    assert allowed_after(alone, o200k, thought + WHERE) == {"analysis", "final"}
+    assert allowed_after(alone, o200k, thought * 2 + WHERE) == {"final"}
     tools = grammar_of(o200k, max_messages=2, recipients=TOOLS)
-    assert offered(tools, o200k, thought * 2 + "<|channel|>commentary") == {" to"}
-    assert offered(tools, o200k, thought * 2 + "<|channel|>analysis") == {" to"}
+    assert allowed_after(tools, o200k, thought * 2 + "<|channel|>commentary") == {" to"}
+    assert allowed_after(tools, o200k, thought * 2 + "<|channel|>analysis") == {" to"}
 
 
 def test_an_illegal_id_is_a_bug_of_the_caller(tokenizer):
@@ -312,7 +314,7 @@ def test_a_spent_budget_leaves_some_way_on_from_anywhere(tokenizer):
 def test_ids_that_stop_in_content_leave_its_text(o200k):
     grammar = grammar_of(o200k)
     state, events = run(grammar, [*ids_of(o200k, "<|channel|>final<|message|>Hi"), 9552])
-    assert told([*events, *grammar.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]
+    assert messages_of([*events, *grammar.cut(state)]) == [("final", None, "Hi \ufffd", "cut")]
 
 
 @pytest.mark.parametrize("text", ["", "<|channel|>", "<|channel|>analysis<|message|><|end|>"])
@@ -328,14 +330,14 @@ def test_half_a_character_does_not_cross_into_the_next_message(o200k):
     text = [*ids_of(o200k, "<|channel|>analysis<|message|>"), fox[0]]
     middle = ids_of(o200k, "<|end|><|start|>assistant<|channel|>final<|message|>")
     _, events = run(grammar, [*text, *middle, *fox[1:], 200002])
-    assert [text for _, _, text, _ in told(events)] == [" \ufffd", "\ufffd\ufffd"]
+    assert [text for _, _, text, _ in messages_of(events)] == [" \ufffd", "\ufffd\ufffd"]
 
 
 def test_a_prefilled_answer_is_continued(tokenizer):
     grammar = grammar_of(tokenizer)
     state, prefilled = run(grammar, ids_of(tokenizer, "<|channel|>final<|message|>The sum"))
     _, events = run(grammar, ids_of(tokenizer, " is 85<|return|>"), state)
-    assert told([*prefilled, *events]) == [("final", None, "The sum is 85", "return")]
+    assert messages_of([*prefilled, *events]) == [("final", None, "The sum is 85", "return")]
 
 
 def test_a_prefix_that_begins_no_message_is_refused(tokenizer):
@@ -349,10 +351,10 @@ def test_a_state_kept_is_a_place_to_return_to(tiny, seed, data):
     grammar = grammar_of(tiny, **random_rules(rng))
     ids, events = random_walk(grammar, tiny, rng)
     cut = data.draw(st.integers(0, len(ids)))
-    kept, before = run(grammar, ids[:cut])
+    saved, before = run(grammar, ids[:cut])
     again = grammar_of(tiny, **random_rules(random.Random(seed)))
     for _ in range(2):
-        state, after = run(again, ids[cut:], kept)
+        state, after = run(again, ids[cut:], saved)
         assert before + after == events
         assert hash(state) == hash(run(grammar, ids)[0])
 

@@ -22,7 +22,7 @@ def test_the_choice_says_what_may_be_called(choice, called, may_answer):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "refusal"),
     [
         ({"recipients": {"a b": "json"}}, "is no name"),
         ({"recipients": {"a\n": "json"}}, "is no name"),
@@ -35,6 +35,6 @@ def test_the_choice_says_what_may_be_called(choice, called, may_answer):
         ({"recipients": {f"f{n}": "json" for n in range(1025)}}, "over 1024"),
     ],
 )
-def test_rules_no_message_could_finish_are_refused(fields, said):
-    with pytest.raises(RequestError, match=said):
+def test_rules_no_message_could_finish_are_refused(fields, refusal):
+    with pytest.raises(RequestError, match=refusal):
         OutputRules(**{"recipients": TOOLS, **fields})

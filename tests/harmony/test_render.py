@@ -105,9 +105,9 @@ def test_a_prompt_is_read_back_as_its_messages(tokenizer):
     prompt = render_prompt(tokenizer, Conversation(messages=messages, instructions="x"))
     found = parse_messages(tokenizer, prompt, whole=True)
     assert [m.role for m in found[:2]] == ["system", "developer"]
-    kept = (HI, CALL, RESULT, FINAL, HI, THOUGHT, CALL, RESULT)
+    history = (HI, CALL, RESULT, FINAL, HI, THOUGHT, CALL, RESULT)
     assert [(m.role, m.channel, m.text) for m in found[2:]] == [
-        (m.role, m.channel, m.text) for m in kept
+        (m.role, m.channel, m.text) for m in history
     ]
     assert not any(m.broken for m in found)
 
@@ -115,15 +115,15 @@ def test_a_prompt_is_read_back_as_its_messages(tokenizer):
 def test_an_example_ends_with_return_and_marks_what_the_model_says(tokenizer):
     messages = (HI, FINAL, HI, THOUGHT, CALL, RESULT, FINAL)
     example = render_example(tokenizer, Conversation(messages=messages))
-    said = [tokenizer.decode(example.ids[a:b]) for a, b in example.spans]
-    assert said == [
+    spoken = [tokenizer.decode(example.ids[a:b]) for a, b in example.spans]
+    assert spoken == [
         "<|channel|>final<|message|>Hello.<|end|>",
         "<|channel|>analysis<|message|>Hm.<|end|>",
         " to=functions.f<|channel|>commentary json<|message|>{}<|call|>",
         "<|channel|>final<|message|>Hello.<|return|>",
     ]
     learned = [i for i, mark in zip(example.ids, example.learned(), strict=True) if mark]
-    assert tokenizer.decode(learned) == "".join(said)
+    assert tokenizer.decode(learned) == "".join(spoken)
 
 
 def test_an_example_that_ends_with_a_call_has_no_return(tokenizer):

@@ -23,7 +23,7 @@ def test_references_may_follow_references_and_list_places():
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "refusal"),
     [
         ("#", "refers to itself"),
         ("#/properties/p", "refers to itself"),
@@ -34,9 +34,9 @@ def test_references_may_follow_references_and_list_places():
         ("#/required/0", "is no schema"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_refused(ref, said):
+def test_a_reference_that_leads_nowhere_is_refused(ref, refusal):
     loop = {"type": "array", "items": {"$ref": "#/$defs/loop"}}
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=refusal):
         plain({"$ref": ref}, **{"$defs": {"loop": loop}, "required": ["p"]})
 
 
@@ -112,7 +112,7 @@ def test_any_of_whole_types_becomes_a_choice():
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "refusal"),
     [
         (7, "are 7; expected a JSON schema object"),
         ({"type": "array"}, "of type 'array'; expected type object"),
@@ -122,8 +122,8 @@ def test_any_of_whole_types_becomes_a_choice():
         ({"type": "object", "description": "x" * (64 << 10)}, "more than 65536"),
     ],
 )
-def test_what_is_no_tools_schema_is_refused(schema, said):
-    with pytest.raises(RequestError, match=said):
+def test_what_is_no_tools_schema_is_refused(schema, refusal):
+    with pytest.raises(RequestError, match=refusal):
         normalise(schema)
 
 

@@ -6,12 +6,12 @@ from ossia.harmony.text_decoder import TextDecoder, decode_more, decode_rest
 
 
 def streamed(chunks):
-    pending, said = b"", ""
+    pending, decoded = b"", ""
     for chunk in chunks:
         text, pending = decode_more(pending, chunk)
         assert len(pending) <= 3
-        said += text
-    return said + decode_rest(pending)
+        decoded += text
+    return decoded + decode_rest(pending)
 
 
 @given(st.lists(st.binary(max_size=6)))

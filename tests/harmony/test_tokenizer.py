@@ -193,7 +193,7 @@ def without_a_byte(content):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "refusal"),
     [
         (without_call, r"lacks the control tokens <\|call\|>"),
         (with_strange_token, "not spelt as bytes"),
@@ -203,8 +203,8 @@ def without_a_byte(content):
         (without_a_byte, r"no token for the single bytes \[33\]"),
     ],
 )
-def test_a_tokenizer_that_cannot_be_trusted_is_refused(tokenizer_file, tmp_path, change, said):
-    with pytest.raises(CheckpointError, match=said):
+def test_a_tokenizer_that_cannot_be_trusted_is_refused(tokenizer_file, tmp_path, change, refusal):
+    with pytest.raises(CheckpointError, match=refusal):
         Tokenizer.from_file(changed(tokenizer_file, tmp_path, change))
 
 

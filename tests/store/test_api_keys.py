@@ -146,8 +146,8 @@ def test_keys_made_at_once_are_all_kept(file):
         each.start()
     for each in makers:
         each.join()
-    kept = file.keys()
-    assert {key.name for key in kept} == {f"k{n}" for n in range(8)}
+    stored_keys = file.keys()
+    assert {key.name for key in stored_keys} == {f"k{n}" for n in range(8)}
 
 
 def test_a_full_disk_leaves_the_keys_as_they_were(file, monkeypatch):

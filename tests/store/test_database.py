@@ -27,7 +27,7 @@ def keys(connection):
     return {key for (key,) in connection.execute("SELECT key FROM token_memory")}
 
 
-class Held:
+class BusyWriter:
     """Keeps the store's thread busy, so that what a test submits waits together."""
 
     def __init__(self, database):
@@ -76,7 +76,7 @@ def test_jobs_are_done_in_the_order_they_came(database):
 
 def test_what_waits_together_is_committed_together(database):
     statements = traced(database)
-    with Held(database):
+    with BusyWriter(database):
         futures = [database.submit(put(str(i))) for i in range(database_file.MAX_GROUP_JOBS)]
     for future in futures:
         done(future)
@@ -91,7 +91,7 @@ def test_one_commit_carries_a_bounded_number_of_jobs_and_bytes(path, retention):
             (3, database_file.MAX_GROUP_BYTES // 2),
         ]:
             statements = traced(database)
-            with Held(database):
+            with BusyWriter(database):
                 futures = [
                     database.submit(put(f"{num_jobs} {i}"), num_bytes=num_bytes)
                     for i in range(num_jobs)
@@ -114,7 +114,7 @@ def test_a_write_is_on_disk_when_its_future_resolves(path, retention):
 
 
 def test_a_failed_job_fails_its_own_caller_only(database):
-    with Held(database):
+    with BusyWriter(database):
         before = database.submit(put("before"))
         twice = database.submit(put("before"))
         broken = database.submit(lambda connection: 1 // 0)
@@ -141,7 +141,7 @@ def test_a_job_that_ends_the_transaction_fails_alone(database):
         connection.execute("COMMIT")
         raise ZeroDivisionError
 
-    with Held(database):
+    with BusyWriter(database):
         before = database.submit(put("before"))
         failing = database.submit(commits_and_fails)
         silent = database.submit(lambda connection: connection.execute("ROLLBACK"))
@@ -155,7 +155,7 @@ def test_a_job_that_ends_the_transaction_fails_alone(database):
 
 
 def test_a_waiting_write_cannot_be_cancelled(database):
-    with Held(database):
+    with BusyWriter(database):
         future = database.submit(put("k"))
         assert not future.cancel()
     done(future)
@@ -164,7 +164,7 @@ def test_a_waiting_write_cannot_be_cancelled(database):
 
 def test_too_many_waiting_jobs_are_refused(path, retention):
     with closing(Database(path, retention=retention, max_waiting=2)) as database:
-        with Held(database):
+        with BusyWriter(database):
             taken = [database.submit(put(str(i))) for i in range(2)]
             refused = database.submit(put("2"))
             with pytest.raises(StoreError, match="2 jobs of 0 bytes wait .* try again later"):
@@ -177,7 +177,7 @@ def test_too_many_waiting_jobs_are_refused(path, retention):
 def test_too_many_waiting_bytes_are_refused_and_counted_down_again(path, retention):
     with closing(Database(path, retention=retention, max_waiting_bytes=100)) as database:
         for _ in range(3):
-            with Held(database):
+            with BusyWriter(database):
                 taken = database.submit(put("k"), num_bytes=100)
                 with pytest.raises(StoreError, match="1 jobs of 100 bytes"):
                     done(database.submit(put("l"), num_bytes=1))
@@ -216,7 +216,7 @@ def limit_pages(database, num_pages):
 def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(database):
     done(database.submit(put("old")))
     limit_pages(database, 40)
-    with Held(database):
+    with BusyWriter(database):
         futures = {
             "before": database.submit(put("before")),
             "large": database.submit(put("large", "x" * 400_000)),
@@ -240,7 +240,7 @@ def read_only(database, flag):
 def test_a_disk_that_became_read_only_fails_writes_and_still_answers(database):
     done(database.submit(put("old")))
     read_only(database, 1)
-    with Held(database):
+    with BusyWriter(database):
         writing = [database.submit(put(str(i))) for i in range(20)]
         reading = database.submit(keys)
     assert done(reading) == {"old"}
@@ -304,7 +304,7 @@ def test_a_damaged_page_fails_those_who_read_it(path, retention):
     path.write_bytes(content)
     with closing(Database(path, retention=retention)) as database:
         responses = Responses(database)
-        with Held(database):
+        with BusyWriter(database):
             futures = [responses.get(f"r{i}", "me") for i in range(200)]
         failed = [future for future in futures if future.exception(30)]
         assert 0 < len(failed) < 100

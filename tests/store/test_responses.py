@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from ossia.store import responses as responses_file
 from ossia.store.database import Database
-from ossia.store.responses import Chain, Responses
+from ossia.store.responses import ResponseChain, Responses
 from ossia.store.retention import Retention
 from ossia.store.schema import RUNNING
 from tests.store.small_store import Clock, done, stored
@@ -26,7 +26,7 @@ def keep(responses, *all_of_them):
 
 
 def test_a_response_comes_back_as_it_was_kept(responses):
-    kept = stored(
+    response = stored(
         "r",
         status="queued",
         body='{"text": "caf\u00e9 \U0001f600 \x00"}',
@@ -35,8 +35,8 @@ def test_a_response_comes_back_as_it_was_kept(responses):
         background=True,
         created_at=1_000_000.25,
     )
-    keep(responses, kept)
-    assert done(responses.get("r", "me")) == kept
+    keep(responses, response)
+    assert done(responses.get("r", "me")) == response
 
 
 def test_finishing_writes_the_last_word(responses):
@@ -77,7 +77,7 @@ def test_another_owner_sees_and_removes_nothing(responses):
     keep(responses, stored("q"), stored("r", previous_id="q"))
     done(responses.append_events("r", [(0, "{}")]))
     assert done(responses.get("r", "you")) is None
-    assert done(responses.chain("r", "you")) == Chain([], "r")
+    assert done(responses.chain("r", "you")) == ResponseChain([], "r")
     assert done(responses.events("r", "you", -1)) == []
     assert not done(responses.delete("r", "you"))
     assert done(responses.get("r", "me")) is not None
@@ -95,7 +95,7 @@ def test_what_is_too_old_is_not_there_even_before_it_is_removed(path, clock):
         assert done(responses.get("r", "me")) is not None
         clock.now += 1
         assert done(responses.get("r", "me")) is None
-        assert done(responses.chain("r", "me")) == Chain([], "r")
+        assert done(responses.chain("r", "me")) == ResponseChain([], "r")
         assert done(responses.events("r", "me", -1)) == []
         assert not done(responses.delete("r", "me"))
         assert done(responses.get("running", "me")) == stored("running")
@@ -104,8 +104,8 @@ def test_what_is_too_old_is_not_there_even_before_it_is_removed(path, clock):
 def test_a_chain_comes_oldest_first(responses):
     links = [stored("0"), *(stored(str(i), previous_id=str(i - 1)) for i in range(1, 5))]
     keep(responses, *links)
-    assert done(responses.chain("4", "me")) == Chain(links, None)
-    assert done(responses.chain("0", "me")) == Chain(links[:1], None)
+    assert done(responses.chain("4", "me")) == ResponseChain(links, None)
+    assert done(responses.chain("0", "me")) == ResponseChain(links[:1], None)
 
 
 def test_a_chain_tells_where_it_breaks_off(responses):
@@ -119,7 +119,7 @@ def test_a_chain_tells_where_it_breaks_off(responses):
     assert done(responses.chain("2", "me")).lost == "gone"
     assert [one.response_id for one in done(responses.chain("2", "me")).responses] == ["1", "2"]
     assert done(responses.chain("3", "me")).lost == "foreign"
-    assert done(responses.chain("none", "me")) == Chain([], "none")
+    assert done(responses.chain("none", "me")) == ResponseChain([], "none")
 
 
 def test_a_chain_is_bounded(responses):
@@ -127,8 +127,8 @@ def test_a_chain_is_bounded(responses):
     for link in links:
         last = responses.begin(link)
     done(last)
-    assert done(responses.chain("999", "me", limit=3)) == Chain(links[-3:], "996")
-    assert done(responses.chain("999", "me")) == Chain(links, None)
+    assert done(responses.chain("999", "me", limit=3)) == ResponseChain(links[-3:], "996")
+    assert done(responses.chain("999", "me")) == ResponseChain(links, None)
 
 
 def test_a_chain_is_bounded_in_bytes_but_never_empty(responses, monkeypatch):
@@ -137,8 +137,8 @@ def test_a_chain_is_bounded_in_bytes_but_never_empty(responses, monkeypatch):
     links = [stored("a", body=large), stored("b", body=large, previous_id="a")]
     links.append(stored("c", body=large * 9, previous_id="b"))
     keep(responses, *links)
-    assert done(responses.chain("b", "me")) == Chain(links[1:2], "a")
-    assert done(responses.chain("c", "me")) == Chain(links[2:], "b")
+    assert done(responses.chain("b", "me")) == ResponseChain(links[1:2], "a")
+    assert done(responses.chain("c", "me")) == ResponseChain(links[2:], "b")
 
 
 def test_a_ring_ends(responses):
@@ -148,7 +148,7 @@ def test_a_ring_ends(responses):
         stored("c", previous_id="b"),
     ]
     keep(responses, *ring, stored("self", previous_id="self"))
-    assert done(responses.chain("c", "me")) == Chain(ring, "c")
+    assert done(responses.chain("c", "me")) == ResponseChain(ring, "c")
     assert done(responses.chain("self", "me")).lost == "self"
 
 
@@ -280,7 +280,9 @@ class StoreBesideModel(RuleBasedStateMachine):
                 break
             expected.insert(0, response)
             wanted = response.previous_id
-        assert done(self.responses.chain(response_id, owner, limit)) == Chain(expected, wanted)
+        assert done(self.responses.chain(response_id, owner, limit)) == ResponseChain(
+            expected, wanted
+        )
 
     @rule(seconds=st.integers(0, MAX_AGE_SECONDS))
     def wait(self, seconds):
@@ -338,9 +340,9 @@ def test_beyond_the_size_only_the_youngest_that_ended_and_the_running_stay(rows)
             one = stored(str(i), status=status, created_at=created_at, body="x" * num_bytes)
             responses.begin(one)
             running.add(str(i)) if runs else ended.append((created_at, i, num_bytes))
-        kept = _settled_ids(database)
-    assert running <= kept
-    stayed = [row for row in sorted(ended) if str(row[1]) in kept]
+        remaining = _settled_ids(database)
+    assert running <= remaining
+    stayed = [row for row in sorted(ended) if str(row[1]) in remaining]
     assert stayed == sorted(ended)[len(ended) - len(stayed) :]
     if len(stayed) < len(ended):  # removed for a reason: all of it would not have fitted
         assert sum(num_bytes for num_bytes, _, _ in rows) > limit - 41_000 - 60 * 4096

@@ -57,14 +57,14 @@ def test_beyond_the_size_the_oldest_go_first(path):
             )
             done(memory.remember("me", {f"text:{i}": "[1]"}, durable=True))
         settle(database)
-        kept = ids(database)
-        assert kept == {str(i) for i in range(100 - len(kept), 100)}
-        assert len(kept) > 10
+        remaining = ids(database)
+        assert remaining == {str(i) for i in range(100 - len(remaining), 100)}
+        assert len(remaining) > 10
         assert done(database.submit(used_bytes)) <= bounded.max_bytes
         known = done(memory.recall("me", [f"text:{i}" for i in range(100)]))
         oldest = 100 - len(known)
         assert known.keys() == {f"text:{i}" for i in range(oldest, 100)}
-        assert abs(oldest - (100 - len(kept))) <= 1
+        assert abs(oldest - (100 - len(remaining))) <= 1
 
 
 def test_loose_tokens_age_and_those_of_a_response_go_with_it(database, clock):

@@ -41,7 +41,7 @@ from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.content import GrammarCompiler
 from ossia.harmony.messages import Conversation, Effort, FunctionTool
 from ossia.harmony.output_grammar import OutputGrammar
-from ossia.harmony.render import num_told, render_prompt
+from ossia.harmony.render import num_instruction_tokens, render_prompt
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.model.kv_cache import PAGE_TOKENS
 from ossia.model.loading import Progress, load_weights
@@ -255,7 +255,7 @@ class LLM:
         usage = UsageTracker(time.monotonic, len(prompt))
         parser = OutputParser(grammar, tokenizer, StopFinder(request.params.stop), usage)
         # beside the whole prompt, with which the next turn begins
-        cache_points = (num_told(tokenizer, request.conversation),)
+        cache_points = (num_instruction_tokens(tokenizer, request.conversation),)
         return PreparedRequest(_to_engine(request, prompt, constraint, cache_points), parser)
 
     def prepare_raw(self, request: RawRequest) -> PreparedRequest[CompletionEvent]:

@@ -80,8 +80,8 @@ def matcher_of(tokenizer: LLTokenizer, schema_text: str) -> LLMatcher | Fault:
     checked = json.loads(schema_text)
     matcher = _compiled(tokenizer, checked)
     if matcher.is_error():
-        told = matcher.get_error()
-        return _kind_of_text(told) if "lark" in checked else _kind(told)
+        message = matcher.get_error()
+        return _kind_of_text(message) if "lark" in checked else _kind(message)
     return _rehearse(matcher.deep_copy(), tokenizer.eos_token) or matcher
 
 
@@ -111,7 +111,7 @@ def _limits() -> LLParserLimits:
 
 def _kind(message: str) -> Fault:
     """What an error of the engine is about; its words stay here."""
-    told: Mapping[str, Fault] = {
+    faults: Mapping[str, Fault] = {
         "Unsatisfiable": "empty",
         "maxProperties": "counts",
         "disjoint": "overlap",
@@ -119,7 +119,7 @@ def _kind(message: str) -> Fault:
         "egex": "pattern",
         "lookaround": "pattern",
     }
-    return next((kind for words, kind in told.items() if words in message), "complex")
+    return next((kind for words, kind in faults.items() if words in message), "complex")
 
 
 def _kind_of_text(message: str) -> Fault:

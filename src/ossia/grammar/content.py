@@ -133,8 +133,8 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
         self._trial = Trial() if trial is None else trial
         self._owns_trial = trial is None
-        self._kept: OrderedDict[str, tuple[int, ContentGrammar]] = OrderedDict()
-        self._kept_bytes = 0
+        self._cache: OrderedDict[str, tuple[int, ContentGrammar]] = OrderedDict()
+        self._cached_bytes = 0
         self._compiling = threading.Lock()
 
     def compile(
@@ -159,8 +159,8 @@ class GrammarCompiler:
         if schema is None:
             return self.any_object()
         try:
-            held = checked(schema, path=path, only_objects=only_objects)
-            return self._grammar(held)
+            checked_schema = checked(schema, path=path, only_objects=only_objects)
+            return self._grammar(checked_schema)
         except RequestError:
             if strict:
                 raise
@@ -216,8 +216,8 @@ class GrammarCompiler:
     ) -> ContentGrammar:
         digest = f"{is_schema} {schema.digest}"
         with self._compiling:
-            if known := self._kept.get(digest):
-                self._kept.move_to_end(digest)
+            if known := self._cache.get(digest):
+                self._cache.move_to_end(digest)
                 return known[1]
         if is_schema:
             self._trial.judge(schema)
@@ -241,9 +241,9 @@ class GrammarCompiler:
         )
 
     def _keep(self, digest: str, size: int, grammar: ContentGrammar) -> None:
-        twice, _ = self._kept.pop(digest, (0, grammar))  # compiled by two threads at once
-        self._kept[digest] = (size, grammar)
-        self._kept_bytes += size - twice
-        while len(self._kept) > MAX_GRAMMARS or self._kept_bytes > MAX_CACHED_BYTES:
-            _, (dropped, _) = self._kept.popitem(last=False)
-            self._kept_bytes -= dropped
+        twice, _ = self._cache.pop(digest, (0, grammar))  # compiled by two threads at once
+        self._cache[digest] = (size, grammar)
+        self._cached_bytes += size - twice
+        while len(self._cache) > MAX_GRAMMARS or self._cached_bytes > MAX_CACHED_BYTES:
+            _, (dropped, _) = self._cache.popitem(last=False)
+            self._cached_bytes -= dropped

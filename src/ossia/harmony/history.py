@@ -13,20 +13,20 @@ def drop_old_reasoning(messages: Sequence[Message]) -> tuple[Message, ...]:
     everything after that answer: a tool loop needs its reasoning.
     """
     over = _last_answered(messages)
-    kept = []
+    history = []
     dropped_call: str | None = None
     for at, message in enumerate(messages):
         if at >= over:
-            kept.append(message)
+            history.append(message)
         elif message.role == "tool":
             if dropped_call is None or not _answers(message, dropped_call):
-                kept.append(message)
+                history.append(message)
         elif _is_reasoning(message):
             dropped_call = message.recipient
         else:
-            kept.append(message)
+            history.append(message)
             dropped_call = None
-    return tuple(kept)
+    return tuple(history)
 
 
 def _last_answered(messages: Sequence[Message]) -> int:

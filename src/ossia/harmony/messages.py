@@ -95,7 +95,7 @@ class Message:
         elif self.role == "tool":
             self._check_tool()
         else:
-            self._check_said()
+            self._check_other_role()
 
     def to_json(self, fields: Sequence[str] = MESSAGE_FIELDS) -> list[Any]:
         """The values of some fields in order, as JSON holds them."""
@@ -142,7 +142,7 @@ class Message:
         if self.recipient not in (None, "assistant"):
             raise RequestError(f"a tool's result goes to {self.recipient!r:.80}, not to assistant")
 
-    def _check_said(self) -> None:
+    def _check_other_role(self) -> None:
         if self.channel is not None or self.recipient is not None:
             raise RequestError(f"a {self.role} message has a channel or recipient; expected none")
         if self.name is not None:

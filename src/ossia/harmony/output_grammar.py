@@ -334,17 +334,17 @@ class OutputGrammar:
         """Whether another message may follow this one."""
         return state.num_closed < self._rules.max_messages
 
-    def _offered(self, state: GrammarState) -> tuple[str, ...]:
+    def _channel_names(self, state: GrammarState) -> tuple[str, ...]:
         """The channels this message may stand on."""
         if state.recipient is not None:
             return CALL_CHANNELS
         calls = bool(self._rules.callable)
-        offered = (calls or state.may_be_thought, calls, self._rules.may_answer)
-        return tuple(name for name, is_in in zip(CHANNELS, offered, strict=True) if is_in)
+        names = (calls or state.may_be_thought, calls, self._rules.may_answer)
+        return tuple(name for name, is_in in zip(CHANNELS, names, strict=True) if is_in)
 
     def _after_name(self, state: GrammarState) -> _Edges:
         if state.channel is None:
-            trie = self._channel_trie(self._offered(state))
+            trie = self._channel_trie(self._channel_names(state))
             return {
                 token_id: (state._replace(node=child, channel=trie.complete.get(child)), ())
                 for token_id, child in trie.children[state.node].items()
@@ -375,10 +375,10 @@ class OutputGrammar:
         content = state._replace(phase=Phase.CONTENT, node=0)
         return {self._ids.message: (content, (MessageStarted(state.channel, state.recipient),))}
 
-    def _channel_trie(self, offered: tuple[str, ...]) -> IdTrie:
-        if offered not in self._channels:
-            self._channels[offered] = IdTrie({n: self._tokenizer.encode(n) for n in offered})
-        return self._channels[offered]
+    def _channel_trie(self, names: tuple[str, ...]) -> IdTrie:
+        if names not in self._channels:
+            self._channels[names] = IdTrie({n: self._tokenizer.encode(n) for n in names})
+        return self._channels[names]
 
     def _type_trie(self, state: GrammarState) -> IdTrie:
         if state.recipient is not None:

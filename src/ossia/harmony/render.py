@@ -41,7 +41,7 @@ def render_prompt(tokenizer: Tokenizer, conversation: Conversation) -> list[int]
     return [*ids, tokenizer.ids.start, *tokenizer.encode("assistant")]
 
 
-def num_told(tokenizer: Tokenizer, conversation: Conversation) -> int:
+def num_instruction_tokens(tokenizer: Tokenizer, conversation: Conversation) -> int:
     """Tokens of the prompt before its first message: other conversations begin with them too."""
     before = replace(conversation, messages=())
     return sum(len(message.ids) for message in _rendered(tokenizer, before))
@@ -82,14 +82,14 @@ class _Rendered:
 
 
 def _rendered(tokenizer: Tokenizer, conversation: Conversation) -> Iterator[_Rendered]:
-    yield _told(tokenizer, "system", system_text(conversation))
+    yield _instructions(tokenizer, "system", system_text(conversation))
     if text := developer_text(conversation):
-        yield _told(tokenizer, "developer", text)
+        yield _instructions(tokenizer, "developer", text)
     for message in drop_old_reasoning(conversation.messages):
         yield _message_ids(tokenizer, message)
 
 
-def _told(tokenizer: Tokenizer, role: str, text: str) -> _Rendered:
+def _instructions(tokenizer: Tokenizer, role: str, text: str) -> _Rendered:
     head = [tokenizer.ids.start, *tokenizer.encode(role)]
     content = [tokenizer.ids.message, *tokenizer.encode(text), tokenizer.ids.end]
     return _Rendered(head + content, len(head), is_assistant=False)

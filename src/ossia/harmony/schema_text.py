@@ -165,8 +165,8 @@ def _choice_parts(key: str, schema: Schema, indent: str) -> Iterator[str]:
     yield f"{indent}{key}:\n"
     for nth, variant in enumerate(variants):
         own = variant.get("description")
-        is_told = own == description or (nth == 0 and above != "")
-        comments = ("" if is_told else _one_line(own), _default_text(variant))
+        is_written = own == description or (nth == 0 and above != "")
+        comments = ("" if is_written else _one_line(own), _default_text(variant))
         text = _nullable_text(variant, indent + "   ")
         yield f"{indent} | {text}{_behind(*comments)}\n"
     yield f"{indent},\n"

@@ -268,11 +268,11 @@ def open_keys(
             raise RequestError(
                 f"{FILE_VARIABLE}: {name} cannot be read: {error.strerror}"
             ) from error
-    fixed = tuple(_given(secret) for secret in secrets_found if secret)
+    fixed = tuple(_fixed_key(secret) for secret in secrets_found if secret)
     return KeyRing(fixed, KeyFile(path) if path else None, required=required)
 
 
-def _given(secret: bytes) -> Key:
+def _fixed_key(secret: bytes) -> Key:
     if not _SECRET.fullmatch(secret):
         raise RequestError(
             f"the key in {VARIABLE} or {FILE_VARIABLE} has {len(secret)} bytes; a key has "

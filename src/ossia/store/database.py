@@ -165,7 +165,7 @@ class Database:
                 self._carry_out(group[:middle])
                 self._carry_out(group[middle:])
                 return
-            group[0].error = _told(error)
+            group[0].error = _store_error(error)
         for job in group:
             job.resolve()
 
@@ -179,7 +179,7 @@ class Database:
             except Exception as error:  # its caller's alone, unless SQLite gave up the transaction
                 if not self._connection.in_transaction:
                     raise
-                job.error = _told(error)
+                job.error = _store_error(error)
                 self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
         self._connection.execute("COMMIT")
@@ -204,10 +204,10 @@ class Database:
             return False
 
 
-def _told(error: Exception) -> Exception:
+def _store_error(error: Exception) -> Exception:
     """The error as a caller should see it; those of SQLite for a faulty job stay as they are."""
     if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return error
-    told = StoreError(f"the store cannot be used now: {error}; see to its disk, then try again")
-    told.__cause__ = error
-    return told
+    failure = StoreError(f"the store cannot be used now: {error}; see to its disk, then try again")
+    failure.__cause__ = error
+    return failure

@@ -37,7 +37,7 @@ class StoredResponse:
     background: bool
 
 
-class Chain(NamedTuple):
+class ResponseChain(NamedTuple):
     """A response and those it goes on from."""
 
     responses: list[StoredResponse]
@@ -99,11 +99,11 @@ class Responses:
             lambda connection: _find(connection, response_id, owner, horizon)
         )
 
-    def chain(self, response_id: str, owner: str, limit: int = 1000) -> "Future[Chain]":
+    def chain(self, response_id: str, owner: str, limit: int = 1000) -> "Future[ResponseChain]":
         """The response and those before it by `previous_id`, at most `limit` and 64 MiB of text."""
         horizon = self._database.retention.horizon()
 
-        def walk(connection: sqlite3.Connection) -> Chain:
+        def walk(connection: sqlite3.Connection) -> ResponseChain:
             found: dict[str, StoredResponse] = {}
             num_bytes = 0
             wanted: str | None = response_id
@@ -116,7 +116,7 @@ class Responses:
                     break
                 found[wanted] = response
                 wanted = response.previous_id
-            return Chain(list(reversed(found.values())), wanted)
+            return ResponseChain(list(reversed(found.values())), wanted)
 
         return self._database.submit(walk)
 

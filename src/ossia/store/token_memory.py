@@ -74,10 +74,10 @@ class TokenMemory:
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT (owner, key) DO UPDATE SET "
                 "value = excluded.value, created_at = excluded.created_at, "
                 "response = excluded.response",
-                [(owner, key, value, created_at, response and response[0]) for key, value in kept],
+                [(owner, key, value, created_at, response and response[0]) for key, value in rows],
             )
 
-        kept = list(values.items())
+        rows = list(values.items())
         return self._database.submit(upsert, num_bytes=sum(len(value) for value in values.values()))
 
     def recall(self, owner: str, keys: Iterable[str]) -> "Future[dict[str, str]]":
@@ -105,8 +105,7 @@ class TokenMemory:
 
     def take(self, owner: str, key: str) -> "Future[str | None]":
         """What is known of a key, and remove it: of many who ask at once, one alone gets it."""
-        if (recent := self._recent.take(owner, key)) is not None:
-            return _done(recent)
+        recent = self._recent.take(owner, key)
         horizon = self._database.retention.horizon()
 
         def remove(connection: sqlite3.Connection) -> str | None:
@@ -114,6 +113,8 @@ class TokenMemory:
             place = (owner, key, horizon)
             row = connection.execute(f"SELECT value {there}", place).fetchone()
             connection.execute(f"DELETE {there}", place)
+            if recent is not None:  # newer than the row
+                return recent
             return None if row is None else str(row[0])
 
         return self._database.submit(remove)
