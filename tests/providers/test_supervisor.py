@@ -329,3 +329,14 @@ def test_the_engine_is_given_no_secret(monkeypatch):
     assert "EXA_API_KEY" not in environment
     assert "OSSIA_API_KEY" not in environment
     assert environment["OSSIA_THREADS"] == "1"
+
+
+def test_the_engine_imports_nothing_from_the_working_folder(nano, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+
+    async def test(supervisor):
+        await supervisor.opened()
+        return supervisor.restarts
+
+    assert run(test, nano) == 0

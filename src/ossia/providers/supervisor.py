@@ -61,7 +61,7 @@ LEAVE_SECONDS = 5.0
 """For an engine that was told to end."""
 MAX_RESTARTS, RESTART_WINDOW = 3, 600.0
 READ_BYTES = 1 << 18
-WORKER = (sys.executable, "-m", "ossia.providers.worker")
+WORKER = (sys.executable, "-P", "-m", "ossia.providers.worker")  # -P: not from the working folder
 
 logger = logging.getLogger(__name__)
 
