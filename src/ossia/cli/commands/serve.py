@@ -289,6 +289,7 @@ def _counter(model: ModelOptions) -> CountTokens:
     def tokenizer() -> "Tokenizer":
         from ossia.checkpoint import open_checkpoint
         from ossia.checkpoint.find import find_model
+        from ossia.harmony.tokenizer import Tokenizer
 
         found = Tokenizer.of(open_checkpoint(find_model(model.model)))
         assert found is not None, "the engine refuses a model without a tokenizer"
