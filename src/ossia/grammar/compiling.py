@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from ossia.grammar.endings import REF, Part, Steps, children, target
+from ossia.grammar.keywords import REF, Part, Steps, children, target
 
 Fault = Literal["empty", "pattern", "counts", "overlap", "complex", "unreadable"]
 

@@ -23,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ossia.grammar import keyword_values as values
-from ossia.grammar.cases import first_overlap
-from ossia.grammar.endings import REF, Part, Steps, first_endless
+from ossia.grammar import keywords as values
+from ossia.grammar.keywords import REF, Part, Steps
 from ossia.grammar.patterns import respelt
 from ossia.grammar.refusal import place, refusal
+from ossia.grammar.satisfiability import first_endless, first_overlap
 from ossia.strict_json import is_deeper
 
 MAX_BYTES = 64 << 10

@@ -1,6 +1,6 @@
 import pytest
 
-from ossia.grammar.endings import first_endless
+from ossia.grammar.satisfiability import first_endless
 
 
 def ref(name):

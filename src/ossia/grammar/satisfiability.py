@@ -1,7 +1,8 @@
-"""Whether the cases of a oneOf exclude each other: then it is an anyOf, which can be enforced.
+"""Faults of a checked schema as a whole: recursion without a way out, cases that overlap.
 
-Knows checked schemas alone. Told apart are types, listed values, and objects by a property that
-both require; all else counts as overlapping.
+Knows checked schemas alone, where every reference is `#/$defs/N`. A oneOf whose cases exclude each
+other is an anyOf, which can be enforced. Told apart are types, listed values, and objects by a
+property that both require; all else counts as overlapping.
 """
 
 import json
@@ -9,7 +10,78 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from ossia.grammar.endings import Part, Steps, children, target
+from ossia.grammar.keywords import Part, Steps, children, target
+
+
+def first_endless(defs: Mapping[str, Part]) -> Steps | None:
+    """Where a part stands that refers to itself without a way out; None if there is none."""
+    for name in defs:
+        if _comes_round(defs, name):
+            return (name,)
+    ends: set[str] = set()
+    while grown := [name for name in defs if name not in ends and _can_end(defs[name], ends)]:
+        ends.update(grown)
+    pending: list[tuple[Steps, Part]] = [((name,), part) for name, part in defs.items()]
+    for steps, part in pending:
+        if not _can_end(part, ends):
+            return steps
+        if isinstance(part, dict):
+            pending += [((*steps, *more), child) for more, child in children(part)]
+    return None
+
+
+_SAME_VALUE = ("anyOf", "allOf", "oneOf")
+
+
+def _comes_round(defs: Mapping[str, Part], name: str) -> bool:
+    """Whether a definition reaches itself before a single character is written."""
+    seen: set[str] = set()
+    pending = [defs[name]]
+    while pending:
+        part = pending.pop()
+        if not isinstance(part, dict):
+            continue
+        reached = target(part)
+        if reached == name:
+            return True
+        if reached is not None and reached not in seen:
+            seen.add(reached)
+            pending.append(defs[reached])
+        pending += [child for steps, child in children(part) if steps[0] in _SAME_VALUE]
+    return False
+
+
+def _can_end(part: Part, ends: set[str]) -> bool:
+    """Whether some value of this schema is finite, given the definitions known to end."""
+    if isinstance(part, bool) or "enum" in part or "const" in part:
+        return True
+    reached = target(part)
+    if reached is not None and reached not in ends:
+        return False
+    if not all(_can_end(child, ends) for child in part.get("allOf", ())):
+        return False
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in part and not any(_can_end(child, ends) for child in part[keyword]):
+            return False
+    named = part.get("type", ())
+    types = {named} if isinstance(named, str) else set(named)
+    ways = [_object_can_end, _array_can_end]
+    forms = [way for way, name in zip(ways, ("object", "array"), strict=True) if name in types]
+    return not types or len(forms) < len(types) or any(way(part, ends) for way in forms)
+
+
+def _object_can_end(part: Mapping[str, Any], ends: set[str]) -> bool:
+    others = part.get("additionalProperties", True)
+    properties = part.get("properties", {})
+    return all(_can_end(properties.get(name, others), ends) for name in part.get("required", ()))
+
+
+def _array_can_end(part: Mapping[str, Any], ends: set[str]) -> bool:
+    first = part.get("prefixItems", [])
+    num_needed = part.get("minItems", 0)
+    needed = [*first[:num_needed], *([part.get("items", True)] if num_needed > len(first) else [])]
+    return all(_can_end(item, ends) for item in needed)
+
 
 MAX_CASES = 200
 _MAX_COMPARED = 50_000

@@ -1,14 +1,39 @@
-"""The values that keywords of a JSON schema may have, and their bounds; knows no schema as a whole.
+"""Keywords of a JSON schema: their values and bounds, and where schemas stand inside; one table.
 
 Each reader takes the value and the place it stands at, and gives back what is meant or refuses it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any
 
 from ossia.grammar.refusal import place, refusal
+
+Steps = tuple[str | int, ...]
+Part = dict[str, Any] | bool
+
+REF = "#/$defs/"
+
+
+def target(part: Mapping[str, Any]) -> str | None:
+    """The name of the definition a part refers to."""
+    ref: str | None = part.get("$ref")
+    return None if ref is None else ref.removeprefix(REF)
+
+
+def children(part: Mapping[str, Any]) -> Iterator[tuple[Steps, Part]]:
+    """The schemas directly inside one, with the steps that lead to them."""
+    for keyword in ("properties", "patternProperties"):
+        for name, child in part.get(keyword, {}).items():
+            yield (keyword, name), child
+    for keyword in ("prefixItems", "anyOf", "allOf", "oneOf"):
+        for at, child in enumerate(part.get(keyword, ())):
+            yield (keyword, at), child
+    for keyword in ("items", "additionalProperties"):
+        if keyword in part:
+            yield (keyword,), part[keyword]
+
 
 MAX_LENGTH = 65_536
 """Of a string, in characters."""
