@@ -1,13 +1,13 @@
 """Shared options: read once, defined once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import pytest
 import typer
 
 from ossia.cli.options import AskingOptions, SamplingOptions, settings, spread, tokens
-from ossia.engine.request import SamplingParams
+from ossia.engine.request import SAMPLING_FIELDS, SamplingParams
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_what_is_no_number_of_tokens(text):
 
 def test_what_was_not_given_is_left_to_the_library():
     assert SamplingOptions().params() == SamplingParams()
-    assert AskingOptions().told() == {}
+    assert AskingOptions().set_values() == {}
 
 
 def test_what_was_given_arrives():
@@ -33,8 +33,13 @@ def test_what_was_given_arrives():
     assert given.params() == SamplingParams(
         temperature=0.0, top_k=3, seed=0, stop=["a"], max_tokens=9
     )
-    told = AskingOptions(effort="low", system="s", max_analysis_tokens=0).told()
+    told = AskingOptions(effort="low", system="s", max_analysis_tokens=0).set_values()
     assert told == {"effort": "low", "instructions": "s", "max_analysis_tokens": 0}
+
+
+def test_every_sampling_parameter_that_can_be_typed_is_an_option():
+    typed = {name for name, each in SAMPLING_FIELDS.items() if each.shape != "table"}
+    assert {each.name for each in fields(SamplingOptions)} == typed - {"logprobs"}
 
 
 def test_a_command_sees_the_fields_of_its_groups_as_options():

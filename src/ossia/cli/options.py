@@ -217,15 +217,15 @@ class AskingOptions:
         ),
     ] = None
 
-    def told(self) -> dict[str, Any]:
+    def set_values(self) -> dict[str, Any]:
         """Arguments of `LLM.stream` for what was given."""
-        given = {
+        values = {
             "effort": self.effort,
             "instructions": self.system,
             "date": self.date,
             "max_analysis_tokens": self.max_analysis_tokens,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,10 +252,10 @@ class ToolOptions:
         ),
     ] = None
 
-    def told(self) -> dict[str, Any]:
+    def set_values(self) -> dict[str, Any]:
         """What was given, by the names of the options."""
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in given.items() if value}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if value}
 
 
 def _sampling_option(param: SamplingField) -> Any:
@@ -306,10 +306,10 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
     @wraps(command)
-    def flat(**given: Any) -> None:
+    def flat(**values: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
-        command(**given)
+            values[name] = group(**{each.name: values.pop(each.name) for each in fields(group)})
+        command(**values)
 
     written = inspect.signature(command)
     shown: list[inspect.Parameter] = []
@@ -355,11 +355,11 @@ def settings(environment: Mapping[str, str]) -> list[Setting]:
         for each in fields(group):
             (option,) = hints[each.name].__metadata__
             if option.envvar is not None:
-                given = environment.get(option.envvar)
-                value = given or ("" if each.default is None else str(each.default))
-                origin = "environment" if given else "default"
+                setting = environment.get(option.envvar)
+                value = setting or ("" if each.default is None else str(each.default))
+                origin = "environment" if setting else "default"
                 found.append(Setting(each.name, option.envvar, value, origin))
     for name, variable in (("home", HOME), ("python_container", CONTAINER)):
-        given = environment.get(variable, "")
-        found.append(Setting(name, variable, given, "environment" if given else "default"))
+        setting = environment.get(variable, "")
+        found.append(Setting(name, variable, setting, "environment" if setting else "default"))
     return found

@@ -139,8 +139,10 @@ def _peak_rss_bytes() -> int:
 
     status = Path("/proc/self/status")
     if status.is_file():  # the other way counts the program that started this one too
-        held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(held.split()[1]) * 1024
+        peak_line = next(
+            line for line in status.read_text().splitlines() if line.startswith("VmHWM:")
+        )
+        return int(peak_line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # pragma: no cover - no Linux
     return peak if sys.platform == "darwin" else peak * 1024  # pragma: no cover
 

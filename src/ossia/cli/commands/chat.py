@@ -46,19 +46,26 @@ def command(
     """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
     params = sampling.params()
     session = ChatSession(effort=asking.effort, instructions=asking.system)
-    told = asking.told()
+    turn_options = asking.set_values()
     files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
-        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
-        if held is not None:  # before the model: what is missing is said at once
-            stack.enter_context(held)
+        tool_session = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if tool_session is not None:  # before the model: what is missing is said at once
+            stack.enter_context(tool_session)
         if not model.quiet:
             introduce(model.model)
         llm = stack.enter_context(open_llm(model, machine))
-        llm.render("", **{name: told[name] for name in told if name != "max_analysis_tokens"})
-        fixed = {name: told[name] for name in told if name in ("date", "max_analysis_tokens")}
-        if held is not None:
-            fixed["tools"] = held
+        llm.render(
+            "",
+            **{name: turn_options[name] for name in turn_options if name != "max_analysis_tokens"},
+        )
+        fixed = {
+            name: turn_options[name]
+            for name in turn_options
+            if name in ("date", "max_analysis_tokens")
+        }
+        if tool_session is not None:
+            fixed["tools"] = tool_session
         if is_terminal(sys.stdin) and is_terminal(sys.stdout):
             _at_terminal(llm, session, params, fixed, files)
             return

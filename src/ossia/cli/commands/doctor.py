@@ -52,11 +52,11 @@ def report() -> dict[str, Any]:
     }
 
 
-def cpu(asked: str) -> dict[str, Any]:
+def cpu(requested: str) -> dict[str, Any]:
     """Name, usable threads, and instruction sets with kernels that this CPU runs.
 
     Args:
-        asked: the instruction set that the settings ask for, or auto.
+        requested: the instruction set that the settings ask for, or auto.
     """
     found: dict[str, Any] = {"name": _cpu_name(), "threads": _usable_cores(), "isa": None}
     try:
@@ -64,10 +64,14 @@ def cpu(asked: str) -> dict[str, Any]:
     except ImportError as error:  # the compiled module is missing or broken: say so, go on
         return found | {"isas": [], "problem": f"{error}; install ossia again"}
     here = list(isas())
-    if asked not in ("auto", *here):
-        problem = f"no kernels for {asked!r} here; choose {', '.join(here)}"
+    if requested not in ("auto", *here):
+        problem = f"no kernels for {requested!r} here; choose {', '.join(here)}"
         return found | {"isas": here, "problem": problem}
-    return found | {"isas": here, "isa": here[0] if asked == "auto" else asked, "problem": None}
+    return found | {
+        "isas": here,
+        "isa": here[0] if requested == "auto" else requested,
+        "problem": None,
+    }
 
 
 def python_tool() -> dict[str, Any]:
@@ -94,16 +98,16 @@ def search() -> dict[str, str | None]:
     return found
 
 
-def prepared(asked: str) -> dict[str, Any]:
+def prepared(requested: str) -> dict[str, Any]:
     """Where prepared weights are kept, and how large they are together.
 
     Args:
-        asked: the folder that the settings ask for, or auto.
+        requested: the folder that the settings ask for, or auto.
     """
     from ossia.checkpoint.find import prepared_folder
     from ossia.checkpoint.prepared import prepared_files
 
-    folder = prepared_folder(asked)
+    folder = prepared_folder(requested)
     sizes = [path.stat().st_size for path in prepared_files(folder)]
     return {"folder": str(folder), "files": len(sizes), "bytes": sum(sizes)}
 
@@ -153,9 +157,9 @@ def _version(library: str) -> str | None:
 def _sandbox(report: dict[str, Any]) -> str:
     if report["tier"] is None:
         return f"not offered: {report['reason']}"
-    held = sum(probe["is_held"] for probe in report["probes"])
+    num_passed = sum(probe["is_held"] for probe in report["probes"])
     better = "".join(f"; not {reason}" for reason in report["passed_over"])
-    probes = f"{held} of {len(report['probes'])} probes held in {report['seconds']:.1f} s"
+    probes = f"{num_passed} of {len(report['probes'])} probes held in {report['seconds']:.1f} s"
     return f"{report['tier']} ({report['label']}), {probes}{better}"
 
 
@@ -183,8 +187,8 @@ def _as_text(found: dict[str, Any]) -> str:
     rows["web"] = searched["web"] or f"not searched: {searched['problem']}"
     for name, folder in found["folders"].items():
         rows[f"folder {name}"] = folder
-    kept = found["prepared"]
-    rows["folder prepared"] = f"{kept['folder']}, {as_bytes(kept['bytes'])} of weights"
+    weights = found["prepared"]
+    rows["folder prepared"] = f"{weights['folder']}, {as_bytes(weights['bytes'])} of weights"
     for each in found["settings"]:
         rows[each["variable"]] = f"{each['value'] or '(not set)'}, from {each['origin']}"
     return as_table(rows)

@@ -53,12 +53,12 @@ class TableOptions:
         )
 
 
-def _chosen(asked: list[str] | None, known: "tuple[Name, ...]") -> "tuple[Name, ...]":
+def _chosen(options: list[str] | None, known: "tuple[Name, ...]") -> "tuple[Name, ...]":
     """Those asked for, in the table's order; all if none was."""
-    if unknown := set(asked or ()) - set(known):
+    if unknown := set(options or ()) - set(known):
         names = ", ".join(known)
         raise typer.BadParameter(f"{min(unknown)!r} is not in the table; there are: {names}")
-    return tuple(each for each in known if not asked or each in asked)
+    return tuple(each for each in known if not options or each in options)
 
 
 @spread
@@ -83,31 +83,31 @@ def command(
 
 
 def _table(
-    asked: TableOptions, model: ModelOptions, machine: MachineOptions
+    options: TableOptions, model: ModelOptions, machine: MachineOptions
 ) -> tuple[dict[str, Any], str]:
     from ossia.evals import nano
 
-    cells = asked.cells()
+    cells = options.cells()
     with open_llm(model, machine) as llm:
         table = nano.measure(
-            llm, cells, asked.n, lambda row: None if model.quiet else say(nano.line(row))
+            llm, cells, options.n, lambda row: None if model.quiet else say(nano.line(row))
         )
-        return {"model": llm.name, "n": asked.n, **table.as_dict()}, nano.as_markdown(table)
+        return {"model": llm.name, "n": options.n, **table.as_dict()}, nano.as_markdown(table)
 
 
 def _tasks(
-    asked: TableOptions, model: ModelOptions, machine: MachineOptions
+    options: TableOptions, model: ModelOptions, machine: MachineOptions
 ) -> tuple[dict[str, Any], str]:
     from ossia.evals import agent
     from ossia.evals.nano_cells import EFFORTS
 
-    if asked.task or asked.column:
+    if options.task or options.column:
         raise typer.BadParameter("agent has neither lines nor columns; leave --task and --column")
     measured: dict[str, Any] = {}
     tables = []
     with open_llm(model, machine) as llm:
-        for effort in _chosen(asked.effort or ["medium"], EFFORTS):
-            table = agent.measure(llm, asked.n, effort=effort)
+        for effort in _chosen(options.effort or ["medium"], EFFORTS):
+            table = agent.measure(llm, options.n, effort=effort)
             measured[effort] = table.as_dict()
             tables.append(agent.as_markdown(table))
-        return {"model": llm.name, "n": asked.n, **measured}, "\n\n".join(tables)
+        return {"model": llm.name, "n": options.n, **measured}, "\n\n".join(tables)

@@ -123,7 +123,7 @@ def _refresh(
 
         done = {each: read(each) for each in names}
     if as_json:
-        typer.echo(json.dumps({"folders": [_told(each, what) for each, what in done.items()]}))
+        typer.echo(json.dumps({"folders": [_facts(each, what) for each, what in done.items()]}))
         return
     for each, what in done.items():
         typer.echo(
@@ -136,7 +136,7 @@ def _refresh(
             say(f"{more} more left out; --json names them all")
 
 
-def _told(name: str, done: "Refreshed") -> dict[str, Any]:
+def _facts(name: str, done: "Refreshed") -> dict[str, Any]:
     return {
         "name": name,
         "added": done.num_added,

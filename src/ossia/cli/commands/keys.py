@@ -107,7 +107,7 @@ def _add(
 def _list(file: "KeyFile", as_json: bool) -> None:
     now, found = time.time(), file.keys()
     if as_json:
-        typer.echo(json.dumps({"keys": [_told(key, now) for key in found]}))
+        typer.echo(json.dumps({"keys": [_facts(key, now) for key in found]}))
         return
     if not found:
         say(f"there are no keys in {file.path}; make one: ossia keys add NAME")
@@ -123,7 +123,7 @@ def _list(file: "KeyFile", as_json: bool) -> None:
         typer.echo(harmless(line.rstrip()))
 
 
-def _told(key: Any, now: float) -> dict[str, Any]:
+def _facts(key: Any, now: float) -> dict[str, Any]:
     return {
         "name": key.name,
         "scopes": key.scopes,

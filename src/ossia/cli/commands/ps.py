@@ -65,12 +65,12 @@ def running_servers() -> list[RunningServer]:
 
 def _read(path: Path) -> RunningServer | None:
     try:
-        told = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
         return RunningServer(
-            int(told["pid"]),
-            str(told["model"]),
-            tuple(map(str, told["addresses"])),
-            float(told["started"]),
+            int(content["pid"]),
+            str(content["model"]),
+            tuple(map(str, content["addresses"])),
+            float(content["started"]),
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -88,7 +88,7 @@ def _lives(pid: int) -> bool:
 
 def command(*, as_json: AsJson = False) -> None:
     """List your servers: model, address, how busy."""
-    servers = [_told(server) for server in running_servers()]
+    servers = [_facts(server) for server in running_servers()]
     if as_json:
         typer.echo(json.dumps({"servers": servers}))
         return
@@ -113,7 +113,7 @@ def _number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _told(server: RunningServer) -> dict[str, Any]:
+def _facts(server: RunningServer) -> dict[str, Any]:
     health = _health(server.addresses[0])
     return {
         "pid": server.pid,

@@ -71,9 +71,9 @@ def command(
     output: OutputOptions,
 ) -> None:
     """Answer one question: the answer on stdout, the thinking on stderr."""
-    if output.raw and (given := asking.told() | tools.told()):
+    if output.raw and (lost := asking.set_values() | tools.set_values()):
         raise typer.BadParameter(
-            f"it sends the text alone, so {', '.join(given)} would be lost; leave one of them out",
+            f"it sends the text alone, so {', '.join(lost)} would be lost; leave one of them out",
             param_hint="--raw",
         )
     question = read_prompt(prompt, sys.stdin)
@@ -81,9 +81,9 @@ def command(
     quiet = model.quiet or output.as_json
     files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
-        held = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
-        if held is not None:  # before the model: what is missing is said at once
-            stack.enter_context(held)
+        tool_session = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
+        if tool_session is not None:  # before the model: what is missing is said at once
+            stack.enter_context(tool_session)
         if not quiet:
             introduce(model.model)
         began = time.monotonic()
@@ -93,7 +93,9 @@ def command(
         if output.raw:
             stream = llm.generate_stream(question, params)
         else:
-            stream = llm.stream(question, params=params, tools=held or (), **asking.told())
+            stream = llm.stream(
+                question, params=params, tools=tool_session or (), **asking.set_values()
+            )
         if output.as_json:
             print(as_json(model.model, _whole(stream), files))
             return
@@ -132,15 +134,15 @@ def as_json(model: str, reply: Reply, files: AttachmentFolder) -> str:
 
 def _file(file: "Attachment", files: AttachmentFolder) -> dict[str, Any]:
     try:
-        kept = files.save(file)
+        path = files.save(file)
     except OSError as error:
         say(f"{file.name} is not saved: {error.strerror}")
-        kept = None
+        path = None
     return {
         "name": file.name,
         "media_type": file.media_type,
         "bytes": len(file.content),
-        "path": str(kept) if kept else None,
+        "path": str(path) if path else None,
     }
 
 

@@ -225,9 +225,9 @@ def _show_accesses() -> None:
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     for name in ("ossia.access", "ossia.audit"):
-        told = logging.getLogger(name)
-        told.addHandler(shown)
-        told.setLevel(logging.INFO)
+        logger = logging.getLogger(name)
+        logger.addHandler(shown)
+        logger.setLevel(logging.INFO)
 
 
 def _announce(socket: "Listening", provider: "Provider", *, keyed: bool) -> None:
@@ -261,13 +261,13 @@ def _served(
         pool_tokens=serving.pool_tokens or _pool(model, serving.max_running),
     )
     folder = state_folder()
-    kept = f"responses-{port or 'unix'}.db"
+    database = f"responses-{port or 'unix'}.db"
     return Serving(
         load_model=load_model,
         api=ServeOptions(
             raw_reasoning=serving.raw_reasoning, allow_control_ids=serving.allow_control_ids
         ),
-        store=folder / kept if serving.store else None,
+        store=folder / database if serving.store else None,
         state_folder=folder if serving.store else None,
         toolkits=tools.toolkits(_counter(model)),
         demanded=tools.demanded,

@@ -95,9 +95,9 @@ def kv_bytes(config: "ModelConfig", tokens: int, dtype: str) -> int:
         "full_attention": -(-tokens // PAGE_TOKENS),
         "sliding_attention": pages_per_window(config.sliding_window, PAGE_TOKENS),
     }
-    kept = sum(pages[kind] for kind in config.layer_types) * PAGE_TOKENS
+    num_cached = sum(pages[kind] for kind in config.layer_types) * PAGE_TOKENS
     width, scale = {"float32": (4, 0), "bfloat16": (2, 0), "int8": (1, 2)}[dtype]
-    return 2 * kept * config.num_key_value_heads * (config.head_dim * width + scale)
+    return 2 * num_cached * config.num_key_value_heads * (config.head_dim * width + scale)
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
