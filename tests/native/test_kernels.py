@@ -38,8 +38,8 @@ def build_sanitized() -> str:
 
 @pytest.mark.judge("sanitizers")
 def test_no_kernel_steps_outside_its_arrays():
-    said = run(build_sanitized(), UBSAN_OPTIONS="print_stacktrace=1")
-    assert "every rule holds" in said
+    output = run(build_sanitized(), UBSAN_OPTIONS="print_stacktrace=1")
+    assert "every rule holds" in output
 
 
 @pytest.mark.judge("sanitizers")
@@ -63,9 +63,9 @@ def test_arm64_computes_the_same():
     toolchain = "-DCMAKE_TOOLCHAIN_FILE=tests/native/arm64.cmake"
     program = build("test-arm64", "-DOSSIA_KERNELS_ONLY=ON", "-DOSSIA_ISAS=neon;plain", toolchain)
     emulator = "qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"
-    said = run(*emulator, program)
-    assert "kernels: neon" in said
-    assert "every rule holds" in said
+    output = run(*emulator, program)
+    assert "kernels: neon" in output
+    assert "every rule holds" in output
     older = run(*emulator, "-cpu", "cortex-a53", program, "--list")  # has no dot product
     assert older.splitlines() == ["kernels: plain"]
 
@@ -73,6 +73,6 @@ def test_arm64_computes_the_same():
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs an x86-64 processor")
 @pytest.mark.judge("avx512")
 def test_avx512_computes_the_same():
-    said = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512;plain"))
-    assert "kernels: avx512" in said
-    assert "every rule holds" in said
+    output = run(build("test-avx512", "-DOSSIA_EMULATE_AVX512=ON", "-DOSSIA_ISAS=avx512;plain"))
+    assert "kernels: avx512" in output
+    assert "every rule holds" in output

@@ -93,6 +93,6 @@ def test_without_a_compiler_the_last_words_say_what_is_missing(tmp_path):
     )
     assert done.returncode != 0
     printed = done.stdout + done.stderr
-    said_by_the_build = printed[: printed.index("[end of output]")].strip().splitlines()
-    assert "C++20 compiler" in said_by_the_build[-1]
-    assert "apt-get install g++" in said_by_the_build[-1]
+    build_output = printed[: printed.index("[end of output]")].strip().splitlines()
+    assert "C++20 compiler" in build_output[-1]
+    assert "apt-get install g++" in build_output[-1]
