@@ -39,11 +39,6 @@ MAX_REFERRED = 200
 MAX_PROPERTIES = 1000
 
 _MAX_RAW_DEPTH = 4 * MAX_DEPTH - 1
-_NO_EFFECT = frozenset((
-    "title", "description", "default", "examples", "$schema", "$comment", "$anchor", "deprecated",
-    "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
-    "discriminator", "nullable", "strict", "$defs", "definitions",
-))  # fmt: skip
 
 
 _WHOLE_FAULTS: tuple[tuple[Callable[[Mapping[str, Part]], Steps | None], str], ...] = (
@@ -175,7 +170,9 @@ class _Reading:
     ) -> None:
         if keyword in self._readers:
             part[keyword] = self._readers[keyword](value, where, depth)
-        elif not _is_idle(keyword, value, at_root=where == place(self._path, [keyword])):
+        elif not values.has_no_effect(
+            keyword, value, at_root=where == place(self._path, [keyword])
+        ):
             raise refusal(
                 f"the keyword {keyword!r:.60} is not supported in a schema that is enforced; "
                 "leave it out and say it in a description",
@@ -230,15 +227,6 @@ class _Reading:
             else:
                 raise refusal(f"refers to {_shown(ref)}, which is not in the schema", where)
         return found, place(self._path, steps)
-
-
-def _is_idle(keyword: str, value: object, *, at_root: bool) -> bool:
-    """Whether a keyword may stand there, since it asks for nothing."""
-    if keyword == "$id":
-        return at_root  # elsewhere it would change what references mean
-    if keyword == "uniqueItems":
-        return value is False
-    return keyword in _NO_EFFECT or keyword.startswith("x-")
 
 
 def _without_depth(reader: Callable[[Any, str], Any]) -> Callable[[Any, str, int], Any]:

@@ -219,3 +219,19 @@ def settle_zero_bounds(part: dict[str, Any]) -> None:
     if part.get("exclusiveMaximum") == 0:
         del part["exclusiveMaximum"]
         part["maximum"] = min(part.get("maximum", -least), -least)
+
+
+_NO_EFFECT = frozenset((
+    "title", "description", "default", "examples", "$schema", "$comment", "$anchor", "deprecated",
+    "readOnly", "writeOnly", "contentMediaType", "contentEncoding", "contentSchema",
+    "discriminator", "nullable", "strict", "$defs", "definitions",
+))  # fmt: skip
+
+
+def has_no_effect(keyword: str, value: object, *, at_root: bool) -> bool:
+    """Whether a keyword may stand there, since it asks for nothing."""
+    if keyword == "$id":
+        return at_root  # elsewhere it would change what references mean
+    if keyword == "uniqueItems":
+        return value is False
+    return keyword in _NO_EFFECT or keyword.startswith("x-")
