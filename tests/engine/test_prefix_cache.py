@@ -111,3 +111,13 @@ def test_what_is_found_is_what_a_list_of_all_cached_texts_would_say(texts):
         common = [s if p is None else p for p, s in zip(parted, shortest, strict=True)]
         assert prefixes.longest_common_prefix(text) == max(common, default=0)
         cached(prefixes, blocks, text)
+
+
+def test_prefixes_of_another_salt_are_not_found():
+    prefixes, blocks = cache()
+    own = blocks.allocate(1)
+    assert prefixes.insert([1, 2], own, "one") is not None
+    assert prefixes.find([1, 2, 3]) is None
+    assert prefixes.longest_common_prefix([1, 2, 3]) == 0
+    assert prefixes.insert([1, 2], own, "other") is not None
+    assert prefixes.find([1, 2, 3], "one").tokens == (1, 2)

@@ -29,13 +29,19 @@ from ossia.chat.output_parser import (
     UsageTracker,
     parse_tokens,
 )
-from ossia.chat.request import GenerationRequest, RawRequest, TurnRequest
+from ossia.chat.request import RawRequest, TurnRequest
 from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine, EngineLoad
 from ossia.engine.options import EngineOptions, LoadOptions, resolve
-from ossia.engine.request import Constraint, EngineRequest, SamplingParams, Unconstrained
+from ossia.engine.request import (
+    Constraint,
+    EngineRequest,
+    GenerationRequest,
+    SamplingParams,
+    Unconstrained,
+)
 from ossia.engine.service import EngineService, OnToken, Submission
 from ossia.errors import ContextOverflow, RequestError
 from ossia.grammar.content import GrammarCompiler

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ossia.engine.request import SamplingParams
+from ossia.engine.request import GenerationRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Message, Namespace
 from ossia.harmony.output_rules import CHOICES, OutputRules
@@ -46,13 +46,6 @@ class ToolPolicy:
     """Full names of tools for whose approval the turn ends; another turn brings the decision."""
     decision: ApprovalDecision | None = None
     """On the call that the turn begins with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
-    """The part of a request that goes to the engine as it is, for a turn as for raw text."""
-
-    params: SamplingParams = field(default_factory=SamplingParams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

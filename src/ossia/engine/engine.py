@@ -167,7 +167,9 @@ class Engine:
         )
         self._next_id += 1
         self._requests[state.request_id] = state
-        self._scheduler.add(state.request_id, state.tokens, request.cache_points)
+        self._scheduler.add(
+            state.request_id, state.tokens, request.cache_points, request.cache_salt
+        )
         self._new.append(state)
         return state.request_id
 

@@ -2,10 +2,13 @@
 
 Full layers share their blocks. A window is used again and again, so a copy of it is made wherever
 a text may be gone on from. Integers only: knows no array and no clock.
+
+Keys depend on more than tokens where requests differ in it; such requests have another `salt`, and
+share nothing.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ossia.engine.block_manager import BlockManager
@@ -26,28 +29,30 @@ class PrefixCache:
     def __init__(self, blocks: BlockManager, *, max_entries: int) -> None:
         self.max_entries = max_entries
         self._blocks = blocks
-        self._entries: OrderedDict[tuple[int, ...], CachedPrefix] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, tuple[int, ...]], CachedPrefix] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, tokens: Sequence[int]) -> CachedPrefix | None:
+    def find(self, tokens: Sequence[int], salt: str = "") -> CachedPrefix | None:
         """The longest cached prefix of a text.
 
         All its cached prefixes count as used, the shortest last: most texts share that one.
         """
         prefixes = sorted(
-            (each for each in self._entries if _is_prefix(each, tokens)), key=len, reverse=True
+            (each for each in self._tokens(salt) if _is_prefix(each, tokens)),
+            key=len,
+            reverse=True,
         )
         for each in prefixes:
-            self._entries.move_to_end(each)
-        return self._entries[prefixes[0]] if prefixes else None
+            self._entries.move_to_end((salt, each))
+        return self._entries[salt, prefixes[0]] if prefixes else None
 
-    def longest_common_prefix(self, tokens: Sequence[int]) -> int:
+    def longest_common_prefix(self, tokens: Sequence[int], salt: str = "") -> int:
         """How far a text goes along with any cached one: others may part from them there too."""
-        return max((common_prefix_length(each, tokens) for each in self._entries), default=0)
+        return max((common_prefix_length(each, tokens) for each in self._tokens(salt)), default=0)
 
-    def insert(self, tokens: Sequence[int], blocks: Sequence[int]) -> int | None:
+    def insert(self, tokens: Sequence[int], blocks: Sequence[int], salt: str = "") -> int | None:
         """Cache one more prefix.
 
         Returns:
@@ -55,16 +60,19 @@ class PrefixCache:
         """
         if self.max_entries == 0:
             return None
-        key = tuple(tokens)
+        key = salt, tuple(tokens)
         if key in self._entries:
             self._entries.move_to_end(key)
             return None
         if len(self._entries) == self.max_entries:
             self.evict()
-        entry = CachedPrefix(key, tuple(blocks), self._blocks.allocate_window())
+        entry = CachedPrefix(key[1], tuple(blocks), self._blocks.allocate_window())
         self._blocks.pin(entry.blocks)
         self._entries[key] = entry
         return entry.window
+
+    def _tokens(self, salt: str) -> Iterator[tuple[int, ...]]:
+        return (tokens for of, tokens in self._entries if of == salt)
 
     def evict(self) -> None:
         """Drop the least recently used prefix."""

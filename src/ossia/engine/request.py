@@ -247,6 +247,13 @@ class Constraint(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """The part of a request that goes to the engine as it is, for a turn as for raw text."""
+
+    params: SamplingParams = field(default_factory=SamplingParams)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineRequest:
     """One request as the engine takes it: made where it is prepared, then passed on whole."""
@@ -259,6 +266,8 @@ class EngineRequest:
     cache_points: Sequence[int] = ()
     """Lengths of the prompt at which others that begin alike may part from it, so that what was
     read so far is worth caching. Its whole length is one anyway."""
+    cache_salt: str = ""
+    """Whatever else its keys depend on: prefixes are shared between requests of one salt."""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ class Sequence:
     num_prompt: int
     cache_points: set[int]
     """Lengths at which to put what was read so far into the prefix cache."""
+    cache_salt: str = ""
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
     blocks: list[int] = field(default_factory=list)
@@ -108,16 +109,23 @@ class Scheduler:
         """Requests that are not running yet."""
         return len(self._waiting)
 
-    def add(self, request_id: int, tokens: list[int], cache_points: Iterable[int] = ()) -> None:
+    def add(
+        self,
+        request_id: int,
+        tokens: list[int],
+        cache_points: Iterable[int] = (),
+        cache_salt: str = "",
+    ) -> None:
         """Queue a request.
 
         Args:
             request_id: not that of another.
             tokens: the prompt; what is sampled later is appended to this list.
             cache_points: lengths at which other texts that begin alike may part from it.
+            cache_salt: prefixes are shared between requests of one salt.
         """
         inside = {each for each in cache_points if 0 < each < len(tokens)}
-        self._waiting.append(Sequence(request_id, tokens, len(tokens), inside))
+        self._waiting.append(Sequence(request_id, tokens, len(tokens), inside, cache_salt))
 
     def remove(self, request_id: int) -> None:
         """Forget a request, running or waiting; its blocks are free at once."""
@@ -240,9 +248,11 @@ class Scheduler:
         """Whether an older one reads what this one begins with: it goes on from there, later."""
         if sequence.blocks or not self._prefix_cache.max_entries:
             return False
-        cached = self._prefix_cache.find(sequence.tokens)
+        cached = self._prefix_cache.find(sequence.tokens, sequence.cache_salt)
         least = (len(cached.tokens) if cached else 0) + self._blocks.block_size
         for other in self._running[: self._running.index(sequence)]:
+            if other.cache_salt != sequence.cache_salt:
+                continue
             length = common_prefix_length(other.tokens, sequence.tokens)
             if length >= least and other.num_computed < length:
                 other.cache_points.add(length)
@@ -253,8 +263,8 @@ class Scheduler:
         """Let a sequence without keys begin after its longest cached prefix."""
         if sequence.blocks:
             return None
-        length = self._prefix_cache.longest_common_prefix(sequence.tokens)
-        prefix = self._prefix_cache.find(sequence.tokens)
+        length = self._prefix_cache.longest_common_prefix(sequence.tokens, sequence.cache_salt)
+        prefix = self._prefix_cache.find(sequence.tokens, sequence.cache_salt)
         if prefix is not None:
             # the last token is always run: its logits are wanted
             sequence.num_computed = min(len(prefix.tokens), sequence.num_uncomputed - 1)
@@ -275,7 +285,8 @@ class Scheduler:
     def _cache_prefix(self, sequence: Sequence) -> list[CacheCopy]:
         assert sequence.window is not None, "a running sequence has a window"
         blocks = sequence.blocks[: self._blocks.blocks_for(sequence.num_computed)]
-        window = self._prefix_cache.insert(sequence.tokens[: sequence.num_computed], blocks)
+        tokens = sequence.tokens[: sequence.num_computed]
+        window = self._prefix_cache.insert(tokens, blocks, sequence.cache_salt)
         return [] if window is None else [CacheCopy((sequence.window, window))]
 
     def _num_missing_blocks(self, sequence: Sequence, num_tokens: int) -> int:

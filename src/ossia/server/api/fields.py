@@ -6,7 +6,7 @@ It knows no path of the API and no form of conversation.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypedDict, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -97,6 +97,12 @@ class Form(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True, protected_namespaces=())
 
 
+class GenerationArguments(TypedDict):
+    """The fields of a `GenerationRequest`, as arguments of what inherits them."""
+
+    params: SamplingParams
+
+
 class SamplingFields(Form):
     """The sampling parameters as every route spells them; by default those of `SamplingParams`.
 
@@ -131,6 +137,16 @@ class SamplingFields(Form):
         values["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         set_values = {name: value for name, value in values.items() if value is not None}
         return SamplingParams(max_tokens=max_tokens, logprobs=logprobs, **set_values)
+
+    def to_generation(
+        self, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
+    ) -> GenerationArguments:
+        """The arguments of a `GenerationRequest`, of which every request is one.
+
+        Args and Raises: see `to_sampling_params`.
+        """
+        params = self.to_sampling_params(max_tokens=max_tokens, logprobs=logprobs, model=model)
+        return {"params": params}
 
 
 class TurnFields(SamplingFields):

@@ -270,7 +270,7 @@ def _turn(
     )
     return TurnRequest(
         conversation=conversation,
-        params=form.to_sampling_params(
+        **form.to_generation(
             max_tokens=_max_tokens(form), logprobs=_num_logprobs(form), model=model
         ),
         tool_choice=choice,

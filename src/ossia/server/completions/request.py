@@ -1,18 +1,18 @@
 """A request of the old Completions -> raw turns. It knows OpenAI's fields, not their answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, WithJsonSchema
 
 from ossia.chat.request import RawRequest
-from ossia.engine.request import SamplingParams
 from ossia.errors import ContextOverflow, RequestError
 from ossia.providers.provider import ServedModel
 from ossia.server.api.choices import seeded
 from ossia.server.api.fields import (
     Choices,
+    GenerationArguments,
     Identifier,
     Label,
     MaxTokens,
@@ -57,7 +57,7 @@ class ParsedCompletionRequest:
     """A request, understood."""
 
     prompts: tuple[Prompt, ...]
-    params: SamplingParams
+    generation: GenerationArguments
     num_choices: int
     """Of each prompt."""
     num_candidates: int
@@ -71,9 +71,12 @@ class ParsedCompletionRequest:
 
     def requests(self) -> list[RawRequest]:
         """One for each candidate, those of one prompt together."""
-        drawn = [seeded(self.params, number) for number in range(self.num_candidates)]
+        params = self.generation["params"]
+        drawn = [seeded(params, number) for number in range(self.num_candidates)]
         return [
-            RawRequest(prompt=prompt, params=params) for prompt in self.prompts for params in drawn
+            replace(RawRequest(prompt=prompt, **self.generation), params=params)
+            for prompt in self.prompts
+            for params in drawn
         ]
 
 
@@ -113,7 +116,7 @@ def to_turns(
     max_tokens = DEFAULT_MAX_TOKENS if form.max_tokens is None else form.max_tokens
     return ParsedCompletionRequest(
         prompts=prompts,
-        params=form.to_sampling_params(max_tokens=max_tokens, logprobs=logprobs, model=model),
+        generation=form.to_generation(max_tokens=max_tokens, logprobs=logprobs, model=model),
         num_choices=num_choices,
         num_candidates=num_candidates,
         echoes=bool(form.echo),

@@ -124,7 +124,7 @@ class ParsedResponseRequest:
                 namespaces=self.tools.callable_servers,
                 response_formats=to_response_formats(response_format, FORMAT_PATH),
             ),
-            params=form.to_sampling_params(
+            **form.to_generation(
                 max_tokens=form.max_output_tokens,
                 logprobs=self._num_logprobs(),
                 model=self.model,
