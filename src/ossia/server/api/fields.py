@@ -138,6 +138,10 @@ class SamplingFields(Form):
         set_values = {name: value for name, value in values.items() if value is not None}
         return SamplingParams(max_tokens=max_tokens, logprobs=logprobs, **set_values)
 
+
+class GenerationFields(SamplingFields):
+    """The fields of every request, whatever it is for."""
+
     def to_generation(
         self, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
     ) -> GenerationArguments:
@@ -149,7 +153,7 @@ class SamplingFields(Form):
         return {"params": params}
 
 
-class TurnFields(SamplingFields):
+class TurnFields(GenerationFields):
     """The fields of every request for a turn, in Chat Completions and Responses."""
 
     model: Identifier | None = None

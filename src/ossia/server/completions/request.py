@@ -13,10 +13,10 @@ from ossia.server.api.choices import seeded
 from ossia.server.api.fields import (
     Choices,
     GenerationArguments,
+    GenerationFields,
     Identifier,
     Label,
     MaxTokens,
-    SamplingFields,
     StreamOptions,
     TopLogprobs,
     Unused,
@@ -36,7 +36,7 @@ _LISTS = {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MAX_PROMPTS
 _PROMPT_SCHEMA = {"anyOf": [{"type": "string", "minLength": 1}, _TEXTS, _IDS, _LISTS]}
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(GenerationFields):
     """The body of POST /v1/completions."""
 
     prompt: Annotated[Any, WithJsonSchema(_PROMPT_SCHEMA)]
