@@ -1,16 +1,18 @@
 """Documents of every kind as text."""
 
-import importlib.util
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ossia.errors import MissingExtra
+from ossia.tools.browser import documents
 from ossia.tools.browser.backend import Failure
 from ossia.tools.browser.documents import MAX_TEXT_CHARS, decode, read_apart, read_document
 
 URL = "https://a.example/notes/x"
-has_pypdf = importlib.util.find_spec("pypdf") is not None
 
 
 def body(content, kind="text"):
@@ -107,15 +109,21 @@ def test_a_page_that_takes_too_long_is_given_up():
         read_apart(b"<br>" * 1_000_000, "html", URL, seconds=0.2)
 
 
-@pytest.mark.skipif(not has_pypdf, reason="needs pypdf")
 def test_what_is_no_pdf_is_said_to_be_damaged():
     with pytest.raises(Failure, match="damaged"):
         read_apart(b"%PDF-1.4 nonsense", "pdf", URL, seconds=20.0)
 
 
-@pytest.mark.skipif(has_pypdf, reason="pypdf is installed")
-def test_pdf_without_its_reader_says_what_to_install():
-    with pytest.raises(Failure, match=r"pip install 'ossia\[pdf\]'"):
+def test_pdf_without_its_reader_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'ossia\[pdf\]'"):
+        read_document(b"%PDF-1.4", "pdf", URL)
+
+
+def test_what_the_process_apart_lacks_is_reported(monkeypatch):
+    lacking = subprocess.CompletedProcess([], 0, stdout=b'{"missing": "no reader"}')
+    monkeypatch.setattr(documents, "run_module", lambda *_, **__: lacking)
+    with pytest.raises(Failure, match="no reader"):
         read_apart(b"%PDF-1.4", "pdf", URL)
 
 
@@ -143,7 +151,6 @@ def pdf(*texts):
     return f"{file}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{end}".encode()
 
 
-@pytest.mark.skipif(not has_pypdf, reason="needs pypdf")
 def test_pages_of_a_pdf_are_read_in_order():
     read = read_apart(pdf("Hello pages", "The second"), "pdf", URL, seconds=20.0)
     assert read.text.split("\n\n")[1:] == ["[Page 1]\nHello pages", "[Page 2]\nThe second"]
