@@ -3,9 +3,9 @@ import itertools
 import pytest
 
 from benchmarks.byte_tokenizer import CONTROL
-from ossia.chat.completion import CompletionParser, complete, end_token_ids, meaningful_ids
+from ossia.chat.completion import complete, end_token_ids, meaningful_ids
 from ossia.chat.events import TokenLogprob
-from ossia.chat.output_parser import StopFinder, UsageTracker, parse_tokens
+from ossia.chat.output_parser import CompletionParser, StopFinder, UsageTracker, parse_tokens
 from ossia.engine.request import SampledToken, TokenEvent
 from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.tokenizer import Tokenizer

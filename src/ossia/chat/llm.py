@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from ossia.chat.completion import (
     Completion,
-    CompletionEvent,
-    CompletionParser,
     complete,
     end_token_ids,
     meaningful_ids,
@@ -23,6 +21,8 @@ from ossia.chat.constraint import OutputConstraint, compile_grammars
 from ossia.chat.events import Event, Reply, collect
 from ossia.chat.messages import ChatMessage, to_answer_schema, to_conversation
 from ossia.chat.output_parser import (
+    CompletionEvent,
+    CompletionParser,
     OutputParser,
     StopFinder,
     TokenParser,

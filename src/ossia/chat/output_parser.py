@@ -1,4 +1,4 @@
-"""Tokens of a turn -> events. The only consumer of the output grammar's events.
+"""Tokens of a turn, or of a raw continuation -> events. The output grammar's one consumer.
 
 Knows no model, no thread and no wire.
 """
@@ -28,6 +28,7 @@ from ossia.engine.request import FinishReason, SampledToken, TokenEvent
 from ossia.harmony.messages import FUNCTIONS, Channel, Message
 from ossia.harmony.output_grammar import OutputGrammar, Phase
 from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
+from ossia.harmony.text_decoder import TextDecoder
 from ossia.harmony.tokenizer import Tokenizer
 
 
@@ -235,6 +236,56 @@ def _scored(tokenizer: Tokenizer, token_id: int, logprob: float) -> TokenLogprob
     spelt = tokenizer.bytes_of(token_id) if tokenizer.is_text(token_id) else token.encode()
     raw = None if spelt == token.encode() else tuple(spelt)
     return TokenLogprob(token, token_id, logprob, raw=raw)
+
+
+CompletionEvent = TextDelta | Finished
+
+
+class CompletionParser:
+    """Parses the tokens of a raw continuation, control tokens spelt by name; keeps their ids."""
+
+    def __init__(self, tokenizer: Tokenizer | None, stop: StopFinder, usage: UsageTracker) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = None if tokenizer is None else TextDecoder(tokenizer)
+        self._stop = stop
+        self._usage = usage
+        self.token_ids: list[int] = []
+        self.ended = False
+
+    def push(self, token: TokenEvent) -> Iterator[CompletionEvent]:
+        """Parse one event of the engine; the last one yields `Finished`."""
+        if token.sampled is not None:
+            self._usage.count(forced=token.forced)
+            self._usage.cached = token.cached_tokens
+            if shown := self._show(token.sampled):
+                yield shown
+        if self._stop.found:
+            yield from self.close("stop")
+        elif token.finish_reason is not None:
+            yield from self.close(token.finish_reason)
+
+    def close(self, reason: FinishReason) -> Iterator[CompletionEvent]:
+        """End here: yield what was held back."""
+        if self.ended:
+            return
+        self.ended = True
+        last = self._decoder.close() if self._decoder else ""
+        if rest := self._stop.push(last) + self._stop.close():
+            yield TextDelta(rest)
+        assert reason != "error", "a failed request raises instead"
+        yield self._usage.finished(reason)
+
+    def _show(self, sampled: SampledToken) -> TextDelta | None:
+        self.token_ids.append(sampled.token_id)
+        if self._tokenizer is None or self._decoder is None:
+            return None
+        if self._tokenizer.is_text(sampled.token_id):
+            text = self._decoder.push(sampled.token_id)
+        else:
+            text = self._decoder.close() + self._tokenizer.decode([sampled.token_id])
+        logprobs = (to_token_logprob(sampled, self._tokenizer),) if sampled.is_scored else ()
+        shown = self._stop.push(text)
+        return TextDelta(shown, logprobs) if shown or logprobs else None
 
 
 EventT = TypeVar("EventT", covariant=True)
