@@ -7,8 +7,8 @@ from ossia.chat.request import ApprovalDecision, RawRequest, ToolPolicy, TurnReq
 from ossia.errors import CONTEXT_OVERFLOW, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers.agent import AgentClient
+from ossia.providers.metrics import Metrics
 from ossia.providers.tool_sessions import Toolbox
-from ossia.server.api.metrics import Metrics
 from tests.chat.test_agent_loop import answered, called
 from tests.providers.test_ipc import MODEL
 from tests.providers.test_tool_sessions import lazy

@@ -1,9 +1,9 @@
 """The provider of a model is found by how its name begins; a new one costs a module and a line."""
 
 from ossia.providers.ipc import LoadModel
+from ossia.providers.metrics import Metrics
 from ossia.providers.registry import PROVIDERS, create_provider
 from ossia.providers.supervisor import Supervisor
-from ossia.server.api.metrics import Metrics
 
 
 def test_a_model_of_this_computer_is_written_by_its_engine():
@@ -15,7 +15,7 @@ def test_a_model_of_this_computer_is_written_by_its_engine():
 def test_the_longest_prefix_that_fits_is_taken():
     made = []
 
-    def remote(load_model, observer, max_waiting, progress):
+    def remote(load_model, metrics, max_waiting, progress):
         made.append((load_model.model, max_waiting))
         return "remote"
 

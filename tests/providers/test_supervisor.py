@@ -13,8 +13,8 @@ from ossia.errors import OssiaError, ProviderBusy, ProviderUnavailable, RequestE
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers import supervisor as module
 from ossia.providers.ipc import Accepted, LoadModel
+from ossia.providers.metrics import Metrics
 from ossia.providers.supervisor import Supervisor
-from ossia.server.api.metrics import Metrics
 
 QUESTION = Conversation(messages=(Message(role="user", content="What is 3 + 4?"),), effort="low")
 GREEDY = TurnRequest(conversation=QUESTION, params=SamplingParams(temperature=0, max_tokens=64))
@@ -77,7 +77,7 @@ def test_a_turn_goes_in_and_its_events_come_out(nano):
     prompt, reply, supervisor = run(test, nano)
     assert (reply.finish_reason, reply.usage.prompt_tokens) == ("stop", prompt)
     assert supervisor.num_turns == 0
-    text = supervisor._observer.text().decode()
+    text = supervisor._metrics.text().decode()
     assert f"ossia_generation_tokens_total {reply.usage.completion_tokens}.0" in text
     assert "ossia_time_to_first_token_seconds_count 1.0" in text
 
@@ -112,7 +112,7 @@ def test_a_killed_engine_ends_its_turns_and_comes_back(nano):
 
     reply, supervisor = run(test, nano)
     assert reply.finish_reason == "stop"
-    assert "ossia_engine_restarts_total 1.0" in supervisor._observer.text().decode()
+    assert "ossia_engine_restarts_total 1.0" in supervisor._metrics.text().decode()
 
 
 def test_closing_a_stream_stops_the_turn(nano):
@@ -215,7 +215,7 @@ lines.read()
 
     events, supervisor = run(test, scripted(script))
     assert isinstance(events[-1], Finished)
-    assert 'ossia_forced_final_total{reason="loop"} 1.0' in supervisor._observer.text().decode()
+    assert 'ossia_forced_final_total{reason="loop"} 1.0' in supervisor._metrics.text().decode()
 
 
 def test_a_server_that_stops_ends_turns_with_an_error():

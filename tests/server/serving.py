@@ -11,10 +11,10 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from openai import OpenAI
 
+from ossia.providers.metrics import Metrics
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api import errors
 from ossia.server.api.exact_tokens import ExactTokens, ReferenceSigner
-from ossia.server.api.metrics import Metrics
 from ossia.server.http.guard import LOCAL, Caller
 from ossia.server.services import ServeOptions, Services
 from ossia.store.database import Database

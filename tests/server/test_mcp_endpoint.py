@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from mcp import Client
 
 from ossia.errors import RequestError
+from ossia.providers.metrics import Metrics
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api import errors
-from ossia.server.api.metrics import Metrics
 from ossia.server.http.guard import GuardOptions
 from ossia.server.http.listen import ListeningOptions
 from ossia.server.mcp_endpoint import McpEndpoint

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from ossia.chat.events import Event, Usage
+from ossia.chat.events import Event
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
 
@@ -121,32 +121,4 @@ class Provider(TurnWriter, Protocol):
 
     def end_turns(self, reason: str) -> None:
         """End every turn that runs or waits with ProviderUnavailable."""
-        ...
-
-
-class ProviderObserver(Protocol):
-    """Counts what happens to turns and to the engine."""
-
-    def first_piece(self, seconds: float) -> None:
-        """A turn's first piece came so long after its start."""
-        ...
-
-    def next_piece(self, seconds: float) -> None:
-        """Another piece came so long after the one before."""
-        ...
-
-    def finished(self, usage: Usage) -> None:
-        """A turn is over."""
-        ...
-
-    def forced_final(self, reason: str) -> None:
-        """A turn's reasoning was closed by force."""
-        ...
-
-    def engine_restarted(self) -> None:
-        """An engine died, and another one was started."""
-        ...
-
-    def load(self, load: EngineLoad) -> None:
-        """How busy the engine says it is."""
         ...

@@ -5,22 +5,23 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ossia.providers.ipc import LoadModel
-from ossia.providers.provider import Provider, ProviderObserver
+from ossia.providers.metrics import Metrics
+from ossia.providers.provider import Provider
 
 ProviderFactory: TypeAlias = Callable[
-    [LoadModel, ProviderObserver, int, Callable[[str, float], None]], Provider
+    [LoadModel, Metrics, int, Callable[[str, float], None]], Provider
 ]
 
 
 def _engine(
     load_model: LoadModel,
-    observer: ProviderObserver,
+    metrics: Metrics,
     max_waiting: int,
     progress: Callable[[str, float], None],
 ) -> Provider:
     from ossia.providers.supervisor import Supervisor
 
-    return Supervisor(load_model, observer, max_waiting=max_waiting, progress=progress)
+    return Supervisor(load_model, metrics, max_waiting=max_waiting, progress=progress)
 
 
 PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"": _engine})
@@ -29,7 +30,7 @@ PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"": _engine})
 
 def create_provider(
     load_model: LoadModel,
-    observer: ProviderObserver,
+    metrics: Metrics,
     *,
     max_waiting: int,
     progress: Callable[[str, float], None] = lambda phase, share: None,
@@ -37,4 +38,4 @@ def create_provider(
 ) -> Provider:
     """The provider of a model, not yet opened."""
     prefix = max(filter(load_model.model.startswith, providers), key=len)
-    return providers[prefix](load_model, observer, max_waiting, progress)
+    return providers[prefix](load_model, metrics, max_waiting, progress)

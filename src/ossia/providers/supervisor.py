@@ -43,10 +43,10 @@ from ossia.providers.ipc import (
     decode,
     encode,
 )
+from ossia.providers.metrics import Metrics
 from ossia.providers.provider import (
     EventStream,
     ProviderHealth,
-    ProviderObserver,
     ServedModel,
     State,
 )
@@ -120,7 +120,7 @@ class Supervisor:
     def __init__(
         self,
         load_model: LoadModel,
-        observer: ProviderObserver,
+        metrics: Metrics,
         *,
         max_waiting: int = 64,
         clock: Callable[[], float] = time.monotonic,
@@ -131,7 +131,7 @@ class Supervisor:
 
         Args:
             load_model: the model and how to open it.
-            observer: counts events.
+            metrics: count what happens to turns and to the engine.
             max_waiting: turns beyond those that the engine runs at once.
             clock: seconds.
             progress: told while the model is opened.
@@ -139,7 +139,7 @@ class Supervisor:
         """
         self._command = command
         self._load_model = load_model
-        self._observer = observer
+        self._metrics = metrics
         self._max_waiting = max_waiting
         self._clock = clock
         self._progress = progress
@@ -294,7 +294,7 @@ class Supervisor:
                 return
             logger.error("the engine died and is started again")
             self.restarts += 1
-            self._observer.engine_restarted()
+            self._metrics.engine_restarted()
 
     async def _run_one(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -349,7 +349,7 @@ class Supervisor:
             case Failed():
                 self._fail(frame.id, TurnFailed("the engine failed at this turn; the log says why"))
             case Forced():
-                self._observer.forced_final(frame.reason)
+                self._metrics.forced_final(frame.reason)
             case _:
                 self._note(frame)
 
@@ -375,13 +375,13 @@ class Supervisor:
     def _push(self, turn: TurnStream, event: Event) -> None:
         now = self._clock()
         if isinstance(event, Finished):
-            self._observer.finished(event.usage)
+            self._metrics.finished(event.usage)
             del self._turns[turn.id]
         elif not isinstance(event, PartStarted | PartFinished):
             if turn.last is None:
-                self._observer.first_piece(now - turn.started)
+                self._metrics.first_piece(now - turn.started)
             else:
-                self._observer.next_piece(now - turn.last)
+                self._metrics.next_piece(now - turn.last)
             turn.last = now
         turn.push(event)
         if len(turn.waiting) > MAX_UNREAD and not turn.is_over:
@@ -398,7 +398,7 @@ class Supervisor:
         if load.steps != self.current.steps:
             self._last_step = self._last_heartbeat
         self.current = load
-        self._observer.load(load)
+        self._metrics.load(load)
 
 
 def _environment() -> dict[str, str]:

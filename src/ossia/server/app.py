@@ -18,13 +18,13 @@ from ossia import __version__
 from ossia.errors import OssiaError
 from ossia.providers.agent import AgentClient
 from ossia.providers.ipc import LoadModel
+from ossia.providers.metrics import Metrics
 from ossia.providers.provider import Provider
 from ossia.providers.registry import create_provider
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server import chat_completions, completions, discovery, health, responses
 from ossia.server.api import errors, models
 from ossia.server.api.exact_tokens import KEY_BYTES, ExactTokens, ReferenceSigner
-from ossia.server.api.metrics import Metrics
 from ossia.server.api.openapi import DocumentedApp
 from ossia.server.http.drain import Drain
 from ossia.server.services import ServeOptions, Services

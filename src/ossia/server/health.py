@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ossia import __version__
+from ossia.providers.metrics import CONTENT_TYPE
 from ossia.providers.provider import Provider
 from ossia.providers.tool_sessions import Toolbox
-from ossia.server.api.metrics import CONTENT_TYPE
 from ossia.server.api.openapi import TEXT, Answers, answers
 from ossia.server.http.drain import Drain
 from ossia.server.services import Services

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from ossia.errors import MissingExtra, RequestError
+from ossia.providers.metrics import Metrics
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.errors import Forbidden
-from ossia.server.api.metrics import Metrics
 from ossia.server.http.headers import LOOPBACK, parse_authority
 from ossia.tools.mcp.sessions import SessionHandles
 from ossia.tools.tool import ToolResult, ToolSpec

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ossia.providers.metrics import Metrics
 from ossia.providers.provider import TurnWriter
 from ossia.providers.tool_sessions import Toolbox
-from ossia.server.api.metrics import Metrics
 from ossia.server.http.drain import Drain
 from ossia.store.responses import Responses
 

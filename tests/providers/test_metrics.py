@@ -1,6 +1,6 @@
 from ossia.chat.events import Usage
 from ossia.engine.engine import EngineLoad
-from ossia.server.api.metrics import Metrics
+from ossia.providers.metrics import Metrics
 
 
 def test_everything_counted_is_told():
