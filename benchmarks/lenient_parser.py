@@ -13,7 +13,7 @@ from ossia.harmony.output_rules import CHANNELS, CONSTRAIN, Terminator, is_shown
 from ossia.harmony.tokenizer import Tokenizer
 
 _HIDDEN = "analysis"
-_TOLD = frozenset(("system", "developer", "user"))
+_PROMPT_ROLES = frozenset(("system", "developer", "user"))
 _ADDRESS = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?")
 _TO_BEGUN = re.compile(r"( |$)(t|$)(o|$)(=|$)[A-Za-z0-9_.-]*")
 """Any beginning of ` to=` and an address."""
@@ -71,7 +71,7 @@ def parse_messages(
     if not whole and raw and raw[0].is_blank and len(raw) > 1:
         del raw[0]  # the output begins with START of its own
         role = _text(tokenizer, [*takewhile(tokenizer.is_text, raw[0].head)])
-        if re.split("[: ]", role)[0] in _TOLD:
+        if re.split("[: ]", role)[0] in _PROMPT_ROLES:
             text = "".join(_text(tokenizer, part) for each in raw for part in each.parts)
             note = "this is a prompt, where a model's output was expected"
             return [ParsedMessage("assistant", text, _HIDDEN, broken=True, note=note)]
@@ -246,9 +246,9 @@ def _read_header(segments: _Segments, *, is_implied: bool) -> _Header:
 def _author(word: str) -> tuple[str | None, str | None]:
     """Role and name; a tool is known by its name alone."""
     role, colon, name = word.partition(":")
-    if word == "assistant" or (role in _TOLD and not colon):
+    if word == "assistant" or (role in _PROMPT_ROLES and not colon):
         return role, None
-    if role in _TOLD and _ADDRESS.fullmatch(name):
+    if role in _PROMPT_ROLES and _ADDRESS.fullmatch(name):
         return role, name
     return ("tool", word) if _ADDRESS.fullmatch(word) else (None, None)
 

@@ -21,5 +21,5 @@ def test_it_searches_an_indexed_folder_and_cites(ossia, tmp_path):
 def test_it_computes_in_the_sandbox(ossia):
     done = ossia("run", "--tool", "python", "--temperature", "0", "--json", COMPUTED.text)
     assert done.code == 0
-    told = json.loads(done.out)
-    assert COMPUTED.answer in json.dumps(told)
+    report = json.loads(done.out)
+    assert COMPUTED.answer in json.dumps(report)

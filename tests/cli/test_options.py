@@ -29,12 +29,12 @@ def test_what_was_not_given_is_left_to_the_library():
 
 
 def test_what_was_given_arrives():
-    given = SamplingOptions(temperature=0.0, top_k=3, seed=0, stop=["a"], max_tokens=9)
-    assert given.params() == SamplingParams(
+    sampling = SamplingOptions(temperature=0.0, top_k=3, seed=0, stop=["a"], max_tokens=9)
+    assert sampling.params() == SamplingParams(
         temperature=0.0, top_k=3, seed=0, stop=["a"], max_tokens=9
     )
-    told = AskingOptions(effort="low", system="s", max_analysis_tokens=0).set_values()
-    assert told == {"effort": "low", "instructions": "s", "max_analysis_tokens": 0}
+    values = AskingOptions(effort="low", system="s", max_analysis_tokens=0).set_values()
+    assert values == {"effort": "low", "instructions": "s", "max_analysis_tokens": 0}
 
 
 def test_every_sampling_parameter_that_can_be_typed_is_an_option():

@@ -6,8 +6,8 @@ from ossia.cli.server_tools import ToolChoices
 from ossia.errors import RequestError
 
 
-def names(**given):
-    return list(ToolChoices(**given).toolkits(len))
+def names(**choices):
+    return list(ToolChoices(**choices).toolkits(len))
 
 
 def test_unless_told_python_and_what_there_is_to_search_are_offered(ossia, tmp_path):

@@ -83,7 +83,7 @@ def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "remedy"),
     [
         ("web", "YDC_API_KEY, EXA_API_KEY, TAVILY_API_KEY, SEARXNG_URL"),
         ("browser", "ossia index FOLDER, or search the web: --tool web"),
@@ -94,10 +94,10 @@ def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
         ("python=container", "OSSIA_PYTHON_CONTAINER"),
     ],
 )
-def test_what_is_missing_is_said_with_the_remedy(name, said):
+def test_what_is_missing_is_said_with_the_remedy(name, remedy):
     with pytest.raises(RequestError) as refused:
         choose([name])
-    assert said in str(refused.value)
+    assert remedy in str(refused.value)
 
 
 def test_what_is_missing_is_said_before_a_model_is_opened(ossia, tmp_path):
@@ -160,10 +160,10 @@ async def searched(names, monkeypatch):
 
 
 def test_the_web_is_searched_with_the_service_of_the_environment(monkeypatch):
-    labels, found, asked = asyncio.run(searched(["web"], monkeypatch))
+    labels, found, paths = asyncio.run(searched(["web"], monkeypatch))
     assert labels == {"reads_untrusted", "external_effect"}
     assert "【0†Bees†bees.example】 honey" in found.text
-    assert asked == ["/search?q=night&format=json"]
+    assert paths == ["/search?q=night&format=json"]
 
 
 def test_web_and_own_pages_are_one_browser(monkeypatch, tmp_path, ossia, capsys):
@@ -192,10 +192,10 @@ def test_private_pages_and_the_web_are_not_offered_where_nobody_can_be_asked(
 def test_own_pages_alone_reach_nobody(monkeypatch, tmp_path, ossia):
     (tmp_path / "a.md").write_text("# Owls\n\nOwls hunt at night.\n")
     assert ossia("index", tmp_path).code == 0
-    labels, found, asked = asyncio.run(searched(["browser"], monkeypatch))
+    labels, found, paths = asyncio.run(searched(["browser"], monkeypatch))
     assert labels == {"reads_untrusted"}
     assert "Owls" in found.text
-    assert asked == []
+    assert paths == []
 
 
 def test_mcp_servers_of_a_file_are_opened_and_what_does_not_work_is_said(tmp_path, capsys):
@@ -217,10 +217,10 @@ def test_without_a_terminal_the_answer_is_no():
 
 @pytest.fixture
 def terminal(monkeypatch):
-    said = []
+    shown = []
     monkeypatch.setattr(approval, "is_terminal", lambda stream: True)
-    monkeypatch.setattr(approval.typer, "echo", lambda text, err: said.append(text))
-    return said
+    monkeypatch.setattr(approval.typer, "echo", lambda text, err: shown.append(text))
+    return shown
 
 
 def test_at_a_terminal_the_exact_call_is_shown(terminal, monkeypatch):
@@ -260,28 +260,28 @@ def test_a_file_of_a_tool_is_kept_and_named_wherever_an_answer_is_shown(tmp_path
 def test_json_says_where_a_file_is(tmp_path, capsys):
     reply = Reply(tool_runs=[ran("done", attachments=(PLOT,))])
 
-    def told(files):
+    def files_json(files):
         (one,) = json.loads(as_json("nano", reply, files))["tool_runs"]
         return one["files"]
 
     path = str(tmp_path / "out" / "plot.png")
     file = {"name": "plot.png", "media_type": "image/png", "bytes": 3}
-    assert told(AttachmentFolder()) == [{**file, "path": None}]
+    assert files_json(AttachmentFolder()) == [{**file, "path": None}]
     files = AttachmentFolder(tmp_path / "out")
-    assert told(files) == [{**file, "path": path}]
+    assert files_json(files) == [{**file, "path": path}]
     shutil.rmtree(tmp_path / "out")
-    assert told(files) == [{**file, "path": None}]
+    assert files_json(files) == [{**file, "path": None}]
     assert "plot.png is not saved: No such file" in capsys.readouterr().err
 
 
 def test_run_shows_a_card_and_json_lists_the_runs(ossia, tmp_path):
     (tmp_path / "a.md").write_text("# Owls\n\nOwls hunt at night.\n")
     ossia("index", tmp_path)
-    asked = ("run", "Search for owls", "--tool", "browser", "--max-tokens", 60, "--seed", 1)
-    ran = ossia(*asked, "--json")
+    arguments = ("run", "Search for owls", "--tool", "browser", "--max-tokens", 60, "--seed", 1)
+    ran = ossia(*arguments, "--json")
     assert ran.code == 0
     assert isinstance(json.loads(ran.out)["tool_runs"], list)
-    assert ossia(*asked).code == 0
+    assert ossia(*arguments).code == 0
 
 
 def test_raw_text_takes_no_tools(ossia):

@@ -155,9 +155,9 @@ def test_a_schema_of_the_greatest_depth_is_accepted():
 
 
 def test_the_schema_given_is_left_as_it_was():
-    given = {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
-    normalise(given)
-    assert given == {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
+    schema = {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
+    normalise(schema)
+    assert schema == {"type": "object", "properties": {"p": {"anyOf": [{"type": "string"}]}}}
 
 
 def test_parts_are_counted_where_they_are_referred_to():

@@ -198,7 +198,7 @@ def token_bytes(llm: "LLM") -> int:
         packed = [f"{name}_blocks", f"{name}_scales"]
         sources = packed if packed[0] in rest else [name if name in rest else f"{name}_weight"]
         share = in_use if name in EXPERTS else 1
-        layer += share * _kept_bytes(llm.ops, role, [rest.pop(source) for source in sources])
+        layer += share * _stored_bytes(llm.ops, role, [rest.pop(source) for source in sources])
     for name, array in rest.items():  # norms, biases, sinks and the router
         layer += array.nbytes * (in_use if name.startswith(EXPERTS) else 1)
     return round(config.num_hidden_layers * layer) + tensors["final_norm"].nbytes + _head_bytes(llm)
@@ -214,10 +214,10 @@ def _head_bytes(llm: "LLM") -> int:
     hidden_TD = ops.from_numpy(np.zeros((1, head.shape[1]), np.float32))
     if ops.scan(hidden_TD, np.zeros(1, np.int32), llm.model.weights.head) is None:
         return int(head.nbytes)
-    return _kept_bytes(ops, "head", [head]) + TARGET_CANDIDATES * int(head[0].nbytes)
+    return _stored_bytes(ops, "head", [head]) + TARGET_CANDIDATES * int(head[0].nbytes)
 
 
-def _kept_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:
+def _stored_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:
     """How large the backend keeps a float matrix, or MXFP4 blocks and scales: by an example."""
     import numpy as np
 

@@ -164,7 +164,7 @@ def test_weights_as_published_are_counted_as_published(mute_folder):
 
 
 def test_memory_of_the_program_that_starts_it_is_not_counted(mute_folder):
-    held = b"x" * 700_000_000  # what a fat parent holds would be inherited as the peak
+    ballast = b"x" * 700_000_000  # what a fat parent holds would be inherited as the peak
     command = [sys.executable, "-m", "ossia", "bench", "-m", str(mute_folder), "--json", *SMALL[:4]]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=50)
-    assert json.loads(ran.stdout)["peak_rss_bytes"] < len(held)
+    assert json.loads(ran.stdout)["peak_rss_bytes"] < len(ballast)

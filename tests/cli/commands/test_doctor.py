@@ -56,23 +56,23 @@ def test_the_sandbox_of_the_python_tool_is_shown_with_every_probe(ossia):
 
 
 def test_people_read_of_the_sandbox_in_a_line(monkeypatch, ossia):
-    told = {
+    report = {
         "tier": "landlock", "label": "reduced", "seconds": 0.31, "reason": "",
         "probes": [{"name": "tcp", "is_held": True, "found": ""}],
         "passed_over": ["bubblewrap: the program bwrap is not installed"],
     }  # fmt: skip
-    monkeypatch.setattr(doctor, "python_tool", lambda: told)
+    monkeypatch.setattr(doctor, "python_tool", lambda: report)
     line = "landlock (reduced), 1 of 1 probes held in 0.3 s; not bubblewrap: the program bwrap"
     assert line in " ".join(ossia("doctor").out.split())
-    told |= {"tier": None, "reason": "no sandbox holds here"}
+    report |= {"tier": None, "reason": "no sandbox holds here"}
     assert "not offered: no sandbox holds here" in " ".join(ossia("doctor").out.split())
 
 
 def test_what_can_be_searched_is_told_and_no_key_is_shown(ossia, monkeypatch, tmp_path):
     for variable in SERVICES:
         monkeypatch.delenv(variable, raising=False)
-    told = {"tier": None, "reason": "not tried"}
-    monkeypatch.setattr(doctor, "python_tool", lambda: told)
+    report = {"tier": None, "reason": "not tried"}
+    monkeypatch.setattr(doctor, "python_tool", lambda: report)
     found = doctor.search()
     assert (found["pages"], found["web"]) == (None, None)
     assert "set one of YDC_API_KEY" in found["problem"]

@@ -64,7 +64,7 @@ def test_what_is_left_out_is_said(ossia, notes):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         (["no-such-folder"], "is no folder"),
         ([], "nothing is indexed yet"),
@@ -72,10 +72,10 @@ def test_what_is_left_out_is_said(ossia, notes):
         (["--remove", "x"], "x is not indexed"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_a_line(ossia, arguments, said):
+def test_what_cannot_be_done_is_refused_in_a_line(ossia, arguments, problem):
     ran = ossia("index", *arguments)
     assert ran.code == 1
-    assert said in ran.err
+    assert problem in ran.err
     assert ran.err.count("\n") == 1
 
 

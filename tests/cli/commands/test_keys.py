@@ -24,11 +24,11 @@ def test_a_new_key_is_all_that_is_written_and_it_opens(ossia):
 
 def test_a_key_has_the_scopes_and_the_end_it_is_given(ossia):
     args = ("--scope", "admin", "--scope", "infer", "--expires", "30d", "--json")
-    told = json.loads(ossia("keys", "add", "box", *args).out)
-    assert told["scopes"] == ["admin", "infer"]
-    assert abs(told["expires_at"] - time.time() - 30 * 86400) < 60
+    key_json = json.loads(ossia("keys", "add", "box", *args).out)
+    assert key_json["scopes"] == ["admin", "infer"]
+    assert abs(key_json["expires_at"] - time.time() - 30 * 86400) < 60
     [key] = KeyFile(key_file()).keys()
-    assert (key.scopes, key.expires_at) == (("admin", "infer"), told["expires_at"])
+    assert (key.scopes, key.expires_at) == (("admin", "infer"), key_json["expires_at"])
 
 
 def test_the_list_has_no_secret(ossia):
@@ -38,10 +38,10 @@ def test_the_list_has_no_secret(ossia):
     assert [line.split()[0] for line in shown.splitlines()] == ["NAME", "laptop", "phone", "old"]
     assert shown.splitlines()[1].endswith("never")
     assert shown.splitlines()[3].endswith(", expired")
-    told = json.loads(ossia("keys", "list", "--json").out)["keys"]
-    assert [key["expired"] for key in told] == [False, False, True]
-    assert set(told[0]) == {"name", "scopes", "created_at", "expires_at", "expired"}
-    assert not any(secret in shown + json.dumps(told) for secret in secrets)
+    listed = json.loads(ossia("keys", "list", "--json").out)["keys"]
+    assert [key["expired"] for key in listed] == [False, False, True]
+    assert set(listed[0]) == {"name", "scopes", "created_at", "expires_at", "expired"}
+    assert not any(secret in shown + json.dumps(listed) for secret in secrets)
 
 
 def test_where_there_are_none_it_says_how_to_make_one(ossia):

@@ -45,11 +45,11 @@ def test_a_command_uses_what_was_prepared(ossia, folder, tmp_path):
     (path,) = prepared_files(tmp_path / "p")
     before = path.stat().st_mtime_ns
     few = ("--max-tokens", 5, "--seed", 1, "--json")
-    kept = ossia("run", "Hi", *where, *few)
-    assert kept.code == 0, kept.err
+    prepared = ossia("run", "Hi", *where, *few)
+    assert prepared.code == 0, prepared.err
     assert path.stat().st_mtime_ns == before
     anew = ossia("run", "Hi", *where, "--no-prepare", *few)
-    assert json.loads(anew.out)["text"] == json.loads(kept.out)["text"]
+    assert json.loads(anew.out)["text"] == json.loads(prepared.out)["text"]
 
 
 @pytest.mark.usefixtures("_tiled")

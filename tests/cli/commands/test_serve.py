@@ -20,11 +20,11 @@ from ossia.tools.mcp.connection import http_transport
 def test_a_server_says_where_it_listens_and_is_listed_until_it_ends(ossia, tmp_path, monkeypatch):
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
     with Served(home=tmp_path) as server:
-        said = "\n".join(server.lines)
-        assert "nano is ready: 2048 tokens of context" in said
-        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
-        assert (told["pid"], told["model"], told["status"]) == (server.pid, "nano", "ready")
-        assert told["addresses"][0] == server.address
+        output = "\n".join(server.lines)
+        assert "nano is ready: 2048 tokens of context" in output
+        (listed,) = json.loads(ossia("ps", "--json").out)["servers"]
+        assert (listed["pid"], listed["model"], listed["status"]) == (server.pid, "nano", "ready")
+        assert listed["addresses"][0] == server.address
         shown = ossia("ps").out.splitlines()
         assert shown[0].split()[:3] == ["PID", "MODEL", "STATUS"]
         assert shown[1].split()[:3] == [str(server.pid), "nano", "ready"]
@@ -72,8 +72,8 @@ def test_what_a_killed_server_left_behind_is_cleared_away(tmp_path, monkeypatch)
 def test_a_server_that_does_not_answer_is_shown_as_silent(ossia, tmp_path, monkeypatch):
     monkeypatch.setenv("OSSIA_HOME", str(tmp_path))
     with registered(RunningServer(os.getpid(), "nano", ("http://127.0.0.1:9",), time.time())):
-        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
-    assert (told["status"], told["running"]) == ("silent", None)
+        (listed,) = json.loads(ossia("ps", "--json").out)["servers"]
+    assert (listed["status"], listed["running"]) == ("silent", None)
 
 
 def test_a_folder_that_cannot_be_written_lists_nothing(tmp_path, monkeypatch):
@@ -112,8 +112,8 @@ def test_a_unix_socket_serves_its_owner(ossia, tmp_path, monkeypatch):
     )
     try:
         assert any(f"listening on unix:{path}" in line for line in process.stderr)
-        (told,) = json.loads(ossia("ps", "--json").out)["servers"]
-        assert told["status"] == "ready"
+        (listed,) = json.loads(ossia("ps", "--json").out)["servers"]
+        assert listed["status"] == "ready"
         assert path.stat().st_mode & 0o777 == 0o600
     finally:
         process.terminate()

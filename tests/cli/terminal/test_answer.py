@@ -94,7 +94,7 @@ def test_nothing_is_written_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "saved_as"),
     [
         ("../../etc/x", "x"),
         ("/", "file"),
@@ -105,10 +105,10 @@ def test_nothing_is_written_over(tmp_path):
         ("ü.png", "ü.png"),
     ],
 )
-def test_a_name_leads_nowhere_and_hides_nothing(tmp_path, name, kept):
+def test_a_name_leads_nowhere_and_hides_nothing(tmp_path, name, saved_as):
     folder = tmp_path / "out"
-    assert AttachmentFolder(folder).save(file(name)) == folder / kept
-    assert [each.name for each in folder.iterdir()] == [kept]
+    assert AttachmentFolder(folder).save(file(name)) == folder / saved_as
+    assert [each.name for each in folder.iterdir()] == [saved_as]
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
 

@@ -78,11 +78,11 @@ def test_commands_are_completed():
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-    def offered(typed):
+    def completions(typed):
         found = CommandCompleter().get_completions(Document(typed), CompleteEvent())
         return [one.text for one in found]
 
-    assert offered("/") == list(COMMANDS)
-    assert offered("/sy") == ["/system"]
-    assert offered("hello /sy") == []
-    assert offered("/system be") == []
+    assert completions("/") == list(COMMANDS)
+    assert completions("/sy") == ["/system"]
+    assert completions("hello /sy") == []
+    assert completions("/system be") == []

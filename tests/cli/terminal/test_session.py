@@ -77,8 +77,8 @@ def test_an_unknown_command_is_told_and_asked_of_nobody(talked):
 
 
 def test_help_names_every_command():
-    told = ChatSession().enter("/help").text
-    assert all(command.usage in told for command in page.COMMANDS.values())
+    overview = ChatSession().enter("/help").text
+    assert all(command.usage in overview for command in page.COMMANDS.values())
 
 
 def test_retry_asks_the_last_question_again(talked):

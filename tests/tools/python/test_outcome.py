@@ -77,14 +77,14 @@ def test_an_end_is_told_with_its_cause(status, answer):
     ],
 )
 def test_names_are_one_plain_part(claimed, name):
-    given = outcome(files=[file_of(claimed)])
-    assert [each.name for each in given.attachments] == [name]
-    assert given.text.count("\n") == 1
+    result = outcome(files=[file_of(claimed)])
+    assert [each.name for each in result.attachments] == [name]
+    assert result.text.count("\n") == 1
 
 
 def test_equal_names_are_told_apart():
-    given = outcome(files=[file_of("a/x.txt"), file_of("b/x.txt")])
-    assert [each.name for each in given.attachments] == ["x.txt", "2-x.txt"]
+    result = outcome(files=[file_of("a/x.txt"), file_of("b/x.txt")])
+    assert [each.name for each in result.attachments] == ["x.txt", "2-x.txt"]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_claims_of_the_wrong_form_are_passed_over(claimed):
 
 
 def test_a_file_whose_content_is_garbled_is_only_named():
-    given = outcome(files=[{"name": "x", "size": 1, "content": "***"}])
-    assert given.attachments == ()
-    assert "/mnt/data/x (1 bytes)" in given.text
+    result = outcome(files=[{"name": "x", "size": 1, "content": "***"}])
+    assert result.attachments == ()
+    assert "/mnt/data/x (1 bytes)" in result.text
 
 
 def test_many_files_are_counted():
-    given = outcome(files=[{"name": str(number), "size": 1} for number in range(30)])
-    assert "/mnt/data/19 (1 bytes); 10 more]" in given.text
+    result = outcome(files=[{"name": str(number), "size": 1} for number in range(30)])
+    assert "/mnt/data/19 (1 bytes); 10 more]" in result.text
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)

@@ -55,7 +55,7 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
     config = checkpoint.config
     context = model.context_length or PLANNED_TOKENS
     planned = min(context, config.max_position_embeddings)
-    kept_as = OpsOptions(weights=model.weights, kv_dtype=model.kv_dtype).resolved_kv_dtype
+    kv_dtype = OpsOptions(weights=model.weights, kv_dtype=model.kv_dtype).resolved_kv_dtype
     return {
         "name": model.model,
         "folder": str(checkpoint.folder),
@@ -79,8 +79,8 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
         "memory": {
             "weight_bytes": checkpoint.total_bytes,
             "context_tokens": planned,
-            "kv_dtype": kept_as,
-            "kv_bytes": kv_bytes(config, planned, kept_as),
+            "kv_dtype": kv_dtype,
+            "kv_bytes": kv_bytes(config, planned, kv_dtype),
         },
         "unknown_config_keys": list(checkpoint.unknown_keys),
     }

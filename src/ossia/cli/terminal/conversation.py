@@ -57,17 +57,14 @@ class PlainScreen:
         self._files = files
 
     def answer(self, *, shows_thinking: bool) -> AnswerView:
-        """See `Screen.answer`."""
         shows = shows_thinking and not self._quiet
         return PlainAnswer(self._stdout, self._stderr, shows_thinking=shows, files=self._files)
 
     def say(self, text: str) -> None:
-        """See `Screen.say`."""
         if not self._quiet:
             print(text, file=self._stderr, flush=True)
 
     def complain(self, text: str) -> None:
-        """See `Screen.complain`."""
         print(f"ossia: {text}", file=self._stderr, flush=True)
 
 
@@ -80,23 +77,23 @@ class ChatLoop:
         session: ChatSession,
         screen: Screen,
         params: "SamplingParams",
-        told: dict[str, Any],
+        stream_options: dict[str, Any],
     ) -> None:
         """Begin.
 
         Args:
             llm: open.
-            session: told of everything that happens.
+            session: receives every line and answer.
             screen: shows it.
             params: of every answer; with a seed, each answer gets the next one.
-            told: further arguments of `LLM.stream`, the same for every answer.
+            stream_options: further arguments of `LLM.stream`, the same for every answer.
         """
         self.llm = llm
         self.session = session
         self.has_failed = False
         self._screen = screen
         self._params = params
-        self._told = told
+        self._stream_options = stream_options
 
     def enter(self, line: str) -> bool:
         """Take in one message or command; False: the person wants to leave."""
@@ -134,9 +131,9 @@ class ChatLoop:
         session, params = self.session, self._params
         if params.seed is not None:
             params = replace(params, seed=params.seed + session.num_answers)
-        told = self._told | self._prompt()
+        options = self._stream_options | self._prompt()
         try:
-            stream = self.llm.stream(session.messages(), params=params, **told)
+            stream = self.llm.stream(session.messages(), params=params, **options)
         except OssiaError:
             session.refused()
             raise
@@ -165,9 +162,9 @@ class ChatLoop:
 
     def _prompt(self) -> dict[str, Any]:
         """What the session itself says about the prompt."""
-        given = {"effort": self.session.effort, "instructions": self.session.instructions}
-        date = {"date": self._told["date"]} if "date" in self._told else {}
-        return date | {name: value for name, value in given.items() if value is not None}
+        values = {"effort": self.session.effort, "instructions": self.session.instructions}
+        date = {"date": self._stream_options["date"]} if "date" in self._stream_options else {}
+        return date | {name: value for name, value in values.items() if value is not None}
 
     def _load(self, path: str) -> None:
         loaded = load_chat(path)

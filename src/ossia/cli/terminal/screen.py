@@ -27,7 +27,7 @@ from ossia.cli.terminal.markdown import Blocks
 from ossia.cli.terminal.session import COMMANDS, is_open
 from ossia.cli.terminal.terminal import harmless
 
-ROWS_KEPT_FREE = 3
+FREE_ROWS = 3
 """Of the terminal, while the tail of an answer is drawn."""
 
 
@@ -39,15 +39,12 @@ class TerminalScreen:
         self._files = files
 
     def answer(self, *, shows_thinking: bool) -> AnswerView:
-        """See `Screen.answer`."""
         return LiveAnswer(self._console, shows_thinking=shows_thinking, files=self._files)
 
     def say(self, text: str) -> None:
-        """See `Screen.say`."""
         self._console.print(Styled(harmless(text), style="dim"))
 
     def complain(self, text: str) -> None:
-        """See `Screen.complain`."""
         self._console.print(Styled(f"ossia: {harmless(text)}", style="red"))
 
 
@@ -67,7 +64,6 @@ class LiveAnswer:
         self._thinking_since: float | None = None
 
     def show(self, event: Event) -> None:
-        """See `AnswerView.show`."""
         match event:
             case ReasoningDelta(text) | PreambleDelta(text):
                 self._think(harmless(text))
@@ -81,7 +77,6 @@ class LiveAnswer:
                 pass
 
     def close(self) -> None:
-        """See `AnswerView.close`."""
         self._end_thinking()
         self._end_writing()
         if self._num_drawn:
@@ -90,7 +85,7 @@ class LiveAnswer:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the last lines of the tail: what is taller than the terminal cannot be redrawn."""
         lines = console.render_lines(_markdown(self._blocks.tail), options, pad=False)
-        for line in lines[-max(1, console.height - ROWS_KEPT_FREE) :]:
+        for line in lines[-max(1, console.height - FREE_ROWS) :]:
             yield from line
             yield Segment.line()
 
@@ -151,7 +146,6 @@ class CommandCompleter(Completer):
     """Completes the words that begin with a slash."""
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """See prompt_toolkit's `Completer`."""
         typed = document.text
         if typed.startswith("/") and " " not in typed:
             for name, command in COMMANDS.items():

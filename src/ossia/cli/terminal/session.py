@@ -101,12 +101,12 @@ class ChatSession:
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation as `LLM.stream` takes it."""
-        said: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         for turn in self.turns:
-            said.append({"role": "user", "content": turn.question})
+            messages.append({"role": "user", "content": turn.question})
             if turn.answer:
-                said.append({"role": "assistant", "content": turn.answer})
-        return said
+                messages.append({"role": "assistant", "content": turn.answer})
+        return messages
 
     def answered(self, reply: Reply, *, stopped: bool) -> None:
         """Keep what was said, also of an answer that was stopped."""
@@ -130,8 +130,8 @@ class ChatSession:
             return Say("")
         return self._wait_for(question, self.turns)
 
-    def _wait_for(self, question: str, said: list[ChatTurn]) -> Effect:
-        self._before, self.turns = self.turns, [*said, ChatTurn(question=question)]
+    def _wait_for(self, question: str, earlier: list[ChatTurn]) -> Effect:
+        self._before, self.turns = self.turns, [*earlier, ChatTurn(question=question)]
         return Ask()
 
     def _effort(self, level: str) -> Effect:
