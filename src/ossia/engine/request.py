@@ -42,16 +42,22 @@ class SamplingParams:
     """
 
     temperature: float = _param(
-        1.0, "Sampling temperature; 0 always takes the likeliest token.", ge=0.0, le=2.0
+        1.0,
+        "Sampling temperature; by default 1; 0 always takes the likeliest token.",
+        ge=0.0,
+        le=2.0,
     )
     top_p: float = _param(
         1.0,
-        "Nucleus sampling: from the fewest tokens that together have this probability.",
+        "Nucleus sampling: the fewest tokens that together have this probability; by default all.",
         gt=0.0,
         le=1.0,
     )
     top_k: int | None = _param(
-        None, "Sample from this many of the likeliest tokens.", ge=1, le=MAX_INT32
+        None,
+        "Sample from this many of the likeliest tokens; by default from all.",
+        ge=1,
+        le=MAX_INT32,
     )
     min_p: float = _param(
         0.0, "Drop tokens less likely than this share of the likeliest one.", ge=0.0, le=1.0
