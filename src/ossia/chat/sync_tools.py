@@ -14,7 +14,6 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from ossia.chat.agent_loop import AgentLoop, LoopLimits, PendingCall
@@ -93,12 +92,7 @@ class Tools:
         """Use as a context manager."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close."""
         self.close()
 
