@@ -91,7 +91,7 @@ def test_every_example_is_one_that_the_command_understands(name):
         (["rum"], "Did you mean 'run'?"),
         (["run", "hi", "--loud"], "No such option: --loud"),
         (["run", "hi", "--threads", "none"], "'--threads'"),
-        (["run", "hi", "--context-length", "8q"], "'8q' is no number of tokens"),
+        (["run", "hi", "--context-length", "8q"], "'8q' is not a number of tokens"),
         (["run", "hi", "--effort", "huge"], "'--effort'"),
         (["run"], "it is empty; give it as an argument or pipe it in"),
         (["run", "--raw", "--system", "x", "hi"], "instructions would be lost"),

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from ossia.cli.options import AskingOptions, SamplingOptions, settings, spread, tokens
+from ossia.cli.options import PromptOptions, SamplingOptions, settings, spread, tokens
 from ossia.engine.request import SAMPLING_FIELDS, SamplingParams
 
 
@@ -25,7 +25,7 @@ def test_what_is_no_number_of_tokens(text):
 
 def test_what_was_not_given_is_left_to_the_library():
     assert SamplingOptions().params() == SamplingParams()
-    assert AskingOptions().set_values() == {}
+    assert PromptOptions().set_values() == {}
 
 
 def test_what_was_given_arrives():
@@ -33,7 +33,7 @@ def test_what_was_given_arrives():
     assert sampling.params() == SamplingParams(
         temperature=0.0, top_k=3, seed=0, stop=["a"], max_tokens=9
     )
-    values = AskingOptions(effort="low", system="s", max_analysis_tokens=0).set_values()
+    values = PromptOptions(effort="low", system="s", max_analysis_tokens=0).set_values()
     assert values == {"effort": "low", "instructions": "s", "max_analysis_tokens": 0}
 
 

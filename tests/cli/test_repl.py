@@ -81,7 +81,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_session(endless_folder, saved, ho
         terminal.wait_for("stopped; /retry answers again")
         terminal.wait_for(PROMPT)
         terminal.type(f"/save {saved}\r")
-        terminal.wait_for("kept in")
+        terminal.wait_for("saved in")
         terminal.wait_for(PROMPT)
         terminal.type("\x04")
         assert process.wait(timeout=30) == 0
@@ -108,7 +108,7 @@ def test_several_lines_a_finished_answer_and_folded_thinking(folder, saved):
         terminal.type("\x03")
         terminal.wait_for("Ctrl-D leaves")
         terminal.type(f"/save {saved}\r")
-        terminal.wait_for("kept in")
+        terminal.wait_for("saved in")
         terminal.type("/bye\r")
         assert process.wait(timeout=30) == 0
     (turn,) = load_chat(str(saved)).turns

@@ -41,7 +41,7 @@ def test_servers_of_a_file_come_beside_the_others_or_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["patch=.", "mcp=x", "shell"])
 def test_callers_get_no_other_tools(name):
-    with pytest.raises(RequestError, match="choose of python, browser, web"):
+    with pytest.raises(RequestError, match="choose from python, browser, web"):
         names(tool=[name])
 
 

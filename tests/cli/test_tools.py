@@ -89,8 +89,8 @@ def test_an_unknown_tool_is_refused_with_the_names_there_are(name):
         ("browser", "ossia index FOLDER, or search the web: --tool web"),
         ("patch=nowhere", "there is no such folder"),
         ("mcp=nowhere.json", "nowhere.json"),
-        ("python=paper", "choose of bubblewrap, landlock, seatbelt, container"),
-        ("python=unsandboxed", "choose of bubblewrap, landlock, seatbelt, container"),
+        ("python=paper", "choose from bubblewrap, landlock, seatbelt, container"),
+        ("python=unsandboxed", "choose from bubblewrap, landlock, seatbelt, container"),
         ("python=container", "OSSIA_PYTHON_CONTAINER"),
     ],
 )
@@ -119,7 +119,7 @@ def test_the_container_command_of_the_environment_is_used(monkeypatch):
     assert options.container == ("podman", "run", "-i", "--name", "{name}", "my image")
     assert python_options() == dataclasses.replace(options, sandbox="auto")
     monkeypatch.setenv("OSSIA_PYTHON_CONTAINER", "podman 'run")
-    with pytest.raises(RequestError, match="OSSIA_PYTHON_CONTAINER is no command"):
+    with pytest.raises(RequestError, match="OSSIA_PYTHON_CONTAINER is not a command"):
         python_options()
 
 
@@ -173,7 +173,7 @@ def test_web_and_own_pages_are_one_browser(monkeypatch, tmp_path, ossia, capsys)
     assert labels == {"reads_untrusted", "external_effect", "reads_private"}
     assert "Owls" in found.text
     assert "bees.example" in found.text
-    assert "needs a yes" in capsys.readouterr().err
+    assert "needs approval" in capsys.readouterr().err
 
 
 def test_private_pages_and_the_web_are_not_offered_where_nobody_can_be_asked(

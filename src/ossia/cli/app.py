@@ -1,7 +1,4 @@
-"""The commands as typer runs them: one is imported when it is called.
-
-A deliberate error is printed as one line.
-"""
+"""The typer application: imports a command when it is called, prints an error as one line."""
 
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -20,15 +17,15 @@ from ossia.errors import OssiaError
 
 
 class AllCommands(LazyCoercion, TyperGroup):
-    """Imports a command when it is called; a reader that closes its pipe ends any in peace."""
+    """The group of all commands: imports one when it is called; a closed pipe ends it quietly."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         names: dict[str, Any] = dict.fromkeys(COMMANDS)
-        self.commands = names  # typer suggests them for one that is misspelt
+        self.commands = names  # typer suggests them for a misspelt one
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of the table."""
+        """The names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -46,11 +43,11 @@ class AllCommands(LazyCoercion, TyperGroup):
         return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the overview, which needs no command's module."""
+        """Write the overview; it imports no command's module."""
         formatter.write(overview(formatter.width + 2))
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer `--help` and `--version`, which act while the arguments are read."""
+        """Parse the arguments; `--help` and `--version` already print while this happens."""
         with OutputGuard():
             return super().make_context(*args, **kwargs)
 
@@ -71,7 +68,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say which ossia.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     """Run, serve, teach and measure gpt-oss on your own machine."""
     if version:
@@ -81,7 +78,7 @@ def root(
 
 
 def run(arguments: list[str]) -> NoReturn:
-    """Run one command line and leave with its exit status."""
+    """Run one command line and exit with its status."""
     try:
         code = app(arguments, prog_name="ossia", standalone_mode=False)
     except OssiaError as error:
@@ -96,6 +93,6 @@ def run(arguments: list[str]) -> NoReturn:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    line = " ".join(message.replace("Value error, ", "").split())  # pydantic's word, not ours
+    line = " ".join(message.replace("Value error, ", "").split())  # pydantic's prefix
     typer.echo(f"ossia: {harmless(line)}", err=True)
     raise SystemExit(code) from None

@@ -1,6 +1,7 @@
-"""Values of options as typer coerces them, without pydantic where nothing is to be coerced.
+"""Coerces option values as typer does, but imports pydantic only for values that need it.
 
-Typer imports pydantic for the first value, which takes longer than all else before the model.
+Typer imports pydantic for the first value, which takes longer than everything else before the
+model is opened.
 """
 
 from collections.abc import Callable
@@ -8,10 +9,10 @@ from typing import Any
 
 
 class LazyCoercion:
-    """Mixed into a typer command: a value that is already of its option's type stays as it is."""
+    """Mixin of a typer command: a value that already has its option's type is not coerced."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Parameters, each with its coercion replaced."""
+        """The parameters, each with its coercion replaced by a lazy one."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             if "get_runtime_param" not in vars(param):
@@ -21,7 +22,7 @@ class LazyCoercion:
 
 
 class _Coercion:
-    """Stands before typer's own coercion of one parameter, which is built when it is needed."""
+    """Replaces typer's coercion of one parameter, which is built when it is first needed."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build

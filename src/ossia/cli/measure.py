@@ -1,4 +1,4 @@
-"""Measures an open model through an engine of its own, on random tokens. Prints nothing."""
+"""Measures the speed of an open model, with an engine of its own and random tokens."""
 
 import math
 import subprocess
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 SEED = 20_260_101
-"""Of the random tokens: every run measures the same ones."""
+"""Seed of the random tokens: every run measures the same ones."""
 SHORT_TOKENS = 16
-"""Of the prompt that is read first."""
+"""Length of the warm-up prompt."""
 LEAST_CHUNK = 64
-"""Tokens of waiting prompts that a step reads at least."""
+"""The fewest prompt tokens that a step prefills."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Reading one prompt."""
+    """The speed of prefilling one prompt."""
 
     tokens: int
     tokens_per_second: float
@@ -35,7 +35,7 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """Writing after prompts of `depth` tokens, `batch` requests at once; the rate is of all."""
+    """The speed of decoding after `depth` tokens, summed over the `batch` concurrent requests."""
 
     tokens: int
     batch: int
@@ -45,7 +45,7 @@ class Decode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is measured: each number of tokens read, each combination of the others written."""
+    """What to measure: each prefill length, and each combination of the other three."""
 
     prefills: tuple[int, ...]
     decodes: tuple[int, ...]
@@ -54,7 +54,7 @@ class Workload:
 
     @property
     def written_early(self) -> int:
-        """Tokens that the first of a batch writes while the last is read, `LEAST_CHUNK` a step."""
+        """Tokens the first of a batch decodes while the last is prefilled, `LEAST_CHUNK` a step."""
         return max(self.batches) * (max(self.depths) // LEAST_CHUNK + 2)
 
     @property
@@ -64,12 +64,12 @@ class Workload:
 
     @property
     def longest_decode(self) -> int:
-        """Tokens of the longest request that writes."""
+        """Tokens of the longest request that decodes."""
         return max(self.depths) + self.written_early + max(self.decodes)
 
 
 def prompt_ids(vocab_size: int, count: int, seed: int) -> list[int]:
-    """Ids of one random prompt; different seeds begin with different ids, so none is shared."""
+    """Ids of one random prompt; prompts of different seeds share no prefix."""
     import numpy as np
 
     rng = np.random.default_rng([SEED, count, seed])
@@ -77,7 +77,7 @@ def prompt_ids(vocab_size: int, count: int, seed: int) -> list[int]:
 
 
 class SpeedMeter:
-    """One model, and an engine over it as large as the work asks for."""
+    """Measures one model, with an engine large enough for the workload."""
 
     def __init__(self, llm: "LLM", work: Workload) -> None:
         from ossia.engine.engine import Engine
@@ -90,27 +90,27 @@ class SpeedMeter:
             max_running=batch,
             max_batch_tokens=max(EngineOptions().max_batch_tokens, 2 * batch),
             pool_tokens=llm.context_length + batch * (work.longest_decode + PAGE_TOKENS),
-            max_cached_prefixes=0,  # what was read is read again
-            speculate=False,  # random weights soon write in circles, which are easily guessed
+            max_cached_prefixes=0,  # every prompt is prefilled in full
+            speculate=False,  # random weights repeat themselves, which drafts predict well
         )
         self._work = work
         self._engine = Engine(llm.model, resolve(options, llm.config, PAGE_TOKENS), PAGE_TOKENS)
 
     def first_token(self) -> None:
-        """Read a short prompt and choose one token: afterwards everything is in its place."""
+        """Warm up: prefill a short prompt and sample one token."""
         self._read(SHORT_TOKENS)
 
     def prefills(self) -> list[Prefill]:
-        """Read one prompt of each length."""
+        """Measure the prefill of one prompt of each length."""
         return [Prefill(count, count / self._read(count)) for count in self._work.prefills]
 
     def decodes(self) -> list[Decode]:
-        """Write in every combination of depth, batch and number of tokens."""
+        """Measure decoding in every combination of depth, batch and number of tokens."""
         work = self._work
         return [self._decode(*each) for each in product(work.depths, work.batches, work.decodes)]
 
     def _submit(self, num_prompt: int, max_tokens: int, seed: int) -> int:
-        """Queue a request of a forced length: no token ends it."""
+        """Queue a request that no stop token ends."""
         from ossia.engine.request import EngineRequest, SamplingParams, Unconstrained
 
         prompt = prompt_ids(self._engine.model.config.vocab_size, num_prompt, seed)
@@ -120,7 +120,7 @@ class SpeedMeter:
         )
 
     def _read(self, count: int) -> float:
-        """Seconds to read a prompt and choose one token."""
+        """Seconds to prefill a prompt and sample one token."""
         self._submit(count, 1, seed=0)
         began = time.perf_counter()
         while not self._engine.idle:
@@ -128,11 +128,11 @@ class SpeedMeter:
         return time.perf_counter() - began
 
     def _decode(self, depth: int, batch: int, tokens: int) -> Decode:
-        """Time the steps in which every request of the batch writes."""
+        """Time the steps in which every request of the batch decodes."""
         room = self._engine.plan.context_length - depth
         waiting = {self._submit(depth, room, seed=1 + index) for index in range(batch)}
         running = set(waiting)
-        while waiting:  # reading is not measured here
+        while waiting:  # prefill is not measured here
             waiting -= {event.request_id for event in self._engine.step()}
         began = time.perf_counter()
         events = [event for _ in range(tokens) for event in self._engine.step()]
@@ -140,16 +140,16 @@ class SpeedMeter:
         for request_id in running:
             self._engine.cancel(request_id)
         assert all(event.finish_reason is None for event in events), "there is room for all"
-        assert len(events) >= tokens * batch, "every request writes at least one token a step"
+        assert len(events) >= tokens * batch, "every request decodes at least one token a step"
         return Decode(tokens, batch, depth, len(events) / seconds)
 
 
 BUFFER_BYTES = 1 << 30
-"""Larger than any cache."""
+"""Larger than any CPU cache."""
 
 
 def read_bytes_per_second(threads: int, repeats: int = 3) -> float:
-    """Read a buffer, a part on each thread; the best of the repeats counts."""
+    """Memory bandwidth: read a buffer, a part on each thread; the best of the repeats counts."""
     import numpy as np
 
     parts = np.array_split(np.ones(BUFFER_BYTES // 8, np.uint64), threads)
@@ -157,16 +157,16 @@ def read_bytes_per_second(threads: int, repeats: int = 3) -> float:
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(repeats):
             began = time.perf_counter()
-            list(pool.map(np.bitwise_or.reduce, parts))  # lets go of Python's lock while it reads
+            list(pool.map(np.bitwise_or.reduce, parts))  # releases the GIL while it reads
             seconds.append(time.perf_counter() - began)
     return sum(part.nbytes for part in parts) / min(seconds)
 
 
 def measured_apart(threads: int) -> float:
-    """The same in a process of its own.
+    """Memory bandwidth, measured in a process of its own.
 
     Raises:
-        subprocess.CalledProcessError: it failed, as a rule for want of memory.
+        subprocess.CalledProcessError: it failed, usually because memory was short.
     """
     command = [sys.executable, "-m", __name__, str(threads)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
@@ -177,15 +177,15 @@ if __name__ == "__main__":
 
 
 FEW_ROWS = 32
-"""Enough for a backend to show how it keeps a matrix."""
+"""Enough rows to see in which format a backend stores a matrix."""
 EXPERTS = ("gate_up", "down")
 
 
 def token_bytes(llm: "LLM") -> int:
-    """Bytes that one token of one request reads, as the backend keeps them.
+    """Bytes of weights that decoding one token reads, as the backend stores them.
 
-    The layers, of the experts those in use, and the head. Keys and values are not among them, nor
-    is the one row of the embedding.
+    Counts the layers (only the active experts) and the head; neither keys and values nor the one
+    row of the embedding.
     """
     from ossia.model.loading import IN_EVERY_LAYER
 
@@ -205,7 +205,7 @@ def token_bytes(llm: "LLM") -> int:
 
 
 def _head_bytes(llm: "LLM") -> int:
-    """The head as published; or its scan, and the rows that are then scored exactly."""
+    """Bytes of the head as published; or of its approximate scan and the rows scored exactly."""
     import numpy as np
 
     from ossia.engine.approximate_sampler import TARGET_CANDIDATES
@@ -218,7 +218,7 @@ def _head_bytes(llm: "LLM") -> int:
 
 
 def _stored_bytes(ops: "Ops[Any]", role: "Role", arrays: list["NDArray[Any]"]) -> int:
-    """How large the backend keeps a float matrix, or MXFP4 blocks and scales: by an example."""
+    """Bytes in which the backend stores a matrix, float or MXFP4; from a few sample rows."""
     import numpy as np
 
     from ossia.ops.mxfp4 import Mxfp4

@@ -1,8 +1,7 @@
-"""The options that several commands share, each defined once, and the settings they are read from.
+"""The options that several commands share, each defined once, and their environment variables.
 
-The environment is read here, in folders.py and, for tools, in toolkits.py; for folders of models
-in `checkpoint.find`.
-Nothing heavy is imported at the top.
+Other variables are read in `files`, `checkpoint.find` and `tools.catalog`. Nothing heavy is
+imported at the top.
 """
 
 import inspect
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group")
 
-MODEL, MACHINE, ASKING, SAMPLING, TOOLS = "Model", "Machine", "Asking", "Sampling", "Tools"
-"""Headings in the help."""
+MODEL, MACHINE, PROMPT, SAMPLING, TOOLS = "Model", "Machine", "Prompt", "Sampling", "Tools"
+"""Headings of groups of options in the help."""
 
 
 def tokens(text: str) -> int:
@@ -35,16 +34,18 @@ def tokens(text: str) -> int:
     factor = {"k": 2**10, "m": 2**20}.get(text[-1:].lower(), 1)
     digits = text if factor == 1 else text[:-1]
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:12]) * factor < 2**31):
-        raise typer.BadParameter(f"{text!r} is no number of tokens; expected one like 4096 or 8k")
+        raise typer.BadParameter(
+            f"{text!r} is not a number of tokens; expected one like 4096 or 8k"
+        )
     return int(digits) * factor
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """Which model, and how much of a conversation it keeps."""
+    """Which model to open, its context length and number formats."""
 
     model: Annotated[
         str,
@@ -53,7 +54,7 @@ class ModelOptions:
             "-m",
             envvar="OSSIA_MODEL",
             metavar="MODEL",
-            help="nano, a folder, or a hub name that is on this disk.",
+            help="nano, a folder, or the name of a downloaded Hugging Face model.",
             rich_help_panel=MODEL,
         ),
     ] = "nano"
@@ -63,7 +64,8 @@ class ModelOptions:
             envvar="OSSIA_CONTEXT_LENGTH",
             parser=tokens,
             metavar="TOKENS",
-            help="Most of question and answer, such as 8k; the model's longest unless told.",
+            help="Context length: most tokens of prompt and answer, such as 8k; by default the "
+            "model's longest.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -72,7 +74,8 @@ class ModelOptions:
         typer.Option(
             envvar="OSSIA_WEIGHTS",
             metavar="FORM",
-            help="int8: fast; bf16: as published, exact, slow; lean: fewest bytes, most loss.",
+            help="Weight format. int8: fast; bf16: as published, exact, slow; lean: smallest, "
+            "least exact.",
             rich_help_panel=MODEL,
         ),
     ] = "int8"
@@ -81,7 +84,7 @@ class ModelOptions:
         typer.Option(
             envvar="OSSIA_KV_DTYPE",
             metavar="TYPE",
-            help="How keys and values are kept: float32, bfloat16 (half the bytes) or int8.",
+            help="Number format of the KV cache: float32, bfloat16 (half the bytes) or int8.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -89,7 +92,7 @@ class ModelOptions:
         bool,
         typer.Option(
             envvar="OSSIA_PREPARE",
-            help="Keep a large model's weights on disk as the backend reads them.",
+            help="Save a large model's weights on disk in the backend's format.",
             rich_help_panel=MODEL,
         ),
     ] = True
@@ -98,25 +101,25 @@ class ModelOptions:
         typer.Option(
             envvar="OSSIA_PREPARED_FOLDER",
             metavar="FOLDER",
-            help="Where; auto: the user's cache.",
+            help="Folder of these weights; auto: the user's cache.",
             rich_help_panel=MODEL,
         ),
     ] = "auto"
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")] = (
-        False
-    )
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors on stderr.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineOptions:
-    """What does the arithmetic, and with how much of this computer."""
+    """The backend, its threads and its instruction set."""
 
     backend: Annotated[
         Literal["auto", "cpu", "torch", "reference"],
         typer.Option(
             envvar="OSSIA_BACKEND",
             metavar="NAME",
-            help="What does the arithmetic: auto, cpu, torch or reference.",
+            help="Backend that computes: auto, cpu, torch or reference.",
             rich_help_panel=MACHINE,
         ),
     ] = "auto"
@@ -127,7 +130,7 @@ class MachineOptions:
             min=1,
             max=1024,
             metavar="N",
-            help="CPU threads; as many as there are cores unless told.",
+            help="CPU threads; by default one per core.",
             rich_help_panel=MACHINE,
         ),
     ] = None
@@ -136,7 +139,7 @@ class MachineOptions:
         typer.Option(
             envvar="OSSIA_ISA",
             metavar="NAME",
-            help="Instruction set of the CPU; ossia doctor lists them.",
+            help="CPU instruction set; ossia doctor lists them.",
             rich_help_panel=MACHINE,
         ),
     ] = "auto"
@@ -146,7 +149,7 @@ def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = Fals
     """Open the model, with progress on stderr.
 
     Raises:
-        OssiaError: it cannot be opened, with the reason.
+        OssiaError: the model cannot be opened.
     """
     quiet = quiet or model.quiet
     with loading(quiet=quiet) as progress:
@@ -160,7 +163,7 @@ def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = Fals
 
 
 def load_options(model: ModelOptions, machine: MachineOptions, **engine: Any) -> "LoadOptions":
-    """The options as the library takes them; `engine`: further fields of `EngineOptions`."""
+    """Translate the options for the library; `engine`: further fields of `EngineOptions`."""
     from ossia.engine.options import EngineOptions, LoadOptions
 
     return LoadOptions(
@@ -173,7 +176,7 @@ def load_options(model: ModelOptions, machine: MachineOptions, **engine: Any) ->
 
 
 def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":
-    """What the backend is asked for."""
+    """Translate the options for the backend."""
     from ossia import OpsOptions
 
     return OpsOptions(
@@ -182,29 +185,31 @@ def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskingOptions:
-    """What the model is told beside the conversation. None: what the library takes unless told."""
+class PromptOptions:
+    """What stands in the prompt beside the conversation. None: the library's default."""
 
     effort: Annotated[
         Literal["low", "medium", "high"] | None,
         typer.Option(
             metavar="LEVEL",
-            help="How long to think: low, medium or high; medium unless told.",
-            rich_help_panel=ASKING,
+            help="Reasoning effort: low, medium or high; default: medium.",
+            rich_help_panel=PROMPT,
         ),
     ] = None
     system: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="Instructions that hold throughout.", rich_help_panel=ASKING
+            metavar="TEXT",
+            help="System prompt: instructions for all answers.",
+            rich_help_panel=PROMPT,
         ),
     ] = None
     date: Annotated[
         str | None,
         typer.Option(
             metavar="YYYY-MM-DD",
-            help="The day the model believes it is; it is told none unless you do.",
-            rich_help_panel=ASKING,
+            help="Current date to state in the prompt; by default none.",
+            rich_help_panel=PROMPT,
         ),
     ] = None
     max_analysis_tokens: Annotated[
@@ -212,13 +217,13 @@ class AskingOptions:
         typer.Option(
             parser=lambda text: 0 if text == "0" else tokens(text),
             metavar="TOKENS",
-            help="End the thinking after so many; 0: answer at once.",
-            rich_help_panel=ASKING,
+            help="End the reasoning after this many tokens; 0: answer without reasoning.",
+            rich_help_panel=PROMPT,
         ),
     ] = None
 
     def set_values(self) -> dict[str, Any]:
-        """Arguments of `LLM.stream` for what was given."""
+        """The options that are set, as arguments of `LLM.stream`."""
         values = {
             "effort": self.effort,
             "instructions": self.system,
@@ -230,16 +235,16 @@ class AskingOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOptions:
-    """What the model may do beside speaking."""
+    """The tools that the model may call."""
 
     tool: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
-            "browser: your pages (see: ossia index); web: the open web, by the search service you "
-            "have a key for; patch=FOLDER: change its files; mcp=FILE: an mcpServers file. "
-            "May be repeated.",
+            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
+            "browser: search your documents (see: ossia index); web: search the web, needs the key "
+            "of a search service; patch=FOLDER: edit its files; mcp=FILE: the MCP servers of an "
+            "mcpServers file. May be repeated.",
             rich_help_panel=TOOLS,
         ),
     ] = None
@@ -247,20 +252,26 @@ class ToolOptions:
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Keep files that tools give, such as plots; else they are only named.",
+            help="Save files that tools produce, such as plots; by default they are only named.",
             rich_help_panel=TOOLS,
         ),
     ] = None
 
     def set_values(self) -> dict[str, Any]:
-        """What was given, by the names of the options."""
+        """The options that are set, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in values.items() if value}
 
 
 def _sampling_option(param: SamplingField) -> Any:
-    """The option of one sampling parameter, annotated as typer reads it; None by default."""
-    shown: dict[str, Any] = {"help": param.help, "rich_help_panel": SAMPLING}
+    """The option of one sampling parameter, annotated for typer."""
+    default = (
+        "" if param.default is None or param.shape == "list" else f"; default: {param.default:g}"
+    )
+    shown: dict[str, Any] = {
+        "help": f"{param.help.rstrip('.')}{default}.",
+        "rich_help_panel": SAMPLING,
+    }
     kind: Any = param.type
     if param.name.endswith("_tokens"):
         shown |= {"parser": tokens, "metavar": "TOKENS"}
@@ -276,11 +287,11 @@ def _sampling_option(param: SamplingField) -> Any:
 
 
 def _with_sampling_fields(group: type[Group]) -> type[Group]:
-    """Give a class a field for every sampling parameter that can be typed, and make it one."""
+    """Make a dataclass with a field for every sampling parameter that has an option."""
     options = {
         name: _sampling_option(param)
         for name, param in SAMPLING_FIELDS.items()
-        if param.shape != "table" and name != "logprobs"  # which is reported, and to programs
+        if param.shape != "table" and name != "logprobs"  # only an API reports it
     }
     group.__annotations__ = options
     for name in options:
@@ -290,18 +301,18 @@ def _with_sampling_fields(group: type[Group]) -> type[Group]:
 
 @_with_sampling_fields
 class SamplingOptions:
-    """How tokens are sampled: an option for each field of `SamplingParams`. None: its default."""
+    """How to sample: an option for each field of `SamplingParams`. None: its default."""
 
     max_tokens: int | None
 
     def params(self) -> SamplingParams:
-        """Sampling parameters; raises RequestError for what no sampler could honour."""
+        """Check and translate the options; raises RequestError for a value out of bounds."""
         values = {name: getattr(self, name) for name in type(self).__annotations__}
         return SamplingParams(**{n: value for n, value in values.items() if value is not None})
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the fields of a command's dataclass arguments to typer as options of their own."""
+    """Decorate a command: typer sees each field of its dataclass arguments as an option."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
@@ -338,17 +349,17 @@ def _parameters(group: type[Any]) -> list[inspect.Parameter]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An option that may also stand in the environment."""
+    """The value of an option that an environment variable can set."""
 
     name: str
     variable: str
     value: str
     origin: str
-    """environment or default."""
+    """Either environment or default."""
 
 
 def settings(environment: Mapping[str, str]) -> list[Setting]:
-    """Every setting with its value here and where that comes from."""
+    """Every setting with its value and origin."""
     found = []
     for group in (ModelOptions, MachineOptions):
         hints = get_type_hints(group, include_extras=True)

@@ -1,4 +1,4 @@
-"""Which tools `ossia serve` lets its callers use: the operator's choice, never a request's."""
+"""The tools that `ossia serve` offers: chosen by the operator, never by a request."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoices:
-    """What the model may be given to call here."""
+    """The options that choose the server's tools."""
 
     tool: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
-            "browser: your pages (see: ossia index); web: the open web, by the search service you "
-            "have a key for. May be repeated; by default python and browser, where they work.",
+            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
+            "browser: search your documents (see: ossia index); web: search the web, needs the key "
+            "of a search service. May be repeated; by default python and browser, where they work.",
             rich_help_panel=TOOLS,
         ),
     ] = None
     no_tools: Annotated[
         bool,
-        typer.Option("--no-tools", help="Offer none but those of --mcp.", rich_help_panel=TOOLS),
+        typer.Option(
+            "--no-tools", help="Offer no tools but those of --mcp.", rich_help_panel=TOOLS
+        ),
     ] = False
     mcp: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="MCP servers whose tools callers may use: an mcpServers file.",
+            help="Offer the tools of the MCP servers in an mcpServers file.",
             rich_help_panel=TOOLS,
         ),
     ] = None
@@ -52,22 +54,22 @@ class ToolChoices:
         bool,
         typer.Option(
             "--mcp-endpoint",
-            help="Offer python and the browser to MCP clients as well, at /mcp.",
+            help="Serve python and the browser to MCP clients too, at /mcp.",
             rich_help_panel=TOOLS,
         ),
     ] = False
 
     def toolkits(self, count_tokens: CountTokens) -> "dict[str, LazyToolkit]":
-        """The toolkits, to be started with the server.
+        """The toolkits, which start with the server.
 
         Raises:
-            RequestError: what was named is no tool for callers, or lacks something here.
+            RequestError: a tool is unknown, not offered to callers, or lacks something here.
         """
         return lazy_toolkits(choose(self._names(), can_ask=False, notify=say), count_tokens)
 
     @property
     def demanded(self) -> frozenset[str]:
-        """Toolkits without which the server must not start: those that were named."""
+        """Toolkits that must work for the server to start: those named by --tool."""
         return frozenset(filter(None, map(key_for_callers, self.tool or ())))
 
     def _names(self) -> list[str]:
@@ -77,7 +79,9 @@ class ToolChoices:
         for name in names:
             if key_for_callers(name) is None:
                 expected = ", ".join(names_for_callers())
-                raise RequestError(f"callers get no tool {name!r:.60}; choose of {expected}")
+                raise RequestError(
+                    f"a server cannot offer the tool {name!r:.60}; choose from {expected}"
+                )
         if not names and not self.no_tools:
             names = ["python", *(["browser"] if has_corpus() else [])]
         if self.mcp is not None:

@@ -98,7 +98,7 @@ def choose(
         entry = find(name)
         if entry is None or not entry.takes(value):
             expected = ", ".join(_usage(each) for each in ENTRIES)
-            raise RequestError(f"no tool is called {text!r:.60}; choose of {expected}")
+            raise RequestError(f"no tool is called {text!r:.60}; choose from {expected}")
         key = entry.key(text)
         if key in chosen and entry.value == "optional":
             raise RequestError(f"{name} is named twice; it can be sandboxed in one way only")
@@ -170,12 +170,14 @@ def python_options(name: str | None = None) -> "PythonOptions":
     try:
         container = tuple(shlex.split(os.environ.get(CONTAINER, "")))
     except ValueError as error:
-        raise RequestError(f"{CONTAINER} is no command: {error}") from None
+        raise RequestError(f"{CONTAINER} is not a command: {error}") from None
     if name is None:
         return PythonOptions(container=container)
     sandbox = next((each for each in SANDBOXES if each == name), None)
     if sandbox is None:
-        raise RequestError(f"python has no sandbox {name!r:.60}; choose of {', '.join(SANDBOXES)}")
+        raise RequestError(
+            f"python has no sandbox {name!r:.60}; choose from {', '.join(SANDBOXES)}"
+        )
     if sandbox == "container" and not container:
         raise RequestError(
             f"python=container needs {CONTAINER}, the command that starts one: python3 and its "
@@ -237,7 +239,9 @@ def _browser(choice: Choice) -> StartToolkit:
 
 def _warn_of_both(choice: Choice) -> None:
     """Private pages and the web in one browser: what it reads could leave by what it searches."""
-    warning = "some of your pages are private, and the web is a way out, so each search needs a yes"
+    warning = (
+        "some of your pages are private, and the web is a way out, so each search needs approval"
+    )
     if not choice.can_ask:
         raise RequestError(f"{warning}, and here nobody can be asked; leave out browser or web")
     choice.notify(warning)

@@ -46,7 +46,7 @@ def test_nothing_is_no_prompt(argument, stdin):
 
 
 def test_bytes_that_are_no_text_are_refused():
-    with pytest.raises(RequestError, match="byte 0xff after 2 others, which is no UTF-8"):
+    with pytest.raises(RequestError, match="byte 0xff after 2 others, which is not UTF-8"):
         read_prompt(None, piped(b"ab\xff"))
 
 

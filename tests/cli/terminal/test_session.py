@@ -87,7 +87,7 @@ def test_retry_asks_the_last_question_again(talked):
 
 
 def test_undo_forgets_the_last_question_and_its_answer(talked):
-    assert talked.enter("/undo") == Say("forgot: two?")
+    assert talked.enter("/undo") == Say("removed: two?")
     assert [one["content"] for one in talked.messages()] == ["one?", "1"]
 
 
@@ -236,7 +236,7 @@ def test_a_kept_conversation_may_be_replaced(session, saved):
 
 def test_no_other_file_is_replaced(session, saved):
     saved.write_text("my novel")
-    with pytest.raises(RequestError, match="exists and is no kept conversation"):
+    with pytest.raises(RequestError, match="exists and is not a saved conversation"):
         save_chat(session, str(saved), "nano")
     assert saved.read_text() == "my novel"
 
@@ -274,18 +274,18 @@ def test_a_place_that_cannot_be_is_refused(session, path, tmp_path, monkeypatch)
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(RequestError, match="is no JSON"):
+    with pytest.raises(RequestError, match="is not JSON"):
         load_chat(str(tmp_path / "pipe"))
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "is no JSON"),
-        (b"\xff\xfe", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no kept conversation"),
-        (b'{"format": "other"}', "is no kept conversation"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "is not a saved conversation"),
+        (b'{"format": "other"}', "is not a saved conversation"),
         (b'{"format": "ossia-conversation", "version": 2}', "has version 2; this ossia reads"),
         (b'{"format": "ossia-conversation", "version": 1}', "was changed"),
     ],
@@ -317,7 +317,7 @@ def test_a_changed_file_is_refused(session, saved, change):
 def test_a_file_beyond_measure_is_refused(saved, monkeypatch):
     monkeypatch.setattr(page, "MAX_BYTES", 10)
     saved.write_text(json.dumps("x" * 20))
-    with pytest.raises(RequestError, match="is no JSON"):
+    with pytest.raises(RequestError, match="is not JSON"):
         load_chat(str(saved))
 
 

@@ -42,7 +42,7 @@ COMMANDS = {
 }
 """Group and one-line help of each command, by its name, which is also that of its module."""
 OPTIONS = {
-    "--version": "Say which ossia.",
+    "--version": "Show the version and exit.",
     "--install-completion": "Install completion for the current shell.",
     "--show-completion": "Show completion for the current shell, to copy it or customize the "
     "installation.",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from ossia.cli.options import (
-    AskingOptions,
     MachineOptions,
     ModelOptions,
+    PromptOptions,
     SamplingOptions,
     ToolOptions,
     open_llm,
@@ -39,14 +39,14 @@ def command(
     *,
     model: ModelOptions,
     machine: MachineOptions,
-    asking: AskingOptions,
+    prompt_options: PromptOptions,
     sampling: SamplingOptions,
     tools: ToolOptions,
 ) -> None:
     """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
     params = sampling.params()
-    session = ChatSession(effort=asking.effort, instructions=asking.system)
-    turn_options = asking.set_values()
+    session = ChatSession(effort=prompt_options.effort, instructions=prompt_options.system)
+    turn_options = prompt_options.set_values()
     files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
         tool_session = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))

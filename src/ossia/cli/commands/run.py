@@ -13,9 +13,9 @@ import typer
 from ossia.chat.events import Event, Reply, Timing, Usage, collect
 from ossia.cli.options import (
     AsJson,
-    AskingOptions,
     MachineOptions,
     ModelOptions,
+    PromptOptions,
     SamplingOptions,
     ToolOptions,
     open_llm,
@@ -65,13 +65,13 @@ def command(
     ] = None,
     model: ModelOptions,
     machine: MachineOptions,
-    asking: AskingOptions,
+    prompt_options: PromptOptions,
     sampling: SamplingOptions,
     tools: ToolOptions,
     output: OutputOptions,
 ) -> None:
     """Answer one question: the answer on stdout, the thinking on stderr."""
-    if output.raw and (lost := asking.set_values() | tools.set_values()):
+    if output.raw and (lost := prompt_options.set_values() | tools.set_values()):
         raise typer.BadParameter(
             f"it sends the text alone, so {', '.join(lost)} would be lost; leave one of them out",
             param_hint="--raw",
@@ -94,7 +94,7 @@ def command(
             stream = llm.generate_stream(question, params)
         else:
             stream = llm.stream(
-                question, params=params, tools=tool_session or (), **asking.set_values()
+                question, params=params, tools=tool_session or (), **prompt_options.set_values()
             )
         if output.as_json:
             print(as_json(model.model, _whole(stream), files))

@@ -1,1 +1,1 @@
-"""What a terminal shows and asks."""
+"""The terminal: input, output and the chat session."""

@@ -1,4 +1,4 @@
-"""An answer as plain text while it comes, its tool calls as cards, and the files they gave.
+"""Prints an answer as plain text while it streams, its tool calls as cards; saves tools' files.
 
 The answer goes to stdout, everything else to stderr.
 """
@@ -16,20 +16,20 @@ from ossia.tools.tool import Attachment
 
 MAX_LINES = 12
 MAX_COLUMNS = 200
-"""Of what a card of a tool shows."""
+"""Limits of each text on the card of a tool call."""
 MAX_NAME_CHARS = 100
 _MAX_NUMBER = 10_000
 WAITING = "thinking ..."
 
 
 class AttachmentFolder:
-    """Where the files of tools are saved, if anywhere; no existing file is overwritten."""
+    """The folder in which tools' files are saved, if any; never overwrites a file."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Choose a folder; it is made if it is missing.
+        """Create the folder if it is missing.
 
         Raises:
-            RequestError: it cannot be made.
+            RequestError: it cannot be created.
         """
         self._folder = folder
         if folder is not None:
@@ -41,10 +41,10 @@ class AttachmentFolder:
                 ) from None
 
     def save(self, file: Attachment) -> Path | None:
-        """Write one file under a name that is free; None where no folder was named.
+        """Write a file under an unused name; return its path, or None without a folder.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         if self._folder is None:
             return None
@@ -60,7 +60,7 @@ class AttachmentFolder:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def describe(self, file: Attachment) -> str:
-        """Save a file; one line that says where it is, or that it is nowhere."""
+        """Save a file; return one line with its path and size, or why it was not saved."""
         size = f"{len(file.content)} bytes"
         try:
             path = self.save(file)
@@ -70,17 +70,17 @@ class AttachmentFolder:
 
 
 def _one_name(name: str) -> str:
-    """A name that leads nowhere and hides nothing, whoever chose it."""
+    """Make a plain file name: not hidden, without folders or control characters."""
     last = re.sub(r"[^\w .()+=@-]", "_", name.rpartition("/")[2]).lstrip(". ")[-MAX_NAME_CHARS:]
     return last.lstrip(". ") or "file"
 
 
 def card(ran: ToolFinished, files: AttachmentFolder) -> str:
-    """Lines for a terminal, each ended; long texts are cut in the middle.
+    """Describe a tool call in lines for a terminal; long texts are cut in the middle.
 
     Args:
         ran: the call.
-        files: takes what it gave; so ask for a card once.
+        files: where its files are saved, so make a card only once.
     """
     outcome = "failed" if ran.result.is_error else "ran"
     lines = [f"[{ran.name} {outcome}, {ran.seconds:.2f} s]"]
@@ -99,7 +99,7 @@ def _cut(text: str) -> list[str]:
 
 
 class PlainAnswer:
-    """Writes events; keeps no text."""
+    """Writes each event as it arrives."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class PlainAnswer:
             case ToolFinished():
                 self._settle()
                 self._err.write(card(event, self._files), dim=True)
-            case _:  # the end is `close`
+            case _:  # `close` ends the answer
                 pass
 
     def close(self) -> None:
-        """End the lines that are open; also after an interruption."""
+        """End unfinished lines, also after an interruption."""
         self._settle()
         self._out.end_line()
 
@@ -145,13 +145,13 @@ class PlainAnswer:
         self._err.write(text, dim=True)
 
     def _wait(self) -> None:
-        """Where thinking is hidden, say that it goes on."""
+        """Show that the model is thinking, where its thoughts are hidden."""
         if self._err.takes_styles and not self._waits:
             self._err.write(WAITING, dim=True)
             self._waits = True
 
     def _settle(self) -> None:
-        """Leave thinking behind: a blank line after it, or the waiting line wiped out."""
+        """End the thinking: print a blank line after it, or erase the waiting line."""
         if self._waits:
             self._err.stream.write("\r\x1b[K")
             self._err.stream.flush()

@@ -1,4 +1,4 @@
-"""Tools for one run at the terminal, and the question before a call that needs approval."""
+"""Opens the tools of one run, and asks the user before a call that needs approval."""
 
 import sys
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ MAX_SHOWN_CHARS = 4000
 
 
 def open_tools(names: Sequence[str], count_tokens: CountTokens) -> "Tools | None":
-    """Open what was named; None if nothing was.
+    """Open the named tools; None if there are none.
 
     Args:
         names: as typed.
-        count_tokens: of the model that will read pages; not called before there is one.
+        count_tokens: of the model; not called before the model is open.
 
     Raises:
-        RequestError: as `choose`; or a tool that cannot be offered here, with the remedy.
+        RequestError: as `choose`; or a tool does not work here, with the remedy.
     """
     if not names:
         return None
@@ -36,12 +36,12 @@ def open_tools(names: Sequence[str], count_tokens: CountTokens) -> "Tools | None
 
 
 def ask_approval(pending: "PendingCall") -> bool:
-    """Ask at the terminal about exactly this call; without one the answer is no."""
+    """Ask the user to approve exactly this call; without a terminal it is denied."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return False
     shown = harmless(pending.call.arguments)
     if len(shown) > MAX_SHOWN_CHARS:
-        return False  # what cannot be read cannot be allowed
+        return False  # nobody can review it
     typer.echo(f"\nthe model wants to call {harmless(pending.spec.name)} with:\n{shown}", err=True)
     try:
         return typer.confirm("allow it?", default=False, err=True)

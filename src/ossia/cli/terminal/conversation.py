@@ -1,4 +1,4 @@
-"""Carries out what a session wants, with a model and a screen of any kind."""
+"""The chat loop: carries out the effects of a session with a model and a screen."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 
 class AnswerView(Protocol):
-    """Shows one answer while it comes."""
+    """Shows one answer while it streams."""
 
     def show(self, event: Event) -> None:
         """Show one event."""
 
     def close(self) -> None:
-        """Leave the screen in order; also after an interruption."""
+        """Finish the display, also after an interruption."""
 
 
 class Screen(Protocol):
-    """Where a conversation is seen."""
+    """Displays a conversation."""
 
     def answer(self, *, shows_thinking: bool) -> AnswerView:
         """Begin to show an answer."""
 
     def say(self, text: str) -> None:
-        """Show a remark of the program's own."""
+        """Show a message of the program."""
 
     def complain(self, text: str) -> None:
-        """Show why something could not be done."""
+        """Show an error."""
 
 
 class PlainScreen:
-    """No terminal: answers on stdout, everything else on stderr."""
+    """The screen without a terminal: answers on stdout, everything else on stderr."""
 
     def __init__(
         self, stdout: TextIO, stderr: TextIO, *, quiet: bool, files: AttachmentFolder | None = None
@@ -79,13 +79,13 @@ class ChatLoop:
         params: "SamplingParams",
         stream_options: dict[str, Any],
     ) -> None:
-        """Begin.
+        """Start a conversation.
 
         Args:
-            llm: open.
+            llm: an open model.
             session: receives every line and answer.
-            screen: shows it.
-            params: of every answer; with a seed, each answer gets the next one.
+            screen: displays them.
+            params: sampling parameters; a seed is raised by one for each answer.
             stream_options: further arguments of `LLM.stream`, the same for every answer.
         """
         self.llm = llm
@@ -96,7 +96,7 @@ class ChatLoop:
         self._stream_options = stream_options
 
     def enter(self, line: str) -> bool:
-        """Take in one message or command; False: the person wants to leave."""
+        """Handle one message or command; return False when the user leaves."""
         try:
             return self._carry_out(self.session.enter(line))
         except OssiaError as error:
@@ -106,7 +106,7 @@ class ChatLoop:
 
     @property
     def context_tokens(self) -> int:
-        """Tokens that the next prompt would have, without the next question."""
+        """Tokens of the conversation so far, as the next prompt will hold them."""
         messages = self.session.messages()
         return len(self.llm.render(messages, **self._prompt())) if messages else 0
 
@@ -118,7 +118,7 @@ class ChatLoop:
             case Ask():
                 self._answer()
             case SaveChat(path):
-                self._screen.say(f"kept in {save_chat(self.session, path, self.llm.name)}")
+                self._screen.say(f"saved in {save_chat(self.session, path, self.llm.name)}")
             case LoadChat(path):
                 self._load(path)
             case ShowStats():
@@ -161,7 +161,7 @@ class ChatLoop:
             self._screen.say(f"(cut off after {reply.usage.completion_tokens} tokens)")
 
     def _prompt(self) -> dict[str, Any]:
-        """What the session itself says about the prompt."""
+        """The options of the prompt that the session may change."""
         values = {"effort": self.session.effort, "instructions": self.session.instructions}
         date = {"date": self._stream_options["date"]} if "date" in self._stream_options else {}
         return date | {name: value for name, value in values.items() if value is not None}

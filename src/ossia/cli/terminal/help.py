@@ -1,6 +1,6 @@
-"""How the help of a command looks: options in groups, examples at the end, plain text.
+"""Formats the help of a command: options in groups, examples at the end, plain text.
 
-Plain, since typer's own panels load rich, which takes longer than everything else `--help` does.
+Typer's own panels import rich, which takes longer than everything else `--help` does.
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from typer.core import TyperCommand
 from ossia.cli.coercion import LazyCoercion
 
 OTHERS = "Options"
-"""The group of an option that names none."""
+"""The default group of options."""
 
 
 class OneCommand(LazyCoercion, TyperCommand):
-    """A sub-command whose options are listed by group; its epilog holds examples."""
+    """A sub-command; its help lists options by group, and its epilog as examples."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """List arguments, then each group of options under its name."""
@@ -28,7 +28,7 @@ class OneCommand(LazyCoercion, TyperCommand):
         _write_group(formatter, OTHERS, rest)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Print the examples as they are to be typed, never wrapped."""
+        """Print the examples without wrapping them."""
         examples = (self.epilog or "").strip().splitlines()
         formatter.write(f"\n{'Examples' if len(examples) > 1 else 'Example'}:\n")
         for line in examples:
@@ -38,7 +38,7 @@ class OneCommand(LazyCoercion, TyperCommand):
 def _group_of(param: Any) -> str:
     if param.param_type_name == "argument":
         return "Arguments"
-    return getattr(param, "rich_help_panel", None) or OTHERS  # --help itself knows no groups
+    return getattr(param, "rich_help_panel", None) or OTHERS  # --help itself has no group
 
 
 def _by_group(

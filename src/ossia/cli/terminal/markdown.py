@@ -1,6 +1,6 @@
-"""Cuts markdown that is still being written: blocks that are finished, and the open tail.
+"""Splits streaming markdown into finished blocks and an unfinished tail.
 
-Finished blocks are drawn once and may scroll away; only the tail is drawn again and again.
+Finished blocks are drawn once and may scroll away; only the tail is redrawn.
 """
 
 import re
@@ -10,7 +10,7 @@ _LIST_ITEM = re.compile(r"([-*+]|\d{1,9}[.)])\s")
 
 
 class Blocks:
-    """Takes text in any pieces; the blocks and the tail together are the text."""
+    """Splits text that arrives in pieces; the blocks and the tail together are the text."""
 
     def __init__(self) -> None:
         self.tail = ""
@@ -20,7 +20,7 @@ class Blocks:
         self._gap = False  # the last complete line is blank, outside any fence
 
     def push(self, text: str) -> list[str]:
-        """Add text; give the blocks that can change no more."""
+        """Add text; return the blocks that are now finished."""
         *lines, self._partial = (self._partial + text).split("\n")
         closed = [block for line in lines for block in self._line(line)]
         if self._gap and self._begins_block(self._partial):
@@ -41,7 +41,7 @@ class Blocks:
         return closed
 
     def _begins_block(self, line: str) -> bool:
-        """Whether this line, after a blank one, certainly belongs to no earlier block."""
+        """Whether this line, after a blank one, certainly starts a new block."""
         if not line.strip() or line.startswith((" ", "\t")):
             return False
         first = next((each for each in self._lines if each.strip()), "")

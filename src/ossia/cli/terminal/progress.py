@@ -1,4 +1,4 @@
-"""Shows on stderr that a model is being opened: a bar for people, a line now and then for logs."""
+"""Shows progress on stderr: a bar at a terminal, a line every few seconds in a log."""
 
 import sys
 import time
@@ -9,17 +9,17 @@ from typing import Any
 from ossia.cli.terminal.terminal import takes_styles
 
 FLASH_SECONDS = 0.3
-"""What is done sooner needs no bar."""
+"""Work that is done sooner shows no bar."""
 LINE_SECONDS = 3.0
-"""Between two lines in a log."""
+"""Seconds between two lines in a log."""
 
 Progress = Callable[[str, float], None]
-"""Told what is being done and how far it is, from 0 to 1."""
+"""Receives the name of a phase and its progress from 0 to 1."""
 
 
 @contextmanager
 def loading(*, quiet: bool) -> Iterator[Progress]:
-    """Give a callback for the time something is opened or read; the display vanishes after."""
+    """Show progress while the block runs; yields the callback that reports it."""
     if quiet:
         yield lambda phase, share: None
     elif takes_styles(sys.stderr):
@@ -33,7 +33,7 @@ def loading(*, quiet: bool) -> Iterator[Progress]:
 
 
 class _Lines:
-    """A line every few seconds."""
+    """Prints a line every few seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class _Lines:
 
 
 class _Bar:
-    """A bar for each phase; drawn with rich, which is loaded when there is something to draw."""
+    """Draws a bar for each phase with rich, which is imported when the first bar is due."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -60,7 +60,7 @@ class _Bar:
             self._drawn = _rich_progress()
             self._drawn.start()
         if phase not in self._tasks:
-            for task in self._tasks.values():  # what came before is done
+            for task in self._tasks.values():  # earlier phases are done
                 self._drawn.update(task, completed=1.0)
             self._tasks[phase] = self._drawn.add_task(phase, total=1.0)
         self._drawn.update(self._tasks[phase], completed=share)

@@ -1,4 +1,4 @@
-"""Where words come from when there is no terminal: the argument, what is piped in, or both."""
+"""Reads the prompt from the argument, from stdin, or from both."""
 
 import select
 from collections.abc import Iterator
@@ -10,20 +10,19 @@ from ossia.cli.terminal.terminal import is_terminal
 from ossia.errors import RequestError
 
 MAX_BYTES = 32 << 20
-"""Of piped text: more than any context holds."""
+"""Limit of piped text: more than any context holds."""
 PATIENCE_SECONDS = 1.0
-"""How long a silent pipe is waited for when there is a prompt without it."""
+"""How long to wait for a silent pipe beside a prompt argument."""
 
 
 def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
-    """Join the argument and the piped text, with a blank line between; `-` is the piped text alone.
+    """Join the argument and the piped text, with a blank line between; `-`: the piped text alone.
 
-    Beside an argument, a pipe in which nothing stirs is left alone: a caller that never closes it
-    is not waited for.
+    Beside an argument, a pipe that stays silent is ignored, since its writer may never close it.
 
     Raises:
-        RequestError: the piped text is too long or no UTF-8.
-        typer.BadParameter: there is no prompt at all.
+        RequestError: the piped text is too long or not UTF-8.
+        typer.BadParameter: the prompt is empty.
     """
     named = argument if argument != "-" else None
     piped = None
@@ -31,7 +30,10 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
         if named is None or _arrives(stdin.buffer):
             piped = _read(stdin.buffer)
         else:
-            typer.echo("ossia: nothing came from stdin; with - it is waited for", err=True)
+            typer.echo(
+                "ossia: nothing came from stdin, so it is ignored; with - ossia waits for it",
+                err=True,
+            )
     parts = [part for part in (named, piped) if part and part.strip()]
     if not parts:
         raise typer.BadParameter(
@@ -48,10 +50,10 @@ def _read(stdin: BinaryIO) -> str:
 
 
 def read_lines(stdin: BinaryIO) -> Iterator[str]:
-    """Lines as they come, without their ends.
+    """Yield lines as they arrive, without line ends.
 
     Raises:
-        RequestError: a line is too long or no UTF-8.
+        RequestError: a line is too long or not UTF-8.
     """
     while line := stdin.readline(MAX_BYTES + 1):
         if len(line) > MAX_BYTES:
@@ -65,13 +67,13 @@ def _as_text(content: bytes) -> str:
     except UnicodeDecodeError as error:
         raise RequestError(
             f"stdin has the byte 0x{content[error.start]:02x} after {error.start} others, which is "
-            "no UTF-8; convert the text first, for example with iconv"
+            "not UTF-8; convert the text first, for example with iconv"
         ) from None
 
 
 def _arrives(stdin: BinaryIO) -> bool:
-    """Whether there is something to read, or an end, before patience does."""
+    """Whether stdin has data, or has ended, within the time to wait."""
     try:
         return bool(select.select([stdin], [], [], PATIENCE_SECONDS)[0])
-    except (OSError, ValueError):  # no descriptor to ask
+    except (OSError, ValueError):  # it has no descriptor
         return True

@@ -1,6 +1,6 @@
-"""The terminal of `ossia chat`: markdown that grows, dimmed thinking, a line editor with history.
+"""The terminal of `ossia chat`: streaming markdown, dimmed thinking, a line editor with history.
 
-Imported only when there is a terminal, since rich and prompt_toolkit are.
+Imported only at a terminal, since rich and prompt_toolkit are slow to import.
 """
 
 import time
@@ -28,11 +28,11 @@ from ossia.cli.terminal.session import COMMANDS, is_open
 from ossia.cli.terminal.terminal import harmless
 
 FREE_ROWS = 3
-"""Of the terminal, while the tail of an answer is drawn."""
+"""Rows of the terminal left free while the tail of an answer is redrawn."""
 
 
 class TerminalScreen:
-    """A terminal that shows colours."""
+    """The screen of a terminal, with styles."""
 
     def __init__(self, console: Console, files: AttachmentFolder | None = None) -> None:
         self._console = console
@@ -49,7 +49,7 @@ class TerminalScreen:
 
 
 class LiveAnswer:
-    """One answer: finished blocks stay, the open tail is drawn again as it grows."""
+    """Draws one answer: finished blocks once, the unfinished tail again as it grows."""
 
     def __init__(
         self, console: Console, *, shows_thinking: bool, files: AttachmentFolder | None = None
@@ -83,7 +83,7 @@ class LiveAnswer:
             self._console.print()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the last lines of the tail: what is taller than the terminal cannot be redrawn."""
+        """Draw the last lines of the tail: a terminal cannot redraw more than its height."""
         lines = console.render_lines(_markdown(self._blocks.tail), options, pad=False)
         for line in lines[-max(1, console.height - FREE_ROWS) :]:
             yield from line
@@ -138,12 +138,12 @@ class LiveAnswer:
 
 
 def _markdown(text: str) -> Markdown:
-    """Model text as markdown: addresses are shown, not hidden behind links."""
+    """Parse model text as markdown; URLs are shown, not hidden behind links."""
     return Markdown(text, hyperlinks=False, code_theme="ansi_dark")
 
 
 class CommandCompleter(Completer):
-    """Completes the words that begin with a slash."""
+    """Completes slash commands."""
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
         typed = document.text
@@ -155,11 +155,11 @@ class CommandCompleter(Completer):
 
 
 def line_editor(history_file: Path | None, toolbar: Callable[[], str]) -> PromptSession[str]:
-    """A prompt that knows history, completion, several lines, and an editor.
+    """Build the prompt: history, completion, several lines, an external editor.
 
     Args:
-        history_file: private and writable; None: nothing outlives this run.
-        toolbar: the line at the bottom.
+        history_file: private and writable; None: history ends with this run.
+        toolbar: returns the text of the bottom line.
     """
     keys = KeyBindings()
 

@@ -1,6 +1,6 @@
-"""A conversation as the person at the keyboard steers it: lines in, effects out.
+"""A chat session: parses lines into effects, and saves and loads conversations.
 
-Knows no terminal, no model and no file: chat.py carries the effects out.
+It uses neither terminal nor model; `conversation.py` carries the effects out.
 """
 
 import json
@@ -21,14 +21,14 @@ QUOTES = '"""'
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Tell the person something; no answer of the model."""
+    """Show the user a message of the program."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Let the model answer the conversation, whose last turn waits for it."""
+    """Let the model answer the last turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class SaveChat:
 
 @dataclass(frozen=True, slots=True)
 class LoadChat:
-    """Go on with the conversation in a file."""
+    """Continue the conversation in a file."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShowStats:
-    """Tell tokens and speed; the size of the context is known elsewhere."""
+    """Show the numbers of tokens and the speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ Effect = Say | Ask | SaveChat | LoadChat | ShowStats | Leave
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTurn:
-    """What was asked, and as much of the answer as there is."""
+    """A question and its answer, which may be incomplete."""
 
     question: str
     answer: str = ""
     reasoning: str = ""
     is_whole: bool = False
-    """False while it is awaited, and when it was stopped."""
+    """Whether the answer is complete: False while it streams and when it was stopped."""
 
 
 @dataclass(slots=True)
@@ -74,20 +74,20 @@ class ChatSession:
     """The state of one conversation and of how it is shown."""
 
     effort: Effort | None = None
-    """None: what the library takes unless told."""
+    """None: the library's default."""
     instructions: str | None = None
     shows_thinking: bool = True
     turns: list[ChatTurn] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
-    """Of all answers since the start."""
+    """Sum over all answers since the start."""
     timing: Timing = field(default_factory=Timing)
-    """Of the last answer."""
+    """Timing of the last answer."""
     num_answers: int = 0
     _before: list[ChatTurn] = field(default_factory=list)
-    """The turns before the question that waits, should it be refused."""
+    """The turns before the pending question, to go back to if it is refused."""
 
     def enter(self, line: str) -> Effect:
-        """Take in one message or command; changes the conversation, says what to do about it."""
+        """Parse one message or command, update the session, return what to do."""
         line = line.strip()
         name, _, rest = line.partition(" ")
         if line.startswith(QUOTES):
@@ -97,7 +97,7 @@ class ChatSession:
         command = COMMANDS.get(ALIASES.get(name, name))
         if command is None:
             return Say(f"there is no command {name}; /help lists them")
-        return command.obey(self, rest.strip())
+        return command.run(self, rest.strip())
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation as `LLM.stream` takes it."""
@@ -109,7 +109,7 @@ class ChatSession:
         return messages
 
     def answered(self, reply: Reply, *, stopped: bool) -> None:
-        """Keep what was said, also of an answer that was stopped."""
+        """Record an answer, also one that was stopped."""
         self.turns[-1] = replace(
             self.turns[-1], answer=reply.text, reasoning=reply.analysis, is_whole=not stopped
         )
@@ -122,7 +122,7 @@ class ChatSession:
             self.timing = reply.timing
 
     def refused(self) -> None:
-        """Go back to before a question that could not be asked."""
+        """Remove the pending question after an error."""
         self.turns = self._before
 
     def _ask(self, question: str) -> Effect:
@@ -147,12 +147,14 @@ class ChatSession:
         if not text:
             return Say(f"instructions: {self.instructions or 'none'}")
         self.instructions = None if text == "none" else text
-        return Say("no instructions from now on" if text == "none" else "noted, for every answer")
+        return Say(
+            "no instructions from now on" if text == "none" else "instructions set for every answer"
+        )
 
     def _think(self, how: str) -> Effect:
         if not how:
             last = self.turns[-1].reasoning if self.turns else ""
-            return Say(last or "the last answer came without thinking")
+            return Say(last or "the last answer has no thinking")
         if how not in ("show", "hide"):
             return Say(f"/think {how}: expected /think show, /think hide, or /think alone")
         self.shows_thinking = how == "show"
@@ -160,14 +162,14 @@ class ChatSession:
 
     def _retry(self, rest: str) -> Effect:
         if not self.turns:
-            return Say("nothing was asked yet")
+            return Say("there is no question yet")
         return self._wait_for(self.turns[-1].question, self.turns[:-1])
 
     def _undo(self, rest: str) -> Effect:
         if not self.turns:
-            return Say("nothing was said yet")
+            return Say("there is no question yet")
         undone = self.turns.pop()
-        return Say(f"forgot: {_short(undone.question)}")
+        return Say(f"removed: {_short(undone.question)}")
 
     def _save(self, path: str) -> Effect:
         return SaveChat(path) if path else Say("expected a file: /save FILE")
@@ -180,7 +182,7 @@ class ChatSession:
 
     def _clear(self, rest: str) -> Effect:
         self.turns.clear()
-        return Say("a new conversation; effort and instructions stay")
+        return Say("new conversation; effort and instructions stay")
 
     def _help(self, rest: str) -> Effect:
         width = max(len(each.usage) for each in COMMANDS.values())
@@ -193,46 +195,46 @@ class ChatSession:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One word that begins with a slash."""
+    """A slash command."""
 
     usage: str
     about: str
-    obey: Callable[[ChatSession, str], Effect]
+    run: Callable[[ChatSession, str], Effect]
 
 
 COMMANDS = {
-    "/effort": Command("/effort low|medium|high", "how long to think", ChatSession._effort),
+    "/effort": Command("/effort low|medium|high", "reasoning effort", ChatSession._effort),
     "/system": Command(
-        "/system TEXT", "instructions for every answer; none: drop", ChatSession._system
+        "/system TEXT", "set instructions for every answer; none: remove", ChatSession._system
     ),
     "/think": Command(
-        "/think [show|hide]", "the last thinking; or unfold, fold it", ChatSession._think
+        "/think [show|hide]", "print the last thinking; or show, hide it", ChatSession._think
     ),
     "/retry": Command("/retry", "answer the last question again", ChatSession._retry),
-    "/undo": Command("/undo", "forget the last question and its answer", ChatSession._undo),
-    "/clear": Command("/clear", "begin a new conversation", ChatSession._clear),
-    "/save": Command("/save FILE", "keep the conversation in a file", ChatSession._save),
-    "/load": Command("/load FILE", "go on with a kept conversation", ChatSession._load),
+    "/undo": Command("/undo", "remove the last question and its answer", ChatSession._undo),
+    "/clear": Command("/clear", "start a new conversation", ChatSession._clear),
+    "/save": Command("/save FILE", "save the conversation to a file", ChatSession._save),
+    "/load": Command("/load FILE", "continue a saved conversation", ChatSession._load),
     "/stats": Command("/stats", "tokens, context and speed", ChatSession._stats),
-    "/help": Command("/help", "this list", ChatSession._help),
+    "/help": Command("/help", "show this list", ChatSession._help),
     "/bye": Command("/bye", "leave", ChatSession._bye),
 }
 ALIASES = {"/exit": "/bye", "/quit": "/bye", "/?": "/help"}
 KEYS = (
-    f"{QUOTES} begins and ends a message of several lines; a pasted text arrives whole.",
+    f"{QUOTES} starts and ends a message of several lines; pasted text stays one message.",
     "Ctrl-C stops an answer, Ctrl-D leaves, Ctrl-R searches what you typed before,",
-    "Ctrl-G opens your editor, Alt-Enter begins a new line.",
+    "Ctrl-G opens your editor, Alt-Enter inserts a new line.",
 )
 
 
 class Lines:
-    """Gathers lines into messages: from an opening to a closing triple quote it is one."""
+    """Joins lines into messages: one line, or all between triple quotes."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
 
     def push(self, line: str) -> str | None:
-        """Take one line; the whole message when it is complete."""
+        """Add a line; return the message once it is complete."""
         self._open.append(line)
         text = "\n".join(self._open)
         if is_open(text):
@@ -241,19 +243,19 @@ class Lines:
         return text
 
     def close(self) -> str | None:
-        """What is left when the lines end, if anything."""
+        """Return the incomplete message at the end of the input, if any."""
         text, self._open = "\n".join(self._open), []
         return text or None
 
 
 def is_open(text: str) -> bool:
-    """Whether a triple quote was opened and not closed: the message goes on."""
+    """Whether a triple quote is still open, so the message continues."""
     text = text.strip()
     return text.startswith(QUOTES) and not (text.endswith(QUOTES) and len(text) >= 2 * len(QUOTES))
 
 
 def _looks_like_command(word: str) -> bool:
-    """A slash and one plain word: a path such as /etc/hosts is no command."""
+    """Whether it is a slash and one plain word; a path such as /etc/hosts is not a command."""
     return word == "/?" or (word.startswith("/") and word[1:].isascii() and word[1:].isalpha())
 
 
@@ -269,20 +271,20 @@ _TURN_FIELDS = {"question": str, "answer": str, "reasoning": str, "is_whole": bo
 
 
 def save_chat(session: ChatSession, path: str, model: str) -> Path:
-    """Write a conversation, readable by its owner alone; replaces one that was kept there.
+    """Write a conversation, readable by its owner only; replaces a saved one.
 
     Raises:
-        RequestError: something else is there, or it cannot be written.
+        RequestError: the path is another kind of file, or cannot be written.
     """
     if "\0" in path:
-        raise RequestError("no file has NUL in its name; give another name")
+        raise RequestError("a file name cannot contain NUL; choose another name")
     target = Path(os.path.realpath(os.path.expanduser(path)))
     if os.path.lexists(target):
         try:
             load_chat(path)
         except RequestError:
             raise RequestError(
-                f"{path} exists and is no kept conversation; give another name"
+                f"{path} exists and is not a saved conversation; choose another name"
             ) from None
     content = {
         "format": FORMAT,
@@ -304,16 +306,16 @@ def load_chat(path: str) -> ChatSession:
     """Read a conversation.
 
     Raises:
-        RequestError: the file cannot be read, or is no conversation of a version known here.
+        RequestError: the file cannot be read, or is not a conversation of a known version.
     """
     try:
         content = _read(os.path.expanduser(path))
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):
-        raise RequestError(f"{path} is no JSON; expected a file written by /save") from None
+        raise RequestError(f"{path} is not JSON; expected a file written by /save") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise RequestError(f"{path} is no kept conversation; expected a file written by /save")
+        raise RequestError(f"{path} is not a saved conversation; expected a file written by /save")
     if content.get("version") != VERSION:
         raise RequestError(
             f"{path} has version {content.get('version')!r:.20}; this ossia reads version "
@@ -335,7 +337,7 @@ def load_chat(path: str) -> ChatSession:
 
 
 def _read(path: str) -> Any:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # never waits for a pipe
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # never blocks on a pipe
         content = file.read(MAX_BYTES + 1)
     if content is None or len(content) > MAX_BYTES:
         raise ValueError("not a file of this kind")

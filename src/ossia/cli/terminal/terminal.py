@@ -1,4 +1,4 @@
-"""What may be written to a terminal: it obeys what it reads, and model text can hold anything."""
+"""Safe output to terminals, which obey control characters that model text may contain."""
 
 import errno
 import os
@@ -16,27 +16,27 @@ _UNSEEN = dict.fromkeys(
     (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
 )
 _HARMLESS = _PICTURES | {0x7F: "\u2421"} | _UNSEEN | _ALLOWED
-"""C0 become their pictures; C1 and what reverses the direction of text become U+FFFD."""
+"""C0 controls become their pictures; C1 and bidirectional controls become U+FFFD."""
 
 
 def harmless(text: str) -> str:
-    """Take from text what would move the cursor, recolour, or rename a terminal."""
+    """Replace control characters, which could move the cursor or change colours and titles."""
     return text.translate(_HARMLESS)
 
 
 def is_terminal(stream: "TextIO") -> bool:
-    """Whether people look at this stream."""
+    """Whether this stream is an open terminal."""
     return not stream.closed and stream.isatty()
 
 
 def takes_styles(stream: "TextIO") -> bool:
-    """Whether escape sequences are welcome there: https://no-color.org."""
+    """Whether to write escape sequences to this stream; see https://no-color.org."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return is_terminal(stream) and not plain
 
 
 class Writer:
-    """Writes text at once; made harmless where a terminal reads it, exact where a file does."""
+    """Writes and flushes text: made harmless for a terminal, exact for a file."""
 
     def __init__(self, stream: "TextIO") -> None:
         self.stream = stream
@@ -45,7 +45,7 @@ class Writer:
         self.at_line_start = True
 
     def write(self, text: str, *, dim: bool = False) -> None:
-        """Write a piece of text; each dim piece ends its own dimness, whatever happens next."""
+        """Write a piece of text; a dim piece also resets the style."""
         if not text:
             return
         self.at_line_start = text.endswith("\n")
@@ -57,13 +57,13 @@ class Writer:
         self.stream.flush()
 
     def end_line(self) -> None:
-        """Begin a new line unless at the start of one."""
+        """End the line unless the cursor is at its start."""
         if not self.at_line_start:
             self.write("\n")
 
 
 class OutputGuard:
-    """End quietly when the reader of our output has gone, and in one line when the disk is full."""
+    """Exits quietly when the reader closes the pipe, and with one line when the disk is full."""
 
     def __enter__(self) -> "Self":
         return self
@@ -84,7 +84,7 @@ class OutputGuard:
 
 
 def _discard_output() -> None:
-    """Let nothing that is still buffered fail once more when Python closes stdout."""
+    """Redirect stdout to null: buffered output must not fail again when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -92,13 +92,13 @@ EMBEDDED = "nano"
 
 
 def introduce(model: str) -> None:
-    """Say of the embedded model that it is a small one, and how to get a large one."""
+    """Tell the user of the embedded model that it is tiny, and how to open a large one."""
     if model == EMBEDDED:
         say("nano is a tiny demonstration model; for gpt-oss-20b give its folder: -m FOLDER")
 
 
 def cut_short(reply: "Reply", max_tokens: int | None) -> None:
-    """Say that an answer was not ended by the model."""
+    """Tell the user that an answer reached the token limit."""
     if reply.finish_reason == "length":
         limit = "--max-tokens" if max_tokens is not None else "--context-length"
         written = reply.usage.completion_tokens
@@ -106,14 +106,14 @@ def cut_short(reply: "Reply", max_tokens: int | None) -> None:
 
 
 def timings(reply: "Reply", load_seconds: float) -> None:
-    """Say how long everything took."""
+    """Print the time and speed of loading, prompt and answer."""
     usage, timing = reply.usage, reply.timing
     waited = timing.time_to_first_token
     read = usage.prompt_tokens - usage.cached_tokens
     rate = f" ({read / waited:.0f} tokens/s)" if waited > 0 else ""
-    known = f", {usage.cached_tokens} of them known" if usage.cached_tokens else ""
+    cached = f", {usage.cached_tokens} of them cached" if usage.cached_tokens else ""
     say(f"load    {load_seconds:.2f} s")
-    say(f"prompt  {usage.prompt_tokens} tokens{known}, first token after {waited:.2f} s{rate}")
+    say(f"prompt  {usage.prompt_tokens} tokens{cached}, first token after {waited:.2f} s{rate}")
     say(
         f"answer  {usage.completion_tokens} tokens, {usage.reasoning_tokens} of them thinking, "
         f"{timing.tokens_per_second:.1f} tokens/s; ended by {reply.finish_reason}"
@@ -121,12 +121,12 @@ def timings(reply: "Reply", load_seconds: float) -> None:
 
 
 def say(line: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(f"ossia: {harmless(line)}", file=sys.stderr, flush=True)
 
 
 def as_bytes(count: int) -> str:
-    """Bytes in the unit that gives 1 to 999: 13.8 GB."""
+    """Format bytes with the unit that gives 1 to 999: 13.8 GB."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:
@@ -136,7 +136,7 @@ def as_bytes(count: int) -> str:
 
 
 def as_count(count: int) -> str:
-    """A large number by thousand, million or billion: 20.9 billion."""
+    """Format a large number by thousand, million or billion: 20.9 billion."""
     for size, name in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
         if count >= size:
             return f"{count / size:.3g} {name}"
@@ -144,6 +144,6 @@ def as_count(count: int) -> str:
 
 
 def as_table(rows: dict[str, str]) -> str:
-    """One line for each, the values below each other."""
+    """Format one line for each row, with aligned values."""
     width = max(map(len, rows))
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
