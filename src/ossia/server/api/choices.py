@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from types import TracebackType
 
 from ossia.chat.events import Event, Finished
 from ossia.chat.request import RawRequest, TurnRequest
@@ -33,12 +32,7 @@ class Turns:
     async def __aenter__(self) -> "Turns":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
