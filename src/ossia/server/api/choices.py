@@ -1,4 +1,4 @@
-"""Several turns of one request, run at once: begun together, heard together, ended together.
+"""Several turns of one request, run at once: begun together, read together, ended together.
 
 It knows no wire format; each answer of n choices is n turns.
 """
@@ -50,23 +50,23 @@ class Turns:
             async for event in self._streams[0]:
                 yield 0, _not_cancelled(event)
             return
-        heard: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(len(self._streams))
-        ears = [
-            asyncio.create_task(_hear(number, stream, heard))
+        queue: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(len(self._streams))
+        tasks = [
+            asyncio.create_task(_forward(number, stream, queue))
             for number, stream in enumerate(self._streams)
         ]
         try:
-            left = len(ears)
+            left = len(tasks)
             while left:
-                number, one = await heard.get()
+                number, one = await queue.get()
                 if isinstance(one, Exception):
                     raise one
                 yield number, _not_cancelled(one)
                 left -= isinstance(one, Finished)
         finally:
-            for ear in ears:
-                ear.cancel()
-            await asyncio.wait(ears)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 async def begin(engine: TurnWriter, requests: Sequence[TurnRequest | RawRequest]) -> Turns:
@@ -89,14 +89,14 @@ async def begin(engine: TurnWriter, requests: Sequence[TurnRequest | RawRequest]
         raise
 
 
-async def _hear(
-    number: int, stream: EventStream, heard: "asyncio.Queue[tuple[int, Event | Exception]]"
+async def _forward(
+    number: int, stream: EventStream, queue: "asyncio.Queue[tuple[int, Event | Exception]]"
 ) -> None:
     try:
         async for event in stream:
-            await heard.put((number, event))
-    except Exception as error:  # it is raised again by the one who listens
-        await heard.put((number, error))
+            await queue.put((number, event))
+    except Exception as error:  # raised again by the reader of the queue
+        await queue.put((number, error))
 
 
 def _not_cancelled(event: Event) -> Event:
