@@ -3,8 +3,13 @@ from hashlib import sha256
 import pytest
 
 from ossia.harmony.messages import Conversation, FunctionTool, ResponseFormat
-from ossia.harmony.prompt_text import developer_text, system_text
-from ossia.harmony.tool_text import BROWSER, PYTHON, namespace_text
+from ossia.harmony.prompt_text import (
+    BROWSER,
+    PYTHON,
+    developer_text,
+    namespace_text,
+    system_text,
+)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ossia.engine.request import GenerationRequest
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Conversation, FunctionTool, Message, Namespace
 from ossia.harmony.output_rules import CHOICES, OutputRules
-from ossia.harmony.tool_text import BUILTINS
+from ossia.harmony.prompt_text import BUILTINS
 
 MAX_ANALYSIS_TOKENS = 1 << 20
 

@@ -13,7 +13,7 @@ from ossia.chat.llm import LLM
 from ossia.chat.request import AnswerSchema, TurnRequest
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import FUNCTIONS, Conversation, Message
-from ossia.harmony.tool_text import PYTHON
+from ossia.harmony.prompt_text import PYTHON
 from ossia.tasks.nano.judge import fits, is_right_answer, is_same, parse
 
 CITES = "【"

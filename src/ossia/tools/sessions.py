@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, Builtin, FunctionTool, Namespace
-from ossia.harmony.tool_text import BUILTINS
+from ossia.harmony.prompt_text import BUILTINS
 from ossia.tools.tool import (
     Citable,
     Closable,

@@ -2,7 +2,7 @@ import pytest
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FunctionTool, Namespace
-from ossia.harmony.tool_text import BROWSER, PYTHON
+from ossia.harmony.prompt_text import BROWSER, PYTHON
 from ossia.server.api.builtin_tools import required_approvals
 from ossia.server.api.tools import parse_tools
 from ossia.tools.sessions import namespaces_of

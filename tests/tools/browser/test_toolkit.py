@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ossia.harmony.tool_text import BROWSER
+from ossia.harmony.prompt_text import BROWSER
 from ossia.tools.browser.toolkit import BrowserToolkit
 from ossia.tools.browser.views import Cited
 from tests.tools.browser.browsing import Browsing, Shelf, view, words

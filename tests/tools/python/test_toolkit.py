@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ossia.errors import RequestError
-from ossia.harmony.tool_text import PYTHON
+from ossia.harmony.prompt_text import PYTHON
 from ossia.tools.python.toolkit import PythonOptions, PythonToolkit
 from tests.tools.python.conftest import SMALL
 

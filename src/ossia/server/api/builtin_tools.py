@@ -10,7 +10,7 @@ from typing import Any
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import Builtin, Namespace
-from ossia.harmony.tool_text import BUILTINS
+from ossia.harmony.prompt_text import BUILTINS
 
 BUILTIN_TYPES: Mapping[str, Builtin] = MappingProxyType(
     {

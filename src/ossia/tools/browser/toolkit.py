@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ossia.harmony.tool_text import BROWSER
+from ossia.harmony.prompt_text import BROWSER
 from ossia.tools.browser.backend import Backend, Failure, Hit
 from ossia.tools.browser.links import Links, domain_of
 from ossia.tools.browser.page import CountTokens, PageContents, display, last_line

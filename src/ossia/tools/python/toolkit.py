@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ossia.errors import RequestError
-from ossia.harmony.tool_text import PYTHON
+from ossia.harmony.prompt_text import PYTHON
 from ossia.tools.python.launcher_client import LauncherClient, LauncherGone
 from ossia.tools.python.outcome import result
 from ossia.tools.python.sandboxes import (
