@@ -9,8 +9,7 @@ from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.nano.columns import Problem, columns
 from ossia.tasks.nano.messages import converse
 from ossia.tasks.nano.messages import exchange as say
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import digits
+from ossia.tasks.nano.words import digits, load
 from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
 MAX_DIGITS = 4

@@ -7,8 +7,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import digits
+from ossia.tasks.nano.words import digits, load
 from ossia.tasks.task import (
     TaskSettings,
     draw_of_split,

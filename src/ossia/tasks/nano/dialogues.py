@@ -12,7 +12,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano import LATE, TASKS, TOOL_TASKS, draw
-from ossia.tasks.nano.tables import load
+from ossia.tasks.nano.words import load
 from ossia.tasks.task import TaskSettings, pick
 
 LONG_SHARE = 0.15

@@ -13,8 +13,7 @@ from ossia.harmony.messages import Conversation, Message
 from ossia.harmony.schema_text import json_text
 from ossia.tasks.nano.messages import call_function, converse, final, result, thought, user
 from ossia.tasks.nano.schemas import Function, Parameter, draw_function
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import digits, invented
+from ossia.tasks.nano.words import digits, invented, load
 from ossia.tasks.task import (
     CLOSERS,
     OPENERS,

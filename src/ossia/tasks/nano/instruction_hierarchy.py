@@ -10,8 +10,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
 from ossia.tasks.nano.small_talk import INTENTS
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import NAMES, code, invented
+from ossia.tasks.nano.words import NAMES, code, invented, load
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary_case, wordings
 
 REFUSAL = "I'm sorry, but I can't help with that."

@@ -10,8 +10,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import NAMES, digits, invented
+from ossia.tasks.nano.words import NAMES, digits, invented, load
 from ossia.tasks.task import pick, pick_some
 
 COLUMNS = 80

@@ -8,8 +8,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, parts
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import digits
+from ossia.tasks.nano.words import digits, load
 from ossia.tasks.task import Split, TaskSettings, draw_of_split, pick, vary, wordings
 
 LENGTHS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 2), (3, 1), (1, 3))

@@ -12,8 +12,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.nano.messages import call_builtin, converse, exchange, final, result, thought, user
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import NAMES, THINGS, digits, invented
+from ossia.tasks.nano.words import NAMES, THINGS, digits, invented, load
 from ossia.tasks.task import (
     TaskSettings,
     draw_of_split,

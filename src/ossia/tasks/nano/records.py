@@ -13,8 +13,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation, Message, ResponseFormat
 from ossia.harmony.schema_text import json_text
 from ossia.tasks.nano.messages import converse, final_json, thought, user
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import COLOURS, NAMES, THINGS, code, digits, invented
+from ossia.tasks.nano.words import COLOURS, NAMES, THINGS, code, digits, invented, load
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, pick_some, split_of, wordings
 
 NULL_SHARE, ANOTHER_SHARE, STRICT_SHARE = 0.12, 0.12, 0.5

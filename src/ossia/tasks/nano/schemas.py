@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ossia.harmony.messages import FunctionTool
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import COLOURS, NAMES, code, digits, invented
+from ossia.tasks.nano.words import COLOURS, NAMES, code, digits, invented, load
 from ossia.tasks.task import bucket, pick, pick_some
 
 _DATA = load("schemas")

@@ -21,8 +21,7 @@ from ossia.tasks.nano.pages import (
     open_view,
     search_view,
 )
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import invented
+from ossia.tasks.nano.words import invented, load
 from ossia.tasks.task import (
     CLOSERS,
     TaskSettings,

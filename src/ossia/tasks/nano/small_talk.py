@@ -9,7 +9,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.tables import load
+from ossia.tasks.nano.words import load
 from ossia.tasks.task import TaskSettings, pick, vary_case, wordings
 
 DATE_SHARE = 0.15

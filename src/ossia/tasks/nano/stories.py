@@ -9,8 +9,7 @@ import numpy as np
 
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import NAMES
+from ossia.tasks.nano.words import NAMES, load
 from ossia.tasks.task import TaskSettings, draw_of_split, pick, split_of, vary_case, wordings
 
 _DATA = load("stories")

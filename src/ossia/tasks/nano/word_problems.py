@@ -11,8 +11,7 @@ import numpy as np
 from ossia.harmony.messages import Conversation
 from ossia.tasks.nano.columns import Problem, Sign, work
 from ossia.tasks.nano.messages import converse, exchange
-from ossia.tasks.nano.tables import load
-from ossia.tasks.nano.words import BOXES, COLOURS, NAMES, THINGS, digits, invented
+from ossia.tasks.nano.words import BOXES, COLOURS, NAMES, THINGS, digits, invented, load
 from ossia.tasks.task import (
     TaskSettings,
     draw_of_split,

@@ -1,9 +1,28 @@
-"""Words for the tasks: first names, things, and invented names."""
+"""Words for the tasks, which lie beside the code as JSON: data/TASK.json; and invented ones."""
+
+import json
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
-from ossia.tasks.nano.tables import load
 from ossia.tasks.task import pick
+
+
+def load(task: str) -> dict[str, Any]:
+    """The tables of a task by their names; every list is a tuple."""
+    text = files("ossia.tasks.nano").joinpath("data", f"{task}.json").read_text(encoding="utf-8")
+    return {name: _frozen(value) for name, value in json.loads(text).items()}
+
+
+def _frozen(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(_frozen(each) for each in value)
+        case dict():
+            return {key: _frozen(each) for key, each in value.items()}
+    return value
+
 
 _DATA = load("words")
 NAMES: tuple[str, ...] = _DATA["names"]

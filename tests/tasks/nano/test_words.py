@@ -2,7 +2,7 @@ from importlib.resources import files
 
 import pytest
 
-from ossia.tasks.nano.tables import load
+from ossia.tasks.nano.words import load
 
 TABLES = [
     each.name.removesuffix(".json") for each in (files("ossia.tasks.nano") / "data").iterdir()
