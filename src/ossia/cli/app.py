@@ -1,19 +1,75 @@
-"""The typer application: imports a command when it is called, prints an error as one line."""
+"""The typer application: imports a command when it is called, prints an error as one line.
 
+Help is plain text, since typer's own panels import rich, and pydantic is imported only for values
+that need it: each takes longer than everything else before the model is opened.
+"""
+
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 from ossia import __version__
-from ossia.cli.coercion import LazyCoercion
 from ossia.cli.commands import COMMANDS, overview
-from ossia.cli.terminal.help import OneCommand
 from ossia.cli.terminal.terminal import OutputGuard, harmless
 from ossia.errors import OssiaError
+
+OTHERS = "Options"
+"""The default group of options."""
+
+
+class LazyCoercion:
+    """Mixin of a typer command: a value that already has its option's type is not coerced."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, each with its coercion replaced by a lazy one."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if "get_runtime_param" not in vars(param):
+                coercion = _Coercion(param.get_runtime_param)
+                param.get_runtime_param = lambda coercion=coercion: coercion
+        return params
+
+
+class _Coercion:
+    """Replaces typer's coercion of one parameter, which is built when it is first needed."""
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._build = build
+
+    def coerce(self, value: Any, *, param: Any, ctx: Any) -> Any:
+        kind = param.type_descriptor
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        is_text = kind.annotation is str and kind.parameter_info.parser is None
+        if value is param.default or (is_text and isinstance(value, str)):
+            return value
+        return self._build().coerce(value, param=param, ctx=ctx)
+
+
+class OneCommand(LazyCoercion, TyperCommand):
+    """A sub-command; its help lists options by group, and its epilog as examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """List arguments, then each group of options under its name."""
+        groups = _by_group(
+            (_group_of(param), param.get_help_record(ctx)) for param in self.get_params(ctx)
+        )
+        rest = groups.pop(OTHERS, [])
+        for group, rows in groups.items():
+            _write_group(formatter, group, rows)
+        _write_group(formatter, OTHERS, rest)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Print the examples without wrapping them."""
+        examples = (self.epilog or "").strip().splitlines()
+        formatter.write(f"\n{'Examples' if len(examples) > 1 else 'Example'}:\n")
+        for line in examples:
+            formatter.write(f"  {line}\n")
 
 
 class AllCommands(LazyCoercion, TyperGroup):
@@ -96,3 +152,25 @@ def _leave(message: str, code: int) -> NoReturn:
     line = " ".join(message.replace("Value error, ", "").split())  # pydantic's prefix
     typer.echo(f"ossia: {harmless(line)}", err=True)
     raise SystemExit(code) from None
+
+
+def _group_of(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return "Arguments"
+    return getattr(param, "rich_help_panel", None) or OTHERS  # --help itself has no group
+
+
+def _by_group(
+    listed: Iterable[tuple[str, tuple[str, str] | None]],
+) -> dict[str, list[tuple[str, str]]]:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for group, record in listed:
+        if record is not None:
+            groups.setdefault(group, []).append(record)
+    return groups
+
+
+def _write_group(formatter: Any, name: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(name):
+            formatter.write_dl(rows, col_max=28)
