@@ -309,12 +309,13 @@ def _content(message: ChatMessage, path: str) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
+    if content is None:
+        raise _missing(f"{path}.content", f"a {message.get('role')} message needs it")
     if not isinstance(content, list | tuple):
         raise RequestError(
             f"{path}.content is a {type(content).__name__}; a {message.get('role')} message needs "
             "text",
             param=f"{path}.content",
-            code="missing_field" if content is None else "invalid_value",
         )
     return "".join(_part(part, f"{path}.content[{at}]") for at, part in enumerate(content))
 
