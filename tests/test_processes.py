@@ -152,6 +152,22 @@ def test_a_child_of_a_loop_that_goes_by_itself_leaves_nobody_behind():
     assert all(map(is_gone, pids))
 
 
+def test_a_child_of_a_loop_is_killed_although_the_wait_for_it_is_cancelled():
+    async def run():
+        command = [sys.executable, "-c", STUBBORN]
+        process = await spawn_async(command, env={}, max_line_bytes=100)
+        pids = [int(await process.stdout.readline()) for _ in range(2)]
+        ending = asyncio.create_task(end_group(process, 30))
+        await asyncio.sleep(0.05)
+        ending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ending
+        await process.wait()
+        return pids
+
+    assert all(map(is_gone, asyncio.run(run())))
+
+
 def test_only_named_variables_are_inherited(monkeypatch):
     monkeypatch.setenv("ONE", "1")
     monkeypatch.setenv("TWO", "2")

@@ -134,17 +134,21 @@ async def end_group(process: "Process", grace_seconds: float) -> None:
     assert process.stdin is not None
     with contextlib.suppress(OSError, RuntimeError):
         process.stdin.close()
-    for sign in (signal.SIGTERM, None):
-        if await _has_ended(process, grace_seconds):
-            break
-        if sign is not None:
-            signal_group(process.pid, sign)
-    signal_group(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(grace_seconds):
-            await process.wait()
-    # A pipe that is full, or held by another, never comes to its end; nothing public closes it.
-    process._transport.close()  # type: ignore[attr-defined]
+    try:
+        for sign in (signal.SIGTERM, None):
+            if await _has_ended(process, grace_seconds):
+                break
+            if sign is not None:
+                signal_group(process.pid, sign)
+    finally:  # also when the wait is cancelled, as a second Ctrl-C does
+        signal_group(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await process.wait()
+    finally:
+        # A pipe that is full, or held by another, never comes to its end; nothing public closes it.
+        process._transport.close()  # type: ignore[attr-defined]
 
 
 async def _has_ended(process: "Process", seconds: float) -> bool:
