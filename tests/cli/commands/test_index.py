@@ -19,9 +19,9 @@ def notes(tmp_path):
 
 def test_a_folder_is_indexed_and_refreshed(ossia, notes):
     ran = ossia("index", notes)
-    assert (ran.code, ran.out) == (0, "notes: 2 added, 0 changed, 0 removed, 0 as before\n")
+    assert (ran.code, ran.out) == (0, "notes: 2 added, 0 changed, 0 removed, 0 unchanged\n")
     (notes / "c.txt").write_text("plums")
-    assert ossia("index").out == "notes: 1 added, 0 changed, 0 removed, 2 as before\n"
+    assert ossia("index").out == "notes: 1 added, 0 changed, 0 removed, 2 unchanged\n"
 
 
 def test_the_index_is_its_owners_alone(ossia, notes, home):
@@ -48,7 +48,7 @@ def test_folders_are_listed(ossia, notes):
 def test_a_folder_is_forgotten(ossia, notes, by_name):
     ossia("index", notes)
     ran = ossia("index", "--remove", *(["--name", "notes"] if by_name else [notes]))
-    assert ran.out == "notes: 2 pages forgotten\n"
+    assert ran.out == "notes: 2 pages removed\n"
     assert "nothing is indexed" in ossia("index", "--list").out
     assert (notes / "a.md").exists()
 
@@ -66,7 +66,7 @@ def test_what_is_left_out_is_said(ossia, notes):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["no-such-folder"], "is no folder"),
+        (["no-such-folder"], "is not a folder"),
         ([], "nothing is indexed yet"),
         (["--remove", "--name", "x"], "no folder is indexed as x"),
         (["--remove", "x"], "x is not indexed"),

@@ -53,7 +53,7 @@ def test_where_there_are_none_it_says_how_to_make_one(ossia):
 
 def test_a_revoked_key_is_gone(ossia):
     ossia("keys", "add", "a")
-    assert ossia("keys", "revoke", "a").out == "a opens nothing any more\n"
+    assert ossia("keys", "revoke", "a").out == "a is revoked\n"
     assert KeyFile(key_file()).keys() == ()
     ossia("keys", "add", "a")
     assert json.loads(ossia("keys", "revoke", "a", "--json").out) == {"revoked": "a"}
@@ -67,8 +67,8 @@ def test_a_revoked_key_is_gone(ossia):
         (["list", "a"], 2, "list takes no name"),
         (["revoke", "a", "--expires", "1d"], 2, "are for add, not for revoke"),
         (["list", "--scope", "infer"], 2, "are for add, not for list"),
-        (["add", "a", "--scope", "root"], 2, "'root' is no scope"),
-        (["add", "a", "--expires", "soon"], 2, "'soon' is no time"),
+        (["add", "a", "--scope", "root"], 2, "'root' is not a scope"),
+        (["add", "a", "--expires", "soon"], 2, "'soon' is not a duration"),
         (["sing"], 2, "'sing'"),
         (["revoke", "a"], 1, "there is no key 'a'"),
         (["add", "a b"], 1, "key 'a b' cannot be made"),

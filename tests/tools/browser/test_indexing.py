@@ -69,7 +69,7 @@ def test_two_folders_have_two_names(index, folder, tmp_path):
 
 
 def test_what_is_no_folder_is_refused(index, folder):
-    with pytest.raises(StoreError, match="is no folder"):
+    with pytest.raises(StoreError, match="is not a folder"):
         index.add(folder / "a.txt")
 
 

@@ -1,7 +1,7 @@
 """The sub-commands, one module each, and the table that lists them.
 
-Nothing is imported here, so that help costs no more than Python itself. A module has a function
-`command`, whose docstring begins with the line of the table, and `EXAMPLES`.
+Imports nothing, so that help starts as fast as Python. Each module has a function `command`, whose
+docstring starts with the help in the table, and `EXAMPLES`.
 """
 
 ASK, SERVE, MODELS, MACHINE = "Ask", "Serve", "Models", "This computer"
@@ -10,24 +10,24 @@ COMMANDS = {
     "run": (ASK, "Answer one question: the answer on stdout, the thinking on stderr."),
     "chat": (
         ASK,
-        "Talk with a model; /help lists what can be typed. From a pipe, each line is a message.",
+        "Chat with a model; /help lists the commands. From a pipe, each line is a message.",
     ),
     "index": (
         ASK,
-        "Index text, Markdown, HTML and PDF in a folder, so that models can search and cite it.",
+        "Index the text, Markdown, HTML and PDF files of a folder for the browser tool.",
     ),
     "serve": (SERVE, "Serve a model over OpenAI's Responses and Chat Completions API."),
-    "ps": (SERVE, "List your servers: model, address, how busy."),
-    "keys": (SERVE, "Make, list and revoke API keys; a running server notices at once."),
+    "ps": (SERVE, "List your running servers: model, address, load."),
+    "keys": (SERVE, "Create, list and revoke API keys; they take effect at once."),
     "mcp": (
         SERVE,
-        "Offer the built-in tools to the program that starts this one, over stdin and stdout.",
+        "Serve the built-in tools to an MCP client, over stdin and stdout.",
     ),
-    "show": (MODELS, "Tell what a model is made of and what it needs."),
+    "show": (MODELS, "Show the shape of a model and the memory it needs."),
     "list": (MODELS, "List the models that -m takes by name; -m also takes any folder."),
     "prepare": (
         MODELS,
-        "Write a large model's weights as the backend reads them, so that it starts at once.",
+        "Convert a large model's weights to the backend's format, so that it starts at once.",
     ),
     "train": (
         MODELS,
@@ -37,10 +37,10 @@ COMMANDS = {
     "bench": (MACHINE, "Measure speed, loading time and memory, on random tokens."),
     "eval": (
         MACHINE,
-        "Measure what a model gets right, with intervals, on dialogues it has never seen.",
+        "Measure a model's accuracy, with confidence intervals, on held-out dialogues.",
     ),
 }
-"""Group and one-line help of each command, by its name, which is also that of its module."""
+"""Group and one-line help of each command, by name; its module has the same name."""
 OPTIONS = {
     "--version": "Show the version and exit.",
     "--install-completion": "Install completion for the current shell.",

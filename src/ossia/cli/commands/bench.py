@@ -1,4 +1,4 @@
-"""`ossia bench`: how fast a model starts, reads and writes here, on random tokens."""
+"""`ossia bench`: how fast a model loads, prefills and decodes here, on random tokens."""
 
 import json
 import os
@@ -34,7 +34,7 @@ MAX_BATCH = 256
 
 
 class Counts(tuple[int, ...]):
-    """Numbers given as one option: 512,4k."""
+    """The numbers of one option: 512,4k."""
 
 
 def counts(text: str) -> Counts:
@@ -43,7 +43,7 @@ def counts(text: str) -> Counts:
 
 
 def batches(text: str) -> Counts:
-    """The same for requests."""
+    """Read numbers of requests, separated by commas."""
     found = counts(text)
     if max(found) > MAX_BATCH:
         raise typer.BadParameter(f"{max(found)} requests; at most {MAX_BATCH} at once")
@@ -56,19 +56,17 @@ def _several(help_text: str, parser: Callable[[str], Counts] = counts) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOptions:
-    """What should be measured; writing in every combination. None: what `plan` says."""
+    """What to measure; decoding in every combination. None: the default of `plan`."""
 
-    prefill: Annotated[Counts | None, _several("Tokens to read; 512 unless told.")] = None
-    decode: Annotated[Counts | None, _several("Tokens to write; 64 unless told.")] = None
-    batch: Annotated[
-        Counts | None, _several("Requests that write at once; 1 unless told.", batches)
-    ] = None
+    prefill: Annotated[Counts | None, _several("Tokens to prefill; default: 512.")] = None
+    decode: Annotated[Counts | None, _several("Tokens to decode; default: 64.")] = None
+    batch: Annotated[Counts | None, _several("Concurrent requests; default: 1.", batches)] = None
     depth: Annotated[
-        Counts | None, _several("Tokens read before writing begins; 64 unless told.")
+        Counts | None, _several("Tokens in the context before decoding; default: 64.")
     ] = None
 
     def plan(self) -> Workload:
-        """The same with nothing left open."""
+        """Fill in the defaults."""
         return Workload(
             prefills=self.prefill or (512,),
             decodes=self.decode or (64,),
@@ -118,13 +116,13 @@ def command(
 
 
 def _roofline_share(decode: list[Decode], weight_bytes: int, memory: float) -> float | None:
-    """Share of the memory's speed at which the first request that wrote alone read weights."""
+    """Share of the memory bandwidth that the first decode with a batch of one used."""
     alone = [each.tokens_per_second for each in decode if each.batch == 1]
     return alone[0] * weight_bytes / memory if alone else None
 
 
 def _machine(ops: "Ops[Any]") -> dict[str, Any]:
-    """How the C++ backend works; the others leave that to their libraries, which take all cores."""
+    """Settings of the C++ backend; the libraries of the others use all cores."""
     if ops.name != "cpu":
         return {"isa": None, "weights": None, "threads": os.cpu_count() or 1}
     from ossia.ops.cpu import CpuOps
@@ -134,11 +132,11 @@ def _machine(ops: "Ops[Any]") -> dict[str, Any]:
 
 
 def _peak_rss_bytes() -> int:
-    """Most memory this process ever held, mapped pages of the weights among it."""
+    """Peak memory of this process, mapped pages of the weights included."""
     import resource
 
     status = Path("/proc/self/status")
-    if status.is_file():  # the other way counts the program that started this one too
+    if status.is_file():  # getrusage also counts the parent process
         peak_line = next(
             line for line in status.read_text().splitlines() if line.startswith("VmHWM:")
         )

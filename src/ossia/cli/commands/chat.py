@@ -43,14 +43,14 @@ def command(
     sampling: SamplingOptions,
     tools: ToolOptions,
 ) -> None:
-    """Talk with a model; /help lists what can be typed. From a pipe, each line is a message."""
+    """Chat with a model; /help lists the commands. From a pipe, each line is a message."""
     params = sampling.params()
     session = ChatSession(effort=prompt_options.effort, instructions=prompt_options.system)
     turn_options = prompt_options.set_values()
     files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
         tool_session = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
-        if tool_session is not None:  # before the model: what is missing is said at once
+        if tool_session is not None:  # before the model, so that errors come at once
             stack.enter_context(tool_session)
         if not model.quiet:
             introduce(model.model)
@@ -100,7 +100,7 @@ def _at_terminal(
     screen = TerminalScreen(Console(highlight=False), files)
     chat_loop = ChatLoop(llm, session, screen, params, fixed)
     editor = line_editor(_history(screen), lambda: _toolbar(chat_loop))
-    screen.say("/help lists what can be typed, Ctrl-D leaves")
+    screen.say("/help lists the commands, Ctrl-D leaves")
     while True:
         try:
             if not chat_loop.enter(editor.prompt()):
@@ -115,12 +115,12 @@ def _history(screen: "TerminalScreen") -> Path | None:
     try:
         return private_file(state_folder(), "chat-history")
     except OSError as error:
-        screen.complain(f"what you type is not kept: {error}")
+        screen.complain(f"the history of this chat is not saved: {error}")
         return None
 
 
 def _toolbar(chat_loop: ChatLoop) -> str:
-    """Model, effort, how full the context is, and how fast the last answer came."""
+    """The line at the bottom: model, effort, context used, speed of the last answer."""
     used, longest = chat_loop.context_tokens, chat_loop.llm.context_length
     parts = [
         chat_loop.llm.name,

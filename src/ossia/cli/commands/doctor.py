@@ -1,4 +1,4 @@
-"""`ossia doctor`: what this computer has, what is missing, and every setting: for a bug report."""
+"""`ossia doctor`: what this computer has, what is missing, and every setting."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ossia doctor --json > report.json
 """
 
 EXTRAS = {"train": ("matplotlib", "torch"), "pdf": ("pypdf",), "mcp": ("mcp",)}
-"""Libraries that each extra of the package brings."""
+"""Libraries that each extra of the package installs."""
 
 
 def command(*, as_json: AsJson = False) -> None:
@@ -32,7 +32,7 @@ def command(*, as_json: AsJson = False) -> None:
 
 
 def report() -> dict[str, Any]:
-    """Everything a bug report needs; no name or word of the user's but the folders."""
+    """Everything a bug report needs; of the user's data only names of folders."""
     from ossia.ops.select import BACKENDS, unavailable_reason
 
     set_here = {each.name: each for each in settings(os.environ)}
@@ -53,15 +53,15 @@ def report() -> dict[str, Any]:
 
 
 def cpu(requested: str) -> dict[str, Any]:
-    """Name, usable threads, and instruction sets with kernels that this CPU runs.
+    """Name, usable threads, and the instruction sets that both CPU and kernels support.
 
     Args:
-        requested: the instruction set that the settings ask for, or auto.
+        requested: the instruction set in the settings, or auto.
     """
     found: dict[str, Any] = {"name": _cpu_name(), "threads": _usable_cores(), "isa": None}
     try:
         from ossia.ops.cpu import isas
-    except ImportError as error:  # the compiled module is missing or broken: say so, go on
+    except ImportError as error:  # the compiled module is missing or broken
         return found | {"isas": [], "problem": f"{error}; install ossia again"}
     here = list(isas())
     if requested not in ("auto", *here):
@@ -75,7 +75,7 @@ def cpu(requested: str) -> dict[str, Any]:
 
 
 def python_tool() -> dict[str, Any]:
-    """How cells of the python tool would be sandboxed here, and every probe that says so."""
+    """The sandbox that the python tool would use here, and the result of each probe."""
     import asyncio
 
     from ossia.tools.catalog import python_options
@@ -85,7 +85,7 @@ def python_tool() -> dict[str, Any]:
 
 
 def search() -> dict[str, str | None]:
-    """What the browser could search here; no key is shown, or tried."""
+    """What the browser tool can search here; keys are neither shown nor tried."""
     from ossia.tools.catalog import has_corpus, search_service
 
     found: dict[str, str | None] = {"pages": None, "web": None, "problem": None}
@@ -99,10 +99,10 @@ def search() -> dict[str, str | None]:
 
 
 def prepared(requested: str) -> dict[str, Any]:
-    """Where prepared weights are kept, and how large they are together.
+    """The folder of prepared weights, and their size.
 
     Args:
-        requested: the folder that the settings ask for, or auto.
+        requested: the folder in the settings, or auto.
     """
     from ossia.checkpoint.find import prepared_folder
     from ossia.checkpoint.prepared import prepared_files
@@ -113,7 +113,7 @@ def prepared(requested: str) -> dict[str, Any]:
 
 
 def memory() -> dict[str, int | None]:
-    """Bytes of memory in all, and what could be had now; None where the system does not say."""
+    """Bytes of memory in total and available; None where the system does not say."""
     sizes = _fields(Path("/proc/meminfo"))
     known = {"total_bytes": "MemTotal", "available_bytes": "MemAvailable"}
     return {
@@ -134,7 +134,7 @@ def _cpu_name() -> str:
 
 
 def _fields(path: Path) -> dict[str, str]:
-    """`name: value` lines of a file of the Linux kernel, the first of each name; else none."""
+    """The `name: value` lines of a file of the Linux kernel, the first of each name."""
     if not path.is_file():
         return {}
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""`ossia eval`: what the embedded model, or one of its kind, gets right, alone and with tools."""
+"""`ossia eval`: the accuracy of the embedded model or one of its kind, alone and with tools."""
 
 import json
 from dataclasses import dataclass
@@ -22,26 +22,28 @@ ossia eval agent --n 200 --effort medium
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
-    """Which lines of the table, and of how many dialogues each."""
+    """Which rows of the table, and how many dialogues each."""
 
     n: Annotated[
-        int, typer.Option("--n", min=1, max=10_000, help="Dialogues a line, where so many differ.")
+        int, typer.Option("--n", min=1, max=10_000, help="Dialogues per row, if so many exist.")
     ] = 100
     task: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only lines of this name; may be repeated."),
+        typer.Option(metavar="NAME", help="Only rows of this task; may be repeated."),
     ] = None
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="trained, reworded or held-out; all unless told."),
+        typer.Option(metavar="NAME", help="trained, reworded or held-out; by default all."),
     ] = None
     effort: Annotated[
         list[str] | None,
-        typer.Option(metavar="LEVEL", help="low, medium or high; all unless told."),
+        typer.Option(
+            metavar="LEVEL", help="Reasoning effort: low, medium or high; by default all."
+        ),
     ] = None
 
     def cells(self) -> "list[Cell]":
-        """The places of the table that were asked for."""
+        """The selected cells of the table."""
         from ossia.evals.nano_cells import COLUMNS, DRAWS, EFFORTS, cells
 
         return list(
@@ -54,7 +56,7 @@ class TableOptions:
 
 
 def _chosen(options: list[str] | None, known: "tuple[Name, ...]") -> "tuple[Name, ...]":
-    """Those asked for, in the table's order; all if none was."""
+    """The selected names, in the table's order; all by default."""
     if unknown := set(options or ()) - set(known):
         names = ", ".join(known)
         raise typer.BadParameter(f"{min(unknown)!r} is not in the table; there are: {names}")
@@ -68,12 +70,14 @@ def command(
     machine: MachineOptions,
     suite: Annotated[
         Literal["nano", "agent"],
-        typer.Argument(metavar="SUITE", help="nano: its tasks, a table; agent: with real tools."),
+        typer.Argument(
+            metavar="SUITE", help="nano: a table of its tasks; agent: tasks with real tools."
+        ),
     ],
     table_options: TableOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what a model gets right, with intervals, on dialogues it has never seen."""
+    """Measure a model's accuracy, with confidence intervals, on held-out dialogues."""
     measure = _table if suite == "nano" else _tasks
     measured, as_markdown = measure(table_options, model, machine)
     if as_json:

@@ -1,4 +1,4 @@
-"""`ossia index`: folders of documents that the browser tool searches."""
+"""`ossia index`: index folders of documents for the browser tool to search."""
 
 import json
 from collections.abc import Iterator
@@ -30,29 +30,31 @@ _SHOWN_LEFT_OUT = 10
 def command(
     *,
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder to read; without one, all that were read before.")
+        Path | None, typer.Argument(help="Folder to index; by default every indexed folder again.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What its pages are called by: corpus://NAME/...")
+        str | None,
+        typer.Option("--name", help="Name of the folder in page addresses: corpus://NAME/..."),
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="What stands there may not leave without a yes.")
+        bool,
+        typer.Option(
+            "--private", help="Ask for approval before its content may leave this computer."
+        ),
     ] = False,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="Say which folders are indexed.")
-    ] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the indexed folders.")] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Forget a folder; its files stay.")
+        bool, typer.Option("--remove", help="Remove a folder from the index; its files stay.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Index text, Markdown, HTML and PDF in a folder, so that models can search and cite it."""
+    """Index the text, Markdown, HTML and PDF files of a folder for the browser tool."""
     if list_all and (remove or private or folder or name):
-        raise typer.BadParameter("--list goes with nothing else; expected it alone")
+        raise typer.BadParameter("--list takes no other option or folder; use it alone")
     if remove and private:
-        raise typer.BadParameter("--remove and --private were both given; expected one of them")
+        raise typer.BadParameter("--remove and --private exclude each other; use one of them")
     if (private or (name and not remove)) and folder is None:
-        raise typer.BadParameter("--name and --private say something of a folder; name a folder")
+        raise typer.BadParameter("--name and --private need a folder")
     with _opened() as index:
         if list_all:
             _list(index, as_json)
@@ -95,7 +97,7 @@ def _list(index: "Index", as_json: bool) -> None:
 
 def _remove(index: "Index", folder: Path | None, name: str | None, as_json: bool) -> None:
     if (folder is None) == (name is None):
-        raise typer.BadParameter("--remove needs a folder or a --name; expected one of them")
+        raise typer.BadParameter("--remove needs either a folder or --name")
     if folder is not None:
         where = str(folder.expanduser().resolve())
         name = next((each.name for each in index.folders() if each.folder == where), None)
@@ -104,7 +106,7 @@ def _remove(index: "Index", folder: Path | None, name: str | None, as_json: bool
     assert name is not None
     count = index.remove(name)
     done = {"done": "removed", "name": name, "pages": count}
-    typer.echo(json.dumps(done) if as_json else harmless(f"{name}: {count} pages forgotten"))
+    typer.echo(json.dumps(done) if as_json else harmless(f"{name}: {count} pages removed"))
 
 
 def _refresh(
@@ -128,7 +130,7 @@ def _refresh(
     for each, what in done.items():
         typer.echo(
             f"{each}: {what.num_added} added, {what.num_changed} changed,"
-            f" {what.num_removed} removed, {what.num_unchanged} as before"
+            f" {what.num_removed} removed, {what.num_unchanged} unchanged"
         )
         for path, reason in list(what.left_out.items())[:_SHOWN_LEFT_OUT]:
             say(f"{path} left out: {reason}")

@@ -1,4 +1,4 @@
-"""`ossia keys`: make, list and revoke the API keys of `ossia serve`."""
+"""`ossia keys`: create, list and revoke the API keys of `ossia serve`."""
 
 import json
 import time
@@ -26,24 +26,24 @@ _MAX_SECONDS = 100 * 365 * 86400
 
 
 def key_file() -> Path:
-    """The file of keys that `ossia serve` reads; it need not exist."""
+    """The file of keys that `ossia serve` reads; it may be missing."""
     return state_folder() / FILE
 
 
 def duration(text: str) -> int:
-    """Read a time such as 90m, 12h, 30d or 4w; in seconds."""
+    """Read a duration such as 90m, 12h, 30d or 4w, in seconds."""
     digits, unit = text[:-1], _UNITS.get(text[-1:].lower())
     if unit is None or not (digits.isascii() and digits.isdigit() and len(digits) < 9):
-        raise typer.BadParameter(f"{text!r} is no time; expected one like 12h, 30d or 4w")
+        raise typer.BadParameter(f"{text!r} is not a duration; expected one like 12h, 30d or 4w")
     if not 0 < int(digits) * unit <= _MAX_SECONDS:
         raise typer.BadParameter(f"{text!r} is out of bounds; expected 1m to 100 years")
     return int(digits) * unit
 
 
 def known_scope(text: str) -> str:
-    """Read a scope."""
+    """Check a scope."""
     if text not in ("infer", "tools", "admin"):
-        raise typer.BadParameter(f"{text!r} is no scope; expected infer, tools or admin")
+        raise typer.BadParameter(f"{text!r} is not a scope; expected infer, tools or admin")
     return text
 
 
@@ -51,27 +51,31 @@ def command(
     *,
     action: Annotated[
         Literal["list", "add", "revoke"],
-        typer.Argument(metavar="ACTION", help="list (unless told), add or revoke."),
+        typer.Argument(metavar="ACTION", help="list (the default), add or revoke."),
     ] = "list",
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Of the key to add or revoke.")
+        str | None, typer.Argument(metavar="NAME", help="Name of the key to add or revoke.")
     ] = None,
     scope: Annotated[
         list[str] | None,
         typer.Option(
             parser=known_scope,
             metavar="SCOPE",
-            help="infer: ask the model; tools: built-in tools; admin: metrics. May be repeated; "
-            "infer and tools unless told.",
+            help="infer: use the model; tools: use built-in tools; admin: read metrics. May be "
+            "repeated; default: infer and tools.",
         ),
     ] = None,
     expires: Annotated[
         int | None,
-        typer.Option(parser=duration, metavar="TIME", help="Ends after 12h, 30d, 4w; or never."),
+        typer.Option(
+            parser=duration,
+            metavar="TIME",
+            help="Expire after, such as 12h, 30d or 4w; by default never.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make, list and revoke API keys; a running server notices at once."""
+    """Create, list and revoke API keys; they take effect at once."""
     from ossia.store.api_keys import KeyFile
 
     file = KeyFile(key_file())
@@ -86,7 +90,7 @@ def command(
         raise typer.BadParameter(f"{action} needs the name of a key: ossia keys {action} NAME")
     if action == "revoke":
         file.revoke(name)
-        typer.echo(json.dumps({"revoked": name}) if as_json else f"{name} opens nothing any more")
+        typer.echo(json.dumps({"revoked": name}) if as_json else f"{name} is revoked")
         return
     _add(file, name, tuple(scope or ("infer", "tools")), expires, as_json)
 

@@ -1,4 +1,4 @@
-"""`ossia list`: the models on this disk."""
+"""`ossia list`: list the models on this disk."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`ossia mcp`: our tools for other programs, by the Model Context Protocol."""
+"""`ossia mcp`: serve the built-in tools to other programs by the Model Context Protocol."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -20,7 +20,7 @@ ossia mcp --tool python
 ossia mcp --tool browser --tool web
 """
 NAMES = ("python", "browser")
-"""What is offered by default."""
+"""The default tools."""
 
 
 def command(
@@ -29,15 +29,15 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to demand that sandbox (see: ossia doctor); "
-            "browser: your pages (see: ossia index); web: the open web, by the search service you "
-            "have a key for. May be repeated; by default python and browser.",
+            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
+            "browser: search your documents (see: ossia index); web: search the web, needs the key "
+            "of a search service. May be repeated; by default python and browser.",
         ),
     ] = None,
 ) -> None:
-    """Offer the built-in tools to the program that starts this one, over stdin and stdout.
+    """Serve the built-in tools to an MCP client, over stdin and stdout.
 
-    Nobody can be asked that way: a call that needs a yes is refused.
+    Nobody can approve calls this way, so a call that needs approval is refused.
     """
     for name in tool or ():
         if key_for_callers(name) is None:
@@ -58,7 +58,7 @@ def command(
 
 
 async def _started(names: Sequence[str], *, is_choice: bool) -> list["Toolkit"]:
-    """The toolkits of these names; one that nobody asked for may be missing, but not all."""
+    """Start these toolkits; a default one may fail, but not all of them."""
     toolkits: list[Toolkit] = []
     wanted = [names] if is_choice else [[name] for name in names]
     try:
@@ -93,5 +93,5 @@ def _tokenizer() -> "Tokenizer":
 
 
 def _count_tokens(text: str) -> int:
-    """As gpt-oss reads it: how much of a page is shown at a time depends on that."""
+    """Count tokens as gpt-oss does; the size of a shown page depends on it."""
     return len(_tokenizer().encode(text))

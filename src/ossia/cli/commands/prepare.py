@@ -1,4 +1,4 @@
-"""`ossia prepare`: write a model's weights as the backend reads them; check or delete them."""
+"""`ossia prepare`: convert a model's weights to the backend's format; verify or delete them."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,17 @@ def command(
     machine: MachineOptions,
     as_json: AsJson = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every byte of what is there and check it.")
+        bool, typer.Option("--verify", help="Read and check every byte of the prepared file.")
     ] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Delete what is there and write nothing.")
+        bool, typer.Option("--remove", help="Delete the prepared files of this model.")
     ] = False,
 ) -> None:
-    """Write a large model's weights as the backend reads them, so that it starts at once."""
+    """Convert a large model's weights to the backend's format, so that it starts at once."""
     from ossia.checkpoint.find import find_model, prepared_folder
 
     if verify and remove:
-        raise typer.BadParameter("--verify and --remove were both given; expected one of them")
+        raise typer.BadParameter("--verify and --remove exclude each other; use one of them")
     source, folder = find_model(model.model), prepared_folder(model.prepared_folder)
     if remove:
         _remove(source, folder, as_json)
@@ -65,7 +65,7 @@ def _remove(source: Path, folder: Path, as_json: bool) -> None:
 
 
 def _work(source: Path, model: ModelOptions, machine: MachineOptions) -> "Repacking | None":
-    """None where nothing is to be prepared: the backend wants nothing, or the model is small."""
+    """None if there is nothing to prepare: for this backend, or because the model is small."""
     from ossia.checkpoint import open_checkpoint
     from ossia.model.loading import Repacking
     from ossia.ops.select import select_ops

@@ -1,4 +1,4 @@
-"""`ossia ps`: the servers that run on this computer."""
+"""`ossia ps`: list the running servers of this user."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ FOLDER = "servers"
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """One server."""
+    """A running `ossia serve`, as its file in the state folder describes it."""
 
     pid: int
     model: str
@@ -39,7 +39,7 @@ class RunningServer:
 
 @contextmanager
 def registered(server: RunningServer) -> Iterator[None]:
-    """Be listed while the block runs; a folder that cannot be written lists nothing."""
+    """List a server while the block runs; a folder that cannot be written is ignored."""
     path = None
     with contextlib.suppress(OSError):
         path = private_file(state_folder() / FOLDER, f"{server.pid}.json")
@@ -52,7 +52,7 @@ def registered(server: RunningServer) -> Iterator[None]:
 
 
 def running_servers() -> list[RunningServer]:
-    """Every server that lives; what a killed one left behind is cleared away."""
+    """Every running server; files of killed ones are deleted."""
     found = []
     for path in sorted((state_folder() / FOLDER).glob("*.json")):
         server = _read(path)
@@ -81,13 +81,13 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # pragma: no cover - another user's process has the number now
+    except PermissionError:  # pragma: no cover - another user's process has this id now
         return False
     return True
 
 
 def command(*, as_json: AsJson = False) -> None:
-    """List your servers: model, address, how busy."""
+    """List your running servers: model, address, load."""
     servers = [_facts(server) for server in running_servers()]
     if as_json:
         typer.echo(json.dumps({"servers": servers}))
@@ -127,7 +127,7 @@ def _facts(server: RunningServer) -> dict[str, Any]:
 
 
 def _health(address: str) -> dict[str, Any]:
-    """What the server says of itself; nothing if it does not answer in time."""
+    """The server's /health; empty if it does not answer in time."""
     import httpx2
 
     path, _, base = address.rpartition("unix:")

@@ -39,18 +39,18 @@ ossia run -m FOLDER --effort high "Summarise this" < notes.txt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """What is shown, and how."""
+    """What to print, and how."""
 
     as_json: AsJson = False
     raw: Annotated[
-        bool, typer.Option("--raw", help="Continue the text as it is, without a conversation.")
+        bool, typer.Option("--raw", help="Continue the text as is, without the chat format.")
     ] = False
     hide_thinking: Annotated[
-        bool, typer.Option("--hide-thinking", help="Show the answer only.")
+        bool, typer.Option("--hide-thinking", help="Print the answer only.")
     ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say how long everything took.")
-    ] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print timings on stderr.")] = (
+        False
+    )
 
 
 @spread
@@ -60,7 +60,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="PROMPT",
-            help="The question; piped text goes below it. -: only what is piped.",
+            help="The question; piped text is added below. -: the piped text alone.",
         ),
     ] = None,
     model: ModelOptions,
@@ -73,7 +73,7 @@ def command(
     """Answer one question: the answer on stdout, the thinking on stderr."""
     if output.raw and (lost := prompt_options.set_values() | tools.set_values()):
         raise typer.BadParameter(
-            f"it sends the text alone, so {', '.join(lost)} would be lost; leave one of them out",
+            f"it sends only the text, so {', '.join(lost)} would be lost; use one of them",
             param_hint="--raw",
         )
     question = read_prompt(prompt, sys.stdin)
@@ -82,7 +82,7 @@ def command(
     files = AttachmentFolder(tools.files)
     with ExitStack() as stack:
         tool_session = open_tools(tools.tool or [], lambda text: llm.count_tokens(text))
-        if tool_session is not None:  # before the model: what is missing is said at once
+        if tool_session is not None:  # before the model, so that errors come at once
             stack.enter_context(tool_session)
         if not quiet:
             introduce(model.model)
@@ -108,7 +108,7 @@ def command(
 
 
 def as_json(model: str, reply: Reply, files: AttachmentFolder) -> str:
-    """The whole turn as one object on one line; escaped, so that no terminal obeys it."""
+    """The whole turn as one line of JSON, with control characters escaped for terminals."""
     return json.dumps(
         {
             "model": model,

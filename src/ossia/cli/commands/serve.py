@@ -1,4 +1,4 @@
-"""`ossia serve`: OpenAI's API on this computer, spoken by a model of your own."""
+"""`ossia serve`: serve a model over OpenAI's API."""
 
 import os
 import time
@@ -34,53 +34,55 @@ ossia serve --host 0.0.0.0
 """
 LISTENING, ENGINE = "Listening", "Engine"
 LEAST_POOL = 32768
-"""Tokens of keys for all requests together, unless told: as many as they could need, up to this
-or one whole context."""
+"""Default limit of the KV cache of all requests, in tokens; it holds at least one whole context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningChoices:
-    """Where, and to whom."""
+    """Where the server listens, and who may call it."""
 
     host: Annotated[
         str | None,
         typer.Option(
             envvar="OSSIA_HOST",
             metavar="ADDRESS",
-            help="127.0.0.1 and ::1 unless told; any other needs a key: ossia keys add NAME.",
+            help="Address to listen on; by default 127.0.0.1 and ::1; others need a key: ossia keys "
+            "add NAME.",
             rich_help_panel=LISTENING,
         ),
     ] = None
     port: Annotated[
         int,
         typer.Option(
-            envvar="OSSIA_PORT", min=0, max=65535, metavar="N", help="0: any that is free.",
+            envvar="OSSIA_PORT", min=0, max=65535, metavar="N", help="TCP port; 0: any free one.",
             rich_help_panel=LISTENING,
         ),
     ] = 8000  # fmt: skip
     unix_socket: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH", help="Listen here instead, for this user alone.",
+            metavar="PATH", help="Listen on this socket instead, for this user only.",
             rich_help_panel=LISTENING,
         ),
     ] = None  # fmt: skip
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Another name this server is called by; may be repeated.",
+            metavar="NAME", help="Another host name of this server; may be repeated.",
             rich_help_panel=LISTENING,
         ),
     ] = None  # fmt: skip
     require_key: Annotated[
         bool,
-        typer.Option("--require-key", help="Also on loopback.", rich_help_panel=LISTENING),
+        typer.Option(
+            "--require-key", help="Require an API key also on loopback.", rich_help_panel=LISTENING
+        ),
     ] = False
     access_log: Annotated[
         bool,
         typer.Option(
             "--access-log",
-            help="A line on stderr for each answer and each call of a tool; never what was said.",
+            help="Log each answer and each tool call in a line on stderr, without their content.",
             rich_help_panel=LISTENING,
         ),
     ] = False
@@ -88,7 +90,7 @@ class ListeningChoices:
         float,
         typer.Option(
             min=0, max=3600, metavar="SECONDS",
-            help="For running answers when the server is asked to stop.",
+            help="Time for running answers to finish when the server stops.",
             rich_help_panel=LISTENING,
         ),
     ] = 30.0  # fmt: skip
@@ -96,33 +98,33 @@ class ListeningChoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingChoices:
-    """How many at once, and what is kept."""
+    """Concurrency, KV cache, stored responses and raw output."""
 
     max_running: Annotated[
         int,
         typer.Option(
             envvar="OSSIA_MAX_RUNNING", min=1, max=512, metavar="N",
-            help="Answers written at once; others wait.", rich_help_panel=ENGINE,
+            help="Most concurrent requests; others wait.", rich_help_panel=ENGINE,
         ),
     ] = 8  # fmt: skip
     max_waiting: Annotated[
         int,
         typer.Option(
-            min=0, max=100_000, metavar="N", help="More than so many are sent away with 429.",
+            min=0, max=100_000, metavar="N", help="Most waiting requests; more get status 429.",
             rich_help_panel=ENGINE,
         ),
     ] = 64  # fmt: skip
     pool_tokens: Annotated[
         int | None,
         typer.Option(
-            parser=tokens, metavar="TOKENS", help="Keys kept for all answers together.",
+            parser=tokens, metavar="TOKENS", help="Tokens in the KV cache of all requests together.",
             rich_help_panel=ENGINE,
         ),
     ] = None  # fmt: skip
     store: Annotated[
         bool,
         typer.Option(
-            help="Keep responses on disk; without, they are forgotten with the server.",
+            help="Store responses on disk; otherwise they end with the server.",
             rich_help_panel=ENGINE,
         ),
     ] = True
@@ -130,15 +132,13 @@ class ServingChoices:
         bool,
         typer.Option(
             "--allow-control-ids",
-            help="Let raw completions hold control tokens, as prompts of ids.",
+            help="Allow control tokens in raw completions, in prompts of token ids.",
             rich_help_panel=ENGINE,
         ),
     ] = False
     raw_reasoning: Annotated[
         bool,
-        typer.Option(
-            help="Let callers see the reasoning, as the model wrote it.", rich_help_panel=ENGINE
-        ),
+        typer.Option(help="Return the model's raw reasoning to callers.", rich_help_panel=ENGINE),
     ] = True
 
 
@@ -283,7 +283,7 @@ def _mcp_endpoint(listening: ListeningChoices) -> "McpEndpoint":
 
 
 def _counter(model: ModelOptions) -> CountTokens:
-    """Counts tokens as the model will; its tokenizer is read when the first page is shown."""
+    """Return a token counter; it opens the model's tokenizer at the first call."""
 
     @cache
     def tokenizer() -> "Tokenizer":
@@ -299,7 +299,7 @@ def _counter(model: ModelOptions) -> CountTokens:
 
 
 def _pool(model: ModelOptions, max_running: int) -> int:
-    """Room for all, as far as that costs little; at least for one whole context."""
+    """Tokens of the KV cache: enough for all requests, up to a limit; at least one context."""
     from ossia.checkpoint import open_checkpoint
     from ossia.checkpoint.find import find_model
 

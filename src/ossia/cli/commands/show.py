@@ -1,4 +1,4 @@
-"""`ossia show`: the facts of one model, from its files alone."""
+"""`ossia show`: the facts of one model, from its files."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ ossia show -m FOLDER --verify
 """
 
 PLANNED_TOKENS = 8192
-"""Of the context that the memory plan speaks of."""
+"""Default context length of the memory plan."""
 
 
 @spread
@@ -27,10 +27,10 @@ def command(
     model: ModelOptions,
     as_json: AsJson = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every byte and refuse what is no number.")
+        bool, typer.Option("--verify", help="Read every weight and refuse NaN and infinity.")
     ] = False,
 ) -> None:
-    """Tell what a model is made of and what it needs."""
+    """Show the shape of a model and the memory it needs."""
     from ossia.checkpoint import open_checkpoint, verify_values
     from ossia.checkpoint.find import find_model
 
@@ -48,7 +48,7 @@ def command(
 
 
 def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
-    """Everything that `show` tells, by name; sizes in bytes."""
+    """Everything that `show` prints, by name; sizes in bytes."""
     from ossia.checkpoint import counts
     from ossia.ops.select import OpsOptions
 
@@ -87,7 +87,7 @@ def facts_of(checkpoint: "Checkpoint", model: ModelOptions) -> dict[str, Any]:
 
 
 def kv_bytes(config: "ModelConfig", tokens: int, dtype: str) -> int:
-    """Bytes of keys and values of one request: windowed layers keep no more than they can see."""
+    """Bytes of one request's KV cache; sliding-window layers hold only their window."""
     from ossia.model.kv_cache import PAGE_TOKENS
     from ossia.ops.api import pages_per_window
 

@@ -104,18 +104,18 @@ class Index:
             The name.
 
         Raises:
-            StoreError: it is no folder, or the name is not free or no name.
+            StoreError: it is not a folder, or the name is taken or not valid.
         """
         where = folder.expanduser().resolve()
         if not where.is_dir():
-            raise StoreError(f"{folder} is no folder; name one that holds documents")
+            raise StoreError(f"{folder} is not a folder; choose one that holds documents")
         known = {each.folder: each.name for each in self.folders()}
         name = (
             name or known.get(str(where)) or _NOT_IN_NAMES.sub("-", where.name.lower()).strip("-.")
         )
         if not _NAME.fullmatch(name):
             raise StoreError(
-                f"{name!r} is no name for a folder; expected letters a to z, digits, dots, dashes: "
+                f"{name!r} is not a name for a folder; expected letters a to z, digits, dots, dashes: "
                 "choose one with --name"
             )
         for each in self.folders():
