@@ -140,7 +140,7 @@ def test_a_damaged_store_is_refused(path):
 
 
 def test_a_folder_is_no_store(tmp_path):
-    with pytest.raises(StoreError, match="is no regular file"):
+    with pytest.raises(StoreError, match="is not a regular file"):
         open_connection(tmp_path, busy_seconds=BUSY_SECONDS)
 
 

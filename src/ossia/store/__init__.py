@@ -1,1 +1,1 @@
-"""What is remembered: responses and exact tokens, durable in one SQLite file."""
+"""Durable state: responses and exact tokens in one SQLite file, API keys in another file."""

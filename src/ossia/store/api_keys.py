@@ -1,6 +1,6 @@
-"""API keys: kept as SHA-256 in a private file, compared in constant time, revoked while serving.
+"""API keys: stored as SHA-256 in a private file, compared in constant time, revoked at run time.
 
-It does not know HTTP; what a key may open is decided in guard.py.
+Which requests a key allows is decided in `server/http/guard.py`.
 """
 
 import hmac
@@ -24,7 +24,7 @@ from ossia.files import atomic_write, file_lock, make_private_folder
 logger = logging.getLogger("ossia.server")
 
 SCOPES = ("infer", "tools", "admin")
-"""What a key may be for: asking the model, letting it run built-in tools, metrics and upkeep."""
+"""What a key allows: using the model, its built-in tools, metrics and administration."""
 VARIABLE, FILE_VARIABLE = "OSSIA_API_KEY", "OSSIA_API_KEY_FILE"
 PREFIX = "sk-local-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -39,7 +39,7 @@ class Key:
 
     name: str
     sha256: str
-    """Of the secret; hexadecimal."""
+    """Hash of the secret, in hexadecimal."""
     scopes: tuple[str, ...]
     created_at: int
     """Seconds since 1970."""
@@ -47,13 +47,13 @@ class Key:
     """Seconds since 1970; None: never."""
     digest: bytes = field(init=False, repr=False)
     owner: str = field(init=False)
-    """Names the key in what it owns; says nothing of the secret."""
+    """The owner id of what this key creates; reveals nothing of the secret."""
 
     def __post_init__(self) -> None:
-        """Refuse what no key can be.
+        """Check the fields.
 
         Raises:
-            ValueError: a field is not what it must be.
+            ValueError: a field is out of bounds.
         """
         if not _NAME.fullmatch(self.name):
             raise ValueError("a name has 1 to 64 letters, digits, dots, dashes, underscores")
@@ -69,21 +69,21 @@ class Key:
         object.__setattr__(self, "owner", "key_" + sha256(b"owner\0" + digest).hexdigest()[:32])
 
     def expired(self, now: float) -> bool:
-        """Whether the key's time is over."""
+        """Whether the key has expired."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 class KeyFile:
-    """The keys of one file, which only its owner may read."""
+    """The key file, which only its owner may read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def keys(self) -> tuple[Key, ...]:
-        """Every key in the file; none if there is no file.
+        """Every key in the file; none if the file is missing.
 
         Raises:
-            RequestError: others may read or write it, or it is not what this class wrote.
+            RequestError: others may read or write the file, or its content is damaged.
         """
         try:
             text = self._read()
@@ -95,7 +95,7 @@ class KeyFile:
             keys = tuple(_key(fields) for fields in json.loads(text)["keys"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RequestError(
-                f"{self.path} is no file of keys ({type(error).__name__}); mend it, or remove it "
+                f"{self.path} is not a key file ({type(error).__name__}); mend it, or remove it "
                 "and make the keys anew: ossia keys add NAME"
             ) from error
         return keys
@@ -103,13 +103,13 @@ class KeyFile:
     def add(
         self, name: str, *, scopes: tuple[str, ...] = ("infer", "tools"), expires_at: int | None
     ) -> str:
-        """Make a key.
+        """Create a key.
 
         Returns:
-            Its secret, which is kept nowhere.
+            Its secret, which is not stored.
 
         Raises:
-            RequestError: the name is taken or none; a scope is unknown; the file cannot be written.
+            RequestError: the name is taken or invalid, a scope unknown, or the file not writable.
         """
         secret = PREFIX + secrets.token_urlsafe(32)
         try:
@@ -137,10 +137,10 @@ class KeyFile:
         return secret
 
     def revoke(self, name: str) -> None:
-        """End a key; running servers notice.
+        """Revoke a key, also in running servers.
 
         Raises:
-            RequestError: there is none of this name; the file cannot be written.
+            RequestError: no key has this name; the file cannot be written.
         """
         with self._alone():
             keys = self.keys()
@@ -150,7 +150,7 @@ class KeyFile:
             self._write(left)
 
     def stamp(self) -> tuple[int, ...] | None:
-        """Something that changes whenever the file does; None: there is none."""
+        """A value that changes whenever the file does; None: the file is missing."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -162,7 +162,7 @@ class KeyFile:
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                raise RequestError(f"{self.path} is no regular file; keys lie in one")
+                raise RequestError(f"{self.path} is not a regular file; a key file is one")
             if mode & 0o077:
                 raise RequestError(
                     f"others may read or write {self.path} (mode {mode & 0o777:o}); "
@@ -181,7 +181,7 @@ class KeyFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep others from changing the file meanwhile."""
+        """Lock the file against other processes."""
         lock = self.path.with_name(f".{self.path.name}.lock")
         try:
             make_private_folder(self.path.parent)
@@ -192,7 +192,7 @@ class KeyFile:
 
 
 class KeyRing:
-    """The keys that open a running server."""
+    """The keys that a running server accepts."""
 
     def __init__(
         self,
@@ -204,9 +204,9 @@ class KeyRing:
         """Read the keys.
 
         Args:
-            fixed: keys from elsewhere than the file.
-            file: looked at anew whenever it has changed.
-            required: ask for a key even while there is none.
+            fixed: further keys, beside those of the file.
+            file: read again whenever it has changed.
+            required: require a key even if none exists.
 
         Raises:
             RequestError: the file cannot be trusted.
@@ -219,12 +219,12 @@ class KeyRing:
 
     @property
     def required(self) -> bool:
-        """Whether callers need a key: if ever there was one; revoking the last opens no door."""
+        """Whether callers need a key: once one existed, always, even if the last is revoked."""
         self._look()
         return self._required
 
     def find(self, secret: bytes) -> Key | None:
-        """The key with this secret, expired or not; takes as long whichever it is, or none."""
+        """Find the key with this secret, expired or not, in constant time."""
         self._look()
         digest = sha256(secret).digest()
         found = None
@@ -234,7 +234,7 @@ class KeyRing:
         return found
 
     def _look(self) -> None:
-        """Read the file again if it has changed; a file that cannot be trusted holds no key."""
+        """Read the file again if it has changed; without any key if it cannot be trusted."""
         if self._file is None or (stamp := self._file.stamp()) == self._stamp:
             return
         self._stamp = stamp
@@ -249,12 +249,12 @@ class KeyRing:
 def open_keys(
     environment: MutableMapping[str, str], path: Path | None, *, required: bool = False
 ) -> KeyRing:
-    """The keys of the environment and of a file; the secrets leave the environment.
+    """Open the keys of the environment and of a file; removes the secrets from the environment.
 
     Args:
         environment: may hold a key, or the name of a file with nothing but one.
-        path: of the file that `ossia keys` writes; it need not exist.
-        required: ask for a key even if there is none.
+        path: the file that `ossia keys` writes; it may be missing.
+        required: require a key even if none exists.
 
     Raises:
         RequestError: a key is too short to be one; a file cannot be read or trusted.

@@ -23,7 +23,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 MAX_GROUP_JOBS = 256
 MAX_GROUP_BYTES = 16 * 2**20
-"""What one commit may carry."""
+"""Limits of one commit."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class _Job:
 
 
 class Database:
-    """Carries out jobs in the order they came; many share one commit, and so one wait for the disk.
+    """Runs jobs in order; many share one commit, and so one sync to disk.
 
     A future resolves after the commit of its job. It cannot be cancelled: whoever stops waiting for
     a write has not stopped the write.
@@ -87,7 +87,7 @@ class Database:
         self._thread.start()
 
     def submit(self, work: Work[T], *, num_bytes: int = 0) -> "Future[T]":
-        """Have `work` done on the store's thread, in a transaction shared with other jobs.
+        """Queue `work` for the store's thread, in a transaction shared with other jobs.
 
         Args:
             work: reads or writes by the connection it is given; begins and ends no transaction. It
@@ -111,7 +111,7 @@ class Database:
         return future
 
     def close(self) -> None:
-        """Finish what waits, then close the file; what is submitted later fails."""
+        """Finish queued jobs, then close the file; later submissions fail."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -136,7 +136,7 @@ class Database:
         self._connection.close()
 
     def _take(self, patience_seconds: float) -> list[_Job] | None:
-        """The next jobs, [] if none came; None: the store was closed and all is done."""
+        """The next jobs, [] on a timeout; None: the store is closed and all jobs are done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed, patience_seconds)
             if self._closed and not self._waiting:
@@ -190,7 +190,7 @@ class Database:
         self._connection.execute("BEGIN")
 
     def _tidy(self) -> bool:
-        """Remove a little of what must go; True: there is more to remove now."""
+        """Delete a few expired rows; returns whether there are more."""
         if time.monotonic() < self._next_tidy:
             return False
         try:
@@ -205,7 +205,7 @@ class Database:
 
 
 def _store_error(error: Exception) -> Exception:
-    """The error as a caller should see it; those of SQLite for a faulty job stay as they are."""
+    """Translate an error for callers; SQLite's errors of a faulty job stay as they are."""
     if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return error
     failure = StoreError(f"the store cannot be used now: {error}; see to its disk, then try again")

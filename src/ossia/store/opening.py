@@ -1,4 +1,4 @@
-"""Opens the store's file: private, ours alone, and of the schema we know, or not at all."""
+"""Opens the database file: private, locked, and of a known schema; refuses any other."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from ossia.files import PRIVATE_FILE, make_private_folder, sync_folder
 from ossia.store.schema import APPLICATION_ID, MIGRATIONS
 
 WAL_BYTES = 16 * 2**20
-"""How long the log may stay after a large transaction."""
+"""Size to which the write-ahead log shrinks after a large transaction."""
 
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",  # acknowledged is on disk, also when the power goes
@@ -28,7 +28,7 @@ def open_connection(
     busy_seconds: float,
     migrations: Sequence[Sequence[str]] = MIGRATIONS,
 ) -> sqlite3.Connection:
-    """Open or make the file, lock it against other processes and bring its schema up to date.
+    """Open or create the file, lock it against other processes and bring its schema up to date.
 
     Args:
         path: of the file; its missing folders are made. None: a store in memory.
@@ -64,7 +64,7 @@ def open_connection(
 
 
 def _make_private(path: Path) -> None:
-    """Make what is missing, for its owner alone.
+    """Create missing folders and files, private to their owner.
 
     A file that is there is never opened here: closing it would drop the locks that SQLite holds on
     it elsewhere in this process (POSIX locks belong to process and file).
@@ -72,7 +72,9 @@ def _make_private(path: Path) -> None:
     make_private_folder(path.parent)
     if path.exists():
         if not path.is_file():
-            raise StoreError(f"the store {path} is no regular file; name a file, or a new one")
+            raise StoreError(
+                f"the store {path} is not a regular file; choose a file, or a new name"
+            )
         path.chmod(PRIVATE_FILE)
     else:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -81,7 +83,7 @@ def _make_private(path: Path) -> None:
 
 
 def _recognise(connection: sqlite3.Connection, where: str, known: int) -> None:
-    """Lock the file as ours alone and refuse what we cannot keep, before a byte is changed."""
+    """Lock the file, and refuse one of another kind before a byte is changed."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the first read takes the lock
     [application] = connection.execute("PRAGMA application_id").fetchone()
     [version] = connection.execute("PRAGMA user_version").fetchone()

@@ -1,4 +1,4 @@
-"""A map in memory that forgets: what has not been used for longest, and what nobody used lately."""
+"""An LRU cache in memory, bounded in bytes, whose entries also expire."""
 
 import sys
 import threading
@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
 ENTRY_BYTES = 300
-"""About what one entry costs beside its texts: tuples, floats, links."""
+"""Estimated overhead of an entry beside its texts: tuples, floats, links."""
 
 
 class RecentMemory:
-    """Texts by owner and key, bounded in bytes and time; for many threads."""
+    """An LRU cache of texts by owner and key; safe for threads."""
 
     def __init__(
         self,
@@ -20,10 +20,10 @@ class RecentMemory:
         max_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin empty.
+        """Create an empty cache.
 
         Args:
-            max_bytes: of keys and values together, about.
+            max_bytes: of keys and values together, approximately.
             max_seconds: how long an entry stays after it was last used.
             clock: seconds since any moment.
         """
@@ -36,7 +36,7 @@ class RecentMemory:
         self._entries: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def remember(self, owner: str, values: Mapping[str, str]) -> None:
-        """Keep these; a value too large for the whole memory is not kept."""
+        """Store these values; skips one larger than the whole cache."""
         with self._lock:
             for key, value in values.items():
                 self._drop((owner, key))
@@ -46,7 +46,7 @@ class RecentMemory:
             self._prune()
 
     def recall(self, owner: str, keys: Iterable[str]) -> dict[str, str]:
-        """Those of the keys that are known; they count as used now."""
+        """Look up keys; those found become the most recently used."""
         with self._lock:
             self._prune()
             found = {}
@@ -58,7 +58,7 @@ class RecentMemory:
             return found
 
     def take(self, owner: str, key: str) -> str | None:
-        """What is known of a key, and drop it: one caller alone gets it."""
+        """Remove and return a value, so that only one caller gets it."""
         with self._lock:
             self._prune()
             entry = self._entries.get((owner, key))
@@ -66,7 +66,7 @@ class RecentMemory:
             return None if entry is None else entry[0]
 
     def forget(self, owner: str, keys: Iterable[str]) -> None:
-        """Drop these, if they are there."""
+        """Delete these keys, if present."""
         with self._lock:
             for key in keys:
                 self._drop((owner, key))

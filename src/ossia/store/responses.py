@@ -1,4 +1,4 @@
-"""Responses and their events, as JSON text that is opaque here; each belongs to one owner."""
+"""Stores responses and their events as opaque JSON text; each belongs to one owner."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from ossia.store.database import Database
 from ossia.store.schema import RUNNING
 
 MAX_CHAIN_BYTES = 64 * 2**20
-"""Of text in one chain; no model reads as much."""
+"""Limit of text in one chain; no model reads as much."""
 MAX_EVENTS_BYTES = 4 * 2**20
-"""Of events after which one call returns no further one."""
+"""Limit of the events that one call returns."""
 
 _COLUMNS = "response_id, owner, created_at, status, body, turn, previous_id, background"
 _IS_RUNNING = "status IN ('queued', 'in_progress')"
@@ -21,33 +21,33 @@ _IS_THERE = f"response_id = ? AND owner = ? AND (created_at >= ? OR {_IS_RUNNING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """One response as it is kept."""
+    """One stored response."""
 
     response_id: str
     owner: str
     created_at: float
     """Seconds since 1970."""
     status: str
-    """As OpenAI calls it; one of `RUNNING` until the response has ended."""
+    """OpenAI's status; one of `RUNNING` until the response has ended."""
     body: str
     """JSON text of the Response object."""
     turn: str
-    """JSON text of what this turn put in and brought forth; without the turns before it."""
+    """JSON text of the input and output of this turn, without earlier turns."""
     previous_id: str | None
     background: bool
 
 
 class ResponseChain(NamedTuple):
-    """A response and those it goes on from."""
+    """A response and its predecessors."""
 
     responses: list[StoredResponse]
-    """Oldest first, the asked one last; empty if that is not there."""
+    """Oldest first, the requested one last; empty if that is missing."""
     lost: str | None
-    """The id at which the chain breaks off: not there, met before, or past the limits."""
+    """The id at which the chain breaks: missing, repeated, or past the limits."""
 
 
 class Responses:
-    """What was answered. A response of another owner, or one too old, is as if it were not there.
+    """The table of responses. Those of another owner, and expired ones, appear missing.
 
     Every method returns at once; the future fails with StoreError if the disk refuses.
     """
@@ -56,7 +56,7 @@ class Responses:
         self._database = database
 
     def begin(self, response: StoredResponse) -> "Future[None]":
-        """Keep a new response. An id that is known fails with sqlite3.IntegrityError."""
+        """Insert a new response; raises sqlite3.IntegrityError if the id exists."""
         row = (
             response.response_id,
             response.owner,
@@ -75,7 +75,7 @@ class Responses:
         return self._database.submit(insert, num_bytes=len(response.body) + len(response.turn))
 
     def finish(self, response_id: str, *, status: str, body: str, turn: str) -> "Future[bool]":
-        """Write the end of a running response.
+        """Update a running response that has ended.
 
         Returns:
             False: it was deleted meanwhile or has ended already, so nothing was written.
@@ -93,7 +93,7 @@ class Responses:
         return self._database.submit(update, num_bytes=len(body) + len(turn))
 
     def get(self, response_id: str, owner: str) -> "Future[StoredResponse | None]":
-        """The response; None if it is not there."""
+        """The response; None if it is missing."""
         horizon = self._database.retention.horizon()
         return self._database.submit(
             lambda connection: _find(connection, response_id, owner, horizon)
@@ -121,7 +121,7 @@ class Responses:
         return self._database.submit(walk)
 
     def delete(self, response_id: str, owner: str) -> "Future[bool]":
-        """Remove a response with its events and remembered tokens; False: it is not there."""
+        """Delete a response with its events and exact tokens; returns whether it existed."""
         horizon = self._database.retention.horizon()
 
         def remove(connection: sqlite3.Connection) -> bool:
@@ -133,7 +133,7 @@ class Responses:
         return self._database.submit(remove)
 
     def append_events(self, response_id: str, events: Sequence[tuple[int, str]]) -> "Future[bool]":
-        """Keep events of a response, given as sequence numbers and JSON texts.
+        """Insert events of a response, as sequence numbers and JSON texts.
 
         Returns:
             False: the response was deleted meanwhile, so nothing was written. A sequence number
@@ -180,7 +180,7 @@ class Responses:
         return self._database.submit(select)
 
     def unfinished(self) -> "Future[list[StoredResponse]]":
-        """Every running response of every owner, oldest first: at a start, what an end cut off."""
+        """Every running response of every owner, oldest first; at a start, those interrupted."""
         return self._database.submit(
             lambda connection: [
                 _response(row)

@@ -1,4 +1,4 @@
-"""What must go: what is too old, and the oldest of what is too much, a little at a time."""
+"""Retention: deletes expired rows, and the oldest beyond the size limit, in small steps."""
 
 import sqlite3
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_REMOVED = 512
-"""Rows that one transaction may remove; an answer's events and tokens go with its row."""
+"""Rows that one transaction may delete; a response's events and tokens go with its row."""
 MAX_FREED_BYTES = 32 * 2**20
 """After so much one transaction removes no further row. Both are more than one commit may bring
 (`database.MAX_GROUP_JOBS`, `MAX_GROUP_BYTES`), so that a busy store does not outgrow its bound."""
@@ -30,21 +30,21 @@ _REMOVE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long and how much is remembered; what still runs is never removed."""
+    """Limits of age and size; running responses are never deleted."""
 
     max_age_seconds: float = 30 * 86400.0
     max_bytes: int = 2**30
-    """Of the file's pages in use, all tables and indexes together."""
+    """Limit of the file's used pages, all tables and indexes together."""
     clock: Callable[[], float] = time.time
     """Seconds since 1970, as in `created_at`."""
 
     def horizon(self) -> float:
-        """What was created before is gone, whether it has been removed yet or not."""
+        """The time before which rows are expired, whether deleted yet or not."""
         return self.clock() - self.max_age_seconds
 
 
 def remove_oldest(connection: sqlite3.Connection, retention: Retention) -> bool:
-    """Remove a little of what must go, within the open transaction; True: there may be more."""
+    """Delete a few rows within the open transaction; returns whether there may be more."""
     horizon = retention.horizon()
     before = used_bytes(connection)
 
@@ -63,7 +63,7 @@ def remove_oldest(connection: sqlite3.Connection, retention: Retention) -> bool:
 
 
 def return_pages(connection: sqlite3.Connection) -> bool:
-    """Give some of many free pages back, outside a transaction; True: there are more."""
+    """Release some free pages, outside a transaction; returns whether there are more."""
     surplus = _pragma(connection, "freelist_count") - SLACK_PAGES
     if surplus > 0:  # a script, since only that steps this statement to its end
         pages = min(surplus, MAX_RETURNED_PAGES)
@@ -72,7 +72,7 @@ def return_pages(connection: sqlite3.Connection) -> bool:
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of the pages in use, as the open transaction sees them."""
+    """Bytes of the used pages, as the open transaction sees them."""
     used = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
     return used * _pragma(connection, "page_size")
 

@@ -1,10 +1,10 @@
-"""The tables, and how each version of them becomes the next; it opens no file."""
+"""The database schema, and the migration from each version to the next."""
 
 APPLICATION_ID = 0x6F737369
-"""Stands in the header of a file that is ours: "ossi"."""
+"""SQLite's application id of our files: "ossi"."""
 
 RUNNING = ("queued", "in_progress")
-"""What a response is called until it has ended; the index below spells the same two words."""
+"""The statuses of a response that has not ended; the index below repeats them."""
 
 _FIRST = (
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -52,4 +52,4 @@ _FIRST = (
 )
 
 MIGRATIONS = (_FIRST,)
-"""The statements that lead from version n to n + 1, at place n; what was released never changes."""
+"""At index n, the migration from version n to n + 1; released ones never change."""

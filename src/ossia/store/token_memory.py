@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class TokenMemory:
-    """What was sampled, by owner and key: on disk, or in memory for a while."""
+    """Sampled tokens by owner and key: on disk, or in memory for a limited time."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class TokenMemory:
         recent_seconds: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Remember in `database`, and in memory what must not be stored.
+        """Store in `database`, or only in memory what must not be on disk.
 
         Args:
             database: for what is durable; its retention bounds age and size.
@@ -45,7 +45,7 @@ class TokenMemory:
         durable: bool,
         response_id: str | None = None,
     ) -> "Future[None]":
-        """Keep values by their keys; a key that is known gets the new value.
+        """Store values by key; replaces existing ones.
 
         Args:
             owner: who alone can recall them.
@@ -81,7 +81,7 @@ class TokenMemory:
         return self._database.submit(upsert, num_bytes=sum(len(value) for value in values.values()))
 
     def recall(self, owner: str, keys: Iterable[str]) -> "Future[dict[str, str]]":
-        """What is known of these keys; the others are absent."""
+        """The values of these keys; missing keys are absent."""
         wanted = list(keys)
         recent = self._recent.recall(owner, wanted)
         missing = [key for key in wanted if key not in recent]
@@ -104,7 +104,7 @@ class TokenMemory:
         return self._database.submit(select)
 
     def take(self, owner: str, key: str) -> "Future[str | None]":
-        """What is known of a key, and remove it: of many who ask at once, one alone gets it."""
+        """Remove and return a value, so that only one of concurrent callers gets it."""
         recent = self._recent.take(owner, key)
         horizon = self._database.retention.horizon()
 

@@ -53,7 +53,7 @@ def test_a_folder_is_called_by_its_own_name(index, folder):
 @pytest.mark.parametrize("name", ["Big", "a/b", "..", "", "x" * 65, "a b", "é", "-a"])
 def test_a_name_is_one_part_of_an_address(index, folder, name):
     if name:
-        with pytest.raises(StoreError, match="no name for a folder"):
+        with pytest.raises(StoreError, match="is not a valid name"):
             index.add(folder, name)
     else:
         assert index.add(folder, name) == "my-notes"

@@ -46,8 +46,8 @@ class ListeningChoices:
         typer.Option(
             envvar="OSSIA_HOST",
             metavar="ADDRESS",
-            help="Address to listen on; by default 127.0.0.1 and ::1; others need a key: ossia keys "
-            "add NAME.",
+            help="Address to listen on; by default 127.0.0.1 and ::1; others need a key: "
+            "ossia keys add NAME.",
             rich_help_panel=LISTENING,
         ),
     ] = None
@@ -117,7 +117,7 @@ class ServingChoices:
     pool_tokens: Annotated[
         int | None,
         typer.Option(
-            parser=tokens, metavar="TOKENS", help="Tokens in the KV cache of all requests together.",
+            parser=tokens, metavar="TOKENS", help="Size of the KV cache, shared by all requests.",
             rich_help_panel=ENGINE,
         ),
     ] = None  # fmt: skip

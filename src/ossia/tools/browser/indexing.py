@@ -115,7 +115,7 @@ class Index:
         )
         if not _NAME.fullmatch(name):
             raise StoreError(
-                f"{name!r} is not a name for a folder; expected letters a to z, digits, dots, dashes: "
+                f"{name!r} is not a valid name; expected letters a to z, digits, dots, dashes: "
                 "choose one with --name"
             )
         for each in self.folders():
