@@ -29,7 +29,7 @@ def test_one_budget_is_needed(ossia, tmp_path):
     for budget in ([], ["--tokens", "1", "--seconds", "1"]):
         done = ossia("train", "nano", "--out", tmp_path, *budget)
         assert done.code == 2
-        assert "give --tokens N or --seconds N" in done.err
+        assert "use either --tokens N or --seconds N" in done.err
 
 
 def test_without_torch_it_says_what_to_install(ossia, tmp_path, monkeypatch):
