@@ -43,13 +43,13 @@ class SamplingParams:
 
     temperature: float = _param(
         1.0,
-        "Sampling temperature; by default 1; 0 always takes the likeliest token.",
+        "Sampling temperature; 0 always takes the likeliest token.",
         ge=0.0,
         le=2.0,
     )
     top_p: float = _param(
         1.0,
-        "Nucleus sampling: the fewest tokens that together have this probability; by default all.",
+        "Nucleus sampling: sample from the smallest set of tokens with this total probability.",
         gt=0.0,
         le=1.0,
     )

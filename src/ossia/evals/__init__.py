@@ -1,1 +1,1 @@
-"""Measuring what a model gets right, through the same door as every caller."""
+"""Evaluations: the accuracy of a model, measured through the public API."""

@@ -1,4 +1,4 @@
-"""Whether a model gets things done with real tools: it searches pages, computes, calls functions.
+"""The agent suite: tasks that need real tools: search, python, functions.
 
 Knows nano's tasks and the library; nothing is played back, every result is the tool's own.
 """
@@ -42,7 +42,7 @@ SEED = 11
 GREEDY = SamplingParams(temperature=0, max_tokens=400)
 CITED = re.compile(r"【(\d+)†L(\d+)")
 PAGES = 3
-"""In the corpus of a task."""
+"""Pages in the corpus of a task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class AgentTask:
     kind: str
     question: str
     tools: Callable[[LLM], AbstractContextManager[Tools]]
-    """What the model may use."""
+    """The tools of the task."""
     is_right: Callable[[Reply, Tools], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one task went."""
+    """The outcome of one task."""
 
     kind: str
     question: str
@@ -75,7 +75,7 @@ class AgentReport:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def rows(self) -> Iterator[tuple[str, int, int, int]]:
-        """Kind, tasks, right ones, calls; the last row is all of them."""
+        """Kind, tasks, correct ones, calls; the last row is the total."""
         for kind in (*dict.fromkeys(each.kind for each in self.outcomes), "all"):
             mine = [each for each in self.outcomes if kind in (each.kind, "all")]
             right = sum(each.right for each in mine)
@@ -119,7 +119,7 @@ def as_markdown(report: AgentReport) -> str:
 
 
 def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> AgentReport:
-    """Carry out n tasks that were never trained on, a third of each kind, greedily.
+    """Run n held-out tasks, a third of each kind, with greedy decoding.
 
     Args:
         llm: the model.
@@ -140,7 +140,7 @@ def measure(llm: LLM, n: int, *, effort: Effort = "medium") -> AgentReport:
 
 
 def draw_tasks(n: int, folder: Path, python: Tools) -> Iterator[AgentTask]:
-    """The tasks, in turn of each kind; pages are written under `folder`."""
+    """Generate the tasks, kinds in turn; writes pages under `folder`."""
     random = seeded(SEED)
     settings = TaskSettings(effort="medium", split="test")
     kinds: Sequence[Callable[[], AgentTask]] = (
@@ -166,7 +166,7 @@ def _carry_out(llm: LLM, task: AgentTask, effort: Effort) -> Outcome:
 
 
 def _search_task(random: Random, settings: TaskSettings, folder: Path) -> AgentTask:
-    """A question about one of a few pages that lie in a folder of their own."""
+    """Generate a question about one of a few pages in a folder."""
     host = "pages"
     target, fact = draw_of_split(
         random, settings.split, partial(_draw_fact, host), lambda drawn: split_of(drawn[0].entity)
@@ -193,7 +193,7 @@ def _search_task(random: Random, settings: TaskSettings, folder: Path) -> AgentT
 
 
 def _draw_fact(host: str, random: Random) -> tuple[FactPage, Fact]:
-    """A page and a fact of it, of the kinds that are trained."""
+    """Draw a page and one of its facts, of the trained kinds."""
     while True:
         page = draw_page(random, host)
         facts = [each for each in page.facts if each.relation not in HELD_OUT]
@@ -210,7 +210,7 @@ def _browser(place: Path, llm: LLM) -> Tools:
 
 
 def _python_task(random: Random, settings: TaskSettings, python: Tools) -> AgentTask:
-    """Something to compute."""
+    """Generate a computation."""
     question, answer, _ = _draw_single_turn(random, settings, python_tool.draw)
 
     return AgentTask(
@@ -222,7 +222,7 @@ def _python_task(random: Random, settings: TaskSettings, python: Tools) -> Agent
 
 
 def _function_task(random: Random, settings: TaskSettings) -> AgentTask:
-    """A function to call that has results for the expected arguments only."""
+    """Generate a function call; only the expected arguments have a result."""
     question, answer, conversation = _draw_single_turn(random, settings, functions.draw)
     calls = [each for each in conversation.messages if each.recipient is not None]
     results = [each for each in conversation.messages if each.role == "tool"]
@@ -251,7 +251,7 @@ def _function_task(random: Random, settings: TaskSettings) -> AgentTask:
 
 
 def _is_answer(answer: str, reply: Reply, tools: Tools) -> bool:
-    """Whether a tool was run, and the answer is that one."""
+    """Whether a tool was run, and the answer is correct."""
     return bool(reply.tool_runs) and reply.text.strip() == answer
 
 
@@ -272,7 +272,7 @@ class Service:
 
 
 def _canonical_json(arguments: str) -> str:
-    """JSON of the same meaning as one text."""
+    """Normalise JSON, so that equal values are equal texts."""
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The table of what nano gets right, by task, column and effort, with its intervals.
+"""The nano suite: accuracy by task, column and effort, with confidence intervals.
 
 Knows cells and counts; asks through `replay` and never looks at weights.
 """
@@ -18,10 +18,10 @@ from ossia.harmony.messages import Conversation, Message
 from ossia.tasks.task import seeded
 
 SIDE_BY_SIDE = 8
-"""Dialogues played at a time: the engine runs them in one batch."""
+"""Dialogues replayed at once: the engine runs them in one batch."""
 NUM_TRANSCRIPTS = 10
 Z = 1.96
-"""Standard deviations of a normal distribution that hold 95 % of it."""
+"""The 97.5 % quantile of the normal distribution."""
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -36,7 +36,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table."""
+    """One row of the table."""
 
     cell: Cell
     n: int
@@ -44,12 +44,12 @@ class Row:
     reasoning_tokens: float
     """The median."""
     due: int
-    """Calls, as the next three."""
+    """Number of calls, as the next three."""
     begun: int
     whole: int
     exact: int
     values: int
-    """Answers that a page gives."""
+    """Answers that a page contains."""
     found: int
     valid: int | None
     """Answers that fit their response format."""
@@ -81,13 +81,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NanoReport:
-    """Every line, how efforts compare, and some dialogues as they went."""
+    """The rows, a comparison of efforts, and sample dialogues."""
 
     rows: tuple[Row, ...]
     pairs: int
-    """Problems that were posed at every effort."""
+    """Problems that were measured at every effort."""
     rising: int
-    """Of them, those thought about longer at medium than at low, and at high than at medium."""
+    """How many of them have more reasoning at medium than low, and at high than medium."""
     transcripts: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class NanoReport:
 def measure(
     llm: LLM, cells: Sequence[Cell], n: int, on_row: Callable[[Row], None] = lambda row: None
 ) -> NanoReport:
-    """Play n dialogues of every cell; `on_row` is called with each row."""
+    """Replay n dialogues of every cell; calls `on_row` with each row."""
     rows, lengths = [], {}
     played_all: list[tuple[Cell, Conversation, ReplayResult]] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -149,7 +149,7 @@ def _row(cell: Cell, played: list[ReplayResult], free: int | None) -> Row:
 
 
 def _compare_efforts(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
-    """How many problems were posed at every effort, and at how many the reasoning rose."""
+    """Count the problems measured at every effort, and those whose reasoning grew with it."""
     pairs = rising = 0
     for cell, low in lengths.items():
         others = [
@@ -167,7 +167,7 @@ def _compare_efforts(lengths: dict[Cell, list[int]]) -> tuple[int, int]:
 def _transcripts(
     played: list[tuple[Cell, Conversation, ReplayResult]],
 ) -> tuple[dict[str, Any], ...]:
-    """Some dialogues, drawn whatever came of them."""
+    """Draw sample dialogues, whether correct or not."""
     chosen = seeded(SEED).permutation(len(played))[:NUM_TRANSCRIPTS]
     return tuple(_transcript(*played[int(at)]) for at in chosen)
 

@@ -1,4 +1,4 @@
-"""The test set of nano: unseen dialogues of every task, the same at every effort.
+"""The test set of nano: held-out dialogues of every task, the same at every effort.
 
 Knows the generators, not the model.
 """
@@ -15,7 +15,7 @@ from ossia.tasks.task import Column, Draw, TaskSettings, Undrawable, seeded
 SEED = 7
 DATE = "2026-11-21"
 MAX_TRIES = 20
-"""Draws for an item: some tasks have few that differ."""
+"""Attempts to draw a new dialogue: some tasks have few different ones."""
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 COLUMNS: tuple[Column, ...] = ("trained", "reworded", "held-out")
 
@@ -28,12 +28,12 @@ DRAWS: Mapping[str, Draw] = MappingProxyType(
         **{name: task.draw for name, task in TASKS.items() if name != "arithmetic"},
     }
 )
-"""Every line of the table by its name."""
+"""The generator of each row of the table, by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One place of the table."""
+    """One cell of the table."""
 
     task: str
     column: Column
@@ -43,7 +43,7 @@ class Cell:
 def cells(
     tasks: tuple[str, ...], columns: tuple[Column, ...], efforts: tuple[Effort, ...]
 ) -> Iterator[Cell]:
-    """Every place of the table; tasks without a held-out kind have no such column."""
+    """List the cells of the table; tasks without a held-out kind lack that column."""
     for task in tasks:
         for column in columns:
             if column != "held-out" or task in HELD_OUT_KINDS:
@@ -51,7 +51,7 @@ def cells(
 
 
 def items(cell: Cell, n: int) -> list[Conversation]:
-    """Up to n different dialogues; the n-th poses the same problem at every effort."""
+    """Draw up to n different dialogues; the n-th has the same problem at every effort."""
     random = seeded(SEED, list(DRAWS).index(cell.task), COLUMNS.index(cell.column))
     settings = TaskSettings(effort=cell.effort, date=DATE, split="test", column=cell.column)
     if cell.task == "small talk" and cell.column == "trained":

@@ -21,7 +21,7 @@ GREEDY = SamplingParams(temperature=0, max_tokens=400)
 
 
 class ReplayStep(NamedTuple):
-    """What the model should do next, and what comes back if it is a call."""
+    """The expected next message, and the tool result if it is a call."""
 
     expected: Message
     result: Message | None
@@ -29,22 +29,22 @@ class ReplayStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """How a dialogue went, up to its end or to the first thing that was wrong."""
+    """The outcome of a dialogue, up to its end or its first error."""
 
     right: bool
     reasoning_tokens: int
     num_due: int = 0
-    """Calls that were due before it went wrong."""
+    """Calls expected before the first error."""
     num_begun: int = 0
-    """Calls that were begun, due or not, of whatever tool."""
+    """Calls that the model began, of any tool, expected or not."""
     num_whole: int = 0
-    """Of those begun: those that ended and have whole arguments, an object where one is due."""
+    """Begun calls that ended with complete arguments, an object where one is expected."""
     num_exact: int = 0
-    """Of those due: those of the right tool with exactly the right arguments."""
+    """Expected calls with the right tool and exactly the right arguments."""
     found: bool | None = None
-    """Whether an answer says what the page says, cited rightly or not, where a page does."""
+    """Whether an answer states what the page says, however it is cited; None without a page."""
     valid: bool | None = None
-    """Whether the answer fits the response format, where there is one."""
+    """Whether the answer fits the response format; None without one."""
     replies: tuple[Message, ...]
     """The messages of the model, tool results between."""
 
@@ -61,7 +61,7 @@ def steps(conversation: Conversation) -> Iterator[ReplayStep]:
 
 
 def replay(llm: LLM, conversation: Conversation, *, constrained: bool = True) -> ReplayResult:
-    """Let the model take the last turn of a dialogue; earlier turns are as they were drawn.
+    """Let the model generate the last turn of a dialogue; earlier turns are given.
 
     Args:
         llm: the model.
@@ -118,12 +118,12 @@ def is_right(expected: Message, reply: Reply, *, context: tuple[Message, ...]) -
 
 
 def _is_whole(call: ToolCalled) -> bool:
-    """Code is whole as it is; arguments are an object."""
+    """Whether the arguments of a call are complete: any code, or a JSON object."""
     return call.name == PYTHON.name or isinstance(parse(call.arguments), dict)
 
 
 def _is_exact(expected: Message, reply: Reply) -> bool:
-    """Whether it is one call, of the tool that was expected, with the same arguments."""
+    """Whether it is one call of the expected tool with the same arguments."""
     if len(reply.tool_calls) != 1:
         return False
     call = reply.tool_calls[0]
@@ -132,7 +132,7 @@ def _is_exact(expected: Message, reply: Reply) -> bool:
 
 
 def _found(conversation: Conversation, replies: tuple[Message, ...]) -> bool | None:
-    """Whether an answer begins as the expected one does, up to where that cites a page."""
+    """Whether an answer starts like the expected one, up to its citation."""
     value, cites, _ = conversation.messages[-1].text.partition(CITES)
     finals = [each.text for each in replies if each.role == "assistant" and each.channel == "final"]
     return any(text.startswith(value.strip()) for text in finals) if cites else None

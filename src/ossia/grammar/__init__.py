@@ -1,1 +1,1 @@
-"""Grammars of message contents: JSON schemas checked, tried and turned into masks of tokens."""
+"""Constrained decoding: checks JSON schemas and grammars, compiles them to token masks."""

@@ -1,4 +1,4 @@
-"""Checked schemas and grammars as matchers of token bytes: the one file that calls the compiler.
+"""Compiles schemas and grammars to matchers: the only file that calls the compiler.
 
 Knows neither requests nor processes; what it says of a fault is one word, never the engine's text.
 """
@@ -31,13 +31,13 @@ _PLACE = re.compile(r"(?:at )?(\d+)\(\d+\):")
 _LEGAL = b"\xc8"
 _REHEARSED_TOKENS = 24
 _REHEARSAL_SECONDS = 0.5
-"""Of computing, not of waiting: a busy machine refuses nothing."""
+"""Limit of CPU time, not wall time, so that a busy machine refuses nothing."""
 _MAX_PROBES = 400
 _BLAME_SECONDS = 0.5
 
 
 class _Tokens:
-    """A vocabulary as the engine asks for it; it never encodes text, since nothing is forced."""
+    """The vocabulary as the grammar library needs it; it never encodes text."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
@@ -110,7 +110,7 @@ def _limits() -> LLParserLimits:
 
 
 def _kind(message: str) -> Fault:
-    """What an error of the engine is about; its words stay here."""
+    """Classify an error of the grammar library."""
     faults: Mapping[str, Fault] = {
         "Unsatisfiable": "empty",
         "maxProperties": "counts",
@@ -131,7 +131,7 @@ def _kind_of_text(message: str) -> Fault:
 
 
 def _rehearse(matcher: LLMatcher, end: int) -> Fault | None:
-    """Write a few tokens: what is too costly to hold shows early."""
+    """Match a few tokens, to detect a grammar that is too costly."""
     deadline = time.thread_time() + _REHEARSAL_SECONDS
     for step in range(_REHEARSED_TOKENS):
         legal = matcher.compute_logit_bias()
@@ -145,7 +145,7 @@ def _rehearse(matcher: LLMatcher, end: int) -> Fault | None:
 
 
 def _some_legal(legal: bytes, near: int, end: int) -> int | None:
-    """A legal id near a place, but not the end."""
+    """A legal id near a position, but not the end id."""
     for found in (legal.find(_LEGAL, near), legal.rfind(_LEGAL, 0, near), legal.find(_LEGAL)):
         if found not in (end, -1):
             return found

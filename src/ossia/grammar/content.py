@@ -1,4 +1,4 @@
-"""Contents under a schema or grammar, token by token: masks of the ids that may come next.
+"""Constrained contents: masks of the legal next ids under a schema or grammar.
 
 Knows a vocabulary as bytes and ids alone; message headers and control tokens are another room's.
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 MAX_GRAMMARS = 256
 MAX_CACHED_BYTES = 4 << 20
-"""Of schemas whose grammars are kept, as text."""
+"""Size limit of the cache of compiled grammars, in schema text."""
 
 
 class ContentMatcher:
-    """One content being written; for one thread at a time."""
+    """The state of one constrained content; for one thread at a time."""
 
     __slots__ = ("_bits", "_end", "_mask_V", "_matcher", "_may_end", "_must_end", "_vocab_size")
 
@@ -41,7 +41,7 @@ class ContentMatcher:
         self._may_end = self._must_end = False
 
     def mask(self) -> NDArray[np.bool_]:
-        """Mark the ids of text that may come next.
+        """Fill the mask of the legal next ids.
 
         Returns:
             Read-only bool array [V], the same until a token is accepted.
@@ -53,18 +53,18 @@ class ContentMatcher:
 
     @property
     def may_end(self) -> bool:
-        """Whether what is written is whole."""
+        """Whether the content is complete."""
         self.mask()
         return self._may_end
 
     @property
     def must_end(self) -> bool:
-        """Whether it is whole and nothing can follow."""
+        """Whether the content is complete and nothing can follow."""
         self.mask()
         return self._must_end
 
     def accept(self, token_id: int) -> None:
-        """Go on by one token of text.
+        """Advance by one token of text.
 
         Raises:
             ValueError: it is not legal here, which the mask should have prevented.
@@ -102,10 +102,10 @@ class ContentGrammar:
         self._vocab_size = vocab_size
         self._end = end
         self.is_schema = is_schema
-        """Whether a schema was given and is held; else any JSON object is."""
+        """Whether a schema is enforced; otherwise any JSON object is legal."""
 
     def start(self) -> ContentMatcher:
-        """A matcher at the beginning of a content."""
+        """Create a matcher at the start of a content."""
         with self._copying:
             matcher = self._matcher.deep_copy()
         return ContentMatcher(matcher, vocab_size=self._vocab_size, end=self._end)
@@ -121,7 +121,7 @@ class GrammarCompiler:
         vocab_size: int,
         trial: Trial | None = None,
     ) -> None:
-        """Remember the vocabulary; nothing of it is read yet.
+        """Store the vocabulary; it is read at the first compilation.
 
         Args:
             token_bytes: gives the bytes of each id in order, None for control ids and gaps.
@@ -144,7 +144,7 @@ class GrammarCompiler:
         strict: bool = True,
         only_objects: bool = False,
     ) -> ContentGrammar:
-        """A grammar for a schema; may wait some seconds, so not on a thread others wait for.
+        """Compile a schema; may block for seconds, so not on the event loop.
 
         Args:
             schema: as parsed from JSON; None: any object.
@@ -166,7 +166,7 @@ class GrammarCompiler:
             return self.any_object()
 
     def compile_text(self, syntax: str, definition: str, *, path: str) -> ContentGrammar:
-        """A grammar for plain text; may wait as `compile` may.
+        """Compile a grammar for plain text; may block like `compile`.
 
         Args:
             syntax: lark or regex.
@@ -183,11 +183,11 @@ class GrammarCompiler:
         return self._grammar(checked({"type": "object"}, path=""), is_schema=False)
 
     def warm(self) -> None:
-        """Do now what the first schema would wait for."""
+        """Prepare, so that the first schema compiles faster."""
         self.any_object()
 
     def close(self) -> None:
-        """End the process of trials, if it is this object's own; grammars stay usable."""
+        """End its trial process, if owned; compiled grammars stay usable."""
         if self._owns_trial:
             self._trial.close()
 

@@ -1,4 +1,4 @@
-"""JSON schemas at the door: what is honoured, by name, and how large it may be.
+"""Checks JSON schemas of requests: supported keywords and limits of size.
 
 Reads what a client sent and gives back a schema of honoured keywords only, or refuses it by the
 place at fault. Knows nothing of tokens, nor of the engine that will hold an answer to the schema.
@@ -52,7 +52,7 @@ _WHOLE_FAULTS: tuple[tuple[Callable[[Mapping[str, Part]], Steps | None], str], .
 
 @dataclass(frozen=True, slots=True)
 class CheckedSchema:
-    """A schema of honoured keywords alone; what `#/$defs/0` stands for is the whole."""
+    """A schema of supported keywords only; `#/$defs/0` is the whole."""
 
     text: str
     """As JSON, its keys in the order they were given."""
@@ -72,7 +72,7 @@ class CheckedSchema:
 
 
 def checked(schema: object, *, path: str, only_objects: bool = False) -> CheckedSchema:
-    """Reduce a client's schema to what is honoured.
+    """Reduce a client's schema to the supported keywords.
 
     Args:
         schema: as parsed from JSON.

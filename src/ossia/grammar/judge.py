@@ -1,4 +1,4 @@
-"""The process a schema is tried in, which may be killed: `python -m ossia.grammar.judge`.
+"""The process that tries a schema, which may be killed: `python -m ossia.grammar.judge`.
 
 Reads one JSON string a line, a checked schema's text, and answers a line each: the fault and where
 it is, or nulls. Knows no vocabulary and no request; leaves when its input ends.
@@ -15,7 +15,7 @@ from ossia.grammar.compiling import blamed, byte_tokenizer, matcher_of
 from ossia.processes import limit_memory
 
 _STACK_BYTES = 1 << 20
-"""Less than any thread of the engine has: what fits here fits there."""
+"""Stack size, smaller than any engine thread's: what fits here fits there."""
 
 
 def judge(lines: Iterable[str], answers: TextIO, *, seconds: float) -> None:
@@ -38,7 +38,7 @@ def _alarm(seconds: float) -> None:
 
 
 def main() -> None:  # pragma: no cover - runs in the process that is killed
-    """Judge what comes by standard input."""
+    """Try the schemas from standard input."""
     limit_memory(int(sys.argv[2]))
     threading.stack_size(_STACK_BYTES)
     work = threading.Thread(

@@ -36,9 +36,9 @@ def children(part: Mapping[str, Any]) -> Iterator[tuple[Steps, Part]]:
 
 
 MAX_LENGTH = 65_536
-"""Of a string, in characters."""
+"""Limit of a string's length, in characters."""
 MAX_COUNT = 4096
-"""Of items or properties."""
+"""Limit of items or properties."""
 MAX_NUMBER = 2**53
 """Up to here every whole number is exact in every client."""
 MAX_MULTIPLE = 10_000
@@ -47,7 +47,7 @@ MAX_MULTIPLE = 10_000
 MAX_WHOLE = 10**18
 """Whole numbers are written up to here: they fit 64 bits, and digits come to an end."""
 MAX_PLACES = 12
-"""Decimal places of a bound."""
+"""Most decimal places of a bound."""
 
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 _FORMATS = frozenset(("duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"))
@@ -67,7 +67,7 @@ _CALENDAR: Mapping[str, str] = {
 }
 """Formats spelt out here: no 29 February but in leap years, and no leap second."""
 _HINTS = frozenset(("int32", "int64", "float", "double", "byte", "binary", "password"))
-"""Of OpenAPI: they hint at storage."""
+"""Formats of OpenAPI, which only hint at storage."""
 _ESCAPED = frozenset("\b\f\n\r\t")
 
 
@@ -94,7 +94,7 @@ def _type(value: object, where: str) -> str | list[str]:
 
 
 def _literal(value: object, where: str) -> object:
-    """A value to be written as it is."""
+    """A literal value."""
     match value:
         case str():
             return writable(value, where)
@@ -181,7 +181,7 @@ READERS: Mapping[str, Callable[[Any, str], Any]] = {
 
 
 def settle_formats(part: dict[str, Any], where: str) -> None:
-    """Spell out dates and times, drop hints, refuse formats nobody here can tell."""
+    """Spell out dates and times, drop hints, refuse unknown formats."""
     name = part.get("format")
     if name is None or name in _FORMATS:
         return
@@ -229,7 +229,7 @@ _NO_EFFECT = frozenset((
 
 
 def has_no_effect(keyword: str, value: object, *, at_root: bool) -> bool:
-    """Whether a keyword may stand there, since it asks for nothing."""
+    """Whether a keyword is allowed because it constrains nothing."""
     if keyword == "$id":
         return at_root  # elsewhere it would change what references mean
     if keyword == "uniqueItems":

@@ -1,4 +1,4 @@
-"""Regular expressions of JSON schemas (ECMA 262), respelt for the engine that will hold them.
+"""Translates regular expressions of JSON schemas (ECMA 262) for the grammar library.
 
 Reads one pattern from left to right, refusing what no automaton has: look-around, back-references
 and flags. Groups lose their names, lazy marks go, `.` and white space are spelt out.

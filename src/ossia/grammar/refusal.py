@@ -1,4 +1,4 @@
-"""How this room refuses a schema: always a RequestError that names the place; knows no rule."""
+"""Errors of schemas: always a RequestError that names the path."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Grammars of plain text at the door: Lark or one regex, how large and of what.
+"""Checks grammars of plain text in requests: Lark or one regex, and limits of size.
 
 Reads what a client sent and gives back a grammar to compile, or refuses it by the place at fault.
 Knows nothing of tokens, nor of the engine that will hold a text to it.
@@ -42,7 +42,7 @@ _SLASHES = re.compile(r"\\.|[/\n]", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class CheckedText:
-    """A grammar of text that passed the door; compiled it is only later."""
+    """A checked grammar of text, not compiled yet."""
 
     text: str
     """As JSON: an object with the Lark grammar under lark."""
@@ -69,7 +69,7 @@ class CheckedText:
 
 
 def checked_text(syntax: str, definition: str, *, path: str) -> CheckedText:
-    """Look at a grammar of text before anything compiles it.
+    """Check a grammar of text before it is compiled.
 
     Args:
         syntax: lark or regex.

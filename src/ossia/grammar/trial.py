@@ -1,4 +1,4 @@
-"""A schema's trial: it is compiled in a process of its own, which is killed if it takes too long.
+"""Tries a schema in a process of its own, which is killed if it takes too long.
 
 Knows what a verdict means for a request; the compiling is in judge.py, in that process alone.
 """
@@ -21,7 +21,7 @@ from ossia.processes import kill_group, spawn_module
 
 SECONDS = 2.0
 MEGABYTES = 512
-"""Of address space; a quarter of it is there before the first schema."""
+"""Limit of address space; the process itself takes a quarter of it."""
 MAX_VERDICTS = 4096
 
 _START_SECONDS = 30.0
@@ -51,7 +51,7 @@ class _Verdict:
 
 
 class _Judge:
-    """A running process and the thread that hears its answers."""
+    """A running process and the thread that reads its answers."""
 
     def __init__(self, seconds: float, megabytes: int) -> None:
         self.process = spawn_module("ossia.grammar.judge", str(seconds), str(megabytes))
@@ -65,7 +65,7 @@ class _Judge:
         self._listener.start()
 
     def ask(self, text: str, seconds: float) -> _Verdict | None:
-        """Put one schema to it; None if it died or was still at it."""
+        """Try one schema; None if the process died or ran out of time."""
         try:
             self._questions.write(json.dumps(text).encode() + b"\n")
             self._questions.flush()
@@ -95,7 +95,7 @@ def _listen(answers: IO[bytes], heard: SimpleQueue[bytes]) -> None:
 
 
 class Trial:
-    """Judges schemas, one at a time, from any thread; starts its process when first asked."""
+    """Tries schemas, one at a time, from any thread; starts its process at first use."""
 
     def __init__(self, *, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
         """Set the limits of one schema's trial; no process starts yet."""
@@ -137,7 +137,7 @@ class Trial:
         return _Verdict("killed")
 
     def _started(self) -> _Judge:
-        """A judge that has answered once: what it needs to begin is not the schema's fault."""
+        """Start a process and wait until it is ready, so that no schema pays for the start."""
         judge = _Judge(self._seconds, self._megabytes)
         if judge.ask(json.dumps({"$ref": "#/$defs/0", "$defs": {"0": {}}}), _START_SECONDS):
             return judge

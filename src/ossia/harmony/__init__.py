@@ -1,1 +1,1 @@
-"""Harmony, the language of gpt-oss: text to token ids and back. Knows no model and no engine."""
+"""Harmony, the chat format of gpt-oss: renders and parses token ids, without model or engine."""

@@ -1,4 +1,4 @@
-"""Which past reasoning a model still needs to see; knows messages, no tokens."""
+"""Drops past reasoning that a model no longer needs."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from ossia.harmony.messages import FUNCTIONS, Message
 
 
 def drop_old_reasoning(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Drop the reasoning of turns that are over.
+    """Drop the reasoning of finished turns.
 
     Before the last answer that a user message follows, bare analysis goes, and so do built-in
     calls on analysis with their results. Function calls, preambles and answers stay, and so does
@@ -42,13 +42,13 @@ def _last_answered(messages: Sequence[Message]) -> int:
 
 
 def _is_reasoning(message: Message) -> bool:
-    """Whether it was said on analysis, to nobody or to a built-in tool."""
+    """Whether it is reasoning, or a call of a built-in tool on the analysis channel."""
     if message.role != "assistant" or message.channel != "analysis":
         return False
     return message.recipient is None or not message.recipient.startswith(f"{FUNCTIONS}.")
 
 
 def _answers(result: Message, recipient: str) -> bool:
-    """Whether a result belongs to a call; a built-in may sign with its namespace alone."""
+    """Whether a result belongs to a call; a built-in tool may use its namespace alone."""
     name = result.name or ""
     return name.split(".")[0] == recipient.split(".")[0]

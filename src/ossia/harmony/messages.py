@@ -1,4 +1,4 @@
-"""What is said in a conversation and what the model is told before it: frozen, checked at birth.
+"""Messages, tools and conversations: immutable, validated when created.
 
 Knows names, channels and limits; does not know how any of it is spelt in tokens.
 """
@@ -17,7 +17,7 @@ Channel = Literal["analysis", "commentary", "final"]
 MESSAGE_FIELDS = (
     "role", "content", "channel", "recipient", "name", "content_type", "sampled_ids",
 )  # fmt: skip
-"""Of a message as JSON, in order; stored turns rely on it."""
+"""Fields of a message as JSON, in order; stored turns depend on it."""
 Effort = Literal["low", "medium", "high"]
 Builtin = Literal["browser", "python"]
 
@@ -42,7 +42,7 @@ _RESERVED = _NAMESPACES | _ROLES | {"python"}
 
 
 def check_name(name: object, what: str) -> None:
-    """Refuse a name that could be read as anything but a name."""
+    """Refuse a name that could be parsed as something else."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise RequestError(
             f"{what} is {name!r:.80}; expected 1 to 64 letters, digits, underscores or dashes"
@@ -68,24 +68,24 @@ def _check_pattern(value: str | None, pattern: re.Pattern[str], what: str, expec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message, as it is kept in a history."""
+    """One message of a conversation."""
 
     role: Role
     content: str | tuple[str, ...]
     """Text, or parts of it that are encoded one by one and never joined."""
     channel: Channel | None = None
-    """Of every assistant message; of a tool's result, the channel of the call."""
+    """Channel of an assistant message; of a tool result, the channel of the call."""
     recipient: str | None = None
-    """Whom an assistant message calls, for example functions.f or python."""
+    """The tool an assistant message calls, for example functions.f or python."""
     name: str | None = None
-    """Who speaks: for a tool the full name that was called; for a user an optional name."""
+    """Author: a tool's full name, or a user's optional name."""
     content_type: str | None = None
     """For example json, code or <|constrain|>json; decoration, as the model gave it."""
     sampled_ids: tuple[int, ...] | None = None
     """Ids as sampled, from after the role up to the terminator; rendered instead of the rest."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not be rendered without lying about who speaks to whom."""
+        """Refuse fields that would misrepresent author or recipient."""
         _check_one_of(self.role, get_args(Role), "the role of a message")
         for part in self.parts:
             _check_text(part, f"the content of a {self.role} message")
@@ -105,7 +105,7 @@ class Message:
     def from_json(
         cls, values: Sequence[Any], fields: Sequence[str] = MESSAGE_FIELDS, **others: Any
     ) -> Self:
-        """A message out of what `to_json` gave, and of `others` that were not among the fields."""
+        """A message from the values of `to_json` and `others`, fields that these lack."""
         found = dict(zip(fields, values, strict=True))
         lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
         return cls(**{**found, **lists, **others})
@@ -151,20 +151,20 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionTool:
-    """A function the model may call; who runs it is not known here."""
+    """A function the model may call."""
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """JSON schema of one object, or None for a function without parameters."""
     strict: bool = False
-    """Whether a schema that its arguments cannot be held to is refused; else any object will do."""
+    """Whether to refuse a schema that cannot be enforced; otherwise any object is legal."""
     input_format: Literal["json", "text"] = "json"
-    """What it is called with: a JSON object, or plain text."""
+    """Kind of its input: a JSON object, or plain text."""
     grammar: tuple[Literal["lark", "regex"], str] | None = None
-    """What its plain text is held to: a syntax, and the grammar in it."""
+    """Constraint of its plain text: a syntax and a grammar."""
     unfolded: Unfolded | None = field(init=False, repr=False, compare=False)
-    """The parameters made plain, once."""
+    """The normalised parameters, cached."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be spelt in the tools section."""
@@ -201,7 +201,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseFormat:
-    """A shape the answer should have; the prompt asks for it, the grammar enforces it."""
+    """A response format: stated in the prompt, enforced by the grammar."""
 
     name: str
     schema: Mapping[str, Any]
@@ -216,7 +216,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """Everything a prompt is made of: what the model is told, then what was said."""
+    """The content of a prompt: system and developer settings, then messages."""
 
     messages: tuple[Message, ...] = ()
     effort: Effort = "medium"
@@ -226,13 +226,13 @@ class Conversation:
     functions: tuple[FunctionTool, ...] = ()
     builtins: tuple[Builtin, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
-    """Tools of other programs, under their own names."""
+    """Namespaces of MCP servers."""
     response_formats: tuple[ResponseFormat, ...] = ()
     identity: str = IDENTITY
     knowledge_cutoff: str | None = KNOWLEDGE_CUTOFF
 
     def __post_init__(self) -> None:
-        """Refuse what no prompt can be made of."""
+        """Refuse a conversation that cannot be rendered."""
         _check_one_of(self.effort, get_args(Effort), "the reasoning effort")
         _check_text(self.identity, "the identity")
         if self.instructions is not None:

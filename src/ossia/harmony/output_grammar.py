@@ -1,4 +1,4 @@
-"""The grammar of the model's output: which ids may come next, and what they mean.
+"""The grammar of the model's output: which ids are legal next, and what they mean.
 
 It masks at sampling time and parses what was sampled; knows no logits and no grammar of a content.
 """
@@ -68,7 +68,7 @@ class IdTrie:
 
 
 class Phase(IntEnum):
-    """Where in a message the next id stands."""
+    """The part of a message that the next id belongs to."""
 
     HEAD = 0  # after the role
     NAME = 1  # in a channel's name; complete names are NAMED
@@ -81,7 +81,7 @@ class Phase(IntEnum):
 
 
 class GrammarState(NamedTuple):
-    """A state of the automaton; a value, so that keeping one is a checkpoint to return to."""
+    """An immutable state of the automaton, to which one can return."""
 
     phase: Phase
     node: int = 0
@@ -91,7 +91,7 @@ class GrammarState(NamedTuple):
     may_think: bool = False
     """Whether later messages may be bare analysis."""
     may_be_thought: bool = False
-    """The same for the message being headed, settled when its channel began."""
+    """The same for the current message, decided when its channel began."""
     num_closed: int = 0
     has_content: bool = False
     pending: bytes = b""
@@ -211,7 +211,7 @@ class OutputGrammar:
         return (*head, *self._tokenizer.encode("commentary"), *called)
 
     def without_analysis(self, state: GrammarState) -> GrammarState:
-        """The same place, from which no further thought may begin."""
+        """The same state, but further reasoning messages are illegal."""
         return state._replace(may_think=False)
 
     def cut(self, state: GrammarState) -> tuple[HarmonyEvent, ...]:
@@ -225,7 +225,7 @@ class OutputGrammar:
         return state.phase is Phase.DONE
 
     def in_analysis(self, state: GrammarState) -> bool:
-        """Whether the next id is content of a thought."""
+        """Whether the next id is reasoning content."""
         return (
             state.phase is Phase.CONTENT and state.channel == "analysis" and state.recipient is None
         )
@@ -266,7 +266,7 @@ class OutputGrammar:
         return after, (*_rest(state), MessageEnded(kind))
 
     def _edges(self, state: GrammarState) -> _Edges:
-        """Every legal id of a header with where it leads; worked out once a state."""
+        """Every legal id of a header with its next state; cached per state."""
         if state not in self._edges_of:
             self._edges_of[state] = self._find_edges(state)
         return self._edges_of[state]

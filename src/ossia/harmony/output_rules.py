@@ -1,4 +1,4 @@
-"""What one request allows in the model's output, and the events its parsing gives; no token.
+"""What one request allows in the model's output, and the events of parsing it.
 
 The kinds of message an assistant may write stand here: who reads them, how they end, their types.
 """
@@ -32,7 +32,7 @@ _KINDS = ("json", "text")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRules:
-    """What the output of one request may be."""
+    """The rules for the output of one request."""
 
     recipients: Mapping[str, str]
     """Content kind, json or text, of each recipient by its full name, such as functions.f."""
@@ -41,9 +41,9 @@ class OutputRules:
     final_kind: str = "text"
     """text, or json where the answer must be JSON."""
     allow_analysis: bool = True
-    """Whether the model may think in messages of its own."""
+    """Whether reasoning messages are legal."""
     max_messages: int = 16
-    """Thoughts and preambles; after that many only a call or the answer is legal."""
+    """Limit of reasoning messages and preambles; then only a call or the answer is legal."""
 
     def __post_init__(self) -> None:
         """Refuse rules under which no output could be finished."""
@@ -75,7 +75,7 @@ class OutputRules:
 
     @property
     def may_answer(self) -> bool:
-        """Whether the final channel is offered."""
+        """Whether the final channel is legal."""
         return self.choice in ("auto", "none")
 
 
@@ -94,7 +94,7 @@ class MessageStarted:
 
 @dataclass(frozen=True, slots=True)
 class ContentDelta:
-    """Text of the open message that became certain; never empty."""
+    """Decoded text of the open message; never empty."""
 
     text: str
 
@@ -117,7 +117,7 @@ def terminator_of(channel: str, recipient: str | None) -> Terminator:
 
 
 def may_be_empty(channel: str, recipient: str | None) -> bool:
-    """Whether the message may end before its content has an id: only a thought may."""
+    """Whether the content may be empty: only reasoning may."""
     return channel == "analysis" and recipient is None
 
 

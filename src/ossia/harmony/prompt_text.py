@@ -1,4 +1,4 @@
-"""The words of the system and the developer message; knows no token.
+"""Builds the text of the system and the developer message, and declares the tools in it.
 
 The two built-in namespaces stand here word for word as trained.
 """
@@ -84,7 +84,7 @@ BUILTINS: Mapping[str, Namespace] = {"browser": BROWSER, "python": PYTHON}
 
 
 def system_text(conversation: Conversation) -> str:
-    """What only we may say: identity, dates, effort, built-in tools, channels."""
+    """The system message: identity, dates, effort, built-in tools, channels."""
     lines = [conversation.identity]
     if conversation.knowledge_cutoff is not None:
         lines.append(f"Knowledge cutoff: {conversation.knowledge_cutoff}")
@@ -98,7 +98,7 @@ def system_text(conversation: Conversation) -> str:
 
 
 def developer_text(conversation: Conversation) -> str:
-    """Instructions, functions and response formats; empty if there is nothing to say."""
+    """The developer message: instructions, functions and response formats; may be empty."""
     sections = []
     if conversation.instructions:
         sections.append(instructions_text(conversation.instructions))
@@ -113,7 +113,7 @@ def developer_text(conversation: Conversation) -> str:
 
 
 def instructions_text(instructions: str) -> str:
-    """A developer's own words under their heading."""
+    """The developer's instructions under their heading."""
     return f"# Instructions\n\n{instructions}"
 
 

@@ -1,4 +1,4 @@
-"""Conversations as token ids: control tokens inserted as ids, every text encoded on its own.
+"""Renders conversations to token ids: control tokens as ids, each text encoded alone.
 
 Knows the harmony format from the writing side; the model's output is `output_grammar.py`'s.
 """
@@ -16,7 +16,7 @@ _CONSTRAIN = "<|constrain|>"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One conversation to learn from."""
+    """One rendered training conversation."""
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
@@ -24,7 +24,7 @@ class Example:
     the terminator), in tokens."""
 
     def learned(self) -> list[bool]:
-        """Mark the ids that the model itself should have said; as long as `ids`."""
+        """The loss mask: marks the ids that the model itself writes; as long as `ids`."""
         marks = [False] * len(self.ids)
         for begin, end in self.spans:
             marks[begin:end] = [True] * (end - begin)

@@ -1,4 +1,4 @@
-"""JSON schemas made plain: the few forms that have a TypeScript spelling, and nothing else.
+"""Normalises JSON schemas to the few forms that have a TypeScript spelling.
 
 Knows what of a schema the model should read; knows neither how it is spelt nor how it is enforced.
 """
@@ -34,7 +34,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Unfolded:
-    """A schema made plain, and what that cost."""
+    """A normalised schema, and its size."""
 
     schema: Schema
     num_parts: int
@@ -150,7 +150,7 @@ def normalise(schema: object) -> Unfolded:
 
 
 def check_together(num_parts: int) -> None:
-    """Refuse tools whose schemas are each small enough and too much together."""
+    """Refuse tools whose schemas together are too large."""
     if num_parts > MAX_PARTS_TOGETHER:
         raise RequestError(
             f"the schemas of the tools unfold to more than {MAX_PARTS_TOGETHER} parts together; "

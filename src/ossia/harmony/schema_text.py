@@ -1,4 +1,4 @@
-"""Tool parameters spelt as TypeScript, the way gpt-oss was trained to read them.
+"""Renders tool parameters as TypeScript, as gpt-oss was trained to read them.
 
 Takes schemas already made plain; does not know what a tool or a message is.
 """

@@ -1,4 +1,4 @@
-"""Text out of bytes that arrive a token at a time; knows no token, only UTF-8."""
+"""Decodes UTF-8 that arrives a token at a time."""
 
 from codecs import utf_8_decode
 
@@ -21,7 +21,7 @@ def decode_rest(pending: bytes) -> str:
 
 
 class TextDecoder:
-    """Streams the text of one message; make a new one for the next, so no byte crosses over."""
+    """Decodes the text of one message; each message needs a new one."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -37,6 +37,6 @@ class TextDecoder:
         return text
 
     def close(self) -> str:
-        """Text of the bytes still held back."""
+        """Decode the pending bytes."""
         text, self._pending = decode_rest(self._pending), b""
         return text

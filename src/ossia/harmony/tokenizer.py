@@ -27,7 +27,7 @@ from ossia.harmony.byte_bpe import (
 )
 
 MAX_FILE_BYTES = 256 << 20
-"""Ten times the published tokenizer.json; more is no tokenizer of this family."""
+"""Size limit of a tokenizer.json: ten times the published one."""
 
 _PROBE = " Ossia:\n\n  ein Weg\t(0123)\r\n ça 𝄞 漢字 don't "
 
@@ -59,12 +59,12 @@ class ControlIds:
 
 
 class Tokenizer:
-    """Encodes ordinary text to ids and gives the bytes back; immutable, safe to share."""
+    """Encodes ordinary text to ids and decodes ids to bytes; immutable, safe to share."""
 
     def __init__(
         self, tokenizer: tokenizers.Tokenizer, *, ranks: Sequence[bytes] | None = None
     ) -> None:
-        """Take over a byte-level BPE tokenizer.
+        """Wrap a byte-level BPE tokenizer.
 
         Args:
             tokenizer: with its control tokens added.

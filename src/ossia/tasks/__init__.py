@@ -1,1 +1,1 @@
-"""What is asked, and how it is judged: one source for training and evals."""
+"""The tasks and their judges: one source for training and evals."""

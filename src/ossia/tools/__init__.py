@@ -1,1 +1,1 @@
-"""What the model may do: search, read, compute, change files, ask other programs."""
+"""The tools: browser, python, patches, MCP servers, and Python functions."""

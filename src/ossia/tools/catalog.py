@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from ossia.tools.tool import Toolkit
 
 GROUP = "ossia.tools"
-"""Of entry points: the name of a tool, and the `Entry` that makes it."""
+"""Group of entry points; each names a tool and its `Entry`."""
 CONTAINER = "OSSIA_PYTHON_CONTAINER"
 """Environment variable: the command that starts a container for the python tool."""
 CountTokens = Callable[[str], int]
 StartToolkit = Callable[[CountTokens], Awaitable["Toolkit"]]
-"""Starts a toolkit; it counts tokens as the model that will read its pages."""
+"""Starts a toolkit; receives the model's token counter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One tool as it was named, and the circumstances."""
+    """One named tool and its circumstances."""
 
     value: str | None
-    """What stands after `NAME=`."""
+    """The value after `NAME=`."""
     names: Sequence[str]
-    """All that was named."""
+    """All named tools."""
     can_ask: bool
-    """Whether somebody can be asked to approve a call."""
+    """Whether a user can approve calls."""
     notify: Callable[[str], None]
-    """Takes a line for the operator."""
+    """Receives a line for the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Entry:
     toolkit: str = ""
     """Entries that name the same are one toolkit; by default each is its own."""
     is_for_callers: bool = False
-    """Whether API callers and MCP clients may have it, beside the user at the terminal."""
+    """Whether API callers and MCP clients may use it, beside the user at the terminal."""
 
     def key(self, text: str) -> str:
         """The toolkit that `NAME` or `NAME=VALUE` means; a required value is part of its name."""
@@ -109,7 +109,7 @@ def choose(
 
 
 def find(name: str) -> Entry | None:
-    """The tool of this name; one of ours is never replaced by a package's.
+    """Find the tool of this name; a built-in one is never replaced by a package's.
 
     Raises:
         RequestError: a package's entry point cannot be loaded, or is something else.
@@ -131,12 +131,12 @@ def find(name: str) -> Entry | None:
 
 
 def names_for_callers() -> tuple[str, ...]:
-    """Our tools that API callers and MCP clients may have."""
+    """Built-in tools that API callers and MCP clients may use."""
     return tuple(entry.name for entry in ENTRIES if entry.is_for_callers)
 
 
 def key_for_callers(text: str) -> str | None:
-    """The toolkit that `NAME` or `NAME=VALUE` means; None: API callers cannot have it."""
+    """The toolkit that `NAME` or `NAME=VALUE` means; None: API callers cannot use it."""
     entry = find(text.partition("=")[0])
     return entry.key(text) if entry is not None and entry.is_for_callers else None
 
@@ -154,7 +154,7 @@ def lazy_toolkits(
 
 
 def has_corpus() -> bool:
-    """Whether there are pages of the user's own to search."""
+    """Whether the user has indexed documents to search."""
     return index_path().is_file()
 
 

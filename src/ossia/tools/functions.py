@@ -24,7 +24,7 @@ from ossia.harmony.messages import FUNCTIONS, FunctionTool
 from ossia.tools.tool import Approval, Label, Tool, ToolResult, ToolSpec
 
 MAX_ERROR_CHARS = 500
-"""Of what an exception or a check has to say to the model."""
+"""Limit of an error text for the model."""
 
 
 def as_tool(

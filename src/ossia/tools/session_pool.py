@@ -1,4 +1,4 @@
-"""One session of our tools for each conversation, leased to one user at a time.
+"""A pool of tool sessions: one per conversation, leased to one user at a time.
 
 Knows no request and no wire: a conversation is an opaque key.
 """
@@ -19,10 +19,10 @@ class SessionLease:
 
     key: str
     labels: set[Label] = field(default_factory=set)
-    """What calls brought into the conversation so far."""
+    """Labels of all calls in the conversation so far."""
     last_used: float = 0.0
     num_users: int = 0
-    """Who uses it, or waits for that."""
+    """Number of users and waiters."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Two branches of a conversation take turns."""
     _session: ConversationTools | None = None

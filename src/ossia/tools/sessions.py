@@ -25,13 +25,13 @@ from ossia.tools.tool import (
 
 @dataclass(frozen=True, slots=True)
 class LazyToolkit:
-    """A toolkit that is started where it will be used, and ended there."""
+    """A toolkit that starts at its first use."""
 
     start: Callable[[], Awaitable[Toolkit]]
 
 
 ToolSource = Tool | Toolkit | LazyToolkit | Callable[..., Any]
-"""What may be offered: a tool, a toolkit, or a Python function with type hints."""
+"""A source of tools: a tool, a toolkit, or a Python function with type hints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ConversationTools:
 
 
 def described(toolkit: Toolkit) -> Mapping[str, str]:
-    """What a toolkit says about its groups of tools."""
+    """A toolkit's descriptions of its groups of tools."""
     return toolkit.descriptions if isinstance(toolkit, Described) else {}
 
 

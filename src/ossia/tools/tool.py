@@ -1,4 +1,4 @@
-"""What a tool is: a name, what it takes, what may come of it, and one function to call.
+"""The protocol of tools: a spec, a call, a result; sessions and toolkits.
 
 Knows no turn and no wire: who may call it, and when, is decided upstairs.
 """
@@ -11,28 +11,28 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ossia.harmony.messages import FunctionTool
 
 Label = Literal["reads_untrusted", "reads_private", "external_effect"]
-"""What a call brings into a conversation, or out of it. All three together need a yes."""
+"""What a call brings into or out of a conversation. All three together need approval."""
 Approval = Literal["never", "ask", "always"]
-"""Whether a call needs a yes: never; when labels add up or the tool asks for it; each time."""
+"""When a call needs approval: never; if labels add up or the tool asks for it; always."""
 Channel = Literal["analysis", "commentary"]
 
 MAX_RESULT_BYTES = 64 << 10
-"""What the model reads of one result; the middle of a longer one is left out."""
+"""Limit of a result for the model; a longer one is truncated in the middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """What is known of a tool before it is called."""
+    """The description of a tool."""
 
     name: str
-    """As the model addresses it: python, browser.search, functions.f, or server.tool."""
+    """Its full name: python, browser.search, functions.f, or server.tool."""
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     """JSON schema of its arguments; None where its input is text, or without arguments."""
     input_format: Literal["json", "text"] = "json"
-    """What it is called with: a JSON object, or plain text such as code."""
+    """Kind of its input: a JSON object, or plain text such as code."""
     channel: Channel = "commentary"
-    """Where the model was trained to call it; its result goes where the call stood."""
+    """Channel of its calls and results, as trained."""
     labels: frozenset[Label] = frozenset()
     approval: Approval = "never"
     seconds: float = 60.0
@@ -40,7 +40,7 @@ class ToolSpec:
 
     @property
     def function(self) -> FunctionTool:
-        """As the prompt declares it, by its name within its namespace."""
+        """Its declaration in the prompt, by its name within its namespace."""
         return FunctionTool(
             name=self.name.partition(".")[2] or self.name,
             description=self.description,
@@ -54,30 +54,30 @@ class Attachment:
     """A file that a call returned."""
 
     name: str
-    """Cleaned: one name, no path."""
+    """A plain file name without a path."""
     media_type: str
     content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What came of a call; a failure is a result too, in one line the model can act on."""
+    """The result of a call; a failure is one too, in a line the model can act on."""
 
     text: str
-    """What the model reads."""
+    """The text for the model."""
     is_error: bool = False
     attachments: tuple[Attachment, ...] = ()
     origin: str | None = None
     """Host or file the text came from, if it is not to be trusted."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """For the wire: the action of a search, the outputs of a cell."""
+    """Details for API clients: the action of a search, the outputs of a cell."""
 
 
 ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))
 
 
 def adds_up(gathered: AbstractSet[Label], labels: AbstractSet[Label]) -> bool:
-    """Whether a call joins what must not meet without a yes: untrusted, private, and a way out.
+    """Whether a call needs approval since it joins untrusted, private, and a way out.
 
     Args:
         gathered: what earlier calls brought into the conversation.
@@ -94,11 +94,11 @@ class Tool(Protocol):
 
     @property
     def spec(self) -> ToolSpec:
-        """Its description; never changes."""
+        """Its constant description."""
         ...
 
     async def call(self, arguments: str) -> ToolResult:
-        """Run it. Whatever goes wrong with the arguments or the world is a result, not an error.
+        """Run a call. Faults of the arguments or the environment are results, not exceptions.
 
         Args:
             arguments: as the model wrote them: JSON text, or plain text.
@@ -115,7 +115,7 @@ class ToolSession(Protocol):
         ...
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Whether this very call must be asked for, beyond what its labels say."""
+        """Whether this call needs approval, beyond what its labels say."""
         ...
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class ToolSession(Protocol):
 
 @runtime_checkable
 class Toolkit(Protocol):
-    """What the operator offers; it opens a session for each conversation."""
+    """A set of tools; opens a session for each conversation."""
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -143,10 +143,10 @@ class Toolkit(Protocol):
 
 @runtime_checkable
 class Listener(Protocol):
-    """A session that wants to know what the user said: which pages may be opened unasked."""
+    """A session that reads user messages: they name pages that need no approval."""
 
     def heard(self, text: str) -> None:
-        """The text of a user's message."""
+        """Read the text of a user message."""
         ...
 
 
@@ -155,7 +155,7 @@ class Citable(Protocol):
     """A session whose results are cited by number."""
 
     def resolve(self, cursor: int, line: int | None = None) -> tuple[str, str] | None:
-        """URL and title of what a citation means; None if nothing."""
+        """URL and title of a citation; None if it is unknown."""
         ...
 
 
@@ -169,7 +169,7 @@ class Closable(Protocol):
 
 
 class Report(Protocol):
-    """What was found when a tool's sandbox was tested."""
+    """The self-test report of a tool's sandbox."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON, with `tier` and `label`."""
@@ -182,13 +182,13 @@ class Tested(Protocol):
 
     @property
     def report(self) -> Report:
-        """What the test found."""
+        """The report of the self-test."""
         ...
 
 
 @runtime_checkable
 class Described(Protocol):
-    """A toolkit that has words about its groups of tools."""
+    """A toolkit that describes its groups of tools."""
 
     @property
     def descriptions(self) -> Mapping[str, str]:

@@ -1,1 +1,1 @@
-"""New weights: seeded dialogues, a tokenizer of their own, and the trainer of the nano model."""
+"""Training: batches, a tokenizer, the network and the trainer of the nano model."""

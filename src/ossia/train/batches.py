@@ -23,11 +23,11 @@ from ossia.train.shared_prefix import PrefixGroup, prefix_group_batch
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
 DATED_SHARE = 0.5
 BOTH_SHARE = 0.25
-"""Of batches, with the browser and python together."""
+"""Share of batches with both the browser and python."""
 CONTEXT_WEIGHT = 0.1
-"""Of the loss on what users, developers and tools write; the system message counts nothing."""
+"""Loss weight of user, developer and tool tokens; the system message has none."""
 MAX_TOKENS = 768
-"""Of an example behind its system message; the few longer ones are left out."""
+"""Limit of an example after its system message; the few longer ones are left out."""
 _STREAMS: Mapping[Split, int] = MappingProxyType({"train": 2, "validation": 3, "test": 4})
 
 
@@ -38,19 +38,19 @@ class TrainingExample:
     prefix: tuple[int, ...]
     ids: tuple[int, ...]
     pieces: tuple[tuple[int, float], ...]
-    """Lengths of runs of `ids`, and how much predicting each id of a run counts."""
+    """Lengths of runs of `ids`, and the loss weight of each run."""
     effort: Effort
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """How much predicting each of `ids` counts."""
+        """The loss weight of each of `ids`."""
         lengths, weights = zip(*self.pieces, strict=True)
         return np.repeat(np.array(weights, np.float32), lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A step, and what each of its wanted rows should have predicted."""
+    """A training batch, and the target of each output row."""
 
     step: ForwardBatch
     target_R: torch.Tensor

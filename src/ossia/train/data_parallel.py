@@ -1,4 +1,4 @@
-"""Processes that take a step together: each computes some prefix groups, all sum their gradients.
+"""Data parallel training: each process computes some prefix groups, then gradients are summed.
 
 Knows nothing of the model. One process a core: two threads of one wait for each other after every
 small operation, two processes once a step.
@@ -20,7 +20,7 @@ from ossia.train.batches import TrainingExample
 
 @dataclass(frozen=True, slots=True)
 class DataParallelGroup:
-    """The place of one process among `world_size`."""
+    """The rank of one process among `world_size`."""
 
     rank: int = 0
     world_size: int = 1

@@ -1,4 +1,4 @@
-"""Trained parameters -> a checkpoint folder: experts in MXFP4, the rest in bfloat16.
+"""Exports trained parameters as a checkpoint folder: experts in MXFP4, the rest in bfloat16.
 
 The experts' values are those that were trained, since training already rounded them.
 """

@@ -1,4 +1,4 @@
-"""Rounding to MXFP4 while learning: forward the rounded values, backward as if nothing had been.
+"""Quantisation-aware training: MXFP4 rounding with a straight-through gradient.
 
 The values equal those of `ossia.ops.mxfp4` bit for bit, so packing after training changes nothing.
 """

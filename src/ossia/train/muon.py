@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal, for the matrices between input and output.
+"""The Muon optimiser: orthogonalised momentum, for the matrices between input and output.
 
 Facts: K. Jordan's note of 2024 and arXiv:2502.16982. A stack of matrices is orthogonalised one by
 one, side by side. Letters: B matrices of a stack, I rows, J columns.

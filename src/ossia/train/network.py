@@ -1,4 +1,4 @@
-"""The model while it learns: parameters under checkpoint names, and the losses of a step.
+"""The trainable model: parameters under checkpoint names, and the losses of a step.
 
 The forward pass is `ossia.model.transformer`, as in serving; there is no second definition.
 """
@@ -20,9 +20,9 @@ from ossia.train.shared_prefix import TrainingOps
 
 INIT_STD = 0.02
 BALANCE_WEIGHT = 0.01
-"""Of the load-balancing loss (arXiv:2101.03961): without it a few experts take every token."""
+"""Weight of the load-balancing loss (arXiv:2101.03961): without it few experts take all tokens."""
 Z_WEIGHT = 1e-3
-"""Of the router's z-loss (arXiv:2202.08906): it keeps the scores small."""
+"""Weight of the router's z-loss (arXiv:2202.08906), which keeps its logits small."""
 
 
 def nano_config(
@@ -72,7 +72,7 @@ def is_expert_matrix(name: str) -> bool:
 
 
 def new_parameters(config: ModelConfig, seed: int, device: str) -> dict[str, Tensor]:
-    """Fresh parameters by the names of a dense checkpoint, float32, in the names' order."""
+    """Initialise float32 parameters under the names of a dense checkpoint, in the names' order."""
     source = torch.Generator().manual_seed(seed)
     parameters = {}
     for name, shape in our_shapes(config, packed=False).items():
@@ -96,7 +96,7 @@ class Losses:
     answer: Tensor
     """Mean cross-entropy of what is learned, by weight; nats a token."""
     balance: Tensor
-    """1 where every expert has its share."""
+    """The load-balancing loss; 1 if every expert gets its share."""
     z: Tensor
     share_LN: Tensor
     """Share of the (token, choice) pairs of a layer that went to each expert."""

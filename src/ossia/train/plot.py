@@ -10,7 +10,7 @@ from typing import Any
 from ossia.errors import MissingExtra
 
 SMOOTHING = 0.8
-"""Of the drawn line: how much of its last value stays."""
+"""Smoothing: the weight of the previous value of the drawn line."""
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:
@@ -30,7 +30,7 @@ def losses(entries: Iterable[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 def smooth(values: Iterable[float]) -> list[float]:
-    """The exponential moving average; what is not finite leaves it as it was."""
+    """The exponential moving average; ignores values that are not finite."""
     averages: list[float] = []
     for value in values:
         last = averages[-1] if averages else value

@@ -1,4 +1,4 @@
-"""Trains a model like the embedded one from nothing: `ossia train nano`.
+"""Pretrains a model like the embedded one: `ossia train nano`.
 
 The output folder holds tokenizer.json, log.jsonl, loss.png and training_state.safetensors; packed/
 is the checkpoint. A run with the same folder resumes from the training state in it.
@@ -42,26 +42,26 @@ DEFAULT_SHAPE = "t1c"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainOptions:
-    """What to train, for how long and where to; exactly one of `tokens` and `seconds`."""
+    """Options of a run; exactly one of `tokens` and `seconds`."""
 
     out: Path
     tokens: float | None = None
-    """The budget of the whole run, resumed or not."""
+    """The budget of the whole run in tokens, earlier runs included."""
     seconds: float | None = None
-    """The same, of the process's own time."""
+    """The budget in seconds of process time."""
     constant_lr: bool = False
     """Do not decay the learning rate at the end of the budget."""
     data: Path | None = None
-    """Batches written by `ossia.train.shards`; by default they are drawn."""
+    """Batches written by `ossia.train.shards`; by default they are generated."""
     shape: str = DEFAULT_SHAPE
     seed: int = 0
     device: str = "cpu"
     workers: int = 2
-    """Processes, one a core; a GPU has one."""
+    """Number of processes, one per core; a GPU has one."""
     lr: float = PEAK_RATE
     """Of AdamW."""
     muon_lr: float = MUON_RATE
-    """Of Muon; 0: AdamW for all parameters."""
+    """Peak learning rate of Muon; 0: AdamW for all parameters."""
 
     def __post_init__(self) -> None:
         if (self.tokens is None) == (self.seconds is None):
@@ -69,7 +69,7 @@ class PretrainOptions:
 
 
 def run(options: PretrainOptions) -> dict[str, Any]:
-    """Train until the budget is spent, export, then plot; SIGTERM and Ctrl-C end it after a step.
+    """Train until the budget is spent, export, plot; SIGTERM and Ctrl-C stop after a step.
 
     Returns:
         The validation of the trained model and the SHA-256 of its files.

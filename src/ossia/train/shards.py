@@ -21,16 +21,16 @@ from ossia.harmony.tokenizer import Tokenizer
 from ossia.train.batches import CONTEXT_WEIGHT, EFFORT_SHARES, TrainingExample, draw_examples
 
 EXAMPLES_PER_BATCH = 48
-"""In a batch, at least: about 7,000 tokens."""
+"""Fewest examples in a batch: about 7,000 tokens."""
 BATCHES = 200
-"""In a file."""
+"""Batches in a file."""
 WEIGHTS = (0.0, CONTEXT_WEIGHT, 1.0)
 _EFFORTS = tuple(EFFORT_SHARES)
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleSource:
-    """What decides every training batch."""
+    """What determines every training batch."""
 
     tokenizer: Tokenizer
     seed: int
@@ -70,7 +70,7 @@ def _read(source: ExampleSource, folder: Path, number: int) -> list[TrainingExam
 
 
 def write_shard(source: ExampleSource, shard: int) -> dict[str, Any]:
-    """Draw and write one file, whole or not at all; return its metadata."""
+    """Generate and write one file atomically; return its metadata."""
     assert source.folder is not None
     path = _path(source.folder, shard)
     pieces: list[NDArray[np.uint16]] = []
@@ -152,12 +152,12 @@ def _write(job: tuple[Path, int, Path, int]) -> dict[str, Any]:
 
 
 def missing(folder: Path, count: int) -> Iterator[int]:
-    """Which of the first `count` files are not there yet."""
+    """List the missing ones of the first `count` files."""
     return (shard for shard in range(count) if not _path(folder, shard).exists())
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the first files of a seed, those that are not there yet."""
+    """Write the missing ones of the first files of a seed."""
     parser = argparse.ArgumentParser(prog="python -m ossia.train.shards", description=__doc__)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

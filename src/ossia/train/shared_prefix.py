@@ -1,4 +1,4 @@
-"""A step in which many sequences go on from one prefix: the system message is computed once.
+"""Shared-prefix batches: many sequences continue one prefix, which is computed once.
 
 Knows ids and places, not what they say. Letters as in ops/api.py; S keys a query may look at.
 """
@@ -17,14 +17,14 @@ from ossia.ops.torch import TorchOps
 from ossia.ops.torch.attend import attention_with_sinks
 
 TILE = 64
-"""Tokens of a sequence that look back together: more see more keys that are not theirs."""
+"""Query tokens per tile: larger tiles attend to more masked keys."""
 NUM_SIDE_BY_SIDE = 24
 """Tiles of similarly many keys that are padded to one: more make fewer, but emptier, products."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixGroup:
-    """A prefix, and what follows it in each sequence."""
+    """A prefix and its continuations."""
 
     prefix: Sequence[int]
     sequences: Sequence[Sequence[int]]
@@ -32,7 +32,7 @@ class PrefixGroup:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Tiles that are computed side by side, a row each; token numbers are places in the step."""
+    """Tiles computed in one batch, a row each; token numbers are positions in the step."""
 
     query_QT: Tensor
     """Shorter tiles repeat their last token."""

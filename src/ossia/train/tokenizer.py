@@ -47,7 +47,7 @@ NUM_TEXTS = 12_000
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Texts of conversations as the trainer will show them."""
+    """Generate conversation texts as the trainer renders them."""
     random = np.random.default_rng([seed, 1])
     while True:
         for effort in get_args(Effort):

@@ -1,4 +1,4 @@
-"""The training loop: AdamW on a budget of tokens or of time, resumable to the bit.
+"""The training loop: a budget of tokens or time, resumable with bit-identical results.
 
 `TrainingProgress`, the parameters and the two moments decide the next step; batches are numbered,
 so the place in the data is the step's number.
@@ -31,34 +31,34 @@ CLIP = 1.0
 PEAK_RATE, MUON_RATE = 3e-3, 0.03
 WARM_UP = 0.02
 COOL_DOWN = 0.7
-"""Shares of the budget: the rate rises, stays, and falls in a line to 0."""
+"""Shares of the budget: warm-up, constant rate, linear decay to 0."""
 LOG_EVERY = 20
 VALIDATE_EVERY = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """What a training run is configured with."""
+    """Options of a training run."""
 
     seed: int
     tokens: int | None = None
-    """The budget of the whole run, resumed or not; counts alike on a busy machine."""
+    """The budget of the whole run in tokens, earlier runs included."""
     seconds: float | None = None
-    """Instead of tokens; the process's own time."""
+    """The budget in seconds of process time, instead of tokens."""
     constant_lr: bool = False
-    """Keep the rate up to the end of the budget: a resumed run, with more of it, lets it fall."""
+    """Keep the learning rate constant; a resumed run with more budget decays it."""
     peak_rate: float = PEAK_RATE
     """Of AdamW."""
     muon_rate: float = MUON_RATE
-    """Of Muon, for the matrices inside the layers; 0 leaves them to AdamW."""
+    """Peak learning rate of Muon, for the matrices inside the layers; 0: AdamW."""
     checkpoint_seconds: float = 180.0
-    """Between two checkpoints."""
+    """Time between two checkpoints."""
     device: str = "cpu"
     data: Path | None = None
-    """Where batches stand on disk; without, they are drawn as they are needed."""
+    """Folder of batches; None: they are generated as needed."""
 
     def spent(self, progress: TrainingProgress) -> float:
-        """The share of the budget that is gone."""
+        """The share of the budget that is spent."""
         if self.tokens is not None:
             return progress.tokens / max(self.tokens, 1)
         assert self.seconds is not None, "a plan has a budget"
@@ -66,7 +66,7 @@ class TrainingConfig:
 
 
 def learning_rate(share: float, peak: float, *, constant_lr: bool = False) -> float:
-    """The rate when `share` of the budget is spent."""
+    """The learning rate when `share` of the budget is spent."""
     fall = 1.0 if constant_lr else (1 - share) / COOL_DOWN
     return peak * max(0.0, min(1.0, share / WARM_UP, fall))
 
@@ -86,7 +86,7 @@ class Trainer:
     parallel: DataParallelGroup = field(default_factory=DataParallelGroup)
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     stopping: bool = False
-    """Set by whoever wants the run to end after the step under way."""
+    """Set to stop the run after the current step."""
 
     @classmethod
     def start(
@@ -98,7 +98,7 @@ class Trainer:
         clock: Clock,
         parallel: DataParallelGroup | None = None,
     ) -> "Trainer":
-        """Begin anew, or resume from the training state in `out`."""
+        """Start a run, or resume from the training state in `out`."""
         parameters = new_parameters(config, plan.seed, plan.device)
         optimisers = _optimisers(parameters, plan)
         source = ExampleSource(tokenizer, plan.seed, plan.data)
@@ -145,7 +145,7 @@ class Trainer:
     def _record(
         self, losses: Losses, statistics: "StepStatistics", lr: float, saved: float
     ) -> float:
-        """After a step: log, validate and save when it is time; return when it was last saved."""
+        """Log, validate and save if due; return the time of the last save."""
         if self.progress.step % LOG_EVERY == 1:
             self._log(self._figures(losses, statistics, lr))
         if self.progress.step % VALIDATE_EVERY == 0:
@@ -156,7 +156,7 @@ class Trainer:
         return self.progress.seconds
 
     def note(self, fact: dict[str, Any]) -> None:
-        """Write a line into the log, at the place in the run where it holds."""
+        """Append a line to the log, with the progress of the run."""
         self._log({"step": self.progress.step, **fact})
 
     def validate(self, number: int = 0) -> dict[str, Any]:
@@ -255,7 +255,7 @@ class StepStatistics(NamedTuple):
     seconds: float
     """The clock of rank 0."""
     stop: float
-    """Above 0 if rank 0 wants to end."""
+    """Above 0 if rank 0 stops."""
 
 
 def _optimisers(parameters: dict[str, Tensor], plan: TrainingConfig) -> list[torch.optim.Optimizer]:

@@ -1,4 +1,4 @@
-"""A training run on disk, to go on from: parameters, moments, and how far it has come.
+"""Saves and loads a training run: parameters, moments, progress.
 
 One safetensors file, replaced whole: a reader sees one state or the next, never half.
 """
@@ -24,12 +24,12 @@ _PROGRESS = "progress"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgress:
-    """How far a run has come; `step` is also the number of the next batch."""
+    """The progress of a run; `step` is also the number of the next batch."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    """Of the budget, spent so far."""
+    """The budget spent so far."""
 
 
 def write(
@@ -38,7 +38,7 @@ def write(
     parameters: dict[str, Tensor],
     optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Write a training state; the file appears whole or not at all."""
+    """Write a training state atomically."""
     arrays: dict[str, NDArray[Any]] = {
         _PROGRESS: np.array([progress.step, progress.tokens, progress.seconds], np.float64)
     }

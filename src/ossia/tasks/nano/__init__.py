@@ -1,4 +1,4 @@
-"""The tasks, and what share of the dialogues each has: a new one is a file and a line here."""
+"""The tasks and their shares of the dialogues; a new task is a file and a line here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -28,9 +28,9 @@ class NanoTask(NamedTuple):
     """A task and its share of the training dialogues."""
 
     share: float
-    """Of the dialogues."""
+    """Its share of the dialogues."""
     late_share: float
-    """The same from batch `LATE` on."""
+    """Its share from batch `LATE` on."""
     draw: Draw
 
 

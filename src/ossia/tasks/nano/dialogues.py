@@ -1,4 +1,4 @@
-"""Conversations of one task -> conversations as the product would hold them, and their turns.
+"""Composes conversations of several tasks, and splits them into turns to learn.
 
 Puts earlier talk before a question and unneeded tools beside it. Knows no tokens: the harmony room
 renders what is made here.
@@ -32,12 +32,12 @@ FIRST_DAY, NUM_DAYS = date(2024, 1, 1), 4383
 
 
 def draw_date(random: np.random.Generator) -> str:
-    """A day that a conversation may begin on."""
+    """Draw the date of a conversation."""
     return (FIRST_DAY + timedelta(days=int(random.integers(NUM_DAYS)))).isoformat()
 
 
 def draw_task(random: np.random.Generator, batch: int) -> str:
-    """The name of a task, by the tasks' shares of the dialogues of a batch."""
+    """Draw the name of a task by the shares of a batch."""
     is_late = batch >= LATE
     bounds = np.cumsum([each.late_share if is_late else each.share for each in TASKS.values()])
     place = np.searchsorted(bounds, random.random() * bounds[-1], side="right")
@@ -47,7 +47,7 @@ def draw_task(random: np.random.Generator, batch: int) -> str:
 def draw_conversation(
     random: np.random.Generator, settings: TaskSettings, task: str
 ) -> Conversation:
-    """A conversation whose last message is an answer to learn."""
+    """Draw a conversation whose last message is an answer to learn."""
     conversation = draw(random, settings, task)
     if task in TOOL_TASKS and random.random() < UNNEEDED_SHARE:
         other = draw(random, settings, pick(random, UNNEEDING_TASKS))
@@ -75,7 +75,7 @@ def with_earlier_talk(
 
 
 def turns(conversation: Conversation) -> Iterator[Conversation]:
-    """The conversation up to each of its answers: what there is to learn, turn after turn."""
+    """Split a conversation into the examples to learn: one up to each answer."""
     for end, message in enumerate(conversation.messages, start=1):
         if message.role == "assistant" and message.channel == "final":
             yield replace(conversation, messages=conversation.messages[:end])

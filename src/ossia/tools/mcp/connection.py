@@ -37,7 +37,7 @@ _MAX_LISTED = 1000
 
 
 class ServerUnreachable(Exception):
-    """The server cannot be spoken to now; the message says why, and when to try again."""
+    """The server is unreachable; the message says why, and when to try again."""
 
     def __init__(self, message: str, words: str = "") -> None:
         """Describe the failure.
@@ -51,7 +51,7 @@ class ServerUnreachable(Exception):
 
 
 class ServerRefused(Exception):
-    """The server answered that it will not, or answered nonsense."""
+    """The server refused the request, or its answer is invalid."""
 
 
 class McpConnection:
@@ -72,7 +72,7 @@ class McpConnection:
         self.server = server
         self.instructions: str | None = None
         self.is_stale = True
-        """Whether the tools should be listed anew: after each connect, and on notice."""
+        """Whether to list the tools again: after each connect, and when notified."""
         self._env = filled(server.env, environ, server=server.name)
         self._headers = filled(server.headers, environ, server=server.name)
         self._clock = clock
@@ -134,7 +134,7 @@ class McpConnection:
 
     @contextlib.contextmanager
     def _request_errors(self) -> Any:
-        """Turn what may go wrong with a request into two kinds of error."""
+        """Translate the errors of a request into two kinds."""
         name = self.server.name
         try:
             yield
@@ -262,7 +262,7 @@ def quiet_library() -> None:
 
 _SECONDS = 30.0
 _QUIET_SECONDS = 300.0
-"""How long an open stream may say nothing."""
+"""Seconds that an open stream may stay silent."""
 
 
 @contextlib.asynccontextmanager
@@ -292,7 +292,7 @@ async def http_transport(url: str, *, headers: Mapping[str, str]) -> AsyncIterat
 
 
 class _Bounded(httpx2.AsyncHTTPTransport):
-    """Answers of a bounded size that are what they seem: nothing is unpacked."""
+    """HTTP answers of bounded size, not decompressed."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
@@ -310,7 +310,7 @@ class _Bounded(httpx2.AsyncHTTPTransport):
 
 
 class _Counted(httpx2.AsyncByteStream):
-    """A body that ends in an error when it is too long."""
+    """A body that raises an error when it is too long."""
 
     def __init__(self, body: httpx2.AsyncByteStream) -> None:
         self._body = body
@@ -329,7 +329,7 @@ class _Counted(httpx2.AsyncByteStream):
 
 MAX_MESSAGE_BYTES = 8 << 20
 GRACE_SECONDS = 2.0
-"""From the end of its input until a server gets SIGTERM, and from there until SIGKILL."""
+"""Seconds from the end of stdin to SIGTERM, and from there to SIGKILL."""
 _TAIL_BYTES = 2000
 
 Incoming = MemoryObjectReceiveStream[SessionMessage | Exception]
@@ -337,7 +337,7 @@ Outgoing = MemoryObjectSendStream[SessionMessage]
 
 
 class StderrTail:
-    """The end of what a server wrote to stderr, and why it is not heard any more."""
+    """The end of a server's stderr, and why the connection ended."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -363,7 +363,7 @@ async def stdio_transport(
     cwd: str | None,
     words: StderrTail,
 ) -> AsyncIterator[tuple[Incoming, Outgoing]]:
-    """Start a server and speak to it; at the end it and all it started is gone.
+    """Start a server and connect to it; at the end its whole process group is ended.
 
     Args:
         command: program and arguments; no shell reads them.

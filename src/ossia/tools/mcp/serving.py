@@ -33,9 +33,9 @@ _DESCRIPTIONS = {
     "expression is shown, new files under /mnt/data come back. No network; time, memory and "
     "processes are limited."
 }
-"""Where a tool's own words are the trained ones, which speak to gpt-oss of its channels."""
+"""Descriptions for other models, where the trained ones mention gpt-oss's channels."""
 _SPARE_SECONDS = 5.0
-"""Beyond a tool's own limit, until the call is given up for it."""
+"""Seconds beyond a tool's own limit after which a call is abandoned."""
 _SESSION_SCHEMA = {
     "type": "string",
     "description": f"Leave it out to go on where you were; {NEW!r} for a fresh state of its own, "
@@ -47,7 +47,7 @@ _HANDLE_SCHEMA = {
     "leave it out to begin afresh.",
 }
 Observe = Callable[[ToolSpec, str, ToolResult, float], None]
-"""Called after each call that was run: its tool, its arguments, what it gave, its seconds."""
+"""Called after each call with tool, arguments, result and seconds."""
 _NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
 _NO_SESSION = f"error: there is no such session any more; say {NEW!r} for another one"
 
@@ -77,7 +77,7 @@ def tool_server(
     has_own: bool = True,
     observe: Observe = lambda spec, arguments, result, seconds: None,
 ) -> Server[Any]:
-    """A server of tools, over whatever carries it.
+    """Build an MCP server of tools, for any transport.
 
     Args:
         toolkits: what to offer.
@@ -117,7 +117,7 @@ def tool_server(
 
 
 def wire_name(name: str) -> str:
-    """A tool's name as every client takes it: many refuse dots."""
+    """A tool's name without dots, which many clients refuse."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name.removeprefix("functions."))[:64]
 
 
@@ -149,7 +149,7 @@ def _text_field(spec: ToolSpec) -> str:
 async def _answer(
     handles: SessionHandles, spec: ToolSpec, arguments: dict[str, Any], observe: Observe
 ) -> mcp_types.CallToolResult:
-    """Carry a call out in the session it names."""
+    """Run a call in the session it names."""
     handle = arguments.pop(SESSION, None)
     if not isinstance(handle, str | None):
         return _failed(f"error: {SESSION} is no text")
@@ -213,7 +213,7 @@ def _file(number: int, file: Attachment) -> mcp_types.ContentBlock:
 
 
 def _capped(text: str) -> str:
-    """The beginning and the end of a long result, and word of what is between them."""
+    """Truncate a long result in the middle, and say so."""
     raw = text.encode(errors="replace")
     if len(raw) <= MAX_RESULT_BYTES:
         return raw.decode()

@@ -10,7 +10,7 @@ from ossia.tools.sessions import open_session
 from ossia.tools.tool import Toolkit
 
 NEW = "new"
-"""What a client says instead of a handle to get one."""
+"""The value by which a client requests a new handle."""
 MAX_SESSIONS = 8
 IDLE_SECONDS = 600.0
 

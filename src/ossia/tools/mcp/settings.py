@@ -33,9 +33,9 @@ class McpServer:
     """One server: a program to start, or an address to speak to."""
 
     name: str
-    """Also the namespace of its tools."""
+    """Name of the server, and namespace of its tools."""
     command: tuple[str, ...] = ()
-    """Program and arguments, as they are; no shell reads them."""
+    """Program and arguments; no shell interprets them."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables the program gets besides PATH, HOME and the like; `${NAME}` is filled in."""
     cwd: str | None = None
@@ -43,19 +43,19 @@ class McpServer:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent to that address and to no other; `${NAME}` is filled in."""
     allowed_tools: frozenset[str] | None = None
-    """Names as the server gives them; None: all."""
+    """The server's names of allowed tools; None: all."""
     approval: Mapping[str, Approval] = field(default_factory=dict)
-    """By tool; `*` stands for all others."""
+    """Approval by tool; `*` stands for all others."""
     seconds: float = 60.0
     """Time limit of a call."""
 
     def approval_of(self, tool: str) -> Approval:
-        """Whether calls of a tool need a yes."""
+        """Whether calls of a tool need approval."""
         return self.approval.get(tool, self.approval.get("*", "ask"))
 
 
 def filled(texts: Mapping[str, str], environ: Mapping[str, str], *, server: str) -> dict[str, str]:
-    """Texts with `${NAME}` replaced by what the environment holds.
+    """Replace `${NAME}` in texts by environment variables.
 
     Raises:
         RequestError: a variable is not set.
@@ -70,7 +70,7 @@ def filled(texts: Mapping[str, str], environ: Mapping[str, str], *, server: str)
 
 
 def read_server_file(path: Path) -> tuple[McpServer, ...]:
-    """The servers of a file.
+    """Read the servers of a file.
 
     Raises:
         RequestError: it cannot be read, or says something wrong.
@@ -89,7 +89,7 @@ def read_server_file(path: Path) -> tuple[McpServer, ...]:
 
 
 def read_servers(settings: object) -> tuple[McpServer, ...]:
-    """The servers of settings such as {"mcpServers": {"name": {"command": ...}}}.
+    """Read the servers of settings such as {"mcpServers": {"name": {"command": ...}}}.
 
     Raises:
         RequestError: something is wrong; the message names the server and the field.
@@ -152,7 +152,7 @@ def _check(is_right: bool, where: str, found: object, expected: str) -> None:
 
 
 def _check_transport(settings: Mapping[str, Any], where: str) -> None:
-    """Some programs write which transport it is; only what follows from the rest is right."""
+    """Check the optional transport, which must match the other settings."""
     kinds = ("stdio",) if "command" in settings else ("http", "streamable-http", "streamableHttp")
     kind = settings.get("type", kinds[0])
     _check(kind in kinds, f"type of {where}", kind, " or ".join(kinds))
@@ -212,7 +212,7 @@ def _seconds(value: object, where: str) -> float:
 
 
 def _url(value: object, where: str) -> str | None:
-    """An https address, or http to this computer; a key in it would end up in logs."""
+    """Check a URL: https, or http to this computer, and without a key, which logs would show."""
     if value is None:
         return None
     _check(isinstance(value, str), where, value, "an https address")

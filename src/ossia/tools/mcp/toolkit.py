@@ -32,21 +32,21 @@ _CHANGED = "changed this tool since it was last allowed; call it again, and the 
 
 @dataclass(slots=True)
 class _Host:
-    """One server, its tools, and which of them are others than the user knows."""
+    """One server, its tools, and which of them changed since they were approved."""
 
     connection: McpConnection
     tools: tuple[ListedTool, ...] = ()
     changed: dict[str, str] = field(default_factory=dict)
-    """Fingerprints of tools that changed and wait for a yes; empty if they are gone."""
+    """Fingerprints of changed tools that need approval again; empty if removed."""
 
 
 class McpToolkit:
-    """Tools of MCP servers; see `start`."""
+    """Tools of MCP servers, opened by `start`."""
 
     def __init__(
         self, hosts: Sequence[_Host], trusted: TrustStore, problems: Mapping[str, str]
     ) -> None:
-        """Not to be called: see `start`."""
+        """Private; use `start`."""
         self._hosts = tuple(hosts)
         self._trusted = trusted
         self.problems = dict(problems)
@@ -59,7 +59,7 @@ class McpToolkit:
             for host in hosts
             if host.tools
         }
-        """Of each namespace, for the prompt."""
+        """Descriptions by namespace, for the prompt."""
 
     @classmethod
     async def start(
@@ -98,11 +98,11 @@ class McpToolkit:
                 await asyncio.gather(*(host.connection.close() for host in hosts))
 
     async def open(self) -> "McpSession":
-        """Begin a conversation; the servers' connections are shared by all of them."""
+        """Open a session; all sessions share the servers' connections."""
         return McpSession(self._hosts, self._trusted)
 
     async def close(self) -> None:
-        """End every connection and every server that was started."""
+        """Close every connection and end every started server."""
         await asyncio.gather(*(host.connection.close() for host in self._hosts))
 
 
@@ -124,7 +124,7 @@ class McpSession:
         return tuple(self._tools.values())
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Whether a tool changed since it was last allowed."""
+        """Whether a tool changed since it was last approved."""
         tool = self._tools.get(name)
         if tool is None or not tool.is_changed:
             return False
@@ -132,7 +132,7 @@ class McpSession:
         return True
 
     async def close(self) -> None:
-        """Nothing to let go of: the connections are the toolkit's."""
+        """Do nothing: the toolkit owns the connections."""
         self._pending.clear()
 
 
@@ -146,7 +146,7 @@ class _McpTool:
 
     @property
     def is_changed(self) -> bool:
-        """Whether it waits for a yes."""
+        """Whether its calls need approval."""
         return self.spec.name in self._host.changed
 
     async def call(self, arguments: str) -> ToolResult:
@@ -169,7 +169,7 @@ class _McpTool:
         )
 
     def _allowed(self, arguments: str) -> bool:
-        """Whether exactly this call was asked for: then the tool is known as it is now."""
+        """Whether exactly this call was approved: then the tool's fingerprint is updated."""
         if (self.spec.name, arguments) not in self._pending:
             return False
         self._pending.discard((self.spec.name, arguments))
@@ -178,7 +178,7 @@ class _McpTool:
 
 
 async def _listed(host: _Host, trusted: TrustStore) -> str:
-    """List a server's tools for the first time; what is wrong with it, in one line."""
+    """List a server's tools for the first time; returns an error in one line."""
     try:
         listed = await host.connection.listed()
     except ServerUnreachable as error:
@@ -195,7 +195,7 @@ async def _listed(host: _Host, trusted: TrustStore) -> str:
 
 
 async def _compare(host: _Host, trusted: TrustStore) -> None:
-    """See which tools are not what they were."""
+    """Record which tools changed."""
     now = {tool.name: tool.fingerprint for tool in await host.connection.listed()}
     for each in host.tools:
         fingerprint = now.get(each.listed.name)

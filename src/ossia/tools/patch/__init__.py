@@ -1,1 +1,1 @@
-"""Patches: read, matched and written."""
+"""The patch tool: parses patches, matches hunks and changes files."""

@@ -1,4 +1,4 @@
-"""The tool that changes files: a patch is applied below one folder, whole or not at all.
+"""The tool that edits files: applies a patch below one folder, atomically.
 
 Knows which change a patch asks for; how lines are found and how files are replaced is elsewhere.
 """
@@ -29,7 +29,7 @@ from ossia.tools.tool import Approval, Tool, ToolResult, ToolSpec
 
 MAX_FILE_BYTES = 4 << 20
 MAX_TOTAL_BYTES = 32 << 20
-"""Of all files of a patch: they are held in memory until the last one fits."""
+"""Limit of all files of a patch, which are in memory until every hunk matches."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 DESCRIPTION = """\
@@ -44,10 +44,10 @@ Paths are relative. Either all of a patch is applied or nothing."""
 
 
 class ApplyPatch:
-    """A toolkit that has one tool, functions.apply_patch. It asks before each patch by default."""
+    """A toolkit with one tool, functions.apply_patch; by default each patch needs approval."""
 
     def __init__(self, root: DiskPath, *, approval: Approval = "ask") -> None:
-        """Offer to change the files below a folder.
+        """Offer to edit the files below a folder.
 
         Args:
             root: no patch reaches anything outside of it.
@@ -84,7 +84,7 @@ class ApplyPatch:
 
 
 class PatchSession:
-    """A session that holds the folder open."""
+    """A session that keeps the folder open."""
 
     def __init__(self, root: int, lock: threading.Lock, spec: ToolSpec, *, asks: bool) -> None:
         self._patcher = _Patcher(spec, root, lock)
@@ -96,11 +96,11 @@ class PatchSession:
         return (self._patcher,)
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Every patch, unless the operator said never."""
+        """Whether a patch needs approval: always, unless the operator set never."""
         return self._asks
 
     async def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         await asyncio.to_thread(self._patcher.close)
 
 
@@ -115,7 +115,7 @@ class _Patcher:
         return await asyncio.to_thread(self._apply, arguments)
 
     def close(self) -> None:
-        """Close the folder, after the patch that is being applied."""
+        """Close the folder after the running patch."""
         with self._lock:
             if self._root is not None:
                 os.close(self._root)
@@ -188,7 +188,7 @@ def _changes(root: int, section: Section) -> list[Change]:
 
 
 def _read(root: int, path: Path) -> tuple[bytes, os.stat_result]:
-    """A file's bytes, and what tells later whether it is still the same."""
+    """A file's bytes, and its identity, to detect later changes."""
     handle = safe_open(root, path, _READ)
     try:
         seen = os.fstat(handle)
@@ -203,7 +203,7 @@ def _read(root: int, path: Path) -> tuple[bytes, os.stat_result]:
 
 
 def _refuse_existing(root: int, path: Path) -> None:
-    """A name that is taken, and a way to it that is none."""
+    """Refuse a name that is taken, and a path through something that is not a folder."""
     try:
         handle = safe_open(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:

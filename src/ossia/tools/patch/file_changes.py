@@ -24,24 +24,24 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one name."""
+    """The change of one file."""
 
     path: Path
     content: bytes | None
-    """None: it goes."""
+    """The new content; None: delete the file."""
     seen: os.stat_result | None
-    """The file as it was read; None: nothing of that name was there."""
+    """The file as it was read; None: it did not exist."""
     like: os.stat_result | None = None
-    """Whose owner and mode it gets; None: as any new file."""
+    """The file whose owner and mode it gets; None: the default."""
 
 
 class NotUndone(Exception):
-    """The disk failed twice: while changing, and while putting back. The message says what is."""
+    """Both the change and its rollback failed; the message says which files are affected."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
-    """A change that is ready to happen."""
+    """A prepared change."""
 
     name: str
     folder: int
@@ -50,7 +50,7 @@ class _Staged:
 
 
 def carry_out(root: int, changes: Sequence[Change]) -> list[str]:
-    """Change files; after an error every file is as it was.
+    """Change files; an error rolls every change back.
 
     Args:
         root: handle of the folder.
@@ -90,7 +90,7 @@ def _undo(undo: ExitStack) -> None:
 
 
 class _Work:
-    """The steps of `carry_out`; each leaves word of how it is undone."""
+    """The steps of `carry_out`; each records how to undo it."""
 
     def __init__(self, root: int, handles: ExitStack, undo: ExitStack) -> None:
         self._root = root
@@ -100,7 +100,7 @@ class _Work:
         self._rubbish: list[tuple[str, int]] = []
 
     def stage(self, change: Change) -> _Staged:
-        """Write what is to come beside the place where it will stand."""
+        """Write the new content to a temporary file beside its target."""
         *above, name = change.path
         folder = self._folder(tuple(above))
         new = None
@@ -116,7 +116,7 @@ class _Work:
         return _Staged(name, folder, new, change.seen)
 
     def happen(self, staged: _Staged) -> None:
-        """Put one change in its place."""
+        """Apply one change."""
         name, folder = staged.name, staged.folder
         if staged.seen is None:
             assert staged.new is not None
@@ -137,12 +137,12 @@ class _Work:
             os.rename(staged.new, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def settle(self) -> None:
-        """Make it last."""
+        """Sync the changes to disk."""
         for folder in self._folders.values():
             os.fsync(folder)
 
     def swept(self) -> list[str]:
-        """Remove what was kept for undoing; what stays is named."""
+        """Delete the backups; returns those that could not be deleted."""
         left = []
         for name, folder in self._rubbish:
             try:
@@ -152,7 +152,7 @@ class _Work:
         return left
 
     def _appear(self, new: str, name: str, folder: int) -> None:
-        """A new name, never in the place of another file."""
+        """Create a new name; never replaces a file."""
         try:
             os.link(new, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
@@ -164,7 +164,7 @@ class _Work:
         self._undo.callback(_remove, name, folder)
 
     def _folder(self, names: Path) -> int:
-        """A handle of a folder; folders that are missing are made."""
+        """Open a folder; creates missing ones."""
         if names not in self._folders:
             try:
                 handle = safe_open(self._root, names, _FOLDER)
@@ -192,7 +192,7 @@ def _write(handle: int, content: bytes, like: os.stat_result | None) -> None:
 
 
 def _keep(name: str, old: str, folder: int) -> None:
-    """A second name for a file that is about to be replaced."""
+    """Link a backup of a file that is about to be replaced."""
     try:
         os.link(name, old, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError:  # a disk without hard links
@@ -221,7 +221,7 @@ def _exists(name: str, folder: int) -> bool:
 
 
 def _marks(status: os.stat_result) -> tuple[int, ...]:
-    """What shows that a file is still the one that was read."""
+    """The identity of a file's content, to detect changes."""
     return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
@@ -238,12 +238,12 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class TextBytes:
-    """The lines of a file, and all else that its bytes say."""
+    """The lines of a file, its line ends and encoding."""
 
     lines: tuple[str, ...]
-    """Without their ends."""
+    """The lines without their ends."""
     ends: tuple[str, ...]
-    """Of each line; the last one's may be empty."""
+    """The end of each line; the last one may be empty."""
     encoding: str
     byte_order_mark: bytes
     is_clean: bool
@@ -251,7 +251,7 @@ class TextBytes:
 
     @classmethod
     def read(cls, content: bytes) -> "TextBytes":
-        """Take a file apart.
+        """Split a file into lines.
 
         Raises:
             PatchRefused: it is binary.
@@ -277,7 +277,7 @@ class TextBytes:
         return cls(tuple(lines), tuple(ends), encoding, mark, is_clean)
 
     def after(self, patched: Patched) -> bytes:
-        """The file with other lines; a new line ends as most of the old ones do.
+        """Replace lines; a new line gets the most frequent line end.
 
         Raises:
             PatchRefused: a new line cannot be written in the file's encoding.
@@ -343,7 +343,7 @@ def safe_open(root: int, names: Sequence[str], flags: int) -> int:
 
 
 def safe_open_by_steps(root: int, names: Sequence[str], flags: int) -> int:
-    """The same by one handle after the other, for systems without openat2."""
+    """Open a path component by component, for systems without openat2."""
     _refuse_steps(names)
     handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _PLAIN, dir_fd=root)
     for depth, name in enumerate(names, start=1):

@@ -1,4 +1,4 @@
-"""Where the hunks of a patch belong in a file, and what its lines are afterwards.
+"""Matches the hunks of a patch to a file and computes its new lines.
 
 Knows lines without their ends; knows no file and no encoding.
 """
@@ -33,7 +33,7 @@ class _Text:
 
 
 class _Place:
-    """Goes down a file, hunk by hunk."""
+    """Matches hunks from the top of a file down."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""The text of a patch, as gpt-oss was trained to write it, taken apart into what it asks for.
+"""Parses patches in the format that gpt-oss was trained to write.
 
 Knows the form only; whether the files exist and the lines fit is found out elsewhere.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 MAX_PATCH_CHARS = 1 << 20
 MAX_SECTIONS = 200
 MAX_HUNKS = 1000
-"""In one patch: each may have to look through a whole file."""
+"""Limit of hunks in one patch: each may search a whole file."""
 
 BEGIN, END = "*** Begin Patch", "*** End Patch"
 _ADD, _DELETE, _UPDATE = "*** Add File:", "*** Delete File:", "*** Update File:"
@@ -19,32 +19,32 @@ _MOVE, _END_OF_FILE, _HUNK = "*** Move to:", "*** End of File", "@@"
 
 Mark = Literal[" ", "-", "+"]
 Path = tuple[str, ...]
-"""Names from the root down; never `..`, never empty."""
+"""Path components from the root down; never `..`, never empty."""
 
 
 class PatchRefused(Exception):
-    """A patch that is not applied; the message is for the model."""
+    """The patch is refused; the message is for the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Some lines that follow each other in a file, and what becomes of them."""
+    """Consecutive lines of a file and their replacement."""
 
     anchors: tuple[str, ...] = ()
-    """Lines that stand before it, in this order."""
+    """Anchors: lines before the hunk, in this order."""
     lines: tuple[tuple[Mark, str], ...] = ()
     at_end: bool = False
     """Whether its last line is the file's last."""
 
     @property
     def old(self) -> list[str]:
-        """The lines as they should stand in the file."""
+        """The lines expected in the file."""
         return [text for mark, text in self.lines if mark != "+"]
 
 
 @dataclass(frozen=True, slots=True)
 class AddFile:
-    """A new file, of these lines."""
+    """A new file with these lines."""
 
     path: Path
     lines: tuple[str, ...] = ()
@@ -52,14 +52,14 @@ class AddFile:
 
 @dataclass(frozen=True, slots=True)
 class DeleteFile:
-    """A file that is to go."""
+    """A file to delete."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateFile:
-    """A file that changes, its name too if `move_to` says so."""
+    """A file to edit, and to rename if `move_to` is set."""
 
     path: Path
     move_to: Path | None = None
@@ -95,7 +95,7 @@ def read_patch(text: str) -> tuple[Section, ...]:
 
 
 def _unwrapped(text: str) -> str:
-    """The patch itself; JSON may be around it."""
+    """Extract the patch, also from JSON around it."""
     text = text.strip()
     if text.startswith(BEGIN):
         return text
@@ -128,7 +128,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _path(text: str) -> Path:
-    """Names from the root down; what leads out of it, or hides where it leads, is refused."""
+    """Split a path into components; refuses one that leads out of the folder."""
     text = text.strip()
     if text.startswith(("/", "~")):
         raise PatchRefused(f"{text!r:.200} is no path relative to the folder")
@@ -150,7 +150,7 @@ _OPENINGS: tuple[tuple[str, Callable[[Path], Section]], ...] = (
 
 
 class _PatchReader:
-    """Goes down the lines between Begin and End."""
+    """Parses the lines between Begin and End."""
 
     def __init__(self) -> None:
         self._sections: list[Section] = []
@@ -164,7 +164,7 @@ class _PatchReader:
         self._blank = 0  # lines without even a space: context, unless the hunk ends with them
 
     def take(self, line: str) -> None:
-        """One line more."""
+        """Parse one line."""
         for opening, begin in _OPENINGS:
             if line.startswith(opening):
                 self._end_section()
@@ -180,7 +180,7 @@ class _PatchReader:
             raise PatchRefused(f"found {line!r:.200}, expected {expected}")
 
     def finished(self) -> tuple[Section, ...]:
-        """All sections; a patch has some."""
+        """Return all sections; refuses an empty patch."""
         self._end_section()
         if not self._sections:
             raise PatchRefused(f"the patch is empty; write a section, such as {_UPDATE} name")
@@ -216,7 +216,7 @@ class _PatchReader:
                 )
 
     def _end_hunk(self) -> None:
-        """A hunk of anchors alone goes on: the next one stands below those."""
+        """A hunk of anchors alone continues: the next hunk is below them."""
         self._blank = 0
         if self._lines or self._at_end:
             self._num_hunks += 1

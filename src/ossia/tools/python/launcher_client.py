@@ -1,4 +1,4 @@
-"""The server's end of the launcher: starts it, and turns its frames into awaited answers."""
+"""The client of the launcher: starts it and awaits its answers."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ STOP_SECONDS = 10.0
 
 
 class LauncherGone(Exception):
-    """The launcher, or the interpreter that was meant, is dead. Never leaves the room."""
+    """The launcher or the interpreter is dead; handled inside this package."""
 
 
 class LauncherClient:

@@ -1,4 +1,4 @@
-"""What the model reads of a cell, and the files that go with it."""
+"""The result of a cell for the model, and its files."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from ossia.tools.tool import Attachment, ToolResult
 
 LOST = "The interpreter was restarted; variables are lost."
 MAX_NAMED = 20
-"""Files that are named in a result."""
+"""Most files that a result names."""
 MAX_IMAGE_BYTES = 256 << 10
 """Of one picture that stands among the outputs themselves; every stored response holds it."""
 MAX_IMAGES = 4

@@ -26,9 +26,9 @@ class Limits:
     """Bounds of one interpreter and of one cell."""
 
     wall_seconds: float = 120.0
-    """Of a cell; the models were told so."""
+    """Time limit of a cell, which the tool description states."""
     cpu_seconds: float = 60.0
-    """Of a cell, all its processes together."""
+    """CPU time limit of a cell, summed over its processes."""
     address_bytes: int = 2048 * MIB
     """Address space of each process."""
     rss_bytes: int = 1024 * MIB
@@ -37,7 +37,7 @@ class Limits:
     descriptors: int = 128
     file_bytes: int = 64 * MIB
     data_bytes: int = 256 * MIB
-    """Of /mnt/data."""
+    """Size limit of /mnt/data."""
     temporary_bytes: int = 64 * MIB
     """Of the folder for temporary files, and as much again of shared memory."""
     files: int = 65_536
@@ -46,7 +46,7 @@ class Limits:
     output_bytes: int = 1 * MIB
     """A cell that writes more is stopped."""
     grace_seconds: float = 2.0
-    """Between the interrupt and the end."""
+    """Seconds from the interrupt to the kill."""
     niceness: int = 10
     """How far cells stand back behind the engine, from 0 to 19."""
 

@@ -26,12 +26,12 @@ PROBE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """One attempt to break out, or to work."""
+    """The result of one probe."""
 
     name: str
     passed: bool
     found: str = ""
-    """What got through, if something did."""
+    """What the probe could do that it must not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class SandboxReport:
     sandbox: Sandbox | None
     """None: no sandbox holds, and python is not offered."""
     reason: str = ""
-    """Why not, and what to do."""
+    """Why not, and the remedy."""
     probes: tuple[ProbeResult, ...] = ()
     """Of the sandbox; if none holds, of the last one that could be tried."""
     seconds: float = 0.0

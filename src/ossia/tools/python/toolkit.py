@@ -25,7 +25,7 @@ from ossia.tools.tool import Tool, ToolResult, ToolSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonOptions:
-    """How the operator wants cells to run."""
+    """Options of the python tool."""
 
     sandbox: Literal["auto"] | Sandbox = "auto"
     """auto: the best that passes its self-test. unsandboxed: no sandbox at all; must be named."""
@@ -41,7 +41,7 @@ class PythonOptions:
 
 
 class PythonToolkit:
-    """The tool, proven to hold before it is offered."""
+    """The python tool; its sandbox is tested before it is offered."""
 
     def __init__(
         self, options: PythonOptions, report: SandboxReport, launcher: LauncherClient
@@ -147,7 +147,7 @@ class PythonToolkit:
         return next(idle, None)
 
     async def _again(self) -> str | None:
-        """The launcher is gone: the same sandbox again, if it still passes; never a weaker one."""
+        """Restart a dead launcher with the same sandbox if it still passes; never a weaker one."""
         for session in list(self._sessions.values()):
             session.forget()
         self._sessions.clear()
@@ -161,7 +161,7 @@ class PythonToolkit:
         return None
 
     async def _sweep(self) -> None:
-        """End what is idle or old."""
+        """End idle and old interpreters."""
         options = self._options
         while True:
             await asyncio.sleep(min(10.0, options.idle_seconds / 2, options.life_seconds / 2))
@@ -196,7 +196,7 @@ class PythonSession:
         return (self,)
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Never: nothing leaves the sandbox."""
+        """Return False: nothing leaves the sandbox."""
         return False
 
     async def call(self, arguments: str) -> ToolResult:

@@ -1,4 +1,4 @@
-"""Frames between processes: JSON with its length before it, in four bytes."""
+"""Frames between processes: four bytes of length, then JSON."""
 
 import json
 import struct
@@ -9,17 +9,17 @@ MAX_FRAME_BYTES = 24 << 20
 
 
 class Breach(Exception):
-    """What came is no frame; whoever sent it can no longer be trusted. Never leaves the room."""
+    """A frame is invalid, so its sender is not trusted; handled inside this package."""
 
 
 def frame(message: dict[str, Any]) -> bytes:
-    """One message, as it is sent."""
+    """Encode one message."""
     text = json.dumps(message).encode()
     return struct.pack(">I", len(text)) + text
 
 
 class Frames:
-    """Bytes in, messages out."""
+    """Decodes messages from a stream of bytes."""
 
     def __init__(self) -> None:
         """Start empty."""
