@@ -45,7 +45,13 @@ def test_a_model_not_downloaded_says_how_to_get_it(cache):
         find_model("gpt-oss-120b")
 
 
-@pytest.mark.parametrize("name", ["nothing", "./not/here", "/not/here", "a/b/c", "someone/other/"])
+@pytest.mark.parametrize("name", ["./not/here", "/not/here", "~/not/here"])
+def test_a_folder_that_is_not_there_is_called_a_folder(cache, name):
+    with pytest.raises(CheckpointError, match=f"there is no folder {name}; .* hf download"):
+        find_model(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "a/b/c", "someone/other/"])
 def test_what_is_no_model_is_refused(cache, name):
     with pytest.raises(CheckpointError, match="no model is called"):
         find_model(name)

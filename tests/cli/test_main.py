@@ -63,6 +63,11 @@ def test_without_a_command_there_is_help(ossia):
     assert ossia().code == 0
 
 
+def test_the_word_help_asks_for_help(ossia):
+    assert ossia("help").out == ossia("--help").out
+    assert ossia("help", "run").out == ossia("run", "--help").out
+
+
 def test_the_version_is_that_of_the_package(ossia):
     assert ossia("--version").out == f"ossia {__version__}\n"
 
@@ -88,7 +93,8 @@ def test_every_example_is_one_that_the_command_understands(name):
     ("args", "found"),
     [
         (["sing"], "No such command 'sing'"),
-        (["rum"], "Did you mean 'run'?"),
+        (["rum"], "No such command 'rum'; did you mean 'run'; see: ossia --help"),
+        (["run", "What", "is", "it?"], "(is it?); put the question in quotes"),
         (["run", "hi", "--loud"], "No such option: --loud"),
         (["run", "hi", "--threads", "none"], "'--threads'"),
         (["run", "hi", "--context-length", "8q"], "'8q' is not a number of tokens"),

@@ -74,7 +74,7 @@ def test_a_broken_package_is_named(installed, attribute):
 @pytest.mark.parametrize("name", ["shout", "shout="])
 def test_a_value_that_is_required_cannot_be_left_out(installed, name):
     installed(shout="PLUGIN")
-    with pytest.raises(RequestError, match="no tool is called"):
+    with pytest.raises(RequestError, match=f"tool shout cannot be named '{name}'; expected shout="):
         choose([name])
 
 

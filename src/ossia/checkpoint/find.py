@@ -41,6 +41,11 @@ def find_model(name: str) -> Path:
             f"{hub_name} is not in Hugging Face's cache on this disk; download it with: "
             f"hf download {hub_name} --exclude 'original/*' --exclude 'metal/*'"
         )
+    if name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"there is no folder {name}; expected one with config.json and safetensors, "
+            "as hf download openai/gpt-oss-20b --local-dir FOLDER makes"
+        )
     raise CheckpointError(
         f"no model is called {name!r}; expected {EMBEDDED}, a folder with config.json, "
         "or a downloaded hub name such as openai/gpt-oss-20b"

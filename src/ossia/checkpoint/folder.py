@@ -68,7 +68,10 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     names = _names_in(folder)
     if "config.json" not in names:
-        raise CheckpointError(f"{folder} has no config.json; is this a gpt-oss checkpoint?")
+        raise CheckpointError(
+            f"{folder} has no config.json; give the folder that holds it and the "
+            "safetensors of a gpt-oss model"
+        )
     config, unknown_keys = read_config(inside(folder, "config.json"))
     if INDEX in names:
         where, files, placed = _open_indexed(folder)

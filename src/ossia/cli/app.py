@@ -141,8 +141,12 @@ def run(arguments: list[str]) -> NoReturn:
         _leave(str(error), 1)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        see = f"; see: {context.command_path} --help" if context else ""
-        _leave(error.format_message().rstrip(".") + see, error.exit_code)
+        command = context.command_path if context else ""
+        see = f"; see: {command} --help" if command else ""
+        message = error.format_message().rstrip(".").replace("'. Did you", "'; did you")
+        if "unexpected extra argument" in message and command == "ossia run":
+            message += "; put the question in quotes"
+        _leave(message.rstrip("?") + see, error.exit_code)
     except typer.Abort:
         raise SystemExit(130) from None
     raise SystemExit(code)

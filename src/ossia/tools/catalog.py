@@ -97,6 +97,9 @@ def choose(
         value = rest if separator else None
         entry = find(name)
         if entry is None or not entry.takes(value):
+            if entry is not None:
+                expected = _usage(entry)
+                raise RequestError(f"tool {name} cannot be named {text!r:.60}; expected {expected}")
             expected = ", ".join(_usage(each) for each in ENTRIES)
             raise RequestError(f"no tool is called {text!r:.60}; choose from {expected}")
         key = entry.key(text)

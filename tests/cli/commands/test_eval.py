@@ -4,9 +4,10 @@ import json
 def test_lines_can_be_chosen_and_come_as_json(ossia):
     done = ossia(
         "eval", "nano", "--n", "2", "--task", "small talk", "--column", "trained", "--effort",
-        "low", "--json", "--quiet",
+        "low", "--json",
     )  # fmt: skip
     assert done.code == 0
+    assert "ossia: 1 of 1: small talk, trained, low: " in done.err
     (row,) = json.loads(done.out)["rows"]
     assert (row["task"], row["column"], row["effort"], row["n"]) == (
         "small talk", "trained", "low", 2,

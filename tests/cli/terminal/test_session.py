@@ -26,7 +26,7 @@ from ossia.cli.terminal.session import (
     save_chat,
 )
 from ossia.errors import RequestError
-from ossia.harmony.messages import Effort
+from ossia.harmony.messages import Effort, Message
 
 
 def answer(session, text, *, reasoning="", stopped=False, usage=(10, 5, 2)):
@@ -165,6 +165,14 @@ def test_an_answer_stopped_while_thinking_leaves_no_empty_message(talked):
     answer(talked, "", reasoning="hm", stopped=True)
     assert talked.messages()[-1] == {"role": "user", "content": "three?"}
     assert talked.enter("/think") == Say("hm")
+
+
+def test_thinking_around_a_tool_call_is_on_lines_of_its_own(talked):
+    talked.enter("three?")
+    thought = Message(role="assistant", content="I search.", channel="analysis")
+    reply = Reply(analysis="I search.It says red", messages=[thought])
+    talked.answered(reply, stopped=True)
+    assert talked.enter("/think") == Say("I search.\nIt says red")
 
 
 def test_a_refused_question_leaves_no_trace(talked):

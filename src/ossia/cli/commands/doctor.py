@@ -184,7 +184,7 @@ def _as_text(found: dict[str, Any]) -> str:
     rows["python tool"] = _sandbox(found["python_tool"])
     searched = found["search"]
     rows["browser"] = searched["pages"] or "no pages of yours yet: ossia index FOLDER"
-    rows["web"] = searched["web"] or f"not searched: {searched['problem']}"
+    rows["web"] = searched["web"] or f"not offered: {searched['problem']}"
     for name, folder in found["folders"].items():
         rows[f"folder {name}"] = folder
     weights = found["prepared"]

@@ -1,7 +1,9 @@
 """`ossia eval`: the accuracy of the embedded model or one of its kind, alone and with tools."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
@@ -10,6 +12,7 @@ from ossia.cli.options import AsJson, MachineOptions, ModelOptions, open_llm, sp
 from ossia.cli.terminal.terminal import say
 
 if TYPE_CHECKING:
+    from ossia.evals.nano import Row
     from ossia.evals.nano_cells import Cell
 
 Name = TypeVar("Name", bound=str)
@@ -93,10 +96,24 @@ def _table(
 
     cells = options.cells()
     with open_llm(model, machine) as llm:
-        table = nano.measure(
-            llm, cells, options.n, lambda row: None if model.quiet else say(nano.line(row))
-        )
+        table = nano.measure(llm, cells, options.n, _progress(len(cells), quiet=model.quiet))
         return {"model": llm.name, "n": options.n, **table.as_dict()}, nano.as_markdown(table)
+
+
+def _progress(total: int, *, quiet: bool) -> "Callable[[Row], None]":
+    """Tells on stderr how far the table is; the table itself goes to stdout at the end."""
+    number = count(1)
+
+    def tell(row: "Row") -> None:
+        if quiet:
+            return
+        cell = row.cell
+        say(
+            f"{next(number)} of {total}: {cell.task}, {cell.column}, {cell.effort}: "
+            f"{row.right} of {row.n} right"
+        )
+
+    return tell
 
 
 def _tasks(

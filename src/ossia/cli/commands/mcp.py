@@ -44,11 +44,14 @@ def command(
             expected = " or ".join(names_for_callers())
             raise typer.BadParameter(f"{name!r:.60} is not offered; expected {expected}")
     import asyncio
+    import sys
 
     from ossia.tools.mcp.serving import serve_stdio
 
     async def serve() -> None:
         toolkits = await _started(tool or NAMES, is_choice=bool(tool))
+        if sys.stdin.isatty():
+            say("waits for an MCP client on stdin; name `ossia mcp` in the client's own settings")
         try:
             await serve_stdio(toolkits)
         finally:

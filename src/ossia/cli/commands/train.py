@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ossia.cli.options import spread
+from ossia.cli.terminal.terminal import say
 from ossia.errors import MissingExtra
 
 EXAMPLES = """
@@ -104,4 +105,5 @@ def command(
 
     values = asdict(budget) | asdict(chosen)
     options = PretrainOptions(out=out, **{k: v for k, v in values.items() if v is not None})
+    say(f"progress is in {out / 'log.jsonl'}; Ctrl-C saves, the same command resumes")
     typer.echo(json.dumps(run(options), indent=2))

@@ -111,7 +111,7 @@ class ChatSession:
     def answered(self, reply: Reply, *, stopped: bool) -> None:
         """Record an answer, also one that was stopped."""
         self.turns[-1] = replace(
-            self.turns[-1], answer=reply.text, reasoning=reply.analysis, is_whole=not stopped
+            self.turns[-1], answer=reply.text, reasoning=_reasoning(reply), is_whole=not stopped
         )
         self.num_answers += 1
         counts = {
@@ -257,6 +257,13 @@ def is_open(text: str) -> bool:
 def _looks_like_command(word: str) -> bool:
     """Whether it is a slash and one plain word; a path such as /etc/hosts is not a command."""
     return word == "/?" or (word.startswith("/") and word[1:].isascii() and word[1:].isalpha())
+
+
+def _reasoning(reply: Reply) -> str:
+    """The reasoning before, between and after calls of tools, each part on lines of its own."""
+    parts = [str(each.content) for each in reply.messages if each.channel == "analysis"]
+    parts.append(reply.analysis.removeprefix("".join(parts)))  # of an answer that was stopped
+    return "\n".join(filter(None, parts))
 
 
 def _short(text: str, limit: int = 60) -> str:
