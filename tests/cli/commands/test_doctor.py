@@ -76,7 +76,7 @@ def test_what_can_be_searched_is_told_and_no_key_is_shown(ossia, monkeypatch, tm
     found = doctor.search()
     assert (found["pages"], found["web"]) == (None, None)
     assert "set one of YDC_API_KEY" in found["problem"]
-    assert "web not searched: web needs" in " ".join(ossia("doctor").out.split())
+    assert "web not offered: web needs" in " ".join(ossia("doctor").out.split())
     (tmp_path / "a.md").write_text("# Owls")
     ossia("index", tmp_path)
     monkeypatch.setenv("EXA_API_KEY", "canary")
