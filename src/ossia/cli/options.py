@@ -17,7 +17,7 @@ from ossia.cli.terminal.progress import loading
 from ossia.cli.terminal.terminal import say
 from ossia.engine.request import SAMPLING_FIELDS, SamplingField, SamplingParams
 from ossia.files import HOME
-from ossia.tools.catalog import CONTAINER
+from ossia.tools.catalog import CONTAINER, help_text
 
 if TYPE_CHECKING:
     from ossia import LLM, OpsOptions
@@ -241,10 +241,7 @@ class ToolOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
-            "browser: search your documents (see: ossia index); web: search the web, needs the key "
-            "of a search service; patch=FOLDER: edit its files; mcp=FILE: the MCP servers of an "
-            "mcpServers file. May be repeated.",
+            help=f"{help_text(for_callers=False)}. May be repeated.",
             rich_help_panel=TOOLS,
         ),
     ] = None

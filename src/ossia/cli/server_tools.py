@@ -13,6 +13,7 @@ from ossia.tools.catalog import (
     CountTokens,
     choose,
     has_corpus,
+    help_text,
     key_for_callers,
     lazy_toolkits,
     names_for_callers,
@@ -30,9 +31,8 @@ class ToolChoices:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
-            "browser: search your documents (see: ossia index); web: search the web, needs the key "
-            "of a search service. May be repeated; by default python and browser, where they work.",
+            help=f"{help_text(for_callers=True)}. May be repeated; by default python and browser, "
+            "where they work.",
             rich_help_panel=TOOLS,
         ),
     ] = None
@@ -54,7 +54,7 @@ class ToolChoices:
         bool,
         typer.Option(
             "--mcp-endpoint",
-            help="Serve python and the browser to MCP clients too, at /mcp.",
+            help="Serve these tools to MCP clients too, at /mcp; none of --mcp.",
             rich_help_panel=TOOLS,
         ),
     ] = False

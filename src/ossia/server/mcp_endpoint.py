@@ -19,6 +19,7 @@ from ossia.providers.metrics import Metrics
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server.api.errors import Forbidden
 from ossia.server.http.headers import LOOPBACK, parse_authority
+from ossia.tools.catalog import key_for_callers
 from ossia.tools.mcp.sessions import SessionHandles
 from ossia.tools.tool import ToolResult, ToolSpec
 
@@ -33,8 +34,6 @@ except ModuleNotFoundError as error:
     raise MissingExtra("--mcp-endpoint", "mcp", "mcp") from None
 
 PATH = "/mcp"
-TOOLKITS = ("python", "browser")
-"""Toolkits of our own; MCP servers of others are not passed on."""
 
 audit = logging.getLogger("ossia.audit")
 
@@ -71,12 +70,12 @@ class McpEndpoint:
 
     @asynccontextmanager
     async def run(self, toolbox: Toolbox, metrics: Metrics) -> AsyncIterator[None]:
-        """Serve the toolkits of a toolbox that is open.
+        """Serve the toolkits of a toolbox that is open; MCP servers of others are not passed on.
 
         Raises:
             RequestError: none of them can be offered.
         """
-        toolkits = [toolbox.toolkits[name] for name in TOOLKITS if name in toolbox.toolkits]
+        toolkits = [kit for name, kit in toolbox.toolkits.items() if key_for_callers(name)]
         if not toolkits:
             reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
             raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")

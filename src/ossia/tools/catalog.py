@@ -49,6 +49,8 @@ class Entry:
     """One tool that can be named."""
 
     name: str
+    help: str = ""
+    """How it is named and what it is, for the help of `--tool`."""
     prepare: Callable[[Choice], StartToolkit]
     """Checks what the tool needs here, and raises RequestError with the remedy."""
     value: Literal["none", "optional", "required"] = "none"
@@ -131,6 +133,11 @@ def find(name: str) -> Entry | None:
             raise RequestError(f"the tool {name} of {point.value} is no ossia.tools.catalog.Entry")
         return found
     return None
+
+
+def help_text(*, for_callers: bool) -> str:
+    """What the help of `--tool` lists: all our tools, or those that callers may have."""
+    return "; ".join(each.help for each in ENTRIES if each.is_for_callers or not for_callers)
 
 
 def names_for_callers() -> tuple[str, ...]:
@@ -298,9 +305,39 @@ def _usage(entry: Entry) -> str:
 
 
 ENTRIES = (
-    Entry(name="python", prepare=_python, value="optional", is_for_callers=True),
-    Entry(name="browser", prepare=_browser, toolkit="browser", is_for_callers=True),
-    Entry(name="web", prepare=_browser, toolkit="browser", is_for_callers=True),
-    Entry(name="patch", prepare=_patch, value="required", placeholder="FOLDER"),
-    Entry(name="mcp", prepare=_mcp, value="required", placeholder="FILE"),
+    Entry(
+        name="python",
+        help="python, or python=bubblewrap to require that sandbox (see: ossia doctor)",
+        prepare=_python,
+        value="optional",
+        is_for_callers=True,
+    ),
+    Entry(
+        name="browser",
+        help="browser: search your documents (see: ossia index)",
+        prepare=_browser,
+        toolkit="browser",
+        is_for_callers=True,
+    ),
+    Entry(
+        name="web",
+        help="web: search the web, needs the key of a search service",
+        prepare=_browser,
+        toolkit="browser",
+        is_for_callers=True,
+    ),
+    Entry(
+        name="patch",
+        help="patch=FOLDER: edit its files",
+        prepare=_patch,
+        value="required",
+        placeholder="FOLDER",
+    ),
+    Entry(
+        name="mcp",
+        help="mcp=FILE: the MCP servers of an mcpServers file",
+        prepare=_mcp,
+        value="required",
+        placeholder="FILE",
+    ),
 )

@@ -8,7 +8,7 @@ import typer
 
 from ossia.cli.terminal.terminal import say
 from ossia.errors import OssiaError, RequestError
-from ossia.tools.catalog import choose, key_for_callers, names_for_callers
+from ossia.tools.catalog import choose, help_text, key_for_callers, names_for_callers
 
 if TYPE_CHECKING:
     from ossia.harmony.tokenizer import Tokenizer
@@ -29,9 +29,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="python, or python=bubblewrap to require that sandbox (see: ossia doctor); "
-            "browser: search your documents (see: ossia index); web: search the web, needs the key "
-            "of a search service. May be repeated; by default python and browser.",
+            help=f"{help_text(for_callers=True)}. May be repeated; by default python and browser.",
         ),
     ] = None,
 ) -> None:
