@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ossia.errors import StoreError
 from ossia.tools.browser.backend import Failure, Hit
 from ossia.tools.browser.page import PageContents
-from ossia.tools.browser.text import cleaned
+from ossia.tools.browser.text import clean_text
 
 SCHEME = "corpus"
 MAX_WORDS = 32
@@ -34,7 +34,7 @@ def corpus_url(name: str, path: str) -> str:
 
 def match_expression(query: str) -> str:
     """Plain words as a full-text expression: any of them, none an operator; "" without words."""
-    words = dict.fromkeys(cleaned(query).casefold().split())
+    words = dict.fromkeys(clean_text(query).casefold().split())
     quoted = [word.replace('"', '""') for word in words if any(map(str.isalnum, word))]
     return " OR ".join(f'"{word}"' for word in quoted[:MAX_WORDS])
 

@@ -18,7 +18,7 @@ from ossia.processes import limit_memory, run_module
 from ossia.tools.browser.backend import Failure
 from ossia.tools.browser.html import read_html
 from ossia.tools.browser.links import Links
-from ossia.tools.browser.text import ReadText, cleaned, one_line
+from ossia.tools.browser.text import ReadText, clean_text, one_line
 
 Kind = Literal["text", "markdown", "html", "pdf"]
 MAX_TEXT_CHARS = 2_000_000
@@ -64,7 +64,7 @@ def read_document(content: bytes, kind: Kind, url: str, charset: str | None = No
         elif kind == "markdown":
             found = _read_markdown(text, url)
         else:
-            found = ReadText("", cleaned(text), ())
+            found = ReadText("", clean_text(text), ())
     body = _BLANK_LINES.sub("\n\n", found.text).strip("\n")
     if len(body) > MAX_TEXT_CHARS:
         body = f"{body[:MAX_TEXT_CHARS]}\n\n(The rest of this long document is left out.)"
@@ -88,7 +88,7 @@ def decode(content: bytes, charset: str | None = None) -> str:
 
 
 def _read_markdown(text: str, url: str) -> ReadText:
-    text = cleaned(_without_comments(text))
+    text = clean_text(_without_comments(text))
     heading = _HEADING.search(text)
     title = heading[1].rstrip("# \t") if heading else ""
     links = Links(url)
@@ -134,7 +134,7 @@ def _read_pdf(content: bytes) -> ReadText:
         num_chars += len(texts[-1])
         if num_chars > MAX_TEXT_CHARS:
             break
-    return ReadText(title, cleaned("\n\n".join(texts)), ())
+    return ReadText(title, clean_text("\n\n".join(texts)), ())
 
 
 SECONDS = 2.0

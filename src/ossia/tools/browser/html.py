@@ -12,7 +12,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ossia.tools.browser.links import Links, joined
-from ossia.tools.browser.text import ReadText, cleaned, one_line
+from ossia.tools.browser.text import ReadText, clean_text, one_line
 
 _RAW = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes"))
 _ESCAPABLE = frozenset(("title", "textarea"))
@@ -429,7 +429,7 @@ class _PageReader:
         elif self._anchor is not None:
             self._anchor[1].append(text)
         else:
-            self._layout.write(cleaned(text))
+            self._layout.write(clean_text(text))
 
     def finish(self) -> ReadText:
         """The page as text."""

@@ -32,7 +32,7 @@ _TABLE = (
 _BLANKS = re.compile(r"\s+")
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Text without hidden characters and with look-alikes for the marks of links and citations.
 
     To be given text whose entities are decoded: what is decoded later would not be seen here.
@@ -42,5 +42,5 @@ def cleaned(text: str) -> str:
 
 def one_line(text: str, max_chars: int) -> str:
     """The same as one line of at most so many characters, at least 4; cut ones end in dots."""
-    line = _BLANKS.sub(" ", cleaned(text)).strip()
+    line = _BLANKS.sub(" ", clean_text(text)).strip()
     return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."

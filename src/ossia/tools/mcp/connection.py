@@ -26,7 +26,7 @@ from mcp_types import CallToolResult
 
 from ossia import __version__
 from ossia.processes import end_group, spawn_async
-from ossia.tools.mcp.listing import ServerTool, clean
+from ossia.tools.mcp.listing import ServerTool, clean_terminal_text
 from ossia.tools.mcp.settings import McpServer, filled
 
 CONNECT_SECONDS = 20.0
@@ -233,7 +233,7 @@ class McpConnection:
         """The error for a dead server: the first cause, and the end of its stderr."""
         ended = self._words.ended or why
         message = f"MCP server {self.server.name} is gone: {ended}{rest}"
-        return ServerUnreachable(message, clean(self._words.text))
+        return ServerUnreachable(message, clean_terminal_text(self._words.text))
 
 
 def _listed(tool: mcp_types.Tool) -> ServerTool:
