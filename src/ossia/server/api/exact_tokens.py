@@ -224,7 +224,7 @@ class ExactTokens:
         if one.is_call:
             return [*names, f"call:{one.call_id}"] if one.call_id else names
         if one.message.channel == "final":
-            names.append(_text_key("".join(one.message.parts)))
+            names.append(_text_key(one.message.text))
         return names
 
     def _as_known(self, owner: str, one: HistoryMessage, slot: Slot | None) -> HistoryMessage:
@@ -265,7 +265,7 @@ def _keys(generation: Generation) -> dict[str, int]:
             keys[f"call:{one.call_id}"] = at
         if one.message.channel == "final":
             keys[_text_key(joined_text(generation))] = at
-            keys[_text_key("".join(one.message.parts))] = at
+            keys[_text_key(one.message.text)] = at
             if one.shown_text is not None:
                 keys[_text_key(one.shown_text)] = at
     return keys

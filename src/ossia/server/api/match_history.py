@@ -47,7 +47,7 @@ class Generation:
         if theirs.channel != "final" or self.entries[at].message.channel != "final":
             return False
         preambles = [one for one in self.entries[:at] if one.message.channel == "commentary"]
-        return bool(preambles) and squeezed(joined_text(self)) == squeezed("".join(theirs.parts))
+        return bool(preambles) and squeezed(joined_text(self)) == squeezed(theirs.text)
 
 
 class Slot(NamedTuple):
@@ -67,7 +67,7 @@ def joined_text(generation: Generation) -> str:
     seen = [
         one for one in generation.entries if one.message.channel != "analysis" and not one.is_call
     ]
-    return "\n\n".join(_text(one) for one in seen)
+    return "\n\n".join(one.message.text for one in seen)
 
 
 def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) -> list[Message]:
@@ -111,7 +111,7 @@ def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]
     spoken = [one for one in ours if not one.is_call]
     if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
         return False
-    return squeezed(_text(theirs[0])) == squeezed(*map(_text, spoken))
+    return _squeezed_all(theirs[:1]) == _squeezed_all(spoken)
 
 
 def _is_included(one: HistoryMessage, *, joined: bool, called: bool) -> bool:
@@ -140,7 +140,7 @@ def _intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage], ch
     mine = [one for one in ours if one.message.channel == channel and not one.is_call]
     if all(any(same(one.message, other) for other in mine) for one in sent):
         return True
-    return squeezed(*map(_text, sent)) == squeezed(*map(_text, mine))
+    return _squeezed_all(sent) == _squeezed_all(mine)
 
 
 def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> list[Message]:
@@ -150,7 +150,7 @@ def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> l
     for one in theirs:
         if (at := _place(one, left)) is not None:
             messages += left.pop(at).messages
-        elif _text(one) or one.message.role != "assistant":
+        elif one.message.text or one.message.role != "assistant":
             messages += one.messages
     return messages
 
@@ -171,19 +171,19 @@ def same(theirs: Message, ours: HistoryMessage) -> bool:
         return _same_call(theirs, mine)
     if theirs.channel != mine.channel:
         return False
-    texts = {_plain(mine), _plain(mine) if ours.shown_text is None else ours.shown_text}
+    texts = {mine.text, mine.text if ours.shown_text is None else ours.shown_text}
     if mine.channel == "final":
-        return _plain(theirs).strip() in {text.strip() for text in texts}
-    return squeezed(_plain(theirs)) in {squeezed(text) for text in texts}
+        return theirs.text.strip() in {text.strip() for text in texts}
+    return squeezed(theirs.text) in {squeezed(text) for text in texts}
 
 
 def _same_call(theirs: Message, ours: Message) -> bool:
-    if _plain(theirs) == _plain(ours) or _same_json(_plain(theirs), _plain(ours)):
+    if theirs.text == ours.text or _same_json(theirs.text, ours.text):
         return True
     group, _, name = (ours.recipient or "").partition(".")
     if group != "browser":
         return False
-    return name == "open" or _is_shown(_plain(theirs), _plain(ours))
+    return name == "open" or _is_shown(theirs.text, ours.text)
 
 
 def _is_shown(theirs: str, ours: str) -> bool:
@@ -198,6 +198,10 @@ def _is_shown(theirs: str, ours: str) -> bool:
 def squeezed(*texts: str) -> str:
     """Texts without white space, in which clients are careless."""
     return "".join("".join(text.split()) for text in texts)
+
+
+def _squeezed_all(messages: Iterable[HistoryMessage]) -> str:
+    return squeezed(*(one.message.text for one in messages))
 
 
 def _same_json(one: str, other: str) -> bool:
@@ -217,17 +221,9 @@ def _number(digits: str) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def _plain(message: Message) -> str:
-    return "".join(message.parts)
-
-
-def _text(one: HistoryMessage) -> str:
-    return _plain(one.message)
-
-
 def _row(one: HistoryMessage) -> list[Any]:
     """A message as `_read_row` takes it."""
-    message = replace(one.message, content=_text(one)).to_json(_ROW_FIELDS)
+    message = replace(one.message, content=one.message.text).to_json(_ROW_FIELDS)
     result = None if one.result is None else one.result.text
     return [*message, one.item_id, one.call_id, one.shown_text, result]
 
