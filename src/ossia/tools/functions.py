@@ -21,10 +21,7 @@ from pydantic_core import to_json
 
 from ossia.errors import RequestError
 from ossia.harmony.messages import FUNCTIONS, FunctionTool
-from ossia.tools.tool import Approval, Label, Tool, ToolResult, ToolSpec
-
-MAX_ERROR_CHARS = 500
-"""Limit of an error text for the model."""
+from ossia.tools.tool import Approval, Label, Tool, ToolResult, ToolSpec, error_result
 
 
 def as_tool(
@@ -82,16 +79,16 @@ class _FunctionTool:
             values = self._form.model_validate_json(arguments.strip() or "{}")
             call = self._bound(values)
         except ValidationError as error:
-            return _failed(_what_does_not_fit(error, self._parameters))
+            return error_result(_what_does_not_fit(error, self._parameters))
         except Exception as error:  # a type of the user's may check its values by code of his
-            return _failed(_in_a_line(error))
+            return error_result(_in_a_line(error))
         try:
             async with asyncio.timeout(self.spec.seconds) as limit:
                 return await self._run(call)
         except (Exception, SystemExit) as error:  # whatever the user's code raises is a result
             if limit.expired():
-                return _failed(f"the call took longer than {self.spec.seconds:g} s")
-            return _failed(_in_a_line(error))
+                return error_result(f"the call took longer than {self.spec.seconds:g} s")
+            return error_result(_in_a_line(error))
 
     def _bound(self, values: BaseModel) -> Callable[[], Any]:
         """Bind the call to its values; the function's own defaults stand for the rest."""
@@ -154,12 +151,6 @@ def _to_result(value: Any) -> ToolResult:
     if isinstance(value, str):
         return ToolResult(text=value)
     return ToolResult(text=to_json(value, serialize_unknown=True).decode())
-
-
-def _failed(what: str) -> ToolResult:
-    line = " ".join(what.split())
-    cut = line if len(line) <= MAX_ERROR_CHARS else f"{line[: MAX_ERROR_CHARS - 1]}…"
-    return ToolResult(text=f"error: {cut}", is_error=True)
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -16,6 +16,8 @@ Approval = Literal["never", "ask", "always"]
 """When a call needs approval: never; if labels add up or the tool asks for it; always."""
 Channel = Literal["analysis", "commentary"]
 
+MAX_ERROR_CHARS = 500
+"""Limit of an error text for the model."""
 MAX_RESULT_BYTES = 64 << 10
 """Limit of a result for the model; a longer one is truncated in the middle."""
 
@@ -71,6 +73,13 @@ class ToolResult:
     """Host or file the text came from, if it is not to be trusted."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Details for API clients: the action of a search, the outputs of a cell."""
+
+
+def error_result(what: str) -> ToolResult:
+    """Describe a failure in one line, truncated."""
+    line = " ".join(what.split())
+    cut = line if len(line) <= MAX_ERROR_CHARS else f"{line[: MAX_ERROR_CHARS - 1]}…"
+    return ToolResult(text=f"error: {cut}", is_error=True)
 
 
 ALL_LABELS: frozenset[Label] = frozenset(("reads_untrusted", "reads_private", "external_effect"))

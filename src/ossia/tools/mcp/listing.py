@@ -23,7 +23,7 @@ from ossia.harmony.messages import FunctionTool
 from ossia.tools.browser.text import clean_text
 from ossia.tools.functions import trimmed
 from ossia.tools.mcp.settings import McpServer, namespace
-from ossia.tools.tool import Attachment, Label, ToolResult, ToolSpec
+from ossia.tools.tool import Attachment, Label, ToolResult, ToolSpec, error_result
 
 MAX_DESCRIPTION_CHARS = 4096
 MAX_TOOLS = 128
@@ -161,7 +161,6 @@ def _shown(text: str) -> str:
 MAX_TEXT_CHARS = 1 << 20
 MAX_ATTACHMENTS = 8
 MAX_ATTACHED_BYTES = 4 << 20
-_ERROR_CHARS = 500
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
     r"|\x1b[ -/]*[0-~]|\x9b[0-?]*[@-~]"
@@ -205,9 +204,7 @@ def clean_terminal_text(text: str) -> str:
 
 def failure(what: str) -> ToolResult:
     """Describe a failure in one line, with the server's text cleaned and truncated."""
-    line = " ".join(clean_terminal_text(what).split())
-    cut = line if len(line) <= _ERROR_CHARS else f"{line[: _ERROR_CHARS - 1]}…"
-    return ToolResult(text=f"error: {cut}", is_error=True)
+    return error_result(clean_terminal_text(what))
 
 
 def _attached(files: list[Attachment], encoded: str, kind: str, what: str, uri: str = "") -> str:
