@@ -21,7 +21,6 @@ from ossia.tasks.task import Split, TaskSettings, pick
 from ossia.train.shared_prefix import PrefixGroup, prefix_group_batch
 
 EFFORT_SHARES: Mapping[Effort, float] = MappingProxyType({"low": 0.25, "medium": 0.45, "high": 0.3})
-DATED_SHARE = 0.5
 BOTH_SHARE = 0.25
 """Share of batches with both the browser and python."""
 CONTEXT_WEIGHT = 0.1
