@@ -1,9 +1,24 @@
 """A byte tokenizer, and tokens from a script instead of a model."""
 
+import dataclasses
+
 import pytest
 
-from benchmarks.byte_tokenizer import write_byte_tokenizer
+from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
+from benchmarks.random_checkpoint import SHAPES, random_tensors
+from ossia.checkpoint import write_checkpoint
 from ossia.engine.request import SampledToken, TokenEvent
+
+CONFIG = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random model that speaks bytes."""
+    folder = tmp_path_factory.mktemp("random") / "model"
+    write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
+    write_byte_tokenizer(folder / "tokenizer.json")
+    return folder
 
 
 @pytest.fixture(scope="session")

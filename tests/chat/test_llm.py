@@ -1,6 +1,5 @@
 """`LLM` whole: a random tiny checkpoint with a byte tokenizer, on the real engine."""
 
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -8,23 +7,15 @@ import threading
 import numpy as np
 import pytest
 
-from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
-from benchmarks.random_checkpoint import SHAPES, random_tensors
+from benchmarks.byte_tokenizer import NUM_IDS
+from benchmarks.random_checkpoint import random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, OpsOptions, SamplingParams
 from ossia.chat.events import Finished, PartFinished, TextDelta
 from ossia.checkpoint import write_checkpoint
 from ossia.errors import CheckpointError, ContextOverflow, RequestError, UnsupportedDevice
+from tests.chat.conftest import CONFIG
 
-CONFIG = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
 TOOL = FunctionTool(name="f", parameters={"type": "object", "properties": {}})
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("random") / "model"
-    write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
-    write_byte_tokenizer(folder / "tokenizer.json")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,11 @@ import dataclasses
 
 import pytest
 
-from benchmarks.byte_tokenizer import NUM_IDS, write_byte_tokenizer
-from benchmarks.random_checkpoint import SHAPES, random_tensors
 from ossia import LLM, EngineOptions, FunctionTool, SamplingParams
 from ossia.chat.events import Timing
-from ossia.checkpoint import write_checkpoint
 from ossia.harmony.render import num_instruction_tokens
 
-CONFIG = dataclasses.replace(SHAPES["tiny"], vocab_size=-(-NUM_IDS // 64) * 64)
 PARAMS = SamplingParams(temperature=0, max_tokens=30)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("random") / "model"
-    write_checkpoint(folder, CONFIG, random_tensors(CONFIG, 0), "hugging-face")
-    write_byte_tokenizer(folder / "tokenizer.json")
-    return folder
 
 
 @pytest.fixture

@@ -1,21 +1,11 @@
 import hashlib
 import json
-import signal
 
 import pytest
 
 from ossia.checkpoint import open_checkpoint
 from ossia.train import plot, pretrain
 from ossia.train.pretrain import PretrainOptions
-
-
-@pytest.fixture
-def restored_signals():
-    """Training listens to signals; the tests' own listeners come back afterwards."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for each, listener in before.items():
-        signal.signal(each, listener)
 
 
 @pytest.mark.slow

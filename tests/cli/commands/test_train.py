@@ -1,16 +1,6 @@
 import json
-import signal
 
 import pytest
-
-
-@pytest.fixture
-def restored_signals():
-    """The trainer listens to signals; the tests' own listeners come back afterwards."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for each, listener in before.items():
-        signal.signal(each, listener)
 
 
 @pytest.mark.slow
