@@ -1,6 +1,5 @@
 """openai-agents runs its tool loops on this API, and the model keeps its reasoning meanwhile."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +8,6 @@ from agents import (
     Agent,
     ModelSettings,
     OpenAIChatCompletionsModel,
-    RunConfig,
-    Runner,
     function_tool,
 )
 from openai import AsyncOpenAI
@@ -18,6 +15,7 @@ from openai import AsyncOpenAI
 from ossia.chat.request import TurnRequest
 from ossia.server import chat_completions
 from tests.server.scripted import ScriptedEngine, answer, call, finished, preamble, thought
+from tests.server.sdk_agents import run_agent
 from tests.server.serving import app_of, listening, services_with
 
 LOOP = [
@@ -54,30 +52,16 @@ def run(address: str, *, streamed: bool) -> Any:
         added.append((a, b))
         return a + b
 
-    async def main() -> Any:
-        async with AsyncOpenAI(
-            api_key="none",
-            base_url=f"{address}/v1",
-            max_retries=0,
-            _strict_response_validation=True,
-        ) as client:
-            model = OpenAIChatCompletionsModel("nano", client)
-            agent = Agent(
-                name="Ann",
-                instructions="Add.",
-                model=model,
-                tools=[add],
-                model_settings=ModelSettings(include_usage=True),
-            )
-            config = RunConfig(tracing_disabled=True)
-            if not streamed:
-                return await Runner.run(agent, "2 + 3?", run_config=config)
-            result = Runner.run_streamed(agent, "2 + 3?", run_config=config)
-            async for _ in result.stream_events():
-                pass
-            return result
+    def make_agent(client: AsyncOpenAI) -> Agent:
+        return Agent(
+            name="Ann",
+            instructions="Add.",
+            model=OpenAIChatCompletionsModel("nano", client),
+            tools=[add],
+            model_settings=ModelSettings(include_usage=True),
+        )
 
-    result = asyncio.run(main())
+    result = run_agent(address, make_agent, "2 + 3?", streamed=streamed)
     assert added == [(2, 3)]
     return result
 

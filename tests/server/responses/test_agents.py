@@ -1,21 +1,18 @@
 """openai-agents, and Codex as it sends, in a tool loop: the model's reasoning survives them."""
 
-import asyncio
-
 import pytest
 from agents import (
     Agent,
     ModelSettings,
     OpenAIResponsesModel,
-    RunConfig,
-    Runner,
     function_tool,
 )
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 from openai.types.shared import Reasoning
 
 from ossia.server import responses
 from tests.server.scripted import ScriptedEngine, answer, call, finished, preamble, thought
+from tests.server.sdk_agents import run_agent
 from tests.server.serving import app_of, client_of, listening, services_with
 
 LOOP = [
@@ -53,29 +50,16 @@ def run(address, *, streamed, settings, **more):
         added.append((a, b))
         return a + b
 
-    async def main():
-        async with AsyncOpenAI(
-            api_key="none",
-            base_url=f"{address}/v1",
-            max_retries=0,
-            _strict_response_validation=True,
-        ) as client:
-            agent = Agent(
-                name="Ann",
-                instructions="Add.",
-                model=OpenAIResponsesModel("nano", client),
-                tools=[add],
-                model_settings=settings,
-            )
-            more["run_config"] = RunConfig(tracing_disabled=True)
-            if not streamed:
-                return await Runner.run(agent, "2 + 3?", **more)
-            result = Runner.run_streamed(agent, "2 + 3?", **more)
-            async for _ in result.stream_events():
-                pass
-            return result
+    def make_agent(client):
+        return Agent(
+            name="Ann",
+            instructions="Add.",
+            model=OpenAIResponsesModel("nano", client),
+            tools=[add],
+            model_settings=settings,
+        )
 
-    result = asyncio.run(main())
+    result = run_agent(address, make_agent, "2 + 3?", streamed=streamed, **more)
     assert added == [(2, 3)]
     return result
 

@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from agents import Agent, HostedMCPTool, OpenAIResponsesModel, RunConfig, Runner
-from openai import AsyncOpenAI
+from agents import Agent, HostedMCPTool, OpenAIResponsesModel
 
 from ossia.providers.agent import AgentClient
 from ossia.providers.tool_sessions import Toolbox
 from ossia.server import responses
 from ossia.tools.sessions import LazyToolkit
 from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender
+from tests.server.sdk_agents import run_agent
 from tests.server.serving import app_of, listening, services_with
 
 
@@ -41,27 +41,14 @@ def test_its_answer_is_understood(toolkit, address, streamed, allows):
         requests.append((request.data.name, request.data.arguments))
         return {"approve": True} if allows else {"approve": False, "reason": "Not him."}
 
-    async def main():
-        async with AsyncOpenAI(
-            api_key="none",
-            base_url=f"{address}/v1",
-            max_retries=0,
-            _strict_response_validation=True,
-        ) as client:
-            agent = Agent(
-                name="Ann",
-                model=OpenAIResponsesModel("nano", client),
-                tools=[HostedMCPTool(tool_config=MAIL[0], on_approval_request=decide)],
-            )
-            config = RunConfig(tracing_disabled=True)
-            if not streamed:
-                return await Runner.run(agent, "Write to Anna.", run_config=config)
-            result = Runner.run_streamed(agent, "Write to Anna.", run_config=config)
-            async for _ in result.stream_events():
-                pass
-            return result
+    def make_agent(client):
+        return Agent(
+            name="Ann",
+            model=OpenAIResponsesModel("nano", client),
+            tools=[HostedMCPTool(tool_config=MAIL[0], on_approval_request=decide)],
+        )
 
-    result = asyncio.run(main())
+    result = run_agent(address, make_agent, "Write to Anna.", streamed=streamed)
     assert result.final_output == "Sent."
     assert requests == [("send", TO_ANNA)]
     assert toolkit.sent == ([("post.send", TO_ANNA)] if allows else [])
