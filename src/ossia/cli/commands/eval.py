@@ -28,7 +28,10 @@ class TableOptions:
     """Which rows of the table, and how many dialogues each."""
 
     n: Annotated[
-        int, typer.Option("--n", min=1, max=10_000, help="Dialogues per row, if so many exist.")
+        int,
+        typer.Option(
+            "--n", min=1, max=10_000, metavar="N", help="Dialogues per row, if so many exist."
+        ),
     ] = 100
     task: Annotated[
         list[str] | None,

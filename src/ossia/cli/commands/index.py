@@ -34,7 +34,9 @@ def command(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the folder in page addresses: corpus://NAME/..."),
+        typer.Option(
+            metavar="NAME", help="Name of the folder in page addresses: corpus://NAME/..."
+        ),
     ] = None,
     private: Annotated[
         bool,
@@ -90,8 +92,9 @@ def _list(index: "Index", as_json: bool) -> None:
         typer.echo("nothing is indexed; index a folder with: ossia index FOLDER")
     width = max((len(each.name) for each in folders), default=0)
     for each in folders:
+        pages = "page " if each.num_files == 1 else "pages"
         private = "  (private)" if each.is_private else ""
-        line = f"{each.name:{width}}  {each.num_files:>7} pages  {each.folder}{private}"
+        line = f"{each.name:{width}}  {each.num_files:>7} {pages}  {each.folder}{private}"
         typer.echo(harmless(line))
 
 

@@ -235,7 +235,7 @@ def _announce(socket: "Listening", provider: "Provider", *, keyed: bool) -> None
     introduce(served.name)
     for notice in provider.notices:
         say(notice)
-    say(f"{served.name} is ready: {served.context_length} tokens of context, {served.backend}")
+    say(f"{served.name} is ready: {served.context_length} tokens of context")
     for address in socket.addresses:
         say(f"listening on {address}")
     where = socket.addresses[0]
