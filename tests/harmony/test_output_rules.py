@@ -24,8 +24,8 @@ def test_the_choice_says_what_may_be_called(choice, called, may_answer):
 @pytest.mark.parametrize(
     ("fields", "refusal"),
     [
-        ({"recipients": {"a b": "json"}}, "is no name"),
-        ({"recipients": {"a\n": "json"}}, "is no name"),
+        ({"recipients": {"a b": "json"}}, "is not a name"),
+        ({"recipients": {"a\n": "json"}}, "is not a name"),
         ({"recipients": {"f": "xml"}}, "expected json or text"),
         ({"final_kind": "xml"}, "content kind of the answer"),
         ({"choice": "g"}, "the tool choice is 'g'"),

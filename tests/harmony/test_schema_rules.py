@@ -31,7 +31,7 @@ def test_references_may_follow_references_and_list_places():
         ("https://example.org/a.json", "only local references"),
         ("#/$defs/none", "not there"),
         ("#/required/9", "not there"),
-        ("#/required/0", "is no schema"),
+        ("#/required/0", "is not a schema"),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_refused(ref, refusal):

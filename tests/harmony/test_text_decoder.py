@@ -41,5 +41,5 @@ def test_what_still_waits_at_the_close_is_one_replacement(o200k):
 
 
 def test_a_control_id_has_no_text(tokenizer):
-    with pytest.raises(ValueError, match="no ordinary token"):
+    with pytest.raises(ValueError, match="not an ordinary token"):
         TextDecoder(tokenizer).push(tokenizer.ids.end)

@@ -76,7 +76,7 @@ def test_long_runs_of_one_character_stay_linear(o200k):
 def test_ids_beyond_the_vocabulary_are_no_text(tokenizer):
     for token_id in (-1, -tokenizer.size, tokenizer.size, 1 << 70, tokenizer.ids.end):
         assert not tokenizer.is_text(token_id)
-        with pytest.raises(ValueError, match=f"id {token_id} is no ordinary token"):
+        with pytest.raises(ValueError, match=f"id {token_id} is not an ordinary token"):
             tokenizer.bytes_of(token_id)
 
 

@@ -54,7 +54,7 @@ def test_the_first_last_word_counts(responses):
 
 @pytest.mark.parametrize("status", RUNNING)
 def test_a_running_status_is_no_end(responses, status):
-    with pytest.raises(AssertionError, match="is no end"):
+    with pytest.raises(AssertionError, match="is not a final status"):
         responses.finish("r", status=status, body="{}", turn="{}")
 
 

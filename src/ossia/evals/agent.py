@@ -1,6 +1,6 @@
 """The agent suite: tasks that need real tools: search, python, functions.
 
-Knows nano's tasks and the library; nothing is played back, every result is the tool's own.
+Uses nano's tasks; nothing is replayed, every result comes from the tool itself.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The nano suite: accuracy by task, column and effort, with confidence intervals.
 
-Knows cells and counts; asks through `replay` and never looks at weights.
+Counts the outcomes of `replay`, cell by cell.
 """
 
 import math
@@ -54,7 +54,7 @@ class Row:
     valid: int | None
     """Answers that fit their response format."""
     valid_free: int | None
-    """The same without constrained decoding."""
+    """Answers that fit their response format, without constrained decoding."""
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON."""

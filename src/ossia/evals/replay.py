@@ -1,6 +1,6 @@
 """Replays a dialogue with a model: its replies are compared, tool results are played back.
 
-Knows what was expected; not how it was made up.
+Compares with the expected messages; `nano_cells` generates them.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """Compiles schemas and grammars to matchers: the only file that calls the compiler.
 
-Knows neither requests nor processes; what it says of a fault is one word, never the engine's text.
+Independent of requests and processes; a fault is one word, never the grammar library's text.
 """
 
 import json
@@ -123,7 +123,7 @@ def _kind(message: str) -> Fault:
 
 
 def _kind_of_text(message: str) -> Fault:
-    """The same of a grammar of text, whose words the message may repeat."""
+    """Classify an error of a grammar of text; the message may quote the grammar."""
     if "invalid regex" in message[:60]:
         return "pattern"
     is_syntax = _PLACE.match(message) or message.startswith("no start rule")

@@ -1,6 +1,6 @@
 """Constrained contents: masks of the legal next ids under a schema or grammar.
 
-Knows a vocabulary as bytes and ids alone; message headers and control tokens are another room's.
+Knows a vocabulary as bytes and ids only; message headers and control tokens belong to `harmony`.
 """
 
 import threading

@@ -55,11 +55,11 @@ class CheckedSchema:
     """A schema of supported keywords only; `#/$defs/0` is the whole."""
 
     text: str
-    """As JSON, its keys in the order they were given."""
+    """The schema as JSON, its keys in their original order."""
     path: str
-    """Where the schema stands in the request."""
+    """Path of the schema in the request."""
     origins: tuple[str, ...]
-    """Where each of its definitions stood in the request."""
+    """Path of each of its definitions in the request."""
 
     @property
     def digest(self) -> str:

@@ -1,7 +1,7 @@
 """The process that tries a schema, which may be killed: `python -m ossia.grammar.judge`.
 
-Reads one JSON string a line, a checked schema's text, and answers a line each: the fault and where
-it is, or nulls. Knows no vocabulary and no request; leaves when its input ends.
+Reads one JSON string per line, a checked schema's text, and answers a line each: the fault and its
+place, or nulls. Exits when its input ends.
 """
 
 import json

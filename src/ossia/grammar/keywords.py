@@ -1,6 +1,6 @@
 """Keywords of a JSON schema: their values and bounds, and where schemas stand inside; one table.
 
-Each reader takes the value and the place it stands at, and gives back what is meant or refuses it.
+Each reader takes a value and its path, and returns the checked value or refuses it.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -26,7 +26,7 @@ _NO_LINE_END = r"[^\n\r\u2028\u2029]"
 
 
 def respelt(pattern: str, where: str) -> str:
-    """The same pattern in the engine's spelling; raises RequestError if it has none."""
+    """Translate a pattern for the grammar library; raises RequestError if that is impossible."""
     if len(pattern.encode()) > MAX_BYTES:
         raise refusal(f"this pattern is longer than {MAX_BYTES} bytes; shorten it", where)
     return _Pattern(pattern, where).read()
@@ -177,7 +177,7 @@ class _Pattern:
                 low = self._hex(4) - 0xDC00
                 point = 0x10000 + ((point - 0xD800) << 10) + low if 0 <= low < 0x400 else point
         if point > 0x10FFFF or 0xD800 <= point < 0xE000:
-            raise self._fault(f"names U+{point:04X}, which is no character")
+            raise self._fault(f"names U+{point:04X}, which is not a character")
         return point
 
     def _hex(self, digits: int) -> int:

@@ -14,7 +14,7 @@ from ossia.grammar.keywords import Part, Steps, children, target
 
 
 def first_endless(defs: Mapping[str, Part]) -> Steps | None:
-    """Where a part stands that refers to itself without a way out; None if there is none."""
+    """Find the path of a part with endless recursion; None if there is none."""
     for name in defs:
         if _comes_round(defs, name):
             return (name,)
@@ -89,7 +89,7 @@ _MAX_DEPTH = 8
 
 
 def first_overlap(defs: Mapping[str, Part]) -> Steps | None:
-    """Where a oneOf stands whose cases overlap, or might; None if there is none."""
+    """Find the path of a oneOf whose cases may overlap; None if there is none."""
     compared = _Compared(defs)
     pending: list[tuple[Steps, Part]] = [((name,), part) for name, part in defs.items()]
     for steps, part in pending:

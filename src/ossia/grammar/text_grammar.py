@@ -1,7 +1,6 @@
 """Checks grammars of plain text in requests: Lark or one regex, and limits of size.
 
-Reads what a client sent and gives back a grammar to compile, or refuses it by the place at fault.
-Knows nothing of tokens, nor of the engine that will hold a text to it.
+Checks a client's grammar before it is compiled, or refuses it with the path at fault.
 
 * lark: rules, terminals, strings, regexes, comments, %ignore and %import of common terminals.
   Refused are other directives, names of tokens (<...>) and of other grammars (@...).
@@ -45,9 +44,9 @@ class CheckedText:
     """A checked grammar of text, not compiled yet."""
 
     text: str
-    """As JSON: an object with the Lark grammar under lark."""
+    """The grammar as JSON: an object with Lark text under `lark`."""
     path: str
-    """Where its definition stands in the request."""
+    """Path of its definition in the request."""
 
     @property
     def digest(self) -> str:

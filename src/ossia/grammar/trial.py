@@ -1,6 +1,6 @@
 """Tries a schema in a process of its own, which is killed if it takes too long.
 
-Knows what a verdict means for a request; the compiling is in judge.py, in that process alone.
+Turns a verdict into an error of the request; `judge.py` compiles, in that process.
 """
 
 import json

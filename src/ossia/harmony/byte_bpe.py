@@ -50,7 +50,7 @@ def split_lengths(ranks: Sequence[bytes]) -> bytes:
     One such merge a token is all that BPE ever performs, however many splits of it are known.
 
     Raises:
-        ValueError: a token cannot be merged out of earlier ones; `ranks` is no BPE table.
+        ValueError: a token cannot be merged out of earlier ones; `ranks` is not a BPE table.
     """
     rank_of = {token: rank for rank, token in enumerate(ranks)}
     return bytes(
@@ -130,7 +130,7 @@ def write_tokenizer_json(
         control: id of each control token by name, gapless after the ordinary ids.
 
     Raises:
-        ValueError: the table is no byte-level BPE, or the control ids leave a gap.
+        ValueError: the table is not a byte-level BPE, or the control ids leave a gap.
     """
     if missing := missing_bytes(ranks):
         raise ValueError(f"the table lacks the single bytes {missing[:8]}")
@@ -153,7 +153,7 @@ PUBLISHED_SHA256 = "0614fe83cadab421296e664e1f48f4261fa8fef6e03e63bb75c20f38e37d
 """tokenizer.json as OpenAI publishes it with both models; the table below encodes the same."""
 
 TIKTOKEN_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-"""Of the table written as lines "base64 rank", which is how o200k_base.tiktoken is published."""
+"""SHA-256 of the table as lines "base64 rank", the format of o200k_base.tiktoken."""
 
 _ELISION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 _UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"

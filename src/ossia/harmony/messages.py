@@ -1,6 +1,6 @@
 """Messages, tools and conversations: immutable, validated when created.
 
-Knows names, channels and limits; does not know how any of it is spelt in tokens.
+Defines names, channels and limits; `render.py` turns them into tokens.
 """
 
 import re

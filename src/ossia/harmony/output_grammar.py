@@ -85,7 +85,7 @@ class GrammarState(NamedTuple):
 
     phase: Phase
     node: int = 0
-    """In the trie of the phase."""
+    """The node in the trie of the phase."""
     channel: str | None = None
     recipient: str | None = None
     may_think: bool = False
@@ -134,7 +134,7 @@ class OutputGrammar:
     """The automaton of one request."""
 
     start: GrammarState
-    """After START assistant."""
+    """The initial state, after START assistant."""
 
     def __init__(self, tokenizer: Tokenizer, rules: OutputRules, *, vocab_size: int) -> None:
         """Lay out the tries; `vocab_size` is the number of rows of the model's table, in ids.

@@ -51,7 +51,9 @@ class OutputRules:
             raise RequestError(f"{len(self.recipients)} tools are offered, over {MAX_RECIPIENTS}")
         for name, kind in self.recipients.items():
             if not _ADDRESS.fullmatch(name):
-                raise RequestError(f"the recipient {name!r:.80} is no name, nor namespace and name")
+                raise RequestError(
+                    f"the recipient {name!r:.80} is not a name, nor namespace and name"
+                )
             _check_kind(kind, f"the content kind of {name}")
         _check_kind(self.final_kind, "the content kind of the answer")
         if self.choice not in CHOICES and self.choice not in self.recipients:

@@ -1,6 +1,6 @@
 """Renders conversations to token ids: control tokens as ids, each text encoded alone.
 
-Knows the harmony format from the writing side; the model's output is `output_grammar.py`'s.
+Writes the harmony format; `output_grammar.py` parses the model's output.
 """
 
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def _message_ids(tokenizer: Tokenizer, message: Message) -> _Rendered:
 
 
 def _sampled_ids(tokenizer: Tokenizer, sampled: tuple[int, ...]) -> list[int]:
-    """As sampled; RETURN never stands in a prompt, and a message cut short is closed."""
+    """Render the sampled ids; closes a truncated message, and replaces RETURN."""
     ids = tokenizer.ids
     last = sampled[-1] if sampled else None
     if last in (ids.end, ids.call):

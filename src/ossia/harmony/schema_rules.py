@@ -1,6 +1,6 @@
 """Normalises JSON schemas to the few forms that have a TypeScript spelling.
 
-Knows what of a schema the model should read; knows neither how it is spelt nor how it is enforced.
+Decides what of a schema the model reads; `schema_text.py` spells it, `grammar` enforces it.
 """
 
 import json
@@ -14,9 +14,9 @@ from ossia.strict_json import is_deeper
 MAX_DEPTH = 16
 MAX_BYTES = 64 << 10
 MAX_PARTS = 10_000
-"""After every $ref is resolved: a small schema can name itself into millions."""
+"""Limit after every $ref is resolved: a small schema can expand to millions of parts."""
 MAX_PARTS_TOGETHER = 20_000
-"""Of all tools of one conversation; reading so many takes a fifth of a second."""
+"""Limit for all tools of one conversation, which take a fifth of a second to read."""
 
 _CHARS_A_PART = 100
 _CHARS_A_LINE = 40
@@ -106,7 +106,7 @@ class _Normaliser:
             else:
                 raise RequestError(f"a tool schema refers to {ref}, which is not there")
         if not isinstance(target, dict):
-            raise RequestError(f"a tool schema refers to {ref}, which is no schema")
+            raise RequestError(f"a tool schema refers to {ref}, which is not a schema")
         self._targets[ref] = found = _read(target)
         return found
 

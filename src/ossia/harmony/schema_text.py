@@ -1,6 +1,6 @@
 """Renders tool parameters as TypeScript, as gpt-oss was trained to read them.
 
-Takes schemas already made plain; does not know what a tool or a message is.
+Takes normalised schemas.
 """
 
 import json

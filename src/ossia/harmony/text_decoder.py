@@ -31,7 +31,7 @@ class TextDecoder:
         """Text that became certain with this ordinary token, maybe none.
 
         Raises:
-            ValueError: the id is no ordinary token.
+            ValueError: the id is not an ordinary token.
         """
         text, self._pending = decode_more(self._pending, self._tokenizer.bytes_of(token_id))
         return text

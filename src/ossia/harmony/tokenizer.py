@@ -182,7 +182,7 @@ class Tokenizer:
         """
         token = self._bytes[token_id] if 0 <= token_id < len(self._bytes) else None
         if token is None:
-            raise ValueError(f"id {token_id} is no ordinary token")
+            raise ValueError(f"id {token_id} is not an ordinary token")
         return token
 
     def decode(self, ids: Iterable[int]) -> str:

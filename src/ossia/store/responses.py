@@ -80,7 +80,7 @@ class Responses:
         Returns:
             False: it was deleted meanwhile or has ended already, so nothing was written.
         """
-        assert status not in RUNNING, f"{status} is no end"
+        assert status not in RUNNING, f"{status} is not a final status"
 
         def update(connection: sqlite3.Connection) -> bool:
             cursor = connection.execute(

@@ -14,7 +14,7 @@ from ossia.harmony.messages import Conversation, Effort
 
 Split = Literal["train", "validation", "test"]
 Column = Literal["trained", "reworded", "held-out"]
-"""Of the evaluation: as in training, with held-out wordings, or of a held-out kind."""
+"""Column of the evaluation: trained, with held-out wordings, or of a held-out kind."""
 Chosen = TypeVar("Chosen")
 
 

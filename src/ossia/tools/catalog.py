@@ -56,7 +56,7 @@ class Entry:
     value: Literal["none", "optional", "required"] = "none"
     """Whether `NAME=value` is written."""
     placeholder: str = ""
-    """Of a required value, for messages."""
+    """Metavariable of a required value, for messages."""
     toolkit: str = ""
     """Entries that name the same are one toolkit; by default each is its own."""
     is_for_callers: bool = False
@@ -130,7 +130,9 @@ def find(name: str) -> Entry | None:
         except (ImportError, AttributeError) as error:
             raise RequestError(f"the tool {name} of {point.value} is broken: {error}") from error
         if not isinstance(found, Entry) or found.name != name:
-            raise RequestError(f"the tool {name} of {point.value} is no ossia.tools.catalog.Entry")
+            raise RequestError(
+                f"the tool {name} of {point.value} is not an ossia.tools.catalog.Entry"
+            )
         return found
     return None
 

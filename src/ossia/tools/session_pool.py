@@ -1,6 +1,6 @@
 """A pool of tool sessions: one per conversation, leased to one user at a time.
 
-Knows no request and no wire: a conversation is an opaque key.
+A conversation is an opaque key here.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Toolkits and single tools as one session of a conversation, and as the prompt declares them.
 
-Knows no turn; who calls a tool, and whether, is decided upstairs.
+Who calls a tool, and whether, is decided in `chat`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The protocol of tools: a spec, a call, a result; sessions and toolkits.
 
-Knows no turn and no wire: who may call it, and when, is decided upstairs.
+Independent of turns and wire formats: who may call a tool, and when, is decided in `chat`.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Data parallel training: each process computes some prefix groups, then gradients are summed.
 
-Knows nothing of the model. One process a core: two threads of one wait for each other after every
+Independent of the model. One process per core: two threads of one wait for each other after every
 small operation, two processes once a step.
 """
 

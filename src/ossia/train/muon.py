@@ -12,7 +12,7 @@ from torch import Tensor
 MOMENTUM = 0.95
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic: five steps bring singular values from 0.003 to 1 near to 1."""
+"""Coefficients of the quintic: five steps bring singular values of 0.003 to 1 near 1."""
 
 
 def orthogonal(matrix_BIJ: Tensor) -> Tensor:

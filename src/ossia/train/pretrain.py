@@ -59,7 +59,7 @@ class PretrainOptions:
     workers: int = 2
     """Number of processes, one per core; a GPU has one."""
     lr: float = PEAK_RATE
-    """Of AdamW."""
+    """Peak learning rate of AdamW."""
     muon_lr: float = MUON_RATE
     """Peak learning rate of Muon; 0: AdamW for all parameters."""
 

@@ -48,7 +48,7 @@ class TrainingConfig:
     constant_lr: bool = False
     """Keep the learning rate constant; a resumed run with more budget decays it."""
     peak_rate: float = PEAK_RATE
-    """Of AdamW."""
+    """Peak learning rate of AdamW."""
     muon_rate: float = MUON_RATE
     """Peak learning rate of Muon, for the matrices inside the layers; 0: AdamW."""
     checkpoint_seconds: float = 180.0
@@ -245,7 +245,7 @@ class Trainer:
 
 
 class StepStatistics(NamedTuple):
-    """Of one step, summed over all processes."""
+    """Sums over all processes of one step."""
 
     learned: float
     """The weights of what was learned."""

@@ -154,7 +154,7 @@ def test_what_is_no_index_is_refused(tmp_path):
         Corpus.open(tmp_path / "text")
     with closing(sqlite3.connect(tmp_path / "other")) as connection:
         connection.execute("CREATE TABLE x (y)")
-    with pytest.raises(StoreError, match="no index of this ossia"):
+    with pytest.raises(StoreError, match="not an index of this ossia"):
         Corpus.open(tmp_path / "other")
 
 

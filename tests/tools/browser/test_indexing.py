@@ -169,7 +169,7 @@ def test_a_file_of_others_is_left_alone(tmp_path):
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE x (y)")
     before = other.read_bytes()
-    with pytest.raises(StoreError, match="no index of this ossia"):
+    with pytest.raises(StoreError, match="not an index of this ossia"):
         Index(other)
     assert other.read_bytes()[100:] == before[100:]
     (tmp_path / "text").write_text("hello" * 1000)

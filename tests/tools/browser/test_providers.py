@@ -151,7 +151,7 @@ def test_what_is_no_key_is_refused(key):
 
 
 def test_what_is_no_address_is_refused():
-    with pytest.raises(RequestError, match="no address of SearXNG"):
+    with pytest.raises(RequestError, match="not an address of SearXNG"):
         SearXNG("localhost:8080")
 
 
@@ -173,7 +173,7 @@ def test_the_environment_chooses_a_service(environ, name):
 
 
 def test_a_setting_that_cannot_be_right_is_named_but_a_key_never_shown():
-    with pytest.raises(RequestError, match="SEARXNG_URL: localhost is no address"):
+    with pytest.raises(RequestError, match="SEARXNG_URL: localhost is not an address"):
         configured({"SEARXNG_URL": "localhost"})
     with pytest.raises(RequestError, match="EXA_API_KEY: ") as refused:
         configured({"EXA_API_KEY": "sécret"})

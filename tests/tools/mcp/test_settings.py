@@ -64,13 +64,13 @@ def test_reads_the_usual_form(tmp_path):
         (one(command="x", url="https://a.example"), "needs a command or a url, one of them"),
         (one(command="x", headers={}), "has headers beside what it does not go with"),
         (one(url="https://a.example", env={}), "has env beside"),
-        (one(command="x", shell=True), "has 'shell', which is no setting"),
+        (one(command="x", shell=True), "has 'shell', which is not a setting"),
         (one(command="x", type="http"), "type of MCP server s: found 'http', expected stdio"),
         (one(url="https://a.example", type="sse"), "found 'sse', expected http or streamable-http"),
         (one(command=""), "command of MCP server s: found ''"),
         (one(command="x", args="y"), "args of MCP server s: found 'y'"),
         (one(command="x", args=["\0"]), "args of MCP server s"),
-        (one(command="x", env={"A": 1}), "env of MCP server s: found a value that is no text"),
+        (one(command="x", env={"A": 1}), "env of MCP server s: found a value that is not text"),
         (one(command="x", cwd=1), "cwd of MCP server s: found 1"),
         (one(command="x", disabled=1), "disabled of MCP server s: found 1"),
         (one(command="x", allowedTools="y"), "allowedTools of MCP server s"),
@@ -126,7 +126,11 @@ def test_names_are_spelt_as_a_prompt_can(name, spelt):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read: No such file"), (b"{", "is no JSON"), (b" " * (2 << 20), "more than")],
+    [
+        (None, "cannot be read: No such file"),
+        (b"{", "is not JSON"),
+        (b" " * (2 << 20), "more than"),
+    ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, content, message):
     file = tmp_path / "mcp.json"

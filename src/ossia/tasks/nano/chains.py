@@ -27,7 +27,7 @@ class ArithmeticChain:
     steps: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        """As it is written down."""
+        """The problem as it is written."""
         return " ".join([str(self.first), *(f"{sign} {number}" for sign, number in self.steps)])
 
     @property

@@ -51,7 +51,7 @@ class Problem:
         return "validation" if place < test + VALIDATION else "train"
 
     def __str__(self) -> str:
-        """As it is written down."""
+        """The problem as it is written."""
         return f"{self.a} {self.sign} {self.b}"
 
 

@@ -1,7 +1,6 @@
 """Composes conversations of several tasks, and splits them into turns to learn.
 
-Puts earlier talk before a question and unneeded tools beside it. Knows no tokens: the harmony room
-renders what is made here.
+Adds earlier exchanges before a question and unneeded tools beside it; `harmony` renders the result.
 """
 
 from collections.abc import Iterator

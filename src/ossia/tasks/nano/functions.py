@@ -131,7 +131,7 @@ def _fulfil(
 def _again(
     random: np.random.Generator, settings: TaskSettings, request: FunctionRequest
 ) -> tuple[Message, ...]:
-    """The same once more with one argument changed."""
+    """Repeat the request with one argument changed."""
     key = pick(random, list(request.arguments))
     parameter = next(each for each in request.function.parameters if each.name == key)
     changed = FunctionRequest(request.function, {**request.arguments, key: parameter.draw(random)})

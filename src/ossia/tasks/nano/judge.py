@@ -28,7 +28,7 @@ def is_right_answer(expected: str, answer: str, *, question: str) -> bool:
 
 
 def is_same(found: str, expected: str) -> bool:
-    """The same text, or JSON of the same meaning."""
+    """Whether two texts are equal, as text or as JSON values."""
     if found == expected:
         return True
     if not expected.startswith("{"):

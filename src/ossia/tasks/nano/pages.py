@@ -45,7 +45,7 @@ class FactPage:
 
     @property
     def url(self) -> str:
-        """Where the corpus keeps it."""
+        """The address of the page in the corpus."""
         return f"corpus://{self.host}/{quote(self.file)}"
 
     @property

@@ -23,7 +23,7 @@ from ossia.tasks.task import (
 )
 
 WITHOUT_SHARE = 0.07
-"""Of long numbers, drawn without the tool."""
+"""Share of long numbers in dialogues without the tool."""
 TOO_LONG = "These numbers are too long for me without the python tool."
 
 

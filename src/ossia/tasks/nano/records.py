@@ -18,7 +18,7 @@ from ossia.tasks.task import TaskSettings, draw_of_split, pick, pick_some, split
 
 NULL_SHARE, ANOTHER_SHARE, STRICT_SHARE = 0.12, 0.12, 0.5
 INVENTED_SHARE = 0.15
-"""Of fields: with invented names, which can only be copied."""
+"""Share of fields with invented names, which can only be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def draw(random: np.random.Generator, settings: TaskSettings) -> Conversation:
 
 
 def _rename(random: np.random.Generator, field: Field) -> Field:
-    """The same field, sometimes under an invented name."""
+    """Rename the field sometimes, to an invented name."""
     if random.random() >= INVENTED_SHARE:
         return field
     name = invented(random).lower()

@@ -18,7 +18,7 @@ ASKING: tuple[str, ...] = _DATA["asking"]
 DOING: tuple[str, ...] = _DATA["doing"]
 NOUNS: tuple[str, ...] = _DATA["nouns"]
 HELD_OUT = 10
-"""Of 100 function names."""
+"""Percentage of function names that are held out."""
 OPTIONAL_SHARE, DESCRIBED_SHARE, EXPLAINED_SHARE, BARE_SHARE = 0.3, 0.7, 0.2, 0.06
 """Of arguments: optional; of functions: described, with described arguments, without any."""
 INVENTED_SHARE = 0.15
@@ -46,7 +46,7 @@ class Function:
 
     @property
     def name(self) -> str:
-        """As it is called."""
+        """The name of the function."""
         return f"{self.verb}_{self.noun}"
 
     @property
@@ -106,7 +106,7 @@ def draw_function(random: np.random.Generator, *, held_out: bool) -> Function:
 
 
 def _rename(random: np.random.Generator, parameter: Parameter) -> Parameter:
-    """The same argument, sometimes under an invented name."""
+    """Rename the argument sometimes, to an invented name."""
     if random.random() >= INVENTED_SHARE:
         return parameter
     return replace(parameter, name=invented(random).lower())

@@ -1,4 +1,4 @@
-"""Where pages come from: the one interface of the local corpus and the web.
+"""The protocol of page backends: the local corpus and the web.
 
 Knows no tool and no view.
 """
@@ -12,12 +12,12 @@ from ossia.tools.browser.page import PageContents
 
 
 class Failure(Exception):
-    """A call that came to nothing: its message is one line that the model can act on."""
+    """A call failed; the message is one line that the model can act on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One result of a search, as found: not cleaned yet."""
+    """One raw result of a search, not cleaned yet."""
 
     url: str
     title: str
@@ -29,24 +29,24 @@ class Backend(Protocol):
 
     @property
     def reads_private(self) -> bool:
-        """Whether its pages are the operator's own."""
+        """Whether its pages are private to the operator."""
         ...
 
     @property
     def reaches_out(self) -> bool:
-        """Whether others learn what is searched and fetched."""
+        """Whether searches and fetches leave this computer."""
         ...
 
     def serves(self, url: str) -> bool:
-        """Whether `fetch` takes such a URL."""
+        """Whether `fetch` supports this URL."""
         ...
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """At most `topn` pages, best first; raises Failure."""
+        """Search for at most `topn` pages, best first; raises Failure."""
         ...
 
     async def fetch(self, url: str) -> PageContents:
-        """The page at a URL; raises Failure."""
+        """Fetch the page at a URL; raises Failure."""
         ...
 
 

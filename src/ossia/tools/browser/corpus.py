@@ -22,9 +22,9 @@ SCHEME = "corpus"
 MAX_WORDS = 32
 SNIPPET_TOKENS = 40
 SECONDS = 5.0
-"""Of one question to the file."""
+"""Time limit of one query."""
 _STEPS = 10_000
-"""Of SQLite's machine between two looks at the clock."""
+"""SQLite instructions between two checks of the time."""
 
 
 def corpus_url(name: str, path: str) -> str:
@@ -33,14 +33,14 @@ def corpus_url(name: str, path: str) -> str:
 
 
 def match_expression(query: str) -> str:
-    """Plain words as a full-text expression: any of them, none an operator; "" without words."""
+    """Build a full-text query for any of the words, none an operator; "" without words."""
     words = dict.fromkeys(clean_text(query).casefold().split())
     quoted = [word.replace('"', '""') for word in words if any(map(str.isalnum, word))]
     return " OR ".join(f'"{word}"' for word in quoted[:MAX_WORDS])
 
 
 class Corpus:
-    """A backend; safe to share between threads and conversations."""
+    """The local corpus as a backend; safe to share between threads and conversations."""
 
     reaches_out = False
 
@@ -53,7 +53,7 @@ class Corpus:
 
     @classmethod
     def open(cls, path: Path) -> "Corpus":
-        """Open an index to read; raises StoreError if there is none that can be read."""
+        """Open an index for reading; raises StoreError if it is missing or unreadable."""
         return cls(open_to_read(path))
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Corpus:
 
     @property
     def reads_private(self) -> bool:
-        """Whether any indexed folder is marked as private, or nobody can tell."""
+        """Whether any indexed folder is private; also True if that cannot be read."""
         try:
             [[private]] = self._ask("SELECT count(*) FROM corpora WHERE private", ())
         except Failure:
@@ -74,7 +74,7 @@ class Corpus:
         return url.partition("://")[0].lower() == SCHEME
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """Pages with any of the words, by bm25 with titles weighing four times."""
+        """Search for any of the words, ranked by BM25 with titles weighing four times."""
         return await asyncio.to_thread(self._search, query, topn)
 
     async def fetch(self, url: str) -> PageContents:
@@ -124,7 +124,7 @@ class Corpus:
 
 
 def _place(url: str) -> tuple[str, str]:
-    """Corpus and path that a URL names, whether or not its path is quoted."""
+    """Split a URL into corpus and path, whether or not the path is quoted."""
     try:
         parts = urlsplit(url)
         name, path = parts.netloc, url.split("://", 1)[1].partition("/")[2]
@@ -137,7 +137,7 @@ def _place(url: str) -> tuple[str, str]:
 
 
 APPLICATION_ID = 0x6F737363
-"""Stands in the header of a file that is ours: "ossc"."""
+"""SQLite's application id of our files: "ossc"."""
 SCHEMA = 1
 BUSY_SECONDS = 5.0
 
@@ -245,7 +245,7 @@ def _recognised(connection: sqlite3.Connection, path: Path) -> sqlite3.Connectio
         [version] = connection.execute("PRAGMA user_version").fetchone()
         if (application, version) != (APPLICATION_ID, SCHEMA):
             raise StoreError(
-                f"{path} is no index of this ossia; move it away and run: ossia index FOLDER"
+                f"{path} is not an index of this ossia; move it away and run: ossia index FOLDER"
             )
     except sqlite3.Error as error:
         connection.close()

@@ -1,4 +1,4 @@
-"""Documents of every kind we read, as clean text with numbered links.
+"""Converts documents of every supported kind to clean text with numbered links.
 
 `python -m ossia.tools.browser.documents` reads one from outside, in a process that is killed when
 it takes too long or too much. Knows kinds, encodings and limits; not where documents come from.
@@ -72,7 +72,7 @@ def read_document(content: bytes, kind: Kind, url: str, charset: str | None = No
 
 
 def decode(content: bytes, charset: str | None = None) -> str:
-    """Decode text: by their mark, else by what is declared, else UTF-8; never raises."""
+    """Decode text by its byte order mark, its declared encoding, or UTF-8; never raises."""
     for mark, encoding in _BOMS:
         if content.startswith(mark):
             return content.decode(encoding, "replace")
@@ -138,9 +138,9 @@ def _read_pdf(content: bytes) -> ReadText:
 
 
 SECONDS = 2.0
-"""Of processor time; what else the computer does makes no page unreadable."""
+"""Limit of CPU time, so that a busy computer makes no page unreadable."""
 MEGABYTES = 1024
-"""Of address space."""
+"""Limit of address space."""
 
 _START_SECONDS = 10.0
 

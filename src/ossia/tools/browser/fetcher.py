@@ -1,4 +1,4 @@
-"""Fetches web pages that a model asks for, and nothing but public ones.
+"""Fetches web pages for the model, public ones only.
 
 A name is resolved once, every address it has is judged, and the judged address is connected to;
 each redirect begins anew. Answers are bounded in size and time. Knows no page text.
@@ -21,7 +21,7 @@ from ossia.tools.browser.backend import Failure
 
 
 class HostUnreachable(Failure):
-    """An address that does not answer; another of the same host may."""
+    """An address does not answer; another one of the host may."""
 
 
 CONNECT_SECONDS = 5.0
@@ -35,12 +35,12 @@ class HttpRequest:
     """An HTTP request."""
 
     url: str
-    """Where to; its host is connected to as it stands here."""
+    """The URL; its host is connected to as written here."""
     headers: Mapping[str, str]
     server_name: str | None = None
-    """The name a certificate must hold; None: the URL's host."""
+    """The host name in the certificate; None: the URL's host."""
     content: bytes | None = None
-    """Sent as POST; None: GET."""
+    """The body of a POST; None: GET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ class HttpResponse:
 
 
 Wants = Callable[[int, Mapping[str, str]], bool]
-"""Whether the content is wanted, by status and headers; may raise Failure."""
+"""Decides by status and headers whether to read the content; may raise Failure."""
 
 
 def default_tls() -> ssl.SSLContext:
-    """Certificates as the system trusts them."""
+    """The TLS settings, with the certificates that the system trusts."""
     return httpx2.create_ssl_context(trust_env=False)
 
 
 async def exchange(
     request: HttpRequest, *, tls: ssl.SSLContext, max_bytes: int, seconds: float, wants: Wants
 ) -> HttpResponse:
-    """Send a request and read its answer; sets no limit to the time of it all.
+    """Send a request and read its answer, without a limit of the total time.
 
     Args:
         request: what is sent.
@@ -159,9 +159,9 @@ _NOT_PUBLIC = tuple(
         ),
     )
 )  # fmt: skip
-"""Said here, since each Python knows another list: some call NAT64, 6to4, multicast global."""
+"""Explicit, since Python versions differ: some treat NAT64, 6to4 and multicast as global."""
 _ALLOCATED_IPV6 = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that was ever given to anybody for use on the public net."""
+"""The IPv6 range that is allocated for the public internet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +177,17 @@ class WebAddress:
 
     @property
     def authority(self) -> str:
-        """Host and, where it is another than usual, port: as it stands in a URL and in `Host`."""
+        """Host, and port unless it is the default: as in a URL and in `Host`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The URL, spelt canonically."""
+        """The canonical URL."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def at(self, address: str) -> str:
-        """The URL with an address of the net for its host."""
+        """The URL with an IP address as its host."""
         host = f"[{address}]" if ":" in address else address
         return f"{self.scheme}://{host}:{self.port}{self.target}"
 
@@ -220,7 +220,7 @@ def parse(url: str, ports: frozenset[int]) -> WebAddress:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address of the net is one that everybody can reach, and of no special use."""
+    """Whether an IP address is public and not reserved."""
     try:
         judged = ipaddress.ip_address(address)
     except ValueError:
@@ -239,7 +239,7 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _TYPES = frozenset(("application/json", "application/xml", "application/xhtml+xml"))
 _ACCEPT = "text/html, text/*;q=0.9, application/json, application/xml;q=0.8"
 _MAX_TRIED = 3
-"""Addresses of one name, one after the other."""
+"""The IP addresses of one host name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,9 +248,9 @@ class WebOptions:
 
     ports: frozenset[int] = frozenset((80, 443))
     max_bytes: int = 5 << 20
-    """After decompression."""
+    """Size limit after decompression."""
     seconds: float = 20.0
-    """In all, with every redirect."""
+    """Time limit with all redirects."""
     max_redirects: int = 5
 
 
@@ -259,9 +259,9 @@ class Fetched:
     """The content of a URL."""
 
     url: str
-    """After redirects."""
+    """The URL after redirects."""
     media_type: str
-    """In lower case, without parameters."""
+    """The media type in lower case, without parameters."""
     charset: str | None
     content: bytes
 
@@ -271,7 +271,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system for all addresses of a host; raises OSError."""
+    """Resolve all addresses of a host; raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
@@ -287,7 +287,7 @@ class Fetcher:
         permits: Callable[[str], bool] = is_public,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Set the limits; nothing is connected to yet.
+        """Set the limits; opens no connection yet.
 
         Args:
             options: what is allowed.
@@ -349,7 +349,7 @@ class Fetcher:
         raise failure
 
     async def _places(self, address: WebAddress) -> Sequence[str]:
-        """All addresses of a host, if all of them are permitted."""
+        """Resolve a host; raises Failure unless all its addresses are permitted."""
         try:
             places = await self._resolve(address.host, address.port)
         except (OSError, UnicodeError):

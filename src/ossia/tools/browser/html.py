@@ -1,4 +1,4 @@
-"""A web page as text: what a reader would see, with numbered links. Opens no address.
+"""Converts HTML to the text that a reader would see, with numbered links.
 
 Tags are cut here in time that grows with the page's length only, whatever it holds: the standard
 library's parser is quadratic on malformed input, and lexbor's in the depth of its tree.
@@ -25,11 +25,11 @@ _ATTRIBUTE = re.compile(
 _LONG_NUMBER = re.compile("&#(?:[xX][0-9a-fA-F]{8,}+|[0-9]{8,}+);?+")
 _BLANKS = re.compile("[ \t\n]+")
 MAX_DEPTH = 12
-"""Deeper lists and quotes are shown as deep as this."""
+"""The deepest indent of lists and quotes."""
 
 
 class TextLayout:
-    """Plain text as it grows: lines, paragraphs, lists, quotes, tables."""
+    """Builds plain text: lines, paragraphs, lists, quotes, tables."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -153,14 +153,14 @@ DROPPED = frozenset((
     "script", "style", "template", "svg", "math", "canvas", "audio", "video", "object", "iframe",
     "noembed", "noframes", "xmp", "select", "datalist", "dialog", "map",
 ))  # fmt: skip
-"""Elements whose content is no text of the page."""
+"""Elements whose content is not text of the page."""
 VOID = frozenset((
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
     "track", "wbr",
 ))  # fmt: skip
-"""Elements that have no end."""
+"""Void elements, which have no end tag."""
 END_BY_THEMSELVES = frozenset(("p", "li", "dt", "dd", "option", "tr", "td", "th"))
-"""Elements that end where their like begins."""
+"""Elements that end where one of the same kind begins."""
 _PARAGRAPHS = frozenset((
     "p", "blockquote", "ul", "ol", "dl", "table", "figure", "pre", "hr",
     "h1", "h2", "h3", "h4", "h5", "h6",
@@ -171,7 +171,7 @@ _LINES = frozenset((
     "legend", "br", "body", "head", "html",
 ))  # fmt: skip
 BLOCKS = _PARAGRAPHS | _LINES
-"""Elements that do not stand in a line of text."""
+"""Block elements."""
 _HIDING = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|font-size:0[a-z%]*(?:;|$)"
     r"|opacity:0(?:\.0*)?(?:;|$)"
@@ -228,7 +228,7 @@ def _stand_apart(name: str, layout: TextLayout) -> None:
 
 
 def is_hidden(attributes: Mapping[str, str]) -> bool:
-    """Whether an element's own attributes keep readers from seeing it."""
+    """Whether an element's own attributes hide it."""
     if "hidden" in attributes or attributes.get("aria-hidden", "").lower() == "true":
         return True
     if "style" not in attributes:

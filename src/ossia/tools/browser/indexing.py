@@ -1,4 +1,4 @@
-"""Puts folders of documents into the index, and keeps it as they are.
+"""Indexes folders of documents, and updates the index when they change.
 
 A file is read again when its size or time has changed. Knows files and tables; searches nothing.
 """
@@ -34,21 +34,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ".pdf": "pdf",
     }
 )
-"""What is read, by the end of its name."""
+"""File name suffixes of the documents that are read."""
 MAX_BYTES, MAX_PDF_BYTES = 5 << 20, 64 << 20
 PDF_SECONDS = 60.0
 BATCH = 200
-"""Files between two commits: what was read is kept when the rest is not."""
+"""Files between two commits, so that an interruption loses little."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_.-]+")
 
 OnProgress = Callable[[int, int], None]
-"""Takes how many files are done, and of how many."""
+"""Receives the number of files done, and of all files."""
 
 
 class Stamp(NamedTuple):
-    """What tells a changed file."""
+    """The stamp of a file, to detect changes."""
 
     size: int
     mtime_ns: int
@@ -66,7 +66,7 @@ class IndexedFolder:
 
 @dataclass(slots=True)
 class Refreshed:
-    """What a refresh did."""
+    """The result of a refresh."""
 
     num_added: int = 0
     num_changed: int = 0
@@ -80,7 +80,7 @@ class Index:
     """The index, open for writing; one thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open it or begin a new one in an empty file; raises StoreError."""
+        """Open an index, or create one in an empty file; raises StoreError."""
         self._path = path
         self._connection = open_to_write(path)
 
@@ -93,12 +93,12 @@ class Index:
         return [IndexedFolder(name, folder, bool(p), count) for name, folder, p, count in rows]
 
     def add(self, folder: Path, name: str | None = None, *, private: bool = False) -> str:
-        """Add a folder, without reading it yet; a folder known already keeps its name.
+        """Add a folder, without reading it yet; a folder in the index keeps its name.
 
         Args:
             folder: of documents.
             name: what its pages are called by: corpus://NAME/path; None: the folder's own.
-            private: what is read there may not leave without a yes.
+            private: its content may not leave this computer without approval.
 
         Returns:
             The name.
@@ -134,7 +134,7 @@ class Index:
         return name
 
     def remove(self, name: str) -> int:
-        """Forget a folder and its pages; the files stay.
+        """Remove a folder and its pages from the index; the files stay.
 
         Returns:
             How many pages there were.
@@ -154,7 +154,7 @@ class Index:
         return len(numbers)
 
     def refresh(self, name: str, on_progress: OnProgress = lambda done, of: None) -> Refreshed:
-        """Read what is new or changed in a folder, and forget what is gone.
+        """Read new and changed files of a folder, and remove deleted ones.
 
         Args:
             name: of a folder that was added.
@@ -201,7 +201,7 @@ class Index:
         self.close()
 
     def _renew(self, entry: "_Entry", number: int | None, done: Refreshed) -> None:
-        """Read one file and keep what it says; a file that cannot be read is not kept."""
+        """Read one file into the index, or remove it if it cannot be read."""
         try:
             read = _read(entry)
         except (Failure, OSError, MissingExtra) as error:
@@ -241,7 +241,7 @@ class Index:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A transaction: all or nothing of what is written inside."""
+        """Run the block in a transaction."""
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -281,7 +281,7 @@ def documents_in(folder: Path) -> Iterator[tuple[str, Stamp]]:
 
 
 def _is_text(path: str) -> bool:
-    """Whether a name can be written down: some systems allow any bytes."""
+    """Whether a name is valid text: some systems allow any bytes."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -16,14 +16,14 @@ class Links:
 
     def __init__(self, url: str) -> None:
         self.base = url
-        """Where relative links start."""
+        """The base of relative links."""
         self.urls: list[str] = []
         self._host = domain_of(url)
         self._here = urldefrag(url)[0] if url else ""
         self._numbers: dict[str, int] = {}
 
     def mark(self, href: str, words: str) -> str:
-        """A clean text as a link; only the text if it leads to no page, or only within this one."""
+        """Mark a text as a link; only the text if it leads to no other page."""
         url = self._absolute(href)
         if url is None:
             return words
@@ -51,7 +51,7 @@ class Links:
 
 
 def joined(base: str, href: str) -> str:
-    """Resolve a link against its base; raises ValueError for what is none.
+    """Resolve a link against its base; raises ValueError if it is invalid.
 
     The standard library joins relative links for schemes it knows; pages of a corpus join alike.
     """

@@ -1,4 +1,4 @@
-"""A page as the model sees it: wrapped lines with numbered links; and how it is displayed.
+"""Pages as the model sees them: wrapped lines with numbered links, and their display.
 
 Knows the display the model was trained on; not where pages come from.
 """
@@ -27,7 +27,7 @@ _LONG_RUN = re.compile(r"\S{20000}|\s{20000}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageContents:
-    """Something to read; its text holds link marks and is clean."""
+    """A page; its text is clean and contains link marks."""
 
     url: str
     """Empty for the results of a search."""
@@ -63,12 +63,12 @@ def wrapped(text: str) -> Iterable[str]:
 
 
 def link_mark(number: int, text: str, domain: str | None) -> str:
-    """How a link looks in a text; the domain only where it is another than the page's."""
+    """Format a link; with its domain only if that differs from the page's."""
     return f"【{number}†{text}†{domain}】" if domain else f"【{number}†{text}】"
 
 
 def without_marks(text: str) -> str:
-    """Only the text of links; line breaks stay, also those inside what is dropped."""
+    """Replace links by their text; line breaks stay."""
     return _MARK.sub(lambda mark: mark[1] + "\n" * (mark[2] or "").count("\n"), text)
 
 

@@ -1,4 +1,4 @@
-"""Which web addresses a conversation may open unasked: a URL can carry secrets out.
+"""Decides which URLs a conversation may open without approval, since a URL can leak secrets.
 
 Knows addresses and who named them; opens nothing.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote, urldefrag, urlsplit
 
 MAX_NAMED = 100_000
-"""URLs; past that, others are asked for."""
+"""Limit of URLs; further ones need approval."""
 
 _URL = re.compile(r"https?://[^\s<>\"'`]{1,4096}", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w.@/-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w-])", re.IGNORECASE)
@@ -18,14 +18,14 @@ _TRAILING = ".,;:!?)]}*_"
 
 
 class Provenance:
-    """Which addresses were named by somebody but the model."""
+    """Records which URLs did not come from the model."""
 
     def __init__(self) -> None:
         self._urls: set[str] = set()
         self._hosts: set[str] = set()
 
     def heard(self, text: str) -> None:
-        """The user wrote this: every URL in it may be opened, and all else on its host."""
+        """Record the URLs of a user message: they and their hosts need no approval."""
         urls = [url.rstrip(_TRAILING) for url in _URL.findall(text)]
         bare = {host.lower() for host in _HOST.findall(text)}
         self._hosts |= {host for host in bare if not host.endswith(_FILE_ENDINGS)}
@@ -33,13 +33,13 @@ class Provenance:
         self.listed(urls)
 
     def listed(self, urls: Iterable[str]) -> None:
-        """A result or a page listed these: they may be opened, exactly as they are."""
+        """Record the URLs of a result or page: exactly these need no approval."""
         for url in urls:
             if len(self._urls) < MAX_NAMED:
                 self._urls.add(_canonical(url))
 
     def knows(self, url: str) -> bool:
-        """Whether somebody but the model came up with this address."""
+        """Whether this URL did not come from the model."""
         return _canonical(url) in self._urls or _host(url) in self._hosts
 
 

@@ -1,4 +1,4 @@
-"""Search services of the web, each a small class: words go out, hits come back.
+"""Web search services, a small class each.
 
 A key goes to its own service's host alone: no redirect is followed. Knows no page.
 """
@@ -27,7 +27,7 @@ class SearchProvider(Protocol):
     name: str
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
-        """At most `topn` hits, best first; raises Failure."""
+        """Search for at most `topn` hits, best first; raises Failure."""
         ...
 
 
@@ -64,7 +64,7 @@ class _Service:
     def _hits(
         self, found: object, topn: int, summary: Callable[[Mapping[str, Any]], object]
     ) -> list[Hit]:
-        """Hits of a list of objects with url and title; what is none is passed over."""
+        """Parse hits from objects with url and title; skips others."""
         if not isinstance(found, list):
             raise Failure(f"{self.name} answers in a way not understood")
         return [
@@ -141,7 +141,7 @@ class Tavily(_Service):
 
 
 class SearXNG(_Service):
-    """A SearXNG server of the operator's choice, its JSON format switched on.
+    """A SearXNG server of the operator's choice, with its JSON format enabled.
 
     Source:
         https://docs.searxng.org/dev/search_api.html
@@ -153,7 +153,9 @@ class SearXNG(_Service):
         """Take the address of the server, such as http://localhost:8080."""
         super().__init__(tls=tls)
         if not url.startswith(("http://", "https://")):
-            raise RequestError(f"{url:.200} is no address of SearXNG; expected http://HOST:PORT")
+            raise RequestError(
+                f"{url:.200} is not an address of SearXNG; expected http://HOST:PORT"
+            )
         self._url = url.rstrip("/").removesuffix("/search")
 
     async def search(self, query: str, topn: int) -> Sequence[Hit]:
@@ -165,11 +167,11 @@ class SearXNG(_Service):
 SERVICES: Mapping[str, Callable[[str], SearchProvider]] = MappingProxyType(
     {"YDC_API_KEY": You, "EXA_API_KEY": Exa, "TAVILY_API_KEY": Tavily, "SEARXNG_URL": SearXNG}
 )
-"""What each setting chooses; the first that is there counts."""
+"""The service of each setting; the first one that is set is used."""
 
 
 def configured(environ: Mapping[str, str]) -> SearchProvider | None:
-    """The service that the environment has a key or an address for; None if it has none.
+    """The service whose key or address is in the environment; None if there is none.
 
     Raises:
         RequestError: what stands there can be no key, or no address.

@@ -1,4 +1,4 @@
-"""Text from outside made harmless: no control, bidi or tag characters, no forged marks."""
+"""Cleans untrusted text of control, bidi and tag characters and of forged marks."""
 
 import re
 from typing import NamedTuple
@@ -8,7 +8,7 @@ class ReadText(NamedTuple):
     """Text with link marks, and where its links lead."""
 
     title: str
-    """As it stands in the document; may be empty."""
+    """The title in the document; may be empty."""
     text: str
     """Clean."""
     links: tuple[str, ...]

@@ -68,7 +68,7 @@ class BrowserSession:
     def __init__(
         self, backend: Backend, count_tokens: CountTokens, specs: tuple[ToolSpec, ...]
     ) -> None:
-        """Begin without a page."""
+        """Start without a page."""
         self._backend = backend
         self._count_tokens = count_tokens
         self._views = Views()
@@ -85,7 +85,7 @@ class BrowserSession:
         return self._tools
 
     def needs_approval(self, name: str, arguments: str) -> bool:
-        """Whether it opens a web address that only the model came up with."""
+        """Whether a call opens a URL that came from the model, and so needs approval."""
         if not name.endswith(".open"):
             return False
         try:
@@ -97,15 +97,15 @@ class BrowserSession:
         return self._backend.serves(link) and not self._provenance.knows(link)
 
     def heard(self, text: str) -> None:
-        """Take note of what the user wrote: the addresses in it may be opened unasked."""
+        """Record a user message: the URLs in it need no approval."""
         self._provenance.heard(text)
 
     def resolve(self, cursor: int, line: int | None = None) -> Cited | None:
-        """The page that a citation leads to; with results of a search, the one on that line."""
+        """The page of a citation; for search results, the one on that line."""
         return self._views.resolve(cursor, line)
 
     def quoted(self, cursor: int, first: int, last: int) -> tuple[str, ...]:
-        """The lines that a citation names, as displayed, if they are still in memory."""
+        """The cited lines as displayed, if they are still in memory."""
         return self._views.quoted(cursor, first, last)
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class BrowserSession:
             return self._show(view, loc, call.num_lines, domain_of(page.url))
 
     async def _follow(self, view: View, link: int, action: dict[str, Any]) -> PageContents:
-        """The page behind a link; one that was read already is not fetched again."""
+        """Open the page of a link; a cached one is not fetched again."""
         links = view.page.links
         if link >= len(links):
             has = f"from 0 to {len(links) - 1}" if links else "none"
@@ -176,7 +176,7 @@ class BrowserSession:
             return self._show(view, 0, None, self._origin(before))
 
     def _show(self, view: View, loc: int, num_lines: int | None, origin: str) -> ToolResult:
-        """Display a view under the next cursor; one that cannot be displayed gets none."""
+        """Display a view under the next cursor; an error uses up no cursor."""
         if loc > last_line(view.page):
             raise Failure(f"loc is {loc}, but the last line of this page is {last_line(view.page)}")
         cursor = len(self._views)
@@ -195,7 +195,7 @@ class BrowserSession:
 
 
 _Do = Callable[[str, dict[str, Any]], Awaitable[ToolResult]]
-"""Carries a call out; notes in the second argument what was done, as far as it came."""
+"""Runs a call; records its action in the second argument, also if it fails."""
 
 
 class _BrowserTool:
@@ -307,7 +307,7 @@ def read_find(arguments: str) -> FindCall:
 
 
 def _read(arguments: str, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
-    """Arguments by name, without those that are null; raises Failure."""
+    """Parse the arguments, without null values; raises Failure."""
     try:
         fields = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError):

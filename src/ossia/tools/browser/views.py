@@ -12,12 +12,12 @@ from ossia.tools.browser.page import MAX_TITLE_CHARS, PageContents, plain_lines
 from ossia.tools.browser.text import one_line
 
 MAX_CHARS = 16_000_000
-"""Of the pages kept for a conversation."""
+"""Size limit of a conversation's cached pages."""
 MAX_VIEWS = 10_000
 
 
 class Cited(NamedTuple):
-    """What a citation leads to."""
+    """The target of a citation."""
 
     url: str
     title: str
@@ -39,7 +39,7 @@ class View:
 
 
 class Views:
-    """A stack that only grows; old pages are forgotten when they are too much."""
+    """A growing list of views; evicts old pages beyond the size limit."""
 
     def __init__(self) -> None:
         self._views: list[View] = []
@@ -65,7 +65,7 @@ class Views:
         return self._views[at]
 
     def page_at(self, url: str) -> PageContents | None:
-        """The page of that URL as it was last displayed, if it is kept."""
+        """The cached page of a URL, as last displayed."""
         for view in reversed(self._views[self._num_forgotten :]):
             page = view.found_in or view.page
             if page.url == url:
@@ -73,7 +73,7 @@ class Views:
         return None
 
     def resolve(self, cursor: int, line: int | None = None) -> Cited | None:
-        """What a citation leads to; of a search, the result that stands on the line."""
+        """The target of a citation; for a search, the result on that line."""
         if not 0 <= cursor < len(self._views):
             return None
         view = self._views[cursor]
@@ -83,18 +83,18 @@ class Views:
         return view.hits[before[-1]] if before else None
 
     def quoted(self, cursor: int, first: int, last: int) -> tuple[str, ...]:
-        """The lines of a citation, both ends included; none where there are none."""
+        """The cited lines, both ends included; empty if there are none."""
         if not 0 <= cursor < len(self._views):
             return ()
         return self._views[cursor].page.lines[max(first, 0) : last + 1]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all views."""
         self._views.clear()
         self._num_forgotten = 0
 
     def _shrink(self) -> None:
-        """Forget the oldest pages; views of one page count it once."""
+        """Evict the oldest pages; a page with several views counts once."""
         total, seen = 0, set[int]()
         for at in range(len(self._views) - 1, self._num_forgotten - 1, -1):
             for page in filter(None, (self._views[at].page, self._views[at].found_in)):
@@ -122,7 +122,7 @@ SHOWN_LINES = 4
 
 
 class Found(NamedTuple):
-    """What was found, as a page of its own."""
+    """The matches of a pattern, as a page."""
 
     page: PageContents
     places: tuple[int, ...]
@@ -130,7 +130,7 @@ class Found(NamedTuple):
 
 
 def find_in(page: PageContents, pattern: str) -> Found:
-    """Look for a text, in any case, in the lines of a page as they are without link marks.
+    """Search the lines of a page for a text, ignoring case and link marks.
 
     Each hit is shown with the lines that follow; the search goes on behind those.
     """

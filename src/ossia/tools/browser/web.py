@@ -1,4 +1,4 @@
-"""The open web as a backend: a search service finds, a fetcher fetches, pages are read apart."""
+"""The web as a backend: a search service, a fetcher, and a process for each page."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from ossia.tools.browser.page import PageContents
 from ossia.tools.browser.providers import SearchProvider
 
 MAX_READERS = 2
-"""Pages that are read at once, each in its own process."""
+"""Pages that are read concurrently, each in its own process."""
 
 _ARXIV = re.compile(r"(https?://)(?:www\.)?arxiv\.org(?=/)", re.IGNORECASE)
 

@@ -1,7 +1,6 @@
 """The way to one MCP server, over stdio or HTTP: made when needed, made again when dead.
 
-Knows the protocol library and bounds every message; does not know what the tools are for, nor who
-may call them.
+Uses the protocol library and bounds every message; who may call a tool is decided elsewhere.
 """
 
 import asyncio

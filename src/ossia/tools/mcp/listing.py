@@ -1,7 +1,7 @@
 """What a server says of its tools and in its results -> what the model and the user are shown.
 
-Knows words, schemas and files from a stranger, and remembers the fingerprints of tools; asks no
-server anything.
+Cleans texts, schemas and files of untrusted servers, and stores fingerprints of tools; sends no
+request.
 """
 
 import base64
@@ -274,5 +274,5 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}; repair or delete it") from None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise StoreError(f"{path} is no list of known tools; delete it")
+        raise StoreError(f"{path} is not a list of known tools; delete it")
     return found

@@ -1,6 +1,6 @@
 """Our tools for other programs: an MCP server over standard input and output, or for HTTP.
 
-Knows how tools and results are spelt in MCP; what the tools do is theirs.
+Translates tools and results to MCP.
 """
 
 import asyncio

@@ -84,7 +84,7 @@ def read_server_file(path: Path) -> tuple[McpServer, ...]:
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"{path} is no JSON: {error}") from None
+        raise RequestError(f"{path} is not JSON: {error}") from None
     return read_servers(settings)
 
 
@@ -127,7 +127,7 @@ def _server(name: object, settings: object) -> McpServer:
     _check(isinstance(settings, Mapping), where, settings, "an object")
     assert isinstance(settings, Mapping)
     if unknown := settings.keys() - _STDIO - _HTTP - _BOTH:
-        raise RequestError(f"{where} has {min(unknown)!r:.60}, which is no setting of it")
+        raise RequestError(f"{where} has {min(unknown)!r:.60}, which is not a setting of it")
     if ("command" in settings) == ("url" in settings):
         raise RequestError(f"{where} needs a command or a url, one of them")
     if wrong := settings.keys() & (_HTTP if "command" in settings else _STDIO):
@@ -186,7 +186,7 @@ def _texts(value: object, where: str) -> dict[str, str]:
     if isinstance(value, Mapping) and _are_texts([*value.keys(), *value.values()]):
         return dict(value)
     # What was found is not shown: it may be a secret.
-    raise RequestError(f"{where}: found a value that is no text, expected texts by name")
+    raise RequestError(f"{where}: found a value that is not text, expected texts by name")
 
 
 def _allowed(value: object, where: str) -> frozenset[str] | None:

@@ -1,6 +1,6 @@
 """The tools of configured MCP servers as a toolkit; each is called `server.tool`.
 
-Knows who may call what and when a yes is due; connections and words are elsewhere.
+Decides which tools are offered and when a call needs approval; connections and texts are elsewhere.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The tool that edits files: applies a patch below one folder, atomically.
 
-Knows which change a patch asks for; how lines are found and how files are replaced is elsewhere.
+Turns a patch into file changes; finding lines and replacing files are elsewhere.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class ApplyPatch:
 
         Args:
             root: no patch reaches anything outside of it.
-            approval: ask and always demand a yes for each patch; never lets labels decide.
+            approval: ask and always require approval of each patch; never lets labels decide.
         """
         self._root = root
         self._approval = approval

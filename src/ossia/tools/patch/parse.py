@@ -1,6 +1,6 @@
 """Parses patches in the format that gpt-oss was trained to write.
 
-Knows the form only; whether the files exist and the lines fit is found out elsewhere.
+Checks the format only; whether files exist and lines match is checked elsewhere.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What runs inside the sandbox: one namespace, cells in, results out.
 
-Stands alone: it is handed over as text to an interpreter that cannot see this package. It guards
-nothing.
+Imports nothing of this package: an interpreter that cannot see it gets this file as text. It is not
+a security boundary.
 """
 
 import ast

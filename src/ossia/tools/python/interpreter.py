@@ -34,7 +34,7 @@ LIFE_CPU_SECONDS = 3600
 LEAST_FREE_BYTES = 512 << 20
 """Where cells write to the disk of the host, they are ended before that is full."""
 MAX_FILES = 100
-"""In one result."""
+"""Limit of files in one result."""
 _READ = 1 << 16
 
 

@@ -1,6 +1,6 @@
 """Landlock, the Linux kernel's own fence: a process gives up what it may open, for ever.
 
-Spoken by ctypes; knows nothing of the sandbox beyond the folders and the filter it is told.
+Calls the kernel by ctypes; knows of the sandbox only its folders and filter.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """A cell that tries to break out, and prints what came of each attempt. Stands alone, as `driver`.
 
-`facts` is put before it: what lies outside, to be tried for. A probe returns None when it was held.
+`facts` is prepended: what lies outside. A probe returns None if the sandbox held.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The sandboxes for an interpreter: limits, what it sees of the disk, and how it is started.
 
-Says how a sandbox is asked for; whether it holds, the self-test finds out.
+Builds the commands of sandboxes; `self_test` finds out whether they hold.
 """
 
 import ctypes
@@ -39,9 +39,9 @@ class Limits:
     data_bytes: int = 256 * MIB
     """Size limit of /mnt/data."""
     temporary_bytes: int = 64 * MIB
-    """Of the folder for temporary files, and as much again of shared memory."""
+    """Size limit of temporary files, and again of shared memory."""
     files: int = 65_536
-    """Of one folder: an empty file costs memory too."""
+    """Limit of files per folder: an empty file uses memory too."""
     code_bytes: int = 256 << 10
     output_bytes: int = 1 * MIB
     """A cell that writes more is stopped."""
@@ -63,7 +63,7 @@ class InstalledPython:
     folders: tuple[str, ...]
     """To be read and executed, besides `SYSTEM`."""
     packages: tuple[str, ...]
-    """Where installed packages lie; no `.pth` file in them is obeyed."""
+    """Folders of installed packages; their `.pth` files are ignored."""
 
     @classmethod
     def here(cls) -> "InstalledPython":
@@ -92,7 +92,7 @@ def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
 
 Sandbox = Literal["bubblewrap", "landlock", "seatbelt", "container", "unsandboxed"]
 SANDBOXES: tuple[Sandbox, ...] = ("bubblewrap", "landlock", "seatbelt", "container")
-"""Best first; the operator's container last, as it must be asked for."""
+"""Best first; the operator's container last, since it must be named."""
 LABELS: Mapping[str, str] = {
     "bubblewrap": "full",
     "landlock": "reduced",
@@ -141,7 +141,7 @@ class LaunchCommand:
 
 
 def why_not(sandbox: Sandbox, container: tuple[str, ...]) -> str | None:
-    """What a sandbox lacks here, if that can be told without trying it."""
+    """What a sandbox lacks here, if that is known without trying it."""
     is_linux = sys.platform == "linux"
     has_filter = is_linux and platform.machine() in AUDIT_ARCH
     match sandbox:

@@ -300,4 +300,4 @@ NUMBERS: Mapping[str, tuple[int | None, int | None]] = MappingProxyType(
         "vhangup": (153, 58),
     }
 )
-"""By name: on x86-64 and on 64-bit ARM; None where there is no such call."""
+"""Call numbers by name, on x86-64 and 64-bit ARM; None: the call does not exist there."""

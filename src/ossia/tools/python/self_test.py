@@ -60,7 +60,7 @@ class SandboxReport:
         return "unavailable" if self.sandbox is None else LABELS[self.sandbox]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, where the sandbox is `tier` and a probe that passed `is_held`."""
+        """The report as JSON: the sandbox is `tier`, and a passed probe `is_held`."""
         fields = asdict(self)
         probes = [
             {"name": each.name, "is_held": each.passed, "found": each.found} for each in self.probes

@@ -25,7 +25,7 @@ class ProcessUsage:
     rss_bytes: int
     """The sum; what they share counts more than once."""
     cpu_seconds: float
-    """Of living processes, with the children that they have waited for."""
+    """CPU time of living processes and of the children they waited for."""
 
 
 def usage(group: int) -> ProcessUsage:

@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 MAX_FRAME_BYTES = 24 << 20
-"""Of a result with its files; whoever sends more is not of ours."""
+"""Size limit of a frame: a result with its files."""
 
 
 class Breach(Exception):
