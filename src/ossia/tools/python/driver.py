@@ -30,14 +30,14 @@ MAX_FILE_BYTES = 4 << 20
 MAX_FILES_BYTES = 8 << 20
 
 Seen = dict[str, tuple[int, int, int]]
-"""Path of a file below the data folder: inode, size, time of its last change."""
+"""Path of a file below the data folder -> inode, size, time of its last change."""
 
 
 class Pipes:
-    """Cells come in and results go out as JSON, its length before it in four bytes."""
+    """The channel of cells and results: four bytes of length, then JSON."""
 
     def __init__(self) -> None:
-        """Take stdin and stdout for ourselves; what the cell writes goes to stderr's pipe."""
+        """Reserve stdin and stdout; redirect the output of cells to the pipe of stderr."""
         os.closerange(3, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 65536)
         self._from: BinaryIO = os.fdopen(os.dup(0), "rb")
         self._to: BinaryIO = os.fdopen(os.dup(1), "wb")
@@ -47,7 +47,7 @@ class Pipes:
         os.close(nothing)
 
     def read(self) -> dict[str, Any] | None:
-        """The next message; None at the end."""
+        """Receive the next message; None at the end."""
         head = self._from.read(4)
         if len(head) < 4:
             return None
@@ -55,14 +55,14 @@ class Pipes:
         return found
 
     def write(self, message: dict[str, Any]) -> None:
-        """Send one."""
+        """Send a message."""
         text = json.dumps(message).encode()
         self._to.write(struct.pack(">I", len(text)) + text)
         self._to.flush()
 
 
 def settle(settings: dict[str, Any]) -> None:
-    """Bound this process and all that come from it. No bound can be raised again."""
+    """Limit this process and its children; no limit can be raised again."""
     with contextlib.suppress(OSError):
         os.nice(settings["niceness"])
     bounds = {
@@ -86,7 +86,7 @@ def settle(settings: dict[str, Any]) -> None:
 
 
 def tell_of_fonts() -> None:
-    """Write what plots look for in /etc, which is not here."""
+    """Write the font configuration that plots need, since /etc is missing."""
     path = os.environ.get("FONTCONFIG_FILE")
     if path is not None:
         cache = f"{os.path.dirname(path)}/fonts"
@@ -97,10 +97,10 @@ def tell_of_fonts() -> None:
 
 
 class Notebook:
-    """One namespace, in which cell after cell runs."""
+    """One namespace, in which cells run one after the other."""
 
     def __init__(self, folder: str) -> None:
-        """Begin with an empty namespace.
+        """Start with an empty namespace.
 
         Args:
             folder: where the files of the user lie; the current folder.
@@ -119,7 +119,7 @@ class Notebook:
         self._text = sys.__stdout__ = sys.__stderr__ = text  # type: ignore[misc]
 
     def run(self, code: str) -> bool:
-        """Run one cell and show what a notebook shows; whether it came to its end."""
+        """Run one cell and print what a notebook prints; returns whether it finished."""
         self._number += 1
         name = f"<cell {self._number}>"
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
@@ -142,7 +142,7 @@ class Notebook:
                 sys.stdout.flush()
 
     def _parts(self, code: str, name: str) -> list[CodeType]:
-        """Its statements, and apart from them the expression it may end with."""
+        """Split a cell into its statements and a last expression, if any."""
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         tree = compile(code, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
         body, last = tree.body, None
@@ -167,7 +167,7 @@ class Notebook:
             print(repr(value))
 
     def _tell(self, error: BaseException) -> None:
-        """A traceback that begins where the cell does."""
+        """Format a traceback that starts in the cell."""
         try:
             sys.stdout = sys.stderr = self._text
             where: TracebackType | None = error.__traceback__
@@ -179,7 +179,7 @@ class Notebook:
             self._text.write(f"{type(error).__name__} (and {type(second).__name__} telling it)\n")
 
     def _save_figures(self) -> None:
-        """What is drawn becomes a file; nothing else would be seen of it."""
+        """Save plots as files, since the model sees nothing else of them."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return
@@ -194,7 +194,7 @@ class Notebook:
 
 
 def files_of(folder: str) -> Seen:
-    """Every regular file below a folder, up to a bound; links are not followed."""
+    """List every regular file below a folder, up to a limit, without following links."""
     found: Seen = {}
     waiting = [""]
     while waiting and len(found) < MAX_LISTED:
@@ -213,7 +213,7 @@ def files_of(folder: str) -> Seen:
 
 
 def changed(folder: str, before: Seen) -> list[dict[str, Any]]:
-    """Files that are new or other than before, the first few of them with their content."""
+    """List new and changed files, the first few with their content."""
     room, count = MAX_FILES_BYTES, MAX_FILES
     files: list[dict[str, Any]] = []
     for name, seen in sorted(files_of(folder).items()):
@@ -230,7 +230,7 @@ def changed(folder: str, before: Seen) -> list[dict[str, Any]]:
 
 
 def content_of(folder: str, name: str) -> bytes | None:
-    """A regular file, every step of its path walked without following a link."""
+    """Open a regular file without following links anywhere in its path."""
     *inside, last = name.split("/")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     opened = [os.open(folder, flags | os.O_DIRECTORY)]
@@ -272,7 +272,7 @@ def lead_home(folder: str) -> None:
 
 
 def reap() -> None:
-    """Let go of children that were ended with their cell; they still count as processes."""
+    """Reap children that ended with their cell; zombies still count as processes."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -27,12 +27,12 @@ Ended = Literal[
     "finished", "error", "time", "cpu", "memory", "processes", "files", "disk", "output",
     "cancelled", "died", "breach",
 ]  # fmt: skip
-"""How a cell ended; from time on: something was in the way."""
+"""How a cell ended; from `time` on: it was stopped."""
 START_SECONDS = 20.0
 LIFE_CPU_SECONDS = 3600
-"""Of one process; the last bound, should nobody look any more."""
+"""Limit of one process, in case the monitor fails."""
 LEAST_FREE_BYTES = 512 << 20
-"""Where cells write to the disk of the host, they are ended before that is full."""
+"""Free disk space below which cells that write to the host's disk are ended."""
 MAX_FILES = 100
 """Limit of files in one result."""
 _READ = 1 << 16
@@ -49,7 +49,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Capture:
-    """Bytes of one cell; memory stays the same however many come."""
+    """The output of one cell, in bounded memory."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -67,7 +67,7 @@ class Capture:
             del self._tail[:-TAIL_BYTES]
 
     def text(self) -> str:
-        """The output as plain text: no terminal codes, the middle of much left out."""
+        """The output as plain text, without terminal codes, truncated in the middle."""
         tail = bytes(self._tail[-TAIL_BYTES:])
         omitted = self.num_bytes - len(self._head) - len(tail)
         if omitted <= 0:
@@ -77,7 +77,7 @@ class Capture:
 
 
 def plain(written: bytes) -> str:
-    """Text without what only a terminal understands; a line written over shows its last state."""
+    """Strip terminal codes; an overwritten line shows its last state."""
     text = _TERMINAL.sub("", written.decode("utf-8", "replace"))
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROL.sub("", "\n".join(lines))
@@ -95,7 +95,7 @@ class _Cell:
 
 
 def _checked(files: object) -> list[dict[str, Any]]:
-    """Files as claimed, their form checked: this goes on to the owner, and must not break us."""
+    """Check the form of the reported files, which are untrusted."""
     if not isinstance(files, list) or len(files) > MAX_FILES:
         raise Breach("files that are no list")
     for each in files:
@@ -129,7 +129,7 @@ def _step_back(pid: int, niceness: int) -> bool:
 
 
 class Interpreter:
-    """A process in a sandbox, with its pipes; all calls come from the launcher's one loop."""
+    """A process in a sandbox, with its pipes; used from the launcher's loop only."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Interpreter:
         self._group: int | None = None
         """Process group that cells run in, as the host counts; None: out of our sight."""
         self._own: tuple[int, ...] = ()
-        """Those in it that are there before the first cell."""
+        """Its processes before the first cell."""
         self._mounts: list[int] = []
         self._unsent = bytearray()
         self._frames, self._early = Frames(), Capture()
@@ -190,7 +190,7 @@ class Interpreter:
         self._send({"nonce": self._cell.nonce, "code": code})
 
     def interrupt(self, why: Ended) -> None:
-        """Ask the cell to stop; if it does not, the interpreter ends."""
+        """Interrupt the cell; if it goes on, the interpreter is ended."""
         if self._cell is not None and self._cell.why is None:
             self._cell.why = why
             self._cell.kill_at = time.monotonic() + self._limits.grace_seconds
@@ -206,7 +206,7 @@ class Interpreter:
         return self.is_alive and (not self.is_ready or self._cell is not None)
 
     def look(self) -> None:
-        """Compare time and use with the bounds; to be called five times a second."""
+        """Check time and usage against the limits; call this five times a second."""
         now = time.monotonic()
         if not self.is_ready:
             if now > self._deadline:
@@ -223,7 +223,7 @@ class Interpreter:
             self.interrupt("time")
 
     def end(self, why: Ended = "cancelled") -> None:
-        """Kill it with all that came from it, and say how its cell ended."""
+        """Kill it with its children, and report how its cell ended."""
         if not self.is_alive:
             return
         self.is_alive = False
@@ -295,7 +295,7 @@ class Interpreter:
             self._selector.unregister(self._stdin)
 
     def _read_output(self) -> None:
-        """Take a piece of what is written; whether there may be more."""
+        """Read some output; returns whether there may be more."""
         more = os.read(self._stderr, _READ)
         if not more:
             self._selector.unregister(self._stderr)
@@ -359,7 +359,7 @@ class Interpreter:
             self._mounts.append(os.open(f"/proc/{last}/root{mount}", os.O_PATH | os.O_DIRECTORY))
 
     def _broken(self, cell: _Cell) -> Ended | None:
-        """The bound that is broken so badly that asking is too late, if any."""
+        """The limit that is exceeded so far that an interrupt is too late, if any."""
         limits = self._limits
         if self._group is None:
             return None
@@ -390,7 +390,7 @@ class Interpreter:
         return "disk" if is_full or size > limits.data_bytes + limits.temporary_bytes else None
 
     def _drain(self) -> None:
-        """Everything that was written before the result was."""
+        """Read all output written before the result."""
         with contextlib.suppress(BlockingIOError, KeyError, ValueError):
             for _ in range(64):  # a pipe holds 16 such pieces; a writer may go on for ever
                 if self._stderr not in self._selector.get_map():
@@ -398,7 +398,7 @@ class Interpreter:
                 self._read_output()
 
     def _hush(self) -> int:
-        """Nothing goes on between cells: end what the cell left running, freeze the rest."""
+        """Let nothing run between cells: end what the cell left, freeze the rest."""
         if self._group is None:
             return 0
         with contextlib.suppress(ProcessLookupError):

@@ -13,13 +13,13 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System calls, the same on every machine: linux/landlock.h."""
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 MAKE_SPECIAL = (1 << 6) | (1 << 9) | (1 << 10) | (1 << 11)
-"""Devices, sockets, named pipes: nothing may make one."""
+"""Rights to create devices, sockets and named pipes, which are always refused."""
 TRUNCATE = 1 << 14
 IOCTL_DEV = 1 << 15
 NUM_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """Rights over files by version of the interface; 16 from version 5 on."""
 FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-"""Those that a rule for a single file may hold."""
+"""Rights that a rule for a single file may grant."""
 TCP_VERSION, SCOPE_VERSION = 4, 6
 BIND_AND_CONNECT = 3
 ABSTRACT_SOCKETS_AND_SIGNALS = 3
@@ -27,13 +27,13 @@ PR_SET_NO_NEW_PRIVS = 38
 
 
 def version() -> int:
-    """Which version of the interface this kernel speaks; 0: none, or switched off."""
+    """The version of Landlock in this kernel; 0: missing, or disabled."""
     found: int = _libc().syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     return max(found, 0)
 
 
 def restrict(*, read: Iterable[Path], write: Iterable[Path]) -> None:
-    """Leave this process the files below some folders, no TCP, and signals to its own kind.
+    """Restrict this process to files below some folders, no TCP, and signals within the sandbox.
 
     Args:
         read: may be read and executed; a path that is not there is passed over.
@@ -89,7 +89,7 @@ def _checked(call: int, *arguments: object) -> int:
 
 
 def load_filter(program: bytes) -> None:
-    """Hold this process, and all that come from it, to a filter of system calls.
+    """Apply a filter of system calls to this process and its children.
 
     Args:
         program: as `seccomp.filter_for` gives it; needs no_new_privs, which `restrict` sets.

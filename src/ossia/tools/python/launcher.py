@@ -1,4 +1,4 @@
-"""The process that starts interpreters: small, without secrets, gone when its owner is.
+"""The process that starts interpreters: small, without secrets, ends with its owner.
 
 Started by `launcher_client` before the model is loaded; speaks frames over its stdin, a socket.
 """
@@ -27,7 +27,7 @@ MAX_USERS = 64
 
 
 class Launcher:
-    """All interpreters of one owner, and one loop that reads them, looks at them, ends them."""
+    """The interpreters of one owner, and the loop that reads, monitors and ends them."""
 
     def __init__(
         self, owner: socket.socket, settings: dict[str, Any], folder: Path, view: Path
@@ -58,7 +58,7 @@ class Launcher:
         self._selector.register(owner, selectors.EVENT_READ, self._read)
 
     def run(self) -> None:
-        """Serve until the owner is gone."""
+        """Serve until the owner ends."""
         looked = 0.0
         while self._is_open:
             busy = any(each.is_running for each in self._interpreters.values())

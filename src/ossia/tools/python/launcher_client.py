@@ -28,14 +28,14 @@ class LauncherGone(Exception):
 
 
 class LauncherClient:
-    """One launcher process; every interpreter in it has a name of ours."""
+    """One launcher process; the client names its interpreters."""
 
     def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket) -> None:
         """Use `start`."""
         self._process, self._pipe = process, pipe
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._groups: dict[str, int] = {}
-        """Process groups of interpreters, to be ended should the launcher end without doing it."""
+        """Process groups of interpreters, to be killed if the launcher dies."""
         self._writing = asyncio.Lock()
         self._reader = asyncio.create_task(self._read())
 
@@ -84,7 +84,7 @@ class LauncherClient:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the launcher lives."""
+        """Whether the launcher is running."""
         return not self._reader.done()
 
     @property
@@ -101,7 +101,7 @@ class LauncherClient:
         return future
 
     async def ask(self, name: str, message: dict[str, Any]) -> dict[str, Any]:
-        """Send a command that is answered, and await the answer.
+        """Send a command and await its answer.
 
         Raises:
             LauncherGone: there is no launcher any more.
@@ -111,7 +111,7 @@ class LauncherClient:
         return await future
 
     async def tell(self, name: str, order: str) -> None:
-        """Send a command that is not answered: interrupt or close."""
+        """Send a command without an answer: interrupt or close."""
         with contextlib.suppress(LauncherGone):
             await self._send({"id": name, "do": order})
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FIRST_USER, LAST_USER = 0x30000000, 0x60000000
-"""Numbers that no system gives to people, services or containers."""
+"""User ids that no system assigns to people, services or containers."""
 FIRST_OF_FEW = 61_000
 """In a container that has few: of those that Debian, Fedora and systemd leave unused."""
 CLONE_NEWNS = 0x00020000
@@ -21,7 +21,7 @@ MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 32, 4096, 
 
 
 def users(count: int) -> list[int]:
-    """User numbers that belong to nobody, most likely not to another launcher either."""
+    """Choose unused user ids, most likely not those of another launcher either."""
     number = FIRST_OF_FEW
     if _is_mapped(LAST_USER):
         number = secrets.choice(range(FIRST_USER, LAST_USER - count * 2, count))
@@ -36,7 +36,7 @@ def users(count: int) -> list[int]:
 
 
 def _is_mapped(user: int) -> bool:
-    """Whether this container, if it is one, knows such a number."""
+    """Whether the user namespace of this container maps this id."""
     with contextlib.suppress(OSError), open("/proc/self/uid_map") as file:
         for line in file:
             first, _, length = map(int, line.split())
@@ -46,7 +46,7 @@ def _is_mapped(user: int) -> bool:
 
 
 def may_all_enter(path: str) -> bool:
-    """Whether users without rights of their own can read this and get to it."""
+    """Whether unprivileged users can reach and read this path."""
     steps = [Path(path), *Path(path).parents]
     enough = stat.S_IXOTH if not Path(path).is_dir() else stat.S_IXOTH | stat.S_IROTH
     return steps[0].stat().st_mode & enough == enough and all(
@@ -85,7 +85,7 @@ def shown(folders: Sequence[str], view: Path) -> dict[str, str]:
 
 
 def hidden(view: Path) -> None:
-    """Remove an empty folder, after letting go of the mounts on it."""
+    """Unmount and remove an empty folder."""
     with contextlib.suppress(OSError):
         if os.path.ismount(view):
             detach = 2  # MNT_DETACH

@@ -15,16 +15,16 @@ LOST = "The interpreter was restarted; variables are lost."
 MAX_NAMED = 20
 """Most files that a result names."""
 MAX_IMAGE_BYTES = 256 << 10
-"""Of one picture that stands among the outputs themselves; every stored response holds it."""
+"""Size limit of a picture in the outputs, since every stored response holds it."""
 MAX_IMAGES = 4
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"
 }  # fmt: skip
-"""By how they begin: what a file is called proves nothing, and SVG can hold a program."""
+"""Magic bytes of pictures: names prove nothing, and SVG can contain programs."""
 
 
 def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: bool) -> ToolResult:
-    """Turn what an interpreter reported of a cell into a result.
+    """Convert the outcome of a cell to a tool result.
 
     Args:
         answer: what the launcher says of it.
@@ -61,7 +61,7 @@ def result(answer: Mapping[str, Any], limits: Limits, *, seconds: float, lost: b
 
 
 def _images(attachments: Sequence[Attachment]) -> list[dict[str, str]]:
-    """Small pictures, as OpenAI's clients show them."""
+    """Encode small pictures as OpenAI's clients show them."""
     found = []
     for file in attachments:
         kinds = (kind for mark, kind in _PICTURES.items() if file.content.startswith(mark))
@@ -121,7 +121,7 @@ def _files(found: Sequence[Mapping[str, Any]]) -> tuple[list[str], tuple[Attachm
 
 
 def _one_name(path: str, taken: Mapping[str, object]) -> str:
-    """The last part of a path, without leading dots, unlike those before it."""
+    """The last part of a path, without leading dots, made unique."""
     name = path.rpartition("/")[2].lstrip(". ") or "file"
     number, stem = 2, name
     while name in taken:

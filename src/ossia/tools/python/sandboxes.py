@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one interpreter and of one cell."""
+    """Limits of one interpreter and of one cell."""
 
     wall_seconds: float = 120.0
     """Time limit of a cell, which the tool description states."""
@@ -32,7 +32,7 @@ class Limits:
     address_bytes: int = 2048 * MIB
     """Address space of each process."""
     rss_bytes: int = 1024 * MIB
-    """Memory of all processes together, looked at five times a second."""
+    """Memory of all processes together, checked five times a second."""
     processes: int = 32
     descriptors: int = 128
     file_bytes: int = 64 * MIB
@@ -48,7 +48,7 @@ class Limits:
     grace_seconds: float = 2.0
     """Seconds from the interrupt to the kill."""
     niceness: int = 10
-    """How far cells stand back behind the engine, from 0 to 19."""
+    """Niceness of cells, from 0 to 19, so that the engine goes first."""
 
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
@@ -61,13 +61,13 @@ class InstalledPython:
 
     executable: str
     folders: tuple[str, ...]
-    """To be read and executed, besides `SYSTEM`."""
+    """Folders to read and execute, besides `SYSTEM`."""
     packages: tuple[str, ...]
     """Folders of installed packages; their `.pth` files are ignored."""
 
     @classmethod
     def here(cls) -> "InstalledPython":
-        """The Python that runs us, with the packages installed beside us."""
+        """The running Python, with the packages installed in it."""
         executable = os.path.realpath(sys.executable)
         packages = tuple(map(os.path.realpath, filter(os.path.isdir, site.getsitepackages())))
         wanted = (os.path.realpath(sys.base_prefix), *packages)
@@ -78,7 +78,7 @@ class InstalledPython:
         return cls(executable=executable, folders=tuple(folders), packages=packages)
 
     def why_not(self) -> str | None:
-        """What would show too much of the disk, if anything."""
+        """Why its folders would expose too much of the disk; None: they do not."""
         home = os.path.realpath(Path.home())
         for folder in self.folders:
             if _is_inside(home, (folder,)):
@@ -109,7 +109,7 @@ DRIVER = (Path(__file__).parent / "driver.py").read_text()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """What one interpreter sees and may use; made by the launcher."""
+    """Folders and limits of one interpreter; created by the launcher."""
 
     executable: str
     folders: Mapping[str, str]
@@ -129,10 +129,10 @@ class LaunchCommand:
 
     command: tuple[str, ...]
     folder: str
-    """What the driver takes for /mnt/data."""
+    """The path that the driver uses as /mnt/data."""
     environment: Mapping[str, str] = field(default_factory=dict)
     passed: tuple[int, ...] = ()
-    """Descriptors that the command is to have; to be closed here afterwards."""
+    """Descriptors that the command inherits; the caller closes them afterwards."""
     before: Callable[[], None] | None = None
     """Run in the new process, before the command."""
     packages: tuple[str, ...] = ()
@@ -240,7 +240,7 @@ def _bubblewrap(spec: SandboxSpec) -> LaunchCommand:
 def _on_the_host(
     spec: SandboxSpec, before: Callable[[], None] | None, *prefix: str
 ) -> LaunchCommand:
-    """Start without mounts: what lies elsewhere is read where it is to be had."""
+    """Start without mounts: folders are read at their host paths."""
 
     def led(path: str) -> str:
         for belongs, here in spec.folders.items():
@@ -298,7 +298,7 @@ def _unsandboxed(spec: SandboxSpec) -> LaunchCommand:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one that started it is gone."""
+    """Let the kernel kill this process when its parent ends."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(1, ctypes.c_ulong(9))  # PR_SET_PDEATHSIG
     if os.getppid() != parent:

@@ -1,4 +1,4 @@
-"""Whether a sandbox holds here: probes run inside it, their traces looked for outside.
+"""The self-test of a sandbox: runs probes inside and checks for traces outside.
 
 Judges; which sandboxes are tried, and in which order, is decided elsewhere.
 """
@@ -45,13 +45,13 @@ class SandboxReport:
     probes: tuple[ProbeResult, ...] = ()
     """Of the sandbox; if none holds, of the last one that could be tried."""
     seconds: float = 0.0
-    """That the probes took, the start of the interpreter with them."""
+    """Duration of the probes, including the start of the interpreter."""
     passed_over: tuple[str, ...] = ()
     """Better sandboxes and why they are not used."""
 
     @property
     def passed(self) -> bool:
-        """Whether there is a sandbox, and nothing got through."""
+        """Whether there is a sandbox that passed every probe."""
         return self.sandbox is not None and not self.reason
 
     @property
@@ -69,7 +69,7 @@ class SandboxReport:
 
 
 class _Outside:
-    """What lies outside of the sandbox, to be tried for, and looked at afterwards."""
+    """Targets outside the sandbox, which probes attack and which are checked afterwards."""
 
     def __init__(self, folder: str) -> None:
         self._word = secrets.token_hex(8)
@@ -86,7 +86,7 @@ class _Outside:
         self._udp.setblocking(False)
 
     def facts(self, limits: Limits, launcher: int) -> dict[str, Any]:
-        """What the probes need to know."""
+        """The facts for the probes."""
         command = ""
         with contextlib.suppress(OSError):
             command = hashlib.sha256(Path("/proc/self/cmdline").read_bytes()).hexdigest()
@@ -104,7 +104,7 @@ class _Outside:
         }
 
     def traces(self) -> dict[str, str]:
-        """What the probes left behind."""
+        """The traces that probes left outside."""
         found = {}
         with contextlib.suppress(OSError):
             self._tcp.accept()[0].close()
@@ -127,7 +127,7 @@ class _Outside:
 
 
 async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limits) -> SandboxReport:
-    """Try to break out of an interpreter of a launcher, which goes on for use afterwards."""
+    """Run the probes in an interpreter of a launcher, which remains usable."""
     if sandbox == "unsandboxed":
         return SandboxReport(sandbox=sandbox)
     began, name = time.monotonic(), secrets.token_hex(8)
@@ -156,7 +156,7 @@ async def test_sandbox(sandbox: Sandbox, launcher: LauncherClient, limits: Limit
 
 
 def _probes() -> str:
-    """The probes without their own, empty `facts`."""
+    """The source of the probes without their empty `facts`."""
     return SOURCE.replace('facts: dict[str, Any] = globals().get("facts", {})\n', "")
 
 

@@ -37,7 +37,7 @@ class PythonOptions:
     idle_seconds: float = 600
     life_seconds: float = 3600
     secure_seconds: float = 30
-    """An interpreter that was used so recently makes no room for another conversation."""
+    """Seconds after its last use during which an interpreter is not evicted."""
 
 
 class PythonToolkit:
@@ -49,14 +49,14 @@ class PythonToolkit:
         """Use `start`."""
         self._options, self.report, self._launcher = options, report, launcher
         self._sessions: dict[str, PythonSession] = {}
-        """Those with an interpreter, the one used longest ago first."""
+        """Sessions with an interpreter, least recently used first."""
         self._opening = asyncio.Lock()
         self._is_closed = False
         self._sweeper = asyncio.create_task(self._sweep())
 
     @classmethod
     async def start(cls, options: PythonOptions | None = None) -> "PythonToolkit":
-        """Find the best sandbox that holds here, and keep its launcher.
+        """Find the best sandbox that passes its self-test, and start its launcher.
 
         Raises:
             RequestError: none does; what is missing, and the remedy. Code tool_unavailable.
@@ -81,7 +81,7 @@ class PythonToolkit:
 
     @property
     def has_room(self) -> bool:
-        """Whether a conversation that has no interpreter could have one now."""
+        """Whether another interpreter could start now."""
         return not self._is_closed and (self._free > 0 or self._evictable() is not None)
 
     async def open(self) -> "PythonSession":
@@ -115,7 +115,7 @@ class PythonToolkit:
         return self._launcher
 
     async def admit(self, session: "PythonSession") -> str | None:
-        """Give a session an interpreter, another's at need; or say why not."""
+        """Start a session's interpreter, evicting another if needed; or return why not."""
         async with self._opening:
             if self._is_closed:
                 return "The python tool is closed."
@@ -134,7 +134,7 @@ class PythonToolkit:
         self._sessions[session.id] = self._sessions.pop(session.id)
 
     def dismiss(self, session: "PythonSession") -> None:
-        """Take note that a session has no interpreter any more."""
+        """Record that a session lost its interpreter."""
         self._sessions.pop(session.id, None)
 
     @property
@@ -173,10 +173,10 @@ class PythonToolkit:
 
 
 class PythonSession:
-    """One conversation's interpreter, and whether it has one now."""
+    """The session of one conversation, with or without an interpreter."""
 
     def __init__(self, toolkit: PythonToolkit) -> None:
-        """Begin without an interpreter."""
+        """Start without an interpreter."""
         self.id = f"cntr_{secrets.token_hex(16)}"
         self.born = 0.0
         self._toolkit = toolkit
@@ -228,7 +228,7 @@ class PythonSession:
             await self._toolkit.launcher.tell(interpreter, "close")
 
     def forget(self) -> None:
-        """Take note that the interpreter is gone, with all its variables."""
+        """Record that the interpreter ended, with all its variables."""
         if self._interpreter is not None:
             self._interpreter, self._was_lost = None, True
         self._toolkit.dismiss(self)
@@ -238,7 +238,7 @@ class PythonSession:
         return not self._calling.locked() and self._used <= moment
 
     async def _prepare(self) -> str | None:
-        """Make sure that there is an interpreter; returns the reason if not."""
+        """Start an interpreter if needed; returns the reason if that fails."""
         if self._is_closed:
             return "The conversation is over."
         if self._interpreter is not None and self._toolkit.launcher.is_alive:
@@ -289,7 +289,7 @@ def _refused(text: str, code: str = "refused") -> ToolResult:
 
 
 async def _choose(options: PythonOptions) -> tuple[SandboxReport, LauncherClient | None]:
-    """Try sandboxes, the best first; the launcher of the first that holds, still running."""
+    """Try sandboxes, best first; returns the running launcher of the first that passes."""
     wanted: tuple[Sandbox, ...] = SANDBOXES if options.sandbox == "auto" else (options.sandbox,)
     python = InstalledPython.here()
     failed: list[str] = []
@@ -320,7 +320,7 @@ async def _choose(options: PythonOptions) -> tuple[SandboxReport, LauncherClient
 
 
 async def examine(options: PythonOptions | None = None) -> SandboxReport:
-    """Which sandbox would be used, and every probe of it; nothing is left running."""
+    """Report which sandbox would be used, with every probe; leaves nothing running."""
     report, launcher = await _choose(options or PythonOptions())
     if launcher is not None:
         await launcher.close()

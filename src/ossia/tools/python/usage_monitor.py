@@ -1,4 +1,4 @@
-"""What the processes of one interpreter use, seen from outside; they cannot argue.
+"""Measures the resources of an interpreter's processes from outside.
 
 Reads /proc (on macOS: `ps`); knows no limits.
 """
@@ -18,12 +18,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """What one process group uses, at one moment."""
+    """Resource usage of one process group."""
 
     pids: tuple[int, ...]
-    """Those that are not dead yet."""
+    """Ids of living processes."""
     rss_bytes: int
-    """The sum; what they share counts more than once."""
+    """Sum of memory; shared memory counts several times."""
     cpu_seconds: float
     """CPU time of living processes and of the children they waited for."""
 
@@ -49,7 +49,7 @@ def usage(group: int) -> ProcessUsage:
 
 
 def memory_bytes(pids: tuple[int, ...]) -> int:
-    """Memory of processes, what several share counted once; dearer to ask for than the sum.
+    """Memory of processes, shared memory counted once; slower than the sum.
 
     Where the kernel does not say, a process counts with all that it maps.
     """
