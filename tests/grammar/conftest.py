@@ -11,6 +11,16 @@ from ossia.grammar.trial import Trial
 BYTES = [bytes([byte]) for byte in range(256)]
 
 
+def is_whole(grammar, text):
+    """Whether a text ends where it may, each of its bytes legal in its place."""
+    matcher = grammar.start()
+    for byte in text.encode():
+        if not matcher.mask()[byte]:
+            return False
+        matcher.accept(byte)
+    return matcher.may_end
+
+
 @pytest.fixture(scope="session")
 def trial():
     with Trial() as one:
@@ -27,15 +37,7 @@ def grammars(trial):
 def accepts(grammars):
     """Whether a text is whole content under a schema."""
 
-    def is_whole(schema, text):
-        matcher = grammars.compile(schema).start()
-        for byte in text.encode():
-            if not matcher.mask()[byte]:
-                return False
-            matcher.accept(byte)
-        return matcher.may_end
-
-    return is_whole
+    return lambda schema, text: is_whole(grammars.compile(schema), text)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 from ossia.errors import RequestError
 from ossia.grammar.content import GrammarCompiler
 from ossia.grammar.text_grammar import checked_text
+from tests.grammar.conftest import is_whole
 
 BYTES = [bytes([byte]) for byte in range(256)]
 PATH = "tools[2].format.definition"
@@ -24,15 +25,9 @@ NUMBERS = 'start: INT ("," INT)*\n%ignore / +/\n%import common.INT\n'
 def holds(grammars):
     """Whether a text is whole under a grammar, each of its bytes legal in its place."""
 
-    def is_whole(syntax, definition, text):
-        matcher = grammars.compile_text(syntax, definition, path=PATH).start()
-        for byte in text.encode():
-            if not matcher.mask()[byte]:
-                return False
-            matcher.accept(byte)
-        return matcher.may_end
-
-    return is_whole
+    return lambda syntax, definition, text: is_whole(
+        grammars.compile_text(syntax, definition, path=PATH), text
+    )
 
 
 def refused(grammars, syntax, definition):
