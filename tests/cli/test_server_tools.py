@@ -15,14 +15,14 @@ def test_unless_told_python_and_what_there_is_to_search_are_offered(ossia, tmp_p
     (tmp_path / "a.md").write_text("# Owls")
     ossia("index", tmp_path)
     assert names() == ["python", "browser"]
-    assert not ToolChoices().demanded
+    assert not ToolChoices().required
 
 
 def test_what_is_named_is_offered_alone_and_must_be_there(monkeypatch):
     monkeypatch.setenv("EXA_API_KEY", "k")
     chosen = ToolChoices(tool=["web"])
     assert list(chosen.toolkits(len)) == ["browser"]
-    assert chosen.demanded >= {"browser"}
+    assert chosen.required >= {"browser"}
     assert names(tool=["python=landlock", "web"]) == ["python", "browser"]
 
 

@@ -8,7 +8,7 @@ from ossia.errors import CONTEXT_OVERFLOW, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers.agent import AgentClient
 from ossia.providers.metrics import Metrics
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from tests.chat.test_agent_loop import answered, called
 from tests.providers.test_ipc import MODEL
 from tests.providers.test_tool_sessions import lazy
@@ -56,7 +56,7 @@ class Engine:
 
 
 def run(test, engine, *toolkits):
-    box = Toolbox({f"toolkit{at}": lazy(toolkit) for at, toolkit in enumerate(toolkits)})
+    box = ToolSessions({f"toolkit{at}": lazy(toolkit) for at, toolkit in enumerate(toolkits)})
     metrics = Metrics()
 
     async def whole():

@@ -272,7 +272,7 @@ def test_babble_is_a_death(caplog):
         await until(lambda: supervisor.restarts > 0)
 
     run(test, scripted("say(Ready(model), Cancel(1))\nlines.read()"))
-    assert "sent a frame that no engine sends" in caplog.text
+    assert "the engine sent an invalid frame" in caplog.text
 
 
 def test_an_engine_that_does_not_leave_is_killed(monkeypatch):

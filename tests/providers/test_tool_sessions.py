@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from ossia.errors import RequestError
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.tools.sessions import LazyToolkit
 from tests.tools.test_sessions import FakeToolkit
 
@@ -22,7 +22,7 @@ async def refused():
 def run(test, *toolkits, **options):
     now = [0.0]
     named = {f"toolkit{at}": lazy(toolkit) for at, toolkit in enumerate(toolkits)}
-    box = Toolbox({**named, "broken": LazyToolkit(refused)}, clock=lambda: now[0], **options)
+    box = ToolSessions({**named, "broken": LazyToolkit(refused)}, clock=lambda: now[0], **options)
 
     async def whole():
         await box.open()
@@ -45,7 +45,9 @@ def test_what_can_be_offered_is_and_the_rest_says_why():
 
 def test_what_is_demanded_cannot_be_left_out():
     toolkit = FakeToolkit("a.x")
-    box = Toolbox({"toolkit": lazy(toolkit), "broken": LazyToolkit(refused)}, demanded={"broken"})
+    box = ToolSessions(
+        {"toolkit": lazy(toolkit), "broken": LazyToolkit(refused)}, required={"broken"}
+    )
 
     async def whole():
         try:

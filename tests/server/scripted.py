@@ -24,7 +24,7 @@ from ossia.chat.events import (
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.harmony.messages import Message
 from ossia.providers.provider import ServedModel
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server.responses.objects import runs_here
 from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
@@ -129,16 +129,16 @@ class Offering:
     specs: tuple[ToolSpec, ...]
 
 
-def offering(*names: str) -> Toolbox:
-    """A toolbox with tools of these names."""
+def offering(*names: str) -> ToolSessions:
+    """Open `ToolSessions` with tools of these names."""
 
     async def start() -> Any:
         specs = (ToolSpec(name=name, parameters={"type": "object"}) for name in names)
         return Offering(tuple(specs))
 
-    toolbox = Toolbox({"toolkit": LazyToolkit(start)})
-    asyncio.run(toolbox.open())
-    return toolbox
+    tool_sessions = ToolSessions({"toolkit": LazyToolkit(start)})
+    asyncio.run(tool_sessions.open())
+    return tool_sessions
 
 
 @dataclass(eq=False)

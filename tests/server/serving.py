@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from openai import OpenAI
 
 from ossia.providers.metrics import Metrics
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server.api import errors
 from ossia.server.api.exact_tokens import ExactTokens, ReferenceSigner
 from ossia.server.http.guard import LOCAL, Caller
@@ -28,7 +28,7 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @contextlib.contextmanager
-def services_with(engine: Any, toolbox: Any = None, **options: Any) -> Iterator[Services]:
+def services_with(engine: Any, tool_sessions: Any = None, **options: Any) -> Iterator[Services]:
     """What routes work with, around a scripted engine; closed at the end."""
     database = Database(None)
     try:
@@ -40,7 +40,7 @@ def services_with(engine: Any, toolbox: Any = None, **options: Any) -> Iterator[
             ),
             metrics=Metrics(),
             options=ServeOptions(**options),
-            toolbox=toolbox or Toolbox({}),
+            tool_sessions=tool_sessions or ToolSessions({}),
             clock=lambda: NOW,
         )
     finally:

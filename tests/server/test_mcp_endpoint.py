@@ -14,7 +14,7 @@ from mcp import Client
 
 from ossia.errors import RequestError
 from ossia.providers.metrics import Metrics
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server.api import errors
 from ossia.server.http.guard import GuardOptions
 from ossia.server.http.listen import ListeningOptions
@@ -42,14 +42,14 @@ TAKES = "accept: application/json, text/event-stream"
 def serving_tools(*, keys=None, allowed=(), toolkit=None, metrics=None, options=None):
     """A guarded server whose only route is the endpoint."""
     endpoint = McpEndpoint(allowed)
-    toolbox = Toolbox({"browser": lazy(toolkit or CountingToolkit())})
+    tool_sessions = ToolSessions({"browser": lazy(toolkit or CountingToolkit())})
 
     @asynccontextmanager
     async def run(app):
-        await toolbox.open()
-        async with endpoint.run(toolbox, metrics or Metrics()):
+        await tool_sessions.open()
+        async with endpoint.run(tool_sessions, metrics or Metrics()):
             yield
-        await toolbox.close()
+        await tool_sessions.close()
 
     app = FastAPI(lifespan=run)
     errors.install(app)
@@ -188,7 +188,7 @@ def test_tools_of_other_servers_are_not_passed_on():
             pass
 
     with pytest.raises(RequestError, match="no tool to offer at /mcp: none was chosen"):
-        asyncio.run(start(Toolbox({"mcp=x": lazy(CountingToolkit())})))
+        asyncio.run(start(ToolSessions({"mcp=x": lazy(CountingToolkit())})))
 
 
 def test_serve_offers_it_where_the_library_is(monkeypatch, tmp_path):

@@ -127,7 +127,7 @@ def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
     toolkit = FakeToolkit("python")
     toolkits = {"python": lazy(toolkit), "browser": LazyToolkit(refused)}
     serving = Serving(
-        load_model=LoadModel(model="nano"), toolkits=toolkits, demanded=frozenset({"browser"})
+        load_model=LoadModel(model="nano"), toolkits=toolkits, required=frozenset({"browser"})
     )
     app = Server(serving, Drain(5.0)).app
 

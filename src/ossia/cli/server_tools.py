@@ -68,7 +68,7 @@ class ToolChoices:
         return lazy_toolkits(choose(self._names(), can_ask=False, notify=say), count_tokens)
 
     @property
-    def demanded(self) -> frozenset[str]:
+    def required(self) -> frozenset[str]:
         """Toolkits that must work for the server to start: those named by --tool."""
         return frozenset(filter(None, map(key_for_callers, self.tool or ())))
 

@@ -1,1 +1,1 @@
-"""Who writes a turn: the engine in a process of its own, with our tools around it."""
+"""Providers of turns: the engine in its own process, and the agent loop around it."""

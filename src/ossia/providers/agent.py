@@ -1,6 +1,6 @@
-"""The agent loop around the engine: a turn with our tools is one stream of events, like any other.
+"""The agent loop around a provider: a turn with built-in tools is one stream of events.
 
-Knows turns and tools; knows no wire and no process.
+Knows turns and tools; knows no HTTP and no process.
 """
 
 import hashlib
@@ -13,35 +13,35 @@ from ossia.chat.agent_loop import AgentLoop, LoopLimits
 from ossia.chat.events import ApprovalRequested, Event, Finished, ToolFinished
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.providers.provider import EventStream, ServedModel, TurnWriter
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 
 audit = logging.getLogger("ossia.audit")
-"""One line for each call of a tool; silent until it is given a handler."""
+"""Logs one line per tool call; silent until it has a handler."""
 
 
 class AgentClient:
-    """An `TurnWriter` that runs our tools and goes on with their results."""
+    """A `TurnWriter` that runs built-in tools and feeds their results back to the model."""
 
     def __init__(
         self,
         writer: TurnWriter,
-        toolbox: Toolbox,
+        tool_sessions: ToolSessions,
         *,
         on_tool_call: Callable[[str, str], object] = lambda tool, outcome: None,
         limits: LoopLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Stand before a writer of turns.
+        """Wrap a writer of turns.
 
         Args:
-            writer: writes the generations.
-            toolbox: the tools, and their sessions.
-            on_tool_call: gets a tool's group and how its call ended.
-            limits: of one turn.
+            writer: runs each generation.
+            tool_sessions: the toolkits and their sessions.
+            on_tool_call: receives a tool's namespace and its call's outcome.
+            limits: of one turn; by default `LoopLimits()`.
             clock: seconds.
         """
         self._writer = writer
-        self._toolbox = toolbox
+        self._tool_sessions = tool_sessions
         self._on_tool_call = on_tool_call
         self._limits = limits or LoopLimits()
         self._clock = clock
@@ -54,9 +54,7 @@ class AgentClient:
         first = await self._writer.start(request)
         if isinstance(request, RawRequest):
             return first
-        if (
-            request.tool_policy.decision
-        ):  # it was begun to be counted, or refused: a call comes first
+        if request.tool_policy.decision:  # `first` only counted the prompt: a call comes first
             first.close()
             return _AgentStream(self, request, first, is_first=False)
         conversation = request.conversation
@@ -64,7 +62,7 @@ class AgentClient:
         return _AgentStream(self, request, first) if has_tools else first
 
     async def begin(self, request: TurnRequest) -> EventStream:
-        """Begin one more generation of a turn."""
+        """Start another generation of a turn."""
         return await self._writer.start(request)
 
     async def events(
@@ -73,9 +71,9 @@ class AgentClient:
         write: Callable[[TurnRequest], AsyncIterator[Event]],
         prompt_tokens: int,
     ) -> AsyncIterator[Event]:
-        """Every event of a turn and of the tools it calls."""
+        """Yield every event of a turn and of the tools it calls."""
         async with AsyncExitStack() as stack:
-            lease = await stack.enter_async_context(self._toolbox.lease(request.session))
+            lease = await stack.enter_async_context(self._tool_sessions.lease(request.session))
             loop = AgentLoop(
                 request,
                 lease.session,
@@ -93,7 +91,7 @@ class AgentClient:
                 yield event
 
     def _note(self, ran: ToolFinished, session: str | None) -> None:
-        """Count a call, and leave a line that tells which it was, but not its words."""
+        """Count a tool call and log it with hashed arguments."""
         outcome = "failed" if ran.result.is_error else "ran"
         self._on_tool_call(ran.name.partition(".")[0], outcome)
         digest = hashlib.sha256(ran.arguments.encode()).hexdigest()
@@ -106,7 +104,7 @@ class AgentClient:
 
 
 class _AgentStream:
-    """An `EventStream`; the first generation was begun already, unless a call comes first."""
+    """An `EventStream` whose first generation has started, unless a call comes first."""
 
     def __init__(
         self,
@@ -124,7 +122,7 @@ class _AgentStream:
         self.prompt_tokens = first.prompt_tokens
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        if self._is_closed:  # before anything was read: no tool is run for it
+        if self._is_closed:  # closed before it was read: run no tool
             return
         written = self._client.events(self._request, self._write, self.prompt_tokens)
         async for event in written:

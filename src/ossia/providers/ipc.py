@@ -1,6 +1,6 @@
-"""What goes over the pipe between the server and its engine: one JSON object a line.
+"""The protocol of the pipe between server and engine: one JSON array per line.
 
-Knows the shape of a line; does not know who reads it. No pickle: a line can only become values.
+No pickle: a line decodes to plain values only.
 """
 
 import json
@@ -17,12 +17,12 @@ from ossia.engine.options import LoadOptions
 from ossia.providers.provider import ServedModel
 
 LoadModel = LoadOptions
-"""To the engine, first of all: the model to load."""
+"""To the engine, as the first line: the model to load."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartTurn:
-    """To the engine: write this."""
+    """To the engine: run this turn."""
 
     id: int
     request: TurnRequest
@@ -30,7 +30,7 @@ class StartTurn:
 
 @dataclass(frozen=True, slots=True)
 class StartCompletion:
-    """To the engine: go on from this text."""
+    """To the engine: complete this text."""
 
     id: int
     request: RawRequest
@@ -38,14 +38,14 @@ class StartCompletion:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """To the engine: nobody reads this any more."""
+    """To the engine: cancel this request."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """From the engine: how far the model is opened, 0 to 1."""
+    """From the engine: progress of loading the model, 0 to 1."""
 
     phase: str
     share: float
@@ -53,7 +53,7 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the engine: the model is open."""
+    """From the engine: the model is loaded."""
 
     model: ServedModel
     notices: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """From the engine: the model cannot be opened; the process ends."""
+    """From the engine: the model cannot be loaded; the process exits."""
 
     message: str
 
@@ -76,7 +76,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class TurnRefused:
-    """From the engine: a request that has no meaning."""
+    """From the engine: a request is invalid."""
 
     id: int
     message: str
@@ -86,14 +86,14 @@ class TurnRefused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From the engine: a request that went wrong inside; the others go on."""
+    """From the engine: a request failed with an internal error; the others go on."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """From the engine: reasoning was closed for this reason, before the request ended."""
+    """From the engine: reasoning was ended early, and why."""
 
     id: int
     reason: Literal["budget", "loop", "length"]
@@ -101,7 +101,7 @@ class Forced:
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
-    """From the engine: one more event of a turn."""
+    """From the engine: an event of a turn."""
 
     id: int
     event: Event
@@ -109,7 +109,7 @@ class TurnEvent:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """From the engine, twice a second: it is alive, and so busy."""
+    """From the engine, twice a second: its load."""
 
     load: EngineLoad
 
@@ -140,7 +140,7 @@ _FRAMES: Mapping[str, TypeAdapter[Any]] = {
 
 
 def encode(frame: ToEngine | FromEngine) -> bytes:
-    """One line, newline included."""
+    """Encode a frame as one line, newline included."""
     if isinstance(frame, TurnEvent):
         name = type(frame.event).__name__
         return b'["%s",%s,%d]\n' % (name.encode(), _EVENTS[name].dump_json(frame.event), frame.id)
@@ -149,10 +149,10 @@ def encode(frame: ToEngine | FromEngine) -> bytes:
 
 
 def decode(line: bytes) -> ToEngine | FromEngine:
-    """The frame in a line.
+    """Decode one line.
 
     Raises:
-        ValueError: no frame: the other side is not what it should be.
+        ValueError: the line is not a frame; the processes run different versions.
     """
     name, body, *request_id = json.loads(line)
     if request_id:

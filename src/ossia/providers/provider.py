@@ -1,4 +1,4 @@
-"""What the server knows of whoever writes a turn: turns are started, their events are read.
+"""The protocols of a provider: start a turn, read its events.
 
 Knows no process, no pipe and no network.
 """
@@ -14,22 +14,22 @@ from ossia.engine.engine import EngineLoad
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """What there is to know about the model that is served."""
+    """The served model's properties."""
 
     name: str
-    """As it was asked for: nano, a folder, or a hub name."""
+    """As the operator wrote it: nano, a folder, or a hub name."""
     context_length: int
-    """Tokens of one request, prompt and answer."""
+    """Tokens of one request, prompt and answer together."""
     max_running: int
     vocab_size: int
     control_ids: tuple[int, ...]
-    """Ids that no caller may write or lean towards."""
+    """Ids that no prompt may contain and no `logit_bias` may raise."""
     num_params: int
     num_bytes: int
-    """Of the weights on disk."""
+    """Size of the weights on disk."""
     backend: str
     fingerprint: str
-    """Of weights, backend and version: answers with equal seeds may differ between two of them."""
+    """OpenAI's `system_fingerprint`: identifies weights, backend and version."""
 
 
 class EventStream(Protocol):
@@ -37,38 +37,38 @@ class EventStream(Protocol):
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of its prompt."""
+        """Number of tokens of the prompt."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they come; the last one is `Finished`.
+        """Iterate over the events; the last one is `Finished`.
 
         Raises:
             ProviderUnavailable: the engine died.
-            TurnFailed: this turn went wrong.
+            TurnFailed: this turn failed; others go on.
         """
         ...
 
     def close(self) -> None:
-        """Cancel what is left; closing twice does no harm."""
+        """Cancel the rest of the turn; idempotent."""
         ...
 
 
 class TurnWriter(Protocol):
-    """Writes turns; all that routes know."""
+    """Runs turns; the only interface that routes use."""
 
     @property
     def model(self) -> ServedModel:
-        """The model that is served; raises ProviderUnavailable before it was first opened."""
+        """The served model; raises ProviderUnavailable until it is loaded."""
         ...
 
     async def start(self, request: TurnRequest | RawRequest) -> EventStream:
         """Start a turn. To count a prompt's tokens, start it and close it.
 
         Raises:
-            RequestError: the request has no meaning.
-            ProviderBusy: too many wait already.
-            ProviderUnavailable: nobody can write it now.
+            RequestError: the request is invalid.
+            ProviderBusy: the queue is full.
+            ProviderUnavailable: the engine is not running.
         """
         ...
 
@@ -78,47 +78,47 @@ State: TypeAlias = Literal["loading", "ready", "stuck", "restarting", "failed", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderHealth:
-    """Whether turns can be written now, and how busy those are who write them."""
+    """A provider's state and load."""
 
     state: State
     phase: str = ""
-    """Of loading."""
+    """Current phase of loading the model."""
     share: float = 0.0
-    """Of that phase, 0 to 1."""
+    """Progress of that phase, 0 to 1."""
     num_turns: int = 0
-    """Turns that run or wait."""
+    """Number of running and waiting turns."""
     load: EngineLoad = EngineLoad(steps=0, running=0, waiting=0, cache_usage=0.0, preempted=0)
 
 
 class Provider(TurnWriter, Protocol):
-    """A `TurnWriter` and its life: what the server starts, watches and stops."""
+    """A `TurnWriter` with a lifecycle, which the server controls."""
 
     @property
     def health(self) -> ProviderHealth:
-        """How it is now."""
+        """The current state and load."""
         ...
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """For the operator, once it is open."""
+        """Notices to the operator from loading the model."""
         ...
 
     def open(self) -> None:
-        """Start to load the model; `opened` waits for it."""
+        """Start loading the model; `opened` waits until it is loaded."""
         ...
 
     async def opened(self) -> None:
-        """Wait until turns can be written.
+        """Wait until the model is loaded.
 
         Raises:
-            OssiaError: the model cannot be opened.
+            OssiaError: the model cannot be loaded.
         """
         ...
 
     async def close(self) -> None:
-        """Stop; turns that run end with ProviderUnavailable."""
+        """Stop the provider; running turns end with ProviderUnavailable."""
         ...
 
     def end_turns(self, reason: str) -> None:
-        """End every turn that runs or waits with ProviderUnavailable."""
+        """End every running and waiting turn with ProviderUnavailable."""
         ...

@@ -1,4 +1,4 @@
-"""Which provider writes the turns of a model: the one registry, by how the model's name begins."""
+"""The registry of providers, by prefix of the model's name."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -25,7 +25,7 @@ def _engine(
 
 
 PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"": _engine})
-"""By prefix; the longest one that fits is taken. The empty one is the engine of this computer."""
+"""By prefix of the model's name; the longest match wins. The empty prefix is the local engine."""
 
 
 def create_provider(
@@ -36,6 +36,6 @@ def create_provider(
     progress: Callable[[str, float], None] = lambda phase, share: None,
     providers: Mapping[str, ProviderFactory] = PROVIDERS,
 ) -> Provider:
-    """The provider of a model, not yet opened."""
+    """Create the provider of a model, without loading the model."""
     prefix = max(filter(load_model.model.startswith, providers), key=len)
     return providers[prefix](load_model, metrics, max_waiting, progress)

@@ -1,6 +1,6 @@
-"""The engine seen from the server: turns go in, events come out, and a death is survived.
+"""Supervises the engine's process: sends turns, reads events, restarts it when it dies.
 
-Knows the pipe to `worker` and its life; knows no HTTP and no wire format.
+Knows the pipe to `worker` and its lifecycle; knows no HTTP.
 """
 
 import asyncio
@@ -52,13 +52,13 @@ from ossia.providers.provider import (
 )
 
 MAX_UNREAD = 4096
-"""Events that wait for a slow reader, some 256 KiB; then its turn is cancelled."""
+"""Events buffered for a slow reader, some 256 KiB; beyond that its turn is cancelled."""
 SILENT_SECONDS = 3.0
-"""Without a heartbeat for so long, the engine's process hangs."""
+"""Without a heartbeat for this long, the engine's process counts as hung."""
 STUCK_SECONDS = 60.0
-"""No step of the largest model takes so long."""
+"""A step that takes longer than any of the largest model counts as stuck."""
 LEAVE_SECONDS = 5.0
-"""For an engine that was told to end."""
+"""Time for an engine to exit before it is killed."""
 MAX_RESTARTS, RESTART_WINDOW = 3, 600.0
 READ_BYTES = 1 << 18
 WORKER = (sys.executable, "-P", "-m", "ossia.providers.worker")  # -P: not from the working folder
@@ -99,23 +99,23 @@ class TurnStream:
             self.fail(TurnFailed("the turn was cancelled"))
 
     def push(self, event: Event) -> None:
-        """One more event."""
+        """Queue an event for the reader."""
         self.waiting.append(event)
         self.is_over = isinstance(event, Finished)
         self.arrived.set()
 
     def fail(self, error: OssiaError) -> None:
-        """No more events."""
+        """End the stream with an error."""
         self.is_over = True
         self.error = error
         if not self.accepted.done():
             self.accepted.set_exception(error)
-            self.accepted.exception()  # whoever began it may have gone
+            self.accepted.exception()  # its starter may have gone: mark the exception as retrieved
         self.arrived.set()
 
 
 class Supervisor:
-    """Keeps one engine process running, and speaks with it."""
+    """A `Provider` that keeps one engine process running."""
 
     def __init__(
         self,
@@ -127,15 +127,15 @@ class Supervisor:
         progress: Callable[[str, float], None] = lambda phase, share: None,
         command: Sequence[str] = WORKER,
     ) -> None:
-        """Nothing runs yet: see `open`.
+        """Configure; `open` starts the process.
 
         Args:
-            load_model: the model and how to open it.
-            metrics: count what happens to turns and to the engine.
-            max_waiting: turns beyond those that the engine runs at once.
+            load_model: the model and its load options.
+            metrics: receive measurements of turns and of the engine.
+            max_waiting: turns queued beyond those that the engine runs.
             clock: seconds.
-            progress: told while the model is opened.
-            command: what the engine's process runs.
+            progress: called with phase and share while the model loads.
+            command: of the engine's process.
         """
         self._command = command
         self._load_model = load_model
@@ -156,7 +156,7 @@ class Supervisor:
         self.state: State = "loading"
         self.phase, self.share = "start", 0.0
         self.refusal: str | None = None
-        """Why the model cannot be opened."""
+        """Why the model cannot be loaded."""
         self.notices: tuple[str, ...] = ()
         self.current = EngineLoad(steps=0, running=0, waiting=0, cache_usage=0.0, preempted=0)
 
@@ -179,17 +179,17 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Of the engine's process."""
+        """Process id of the engine."""
         return None if self._process is None else self._process.pid
 
     @property
     def num_turns(self) -> int:
-        """Turns that run or wait."""
+        """Number of running and waiting turns."""
         return len(self._turns)
 
     @property
     def is_stepping(self) -> bool:
-        """Whether the engine lives and goes on while there is work."""
+        """Whether the engine is alive and makes progress while it has work."""
         now = self._clock()
         if self.state != "ready" or now - self._last_heartbeat > SILENT_SECONDS:
             return False
@@ -220,7 +220,7 @@ class Supervisor:
         frame = StartTurn if isinstance(request, TurnRequest) else StartCompletion
         line = encode(frame(turn.id, request))  # type: ignore[arg-type]
         if not self._turns:
-            self._last_step = self._clock()  # it had nothing to do until now
+            self._last_step = self._clock()  # it was idle until now
         self._turns[turn.id] = turn
         try:
             await self._send(line)
@@ -279,7 +279,7 @@ class Supervisor:
             raise self._down() from None
 
     async def _watch(self) -> None:
-        """Run one engine after the other, until told to stop or too many have died."""
+        """Run the engine; restart it when it dies, until closed or too many have died."""
         while not self._is_closing:
             await self._run_one()
             if self._is_closing:
@@ -305,9 +305,9 @@ class Supervisor:
             await self._send(encode(self._load_model))
             await self._read()
         except ProviderUnavailable:
-            pass  # it died before it heard the first word
+            pass  # it died before it read the first line
         except Exception:
-            logger.exception("the engine sent a frame that no engine sends")
+            logger.exception("the engine sent an invalid frame")
         finally:
             if not self._is_closing:
                 self.state = "loading" if self._model is None else "restarting"
@@ -354,7 +354,7 @@ class Supervisor:
                 self._note(frame)
 
     def _note(self, frame: FromEngine | ToEngine) -> None:
-        """Take in what concerns the engine itself."""
+        """Handle a frame about the engine itself."""
         match frame:
             case Heartbeat():
                 self._note_heartbeat(frame.load)
@@ -402,7 +402,7 @@ class Supervisor:
 
 
 def _environment() -> dict[str, str]:
-    """The engine needs no secret."""
+    """Return the environment without API keys: the engine needs none."""
     return {
         name: value
         for name, value in os.environ.items()

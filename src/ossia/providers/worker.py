@@ -1,8 +1,8 @@
-"""The engine's own process: opens the model, writes turns, and says what happens, line by line.
+"""The engine's process: loads the model, runs requests and reports their events.
 
     python -m ossia.providers.worker
 
-Speaks `frames` over stdin and stdout; knows no HTTP. When stdin ends, so does the process.
+Speaks `ipc` over stdin and stdout; knows no HTTP. The process ends when stdin does.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ from ossia.providers.provider import ServedModel
 
 HEARTBEAT_SECONDS = 0.5
 NUM_PREPARERS = 2
-"""Requests made ready at once, beside the engine: long prompts and hard schemas take a while."""
+"""Requests prepared in parallel with the engine: long prompts and large schemas take a while."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,10 +62,10 @@ class Worker:
     """Runs the requests of one pipe over one model."""
 
     def __init__(self, llm: LLM, send: Callable[[bytes], None]) -> None:
-        """Serve.
+        """Start the worker's threads.
 
         Args:
-            llm: the model, opened.
+            llm: the loaded model.
             send: writes whole lines; may be called from any thread.
         """
         self._llm = llm
@@ -86,11 +86,11 @@ class Worker:
             thread.start()
 
     def warm(self) -> None:
-        """Make ready for tools and shapes, beside what already runs."""
+        """Compile the grammars of tools and schemas in the background."""
         self._executor.submit(self._llm.warm)
 
     def take(self, frame: object) -> None:
-        """Do what a line asks for."""
+        """Handle one frame from the server."""
         match frame:
             case StartTurn() | StartCompletion():
                 with self._lock:
@@ -102,7 +102,7 @@ class Worker:
                 raise ValueError(f"{type(frame).__name__} is not for a running engine")
 
     def close(self) -> None:
-        """Stop everything; what runs ends as cancelled."""
+        """Stop the engine and the threads; running requests are cancelled."""
         self._closed.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._llm.close()
@@ -125,7 +125,7 @@ class Worker:
             with self._lock:
                 running.submission = submission
                 is_wanted = start.id in self._running
-            if not is_wanted:  # it was cancelled before it had one
+            if not is_wanted:  # cancelled before `submission` was set
                 self._llm.cancel(submission)
         except RequestError as error:
             self._end(start.id, TurnRefused(start.id, str(error), error.param, error.code))
@@ -150,7 +150,7 @@ class Worker:
         self._send(encode(frame))
 
     def _pump(self) -> None:
-        """Turn tokens into events; many lines at once where many wait."""
+        """Parse tokens into events; waiting tokens are sent in one write."""
         while (first := self._tokens.get()) is not None:
             lines, waiting = list(self._read(*first)), self._tokens.qsize()
             for _ in range(waiting):
@@ -168,7 +168,7 @@ class Worker:
                 return []  # cancelled; the last tokens of a step still come
         try:
             return self._lines(running, token)
-        except Exception as error:  # one turn that cannot be read must not silence the others
+        except Exception as error:  # one turn that fails to parse must not stop the others
             log_failure(error, f"turn {running.id}")
             self._cancel(running.id)
             return [encode(Failed(running.id))]
@@ -185,7 +185,7 @@ class Worker:
             constraint = running.prepared.request.constraint
             if isinstance(constraint, OutputConstraint) and constraint.closed_because is not None:
                 frames.insert(0, Forced(running.id, constraint.closed_because))
-            if token.finish_reason is None:  # a stop string leaves tokens behind
+            if token.finish_reason is None:  # a stop string ended it before the engine did
                 self._cancel(running.id)
             with self._lock:
                 self._running.pop(running.id, None)
@@ -197,12 +197,12 @@ class Worker:
 
 
 def served(llm: LLM) -> ServedModel:
-    """The facts of an opened model."""
+    """Return what the server needs to know about a loaded model."""
     tokenizer, config = llm.tokenizer, llm.config
     if tokenizer is None:
         raise RequestError(
-            f"{llm.checkpoint.folder} has no tokenizer.json, without which nothing can be served; "
-            "add the one of its model"
+            f"{llm.checkpoint.folder} has no tokenizer.json, which serving needs; "
+            "copy it from the original model"
         )
     files = (f"{path.name} {path.stat().st_size}" for path in llm.checkpoint.files)
     facts = "\n".join((__version__, llm.ops.layout or "", type(llm.ops).__name__, *files))
@@ -220,7 +220,7 @@ def served(llm: LLM) -> ServedModel:
 
 
 def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
-    """Open the model that the first line names, then do what the others ask, up to their end."""
+    """Load the model that the first line names, then handle frames until stdin ends."""
     load_model = decode(lines.readline())
     assert isinstance(load_model, LoadModel), "the first line names the model"
     try:
@@ -241,7 +241,7 @@ def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
 
 
 def main() -> None:
-    """Keep the pipe for frames alone; signals are the server's to answer."""
+    """Reserve stdout for frames and leave signals to the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)

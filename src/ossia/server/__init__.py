@@ -1,1 +1,1 @@
-"""The wire: OpenAI's API over HTTP. It computes nothing of the model."""
+"""OpenAI's API over HTTP."""

@@ -1,6 +1,6 @@
-"""Puts the server together: every room of routes, and what starts and stops with them.
+"""Assembles the server: routes, services, and their lifespan.
 
-The guard stands outside: see `guard`. Knows no route by name.
+The guard wraps it: see `guard`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from ossia.providers.ipc import LoadModel
 from ossia.providers.metrics import Metrics
 from ossia.providers.provider import Provider
 from ossia.providers.registry import create_provider
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server import chat_completions, completions, discovery, health, responses
 from ossia.server.api import errors, models
 from ossia.server.api.exact_tokens import KEY_BYTES, ExactTokens, ReferenceSigner
@@ -41,26 +41,26 @@ DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What is served, and where what must last is kept."""
+    """What to serve, and where to store state."""
 
     load_model: LoadModel
     api: ServeOptions = ServeOptions()
     store: Path | None = None
-    """File of the stored responses; None keeps them in memory."""
+    """SQLite file of stored responses; None: in memory."""
     state_folder: Path | None = None
-    """Where the key lies that seals references to reasoning; None makes one for this run."""
+    """Folder of the key that signs references to reasoning; None: a new key for this run."""
     toolkits: Mapping[str, LazyToolkit] = field(default_factory=dict)
-    """Tools that callers may let the model use, by name."""
-    demanded: frozenset[str] = frozenset()
-    """Names of those without which the server must not start."""
+    """Toolkits that requests may use, by name."""
+    required: frozenset[str] = frozenset()
+    """Names of the toolkits without which the server must not start."""
     mcp: "McpEndpoint | None" = None
-    """Offers the built-in tools to MCP clients as well."""
+    """Serves the built-in tools to MCP clients too."""
     max_waiting: int = 64
-    """Turns that may wait beyond those that run."""
+    """Turns queued beyond those that run."""
 
 
 class Server:
-    """One server, before and while it runs: the app, and what it works with."""
+    """The FastAPI app with its provider, store and tools."""
 
     def __init__(
         self,
@@ -73,22 +73,22 @@ class Server:
         """Open the store; the engine starts with the app.
 
         Args:
-            serving: what is served.
-            drain: tells when the server is asked to stop.
-            progress: told while the model is opened.
-            opened: told once, when it is.
+            serving: the model, tools and storage.
+            drain: signals when the server is asked to stop.
+            progress: called with phase and share while the model loads.
+            opened: called once the model is loaded.
 
         Raises:
             StoreError: the stored responses cannot be opened.
         """
         self.failure: OssiaError | None = None
-        """Why the model could not be opened; the server ends then."""
+        """Why the model could not be loaded; the server then stops."""
         self.metrics = Metrics()
         self.provider = create_provider(
             serving.load_model, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
-        self._toolbox = Toolbox(serving.toolkits, demanded=serving.demanded)
+        self._tool_sessions = ToolSessions(serving.toolkits, required=serving.required)
         self._mcp = serving.mcp
         self._drain = drain
         self._database = Database(serving.store)
@@ -99,9 +99,9 @@ class Server:
             signer = ReferenceSigner.in_folder(folder)
         self._services = Services(
             provider=AgentClient(
-                self.provider, self._toolbox, on_tool_call=self.metrics.tool_called
+                self.provider, self._tool_sessions, on_tool_call=self.metrics.tool_called
             ),
-            toolbox=self._toolbox,
+            tool_sessions=self._tool_sessions,
             responses=Responses(self._database),
             memory=ExactTokens(
                 TokenMemory(self._database),
@@ -137,11 +137,14 @@ class Server:
             stack.callback(self._database.close)
             self.provider.open()
             stack.push_async_callback(self.provider.close)
-            stack.push_async_callback(self._toolbox.close)
-            await self._toolbox.open()
+            stack.push_async_callback(self._tool_sessions.close)
+            await self._tool_sessions.open()
             if self._mcp is not None:
-                await stack.enter_async_context(self._mcp.run(self._toolbox, self.metrics))
-            tasks = [asyncio.create_task(one) for one in (self._announce(), self._hurry())]
+                await stack.enter_async_context(self._mcp.run(self._tool_sessions, self.metrics))
+            tasks = [
+                asyncio.create_task(one)
+                for one in (self._report_opened(), self._end_turns_at_last_call())
+            ]
             try:
                 yield
             finally:
@@ -149,8 +152,8 @@ class Server:
                     task.cancel()
                 await asyncio.wait(tasks)
 
-    async def _announce(self) -> None:
-        """Until the model is open, requests are answered with 503; without it, all ends."""
+    async def _report_opened(self) -> None:
+        """Report when the model is loaded; if it cannot be, stop the server."""
         try:
             await self.provider.opened()
         except OssiaError as error:
@@ -159,7 +162,7 @@ class Server:
         else:
             self._opened(self.provider)
 
-    async def _hurry(self) -> None:
-        """When the time to finish is over, end what still runs with an error of its own."""
+    async def _end_turns_at_last_call(self) -> None:
+        """End turns that still run when the grace period is over."""
         await self._drain.last_call.wait()
         self.provider.end_turns("the server is being stopped")

@@ -1,6 +1,6 @@
-"""Paths by which programs look for an Ollama server: enough of them to be found and asked on.
+"""Ollama's discovery routes: enough for its clients to find this server.
 
-Nothing is downloaded here, whatever is asked.
+Nothing is downloaded.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ossia.server.api.openapi import LINES, answers
 from ossia.server.services import Services
 
 OLLAMA_VERSION = "0.20.0"
-"""Programs ask for a least one; Codex for 0.13.4."""
+"""Clients require a minimum; Codex 0.13.4."""
 CAPABILITIES = ["completion", "tools", "thinking"]
 
 
@@ -34,7 +34,7 @@ class ModelQuery(Form):
     insecure: Unused[bool] = None
 
     def requested(self) -> str:
-        """The model that is meant."""
+        """The requested model."""
         requested = self.model or self.name
         if requested is None:
             raise RequestError("model is missing; name one", param="model", code="missing_field")
@@ -42,19 +42,19 @@ class ModelQuery(Form):
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of discovery."""
+    """Create the discovery routes."""
     router = APIRouter(tags=["discovery"])
     started = datetime.fromtimestamp(services.clock(), UTC).isoformat()
     body = documented(ModelQuery)
 
     @router.get("/api/version", responses=answers("Versions.", ("version",)))
     async def version() -> Response:
-        """A version of Ollama that clients accept, and ours."""
+        """Return a version of Ollama that clients accept, and ossia's version."""
         return json_response({"version": OLLAMA_VERSION, "ossia": __version__})
 
     @router.get("/api/tags", responses=answers("What is served.", ("models",)))
     async def tags() -> Response:
-        """The model that is served, in a list."""
+        """List the served model."""
         return json_response({"models": [_tag(services.provider.model, started)]})
 
     @router.post(
@@ -63,7 +63,7 @@ def routes(services: Services) -> APIRouter:
         responses=answers("The model.", ("details", "model_info", "capabilities")),
     )
     async def show(request: Request) -> Response:
-        """What the model can do, and how much it can read."""
+        """Return the model's capabilities and context length."""
         query = await read_form(request, ModelQuery)
         model = services.provider.model
         named(query.requested(), model)
@@ -75,7 +75,7 @@ def routes(services: Services) -> APIRouter:
         responses=answers("It is here.", ("status",), streams=LINES),
     )
     async def pull(request: Request) -> Response:
-        """Say that the model is here; one that is not is not fetched."""
+        """Confirm that the served model is present; others are not downloaded."""
         query = await read_form(request, ModelQuery)
         named(query.requested(), services.provider.model)
         if query.stream is False:
@@ -109,7 +109,7 @@ def _form(model: ServedModel) -> Json:
 
 
 def _size(num_params: int) -> str:
-    """A number of parameters as people say it: 20.9B, 3.1M."""
+    """Format a number of parameters: 20.9B, 3.1M."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
         if num_params >= size:
             return f"{num_params / size:.1f}{unit}"

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ossia.errors import MissingExtra, RequestError
 from ossia.providers.metrics import Metrics
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server.api.errors import Forbidden
 from ossia.server.http.headers import LOOPBACK, parse_authority
 from ossia.tools.catalog import key_for_callers
@@ -69,15 +69,15 @@ class McpEndpoint:
         return router
 
     @asynccontextmanager
-    async def run(self, toolbox: Toolbox, metrics: Metrics) -> AsyncIterator[None]:
-        """Serve the toolkits of a toolbox that is open; MCP servers of others are not passed on.
+    async def run(self, tool_sessions: ToolSessions, metrics: Metrics) -> AsyncIterator[None]:
+        """Serve the toolkits of an open `ToolSessions`; other MCP servers are not proxied.
 
         Raises:
             RequestError: none of them can be offered.
         """
-        toolkits = [kit for name, kit in toolbox.toolkits.items() if key_for_callers(name)]
+        toolkits = [kit for name, kit in tool_sessions.toolkits.items() if key_for_callers(name)]
         if not toolkits:
-            reasons = "; ".join(toolbox.refusals.values()) or "none was chosen"
+            reasons = "; ".join(tool_sessions.refusals.values()) or "none was chosen"
             raise RequestError(f"there is no tool to offer at {PATH}: {reasons}")
 
         def handles_of(context: Any) -> SessionHandles:

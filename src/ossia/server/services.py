@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ossia.providers.metrics import Metrics
 from ossia.providers.provider import TurnWriter
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server.http.drain import Drain
 from ossia.store.responses import Responses
 
@@ -34,7 +34,7 @@ class Services:
     memory: "ExactTokens"
     metrics: Metrics
     options: ServeOptions = ServeOptions()
-    toolbox: Toolbox = field(default_factory=lambda: Toolbox({}))
+    tool_sessions: ToolSessions = field(default_factory=lambda: ToolSessions({}))
     """What the model may call here."""
     drain: Drain = field(default_factory=Drain)
     """Counts what is written for nobody's connection; the server waits for it when it ends."""

@@ -128,7 +128,7 @@ class TestACall:
 
     def test_is_known_by_its_reasoning_when_all_else_was_changed(self, calling):
         sealed = calling.encrypted_content("rs_1", "anna")
-        sent = [analysis("", sealed=sealed), bare(CALL, call_id="other")]
+        sent = [analysis("", encrypted_content=sealed), bare(CALL, call_id="other")]
         assert ids(restored(calling, sent)) == [(1, 2), (3,), (4,), (5,)]
 
     def test_with_all_of_its_reasoning_in_one_text_is_known(self, calling):
@@ -201,7 +201,10 @@ class TestAnAnswer:
 
 class TestReasoning:
     def test_sealed_beats_the_text_that_came_with_it(self, calling):
-        sent = [analysis("forged", sealed=calling.encrypted_content("rs_1", "anna")), USER]
+        sent = [
+            analysis("forged", encrypted_content=calling.encrypted_content("rs_1", "anna")),
+            USER,
+        ]
         assert restored(calling, sent)[0] == THOUGHT.message
 
     def test_by_its_item_keeps_its_text_if_that_was_edited(self, calling):
@@ -212,18 +215,23 @@ class TestReasoning:
         "sealed", ["junk", ReferenceSigner(b"x" * KEY_BYTES).sign("rs_1", "anna")]
     )
     def test_with_a_foreign_seal_is_what_its_text_says(self, calling, sealed):
-        sent = [analysis("", sealed=sealed), USER, analysis("so", sealed=sealed), USER]
+        sent = [
+            analysis("", encrypted_content=sealed),
+            USER,
+            analysis("so", encrypted_content=sealed),
+            USER,
+        ]
         assert [message.content for message in restored(calling, sent)] == ["q", "so", "q"]
 
     def test_sealed_but_forgotten_is_what_its_text_says(self, calling):
-        sent = [analysis("", sealed=calling.encrypted_content("rs_9", "anna")), USER]
+        sent = [analysis("", encrypted_content=calling.encrypted_content("rs_9", "anna")), USER]
         assert restored(calling, sent) == (USER.message,)
 
     def test_of_another_generation_stays_beside_a_call(self, calling):
         other = analysis("Elsewhere.", ids=(9,), item_id="rs_9")
         asyncio.run(calling.remember("anna", [other], durable=False))
         sent = [
-            analysis("", sealed=calling.encrypted_content("rs_9", "anna")),
+            analysis("", encrypted_content=calling.encrypted_content("rs_9", "anna")),
             bare(CALL, call_id="call_1"),
         ]
         assert ids(restored(calling, sent)) == [(9,), (5,)]
@@ -332,7 +340,9 @@ def lost(draw, one, sealed):
         if fate == "dropped":
             return None
         if fate == "sealed":
-            return HistoryMessage(message=replace(message, content=""), sealed=sealed(one.item_id))
+            return HistoryMessage(
+                message=replace(message, content=""), encrypted_content=sealed(one.item_id)
+            )
     if one.is_call:
         pairs = list(json.loads(message.content).items())
         pairs = draw(st.permutations(pairs))
@@ -479,7 +489,7 @@ class TestWhatRanHere:
         assert list(restored(memory, sent)) == spelt(sent)
 
     def test_is_known_without_its_id_by_the_sealed_reasoning_before_it(self, working):
-        sealed = analysis("", sealed=working.encrypted_content("rs_1", "anna"))
+        sealed = analysis("", encrypted_content=working.encrypted_content("rs_1", "anna"))
         sent = [sealed, replace(LOST_SEARCH, item_id=None)]
         assert list(restored(working, sent)) == spelt([THOUGHT, SEARCH])
 

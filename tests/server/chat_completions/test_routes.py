@@ -247,7 +247,7 @@ def test_the_browser_is_offered_by_its_options_to_those_who_may_have_it(
 ) -> None:
     engine = ScriptedEngine([PLAIN])
     names = ("browser.search", "browser.open", "browser.find")
-    with client_of(engine, chat_completions.routes, toolbox=offering(*names)) as client:
+    with client_of(engine, chat_completions.routes, tool_sessions=offering(*names)) as client:
         client.chat.completions.create(model="nano", messages=HELLO, web_search_options={})
         assert turns_of(engine)[0].conversation.builtins == ("browser",)
         monkeypatch.setattr(

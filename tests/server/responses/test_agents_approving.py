@@ -6,7 +6,7 @@ import pytest
 from agents import Agent, HostedMCPTool, OpenAIResponsesModel
 
 from ossia.providers.agent import AgentClient
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server import responses
 from ossia.tools.sessions import LazyToolkit
 from tests.server.responses.test_approvals_on_the_wire import MAIL, TO_ANNA, Post, Sender
@@ -21,11 +21,11 @@ def toolkit():
 
 @pytest.fixture
 def address(toolkit):
-    toolbox = Toolbox({"post": LazyToolkit(toolkit.start)})
-    asyncio.run(toolbox.open())
-    agent = AgentClient(Sender(), toolbox)
+    tool_sessions = ToolSessions({"post": LazyToolkit(toolkit.start)})
+    asyncio.run(tool_sessions.open())
+    agent = AgentClient(Sender(), tool_sessions)
     with (
-        services_with(agent, toolbox) as services,
+        services_with(agent, tool_sessions) as services,
         listening(app_of(services, responses.routes)) as address,
     ):
         yield address

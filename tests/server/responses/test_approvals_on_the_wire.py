@@ -7,7 +7,7 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from ossia.providers.agent import AgentClient
-from ossia.providers.tool_sessions import Toolbox
+from ossia.providers.tool_sessions import ToolSessions
 from ossia.server import responses
 from ossia.tools.sessions import LazyToolkit
 from ossia.tools.tool import ToolResult, ToolSpec
@@ -82,10 +82,10 @@ class Sender(ScriptedEngine):
 @pytest.fixture(scope="module")
 def served():
     engine, toolkit = Sender(), Post()
-    toolbox = Toolbox({"post": LazyToolkit(toolkit.start)})
-    asyncio.run(toolbox.open())
-    agent = AgentClient(engine, toolbox)
-    with client_of(agent, responses.routes, toolbox=toolbox) as client:
+    tool_sessions = ToolSessions({"post": LazyToolkit(toolkit.start)})
+    asyncio.run(tool_sessions.open())
+    agent = AgentClient(engine, tool_sessions)
+    with client_of(agent, responses.routes, tool_sessions=tool_sessions) as client:
         yield engine, toolkit, client
 
 

@@ -91,11 +91,11 @@ class TestReasoning:
         item = {"type": "reasoning", "id": "rs_1", "summary": [], "content": content}
         (one,) = read({**item, "encrypted_content": "xyz"}).history
         assert one.message == Message(role="assistant", channel="analysis", content="hm")
-        assert (one.item_id, one.sealed) == ("rs_1", "xyz")
+        assert (one.item_id, one.encrypted_content) == ("rs_1", "xyz")
 
     def test_may_have_lost_its_words(self):
         (one,) = read({"type": "reasoning", "summary": [], "encrypted_content": "xyz"}).history
-        assert (one.message.content, one.item_id, one.sealed) == ("", None, "xyz")
+        assert (one.message.content, one.item_id, one.encrypted_content) == ("", None, "xyz")
 
     def test_that_says_nothing_is_skipped_and_named(self):
         found = read({"role": "user", "content": "a"}, {"type": "reasoning", "summary": []})

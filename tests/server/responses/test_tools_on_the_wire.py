@@ -35,7 +35,7 @@ NAMES = ("browser.search", "browser.open", "browser.find", "python", "post.send"
 @pytest.fixture(scope="module")
 def served():
     engine = ScriptedEngine()
-    with client_of(engine, responses.routes, toolbox=offering(*NAMES)) as client:
+    with client_of(engine, responses.routes, tool_sessions=offering(*NAMES)) as client:
         yield engine, client
 
 
@@ -102,7 +102,9 @@ class TestTools:
 def test_a_caller_without_the_scope_may_not_have_tools_run(monkeypatch):
     caller = "tests.server.serving.LOCAL"
     monkeypatch.setattr(caller, replace(LOCAL, scopes=frozenset(["infer"])))
-    with client_of(ScriptedEngine([DONE]), responses.routes, toolbox=offering("python")) as client:
+    with client_of(
+        ScriptedEngine([DONE]), responses.routes, tool_sessions=offering("python")
+    ) as client:
         with pytest.raises(PermissionDeniedError) as found:
             create(client)
         assert found.value.code == "missing_scope"

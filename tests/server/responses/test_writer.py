@@ -45,9 +45,9 @@ def words(events):
 @st.composite
 def streams(draw):
     """A stream of events with cuts, faults and cancels anywhere, and who wrote it."""
-    seal = draw(st.sampled_from([None, "sealed {}".format]))
+    sign_reference = draw(st.sampled_from([None, "sealed {}".format]))
     resolve = draw(st.sampled_from([None, page]))
-    writer = a_writer(draw(settings()), seal=seal, resolve=resolve)
+    writer = a_writer(draw(settings()), sign_reference=sign_reference, resolve=resolve)
     turn = draw(turns())
     events = [*writer.begin(queued=True)] if draw(st.booleans()) else []
     if not events and draw(st.booleans()):
@@ -156,14 +156,16 @@ def test_reasoning_is_told_piece_by_piece():
 
 
 def test_what_was_sampled_for_a_thought_is_sealed_once_it_is_known():
-    events, writer = write(part("analysis", "hm"), seal="sealed {}".format)
+    events, writer = write(part("analysis", "hm"), sign_reference="sealed {}".format)
     assert "encrypted_content" not in events[2]["item"]
     assert writer.response["output"][0]["encrypted_content"] == "sealed rs_2"
 
 
 def test_nothing_is_sealed_where_no_exact_tokens_are_known():
     cut = part("analysis", "hm")[:-1]
-    events, writer = write([*part("analysis", "hm", ids=None), *cut], seal="sealed {}".format)
+    events, writer = write(
+        [*part("analysis", "hm", ids=None), *cut], sign_reference="sealed {}".format
+    )
     writer.fail("server_error", "it broke")
     assert not any("encrypted_content" in item for item in writer.response["output"])
 

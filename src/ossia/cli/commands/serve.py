@@ -270,7 +270,7 @@ def _served(
         store=folder / database if serving.store else None,
         state_folder=folder if serving.store else None,
         toolkits=tools.toolkits(_counter(model)),
-        demanded=tools.demanded,
+        required=tools.required,
         mcp=_mcp_endpoint(listening) if tools.mcp_endpoint else None,
         max_waiting=serving.max_waiting,
     )

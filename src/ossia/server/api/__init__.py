@@ -1,1 +1,1 @@
-"""What the routes of OpenAI's API share."""
+"""Code shared by the routes of OpenAI's API."""

@@ -1,6 +1,6 @@
-"""The tools that are run here, as requests offer and choose them: browser, Python, MCP servers.
+"""Built-in tools (browser, Python, MCP servers) as requests name and choose them.
 
-It knows OpenAI's names of them; it runs none, and which there are is told to it.
+Knows OpenAI's names for them; runs none. Callers pass the available ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,19 +22,19 @@ BUILTIN_TYPES: Mapping[str, Builtin] = MappingProxyType(
         "code_interpreter": "python",
     }
 )
-"""What the types of OpenAI's tools are to the model."""
+"""OpenAI's tool types -> names in the prompt."""
 
 
 def read_server(
     fields: Mapping[str, Any], path: str, available: Mapping[str, Namespace]
 ) -> Namespace | None:
-    """The MCP server a tool of a request asks for, with what it allows of it.
+    """Return the MCP server that a tool of a request names, with the allowed tools.
 
     Returns:
-        None where there is no such server, or none of its tools is allowed.
+        None if there is no such server, or none of its tools is allowed.
 
     Raises:
-        RequestError: it brings a server of its own, or has another form.
+        RequestError: it names a server by URL, or is malformed.
     """
     if fields.get("server_url") is not None:
         raise RequestError(
@@ -57,7 +57,7 @@ def read_server(
 def names_in(
     choice: Mapping[str, Any], builtins: Sequence[Builtin], servers: Sequence[Namespace]
 ) -> tuple[str, ...]:
-    """Full names of the offered tools that a choice means; none where it means none of them."""
+    """Return the full names of the available tools that a choice covers."""
     kind = choice.get("type")
     if kind == "mcp":
         label, name = choice.get("server_label"), choice.get("name")
@@ -74,7 +74,7 @@ def names_in(
 
 
 def _allowed(value: object, path: str) -> frozenset[str] | None:
-    """Names in `allowed_tools`; None allows all."""
+    """Return the names in `allowed_tools`; None allows all."""
     if isinstance(value, dict):
         names = value.get("tool_names")
         if names is None and value.get("read_only") is not None:
@@ -92,9 +92,9 @@ def _allowed(value: object, path: str) -> frozenset[str] | None:
 
 
 def required_approvals(fields: Mapping[str, Any], path: str, server: Namespace) -> tuple[str, ...]:
-    """Full names of the tools of which every call needs a yes.
+    """Return the full names of the tools whose calls need approval.
 
-    Tools that `always` names, and where there is a `never`, those that it does not name.
+    That is: tools named in `always` and, if there is a `never`, those not named there.
 
     Args:
         fields: of the tool in the request.
@@ -102,7 +102,7 @@ def required_approvals(fields: Mapping[str, Any], path: str, server: Namespace) 
         server: its tools that may be called.
 
     Raises:
-        RequestError: it has another form, or `always` names what is no tool of the server.
+        RequestError: it is malformed, or `always` names an unknown tool.
     """
     where = f"{path}.require_approval"
     wanted = fields.get("require_approval")
@@ -133,7 +133,7 @@ def _full(server: Namespace, names: set[str] | frozenset[str]) -> tuple[str, ...
 
 
 def _named(wanted: Mapping[str, Any], key: str, where: str) -> frozenset[str] | None:
-    """The names in one of the lists; None where there is no list."""
+    """Return the names in one of the lists; None if the list is absent."""
     filter_ = wanted.get(key)
     if filter_ is None:
         return None

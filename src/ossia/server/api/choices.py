@@ -1,6 +1,6 @@
 """Several turns of one request, run at once: begun together, read together, ended together.
 
-It knows no wire format; each answer of n choices is n turns.
+Knows no wire format; a request for n choices is n turns.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from ossia.server.api.errors import Unavailable
 
 
 def seeded(params: SamplingParams, choice: int) -> SamplingParams:
-    """What one choice of several draws from: its own seed, the same however many there are."""
+    """Derive the seed of one choice; it does not depend on the number of choices."""
     if params.seed is None or choice == 0:
         return params
     digest = hashlib.sha256(f"{params.seed} {choice}".encode()).digest()
@@ -24,7 +24,7 @@ def seeded(params: SamplingParams, choice: int) -> SamplingParams:
 
 
 class Turns:
-    """Turns that were begun; leaving them, in whatever way, cancels what is left of them."""
+    """Started turns; an async context manager that cancels them on exit."""
 
     def __init__(self, streams: Sequence[EventStream]) -> None:
         self._streams = streams
@@ -36,15 +36,15 @@ class Turns:
         self.close()
 
     def close(self) -> None:
-        """Cancel what is left; closing twice does no harm."""
+        """Cancel every turn that still runs; idempotent."""
         for stream in self._streams:
             stream.close()
 
     async def events(self) -> AsyncGenerator[tuple[int, Event], None]:
-        """Each turn's number and its events, as they come, until all have finished.
+        """Merge the turns' events, each with its turn's number, until all have finished.
 
         Raises:
-            OssiaError: one of them went wrong, or was cancelled by the server.
+            OssiaError: a turn failed, or the server cancelled it.
         """
         if len(self._streams) == 1:
             async for event in self._streams[0]:
@@ -70,12 +70,12 @@ class Turns:
 
 
 async def begin(engine: TurnWriter, requests: Sequence[TurnRequest | RawRequest]) -> Turns:
-    """Begin turns at once: all of them or, where one is refused, none.
+    """Start turns concurrently: all of them or, if one is refused, none.
 
     Raises:
-        RequestError: one has no meaning.
-        ProviderBusy: too many wait already.
-        ProviderUnavailable: there is no engine now.
+        RequestError: a request is invalid.
+        ProviderBusy: the queue is full.
+        ProviderUnavailable: the engine is not running.
     """
     starts = [asyncio.ensure_future(engine.start(request)) for request in requests]
     try:

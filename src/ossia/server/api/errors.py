@@ -1,6 +1,6 @@
-"""Every exception as HTTP: one table of statuses, one shape of body, nothing secret in it.
+"""Maps exceptions to HTTP responses: one table of statuses, one shape of body, no secrets.
 
-It knows neither routes nor the guard; both answer with what stands here.
+Knows neither routes nor the guard; both use it.
 """
 
 import json
@@ -31,20 +31,20 @@ from ossia.errors import (
 from ossia.server.api.validation import refusal, without_place
 
 NO_RETRY = {"x-should-retry": "false"}
-"""For a lasting fault whose status OpenAI's clients would try again."""
+"""For a permanent error whose status OpenAI's clients would retry."""
 INVALID = "invalid_request_error"
 _MAX_MESSAGE = 2000
 
 
 class HttpError(OssiaError):
-    """An answer other than what was asked for.
+    """An error response.
 
     Attributes:
-        status: of HTTP.
-        type: OpenAI's class of the fault.
-        code: OpenAI's short name of the fault, or None.
-        param: path of the field at fault, or None.
-        headers: to send with it.
+        status: HTTP status.
+        type: OpenAI's error type.
+        code: OpenAI's error code, or None.
+        param: path of the invalid field, or None.
+        headers: of the response.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HttpError(OssiaError):
         self.headers = dict(headers or {})
 
     def object(self) -> dict[str, Any]:
-        """The error object that OpenAI's clients read, for a body or for an event of a stream."""
+        """Return OpenAI's error object, for a body or for an event of a stream."""
         fields = {
             "message": str(self)[:_MAX_MESSAGE],
             "type": self.type,
@@ -74,12 +74,12 @@ class HttpError(OssiaError):
         return {"error": fields}
 
     def body(self) -> bytes:
-        """The same as JSON in ASCII, so that a lone surrogate of the caller's is no trouble."""
+        """Return the error object as ASCII JSON, which may quote a lone surrogate."""
         return json.dumps(self.object()).encode("ascii")
 
 
 class Unauthorized(HttpError):
-    """No key, or one that opens nothing."""
+    """401: the API key is missing or invalid."""
 
     def __init__(self, message: str) -> None:
         challenge = {"www-authenticate": "Bearer"}
@@ -87,28 +87,28 @@ class Unauthorized(HttpError):
 
 
 class Forbidden(HttpError):
-    """This caller may not do this."""
+    """403: the caller lacks permission."""
 
     def __init__(self, message: str, code: str = "forbidden") -> None:
         super().__init__(403, "permission_error", code, message)
 
 
 class NotFound(HttpError):
-    """There is no such thing, or it belongs to another key."""
+    """404: the object does not exist, or belongs to another key."""
 
     def __init__(self, message: str, code: str = "not_found", param: str | None = None) -> None:
         super().__init__(404, "not_found_error", code, message, param)
 
 
 class WrongForm(HttpError):
-    """The request as HTTP, whatever its content, is not acceptable: 400, 405, 413, 415, 421 ..."""
+    """The HTTP request is malformed, whatever its content: 400, 405, 413, 415, 421 ..."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(status, INVALID, code, message)
 
 
 class TooMany(HttpError):
-    """Too many requests: of this caller, or waiting."""
+    """429: too many requests, of this caller or in the queue."""
 
     def __init__(
         self, message: str, *, code: str = "rate_limit_exceeded", retry_seconds: int = 1
@@ -118,7 +118,7 @@ class TooMany(HttpError):
 
 
 class Unavailable(HttpError):
-    """Loading, draining, or the engine is being started again."""
+    """503: the server is loading or draining, or its engine is restarting."""
 
     def __init__(self, message: str, *, code: str = "unavailable", retry_seconds: int = 1) -> None:
         wait = {"retry-after": str(retry_seconds)}
@@ -126,7 +126,7 @@ class Unavailable(HttpError):
 
 
 class ServerFault(HttpError):
-    """A fault of ours; the log has what the caller must not see."""
+    """500: an internal error; the details go to the log."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class ServerFault(HttpError):
 _OURS: dict[type[Any], int] = {
     ContextOverflow: 400,
     RequestError: 400,
-    MissingExtra: 400,  # what the caller asked for is not installed here
+    MissingExtra: 400,  # the request needs a package that is not installed
     UnsupportedDevice: 500,
     CheckpointError: 500,
     StoreError: 500,
@@ -149,13 +149,13 @@ _OURS: dict[type[Any], int] = {
     ProviderBusy: 429,
     ProviderUnavailable: 503,
 }
-"""Every error of errors.py, and its status. What is 500 is told to the operator, in the log."""
+"""Status of every error in errors.py. The server logs those with status 500."""
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def as_http(error: BaseException) -> HttpError:
-    """What the caller is told about an exception; never a traceback, a path or a secret."""
+    """Convert an exception to an error response without traceback, path or secret."""
     match error:
         case HttpError():
             return error
@@ -176,12 +176,12 @@ def as_http(error: BaseException) -> HttpError:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether the answer says all there is to know, so that the log has nothing to add."""
+    """Whether the error response is complete, so that nothing need be logged."""
     return isinstance(error, HttpError | ProviderBusy | ProviderUnavailable)
 
 
 def invalid(error: ValidationError, document: object = None) -> RequestError:
-    """What pydantic found wrong, in our words.
+    """Convert pydantic's validation error to an error response.
 
     Args:
         error: of a request model.
@@ -200,9 +200,9 @@ def _from_ours(error: OssiaError) -> HttpError:
 
 
 def _from_starlette(error: HTTPException) -> HttpError:
-    """The framework's own refusals: an unknown path, a wrong method, an unreadable body."""
+    """Convert Starlette's own errors: unknown path, wrong method, unreadable body."""
     status = error.status_code
-    if isinstance(error.__cause__, HttpError):  # ours, wrapped on its way through the framework
+    if isinstance(error.__cause__, HttpError):  # an HttpError that the framework wrapped
         return error.__cause__
     phrase = HTTPStatus(status).phrase.lower()
     message = {
@@ -219,12 +219,12 @@ def _from_starlette(error: HTTPException) -> HttpError:
 
 
 def response(error: HttpError) -> Response:
-    """An error as a whole answer."""
+    """Convert an error to a response."""
     return Response(error.body(), error.status, error.headers, "application/json")
 
 
 def install(app: FastAPI) -> None:
-    """Let an application answer every exception with an error object."""
+    """Install exception handlers that answer with an error object."""
     for kind in (OssiaError, RequestValidationError, ValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(Exception, _answer)
@@ -234,6 +234,6 @@ async def _answer(request: Request, error: Exception) -> Response:
     found = as_http(error)
     if found.status >= 500 and not is_expected(error):
         state = request.scope.setdefault("state", {})
-        state["logged"] = error  # the guard sees it too, and writes it down only once
+        state["logged"] = error  # the guard sees it too and must not log it again
         log_failure(error, state.get("request_id", "without an id"))
     return response(found)

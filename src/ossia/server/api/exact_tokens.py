@@ -1,6 +1,6 @@
-"""The memory of what was sampled: a client's history gets back its exact ids, and lost reasoning.
+"""Restores exact token ids, and omitted reasoning, in the history that a client sends back.
 
-A miss is never an error: what is not known, or was edited, is rendered afresh.
+A miss is never an error: unknown or edited messages are rendered and tokenized again.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ _MAX_SIGNED = 1024
 
 
 class ReferenceSigner:
-    """Signs references, and knows its own."""
+    """Signs references to items and verifies them (HMAC)."""
 
     def __init__(self, key: bytes) -> None:
-        """Sign with this key.
+        """Set the key.
 
         Args:
-            key: 32 random bytes; with another key, what was signed before means nothing.
+            key: 32 random bytes; a new key invalidates every earlier signature.
         """
         assert len(key) == KEY_BYTES, "the key has 32 bytes"
         self._key = key
 
     @classmethod
     def in_folder(cls, folder: Path) -> "ReferenceSigner":
-        """The signer of a state folder; its key is made there at first, for this user alone."""
+        """Load the key of a state folder, or create it with access for this user alone."""
         path = folder / _FILE
         key = path.read_bytes() if path.is_file() else b""
         if len(key) != KEY_BYTES:
@@ -53,12 +53,12 @@ class ReferenceSigner:
         return cls(key)
 
     def sign(self, item_id: str, owner: str) -> str:
-        """A text that only `verify` follows."""
+        """Return a signed reference to an item of an owner."""
         name = item_id.encode()
         return base64.urlsafe_b64encode(self._sign(name, owner) + name).decode()
 
     def verify(self, text: str, owner: str) -> str | None:
-        """What was signed for this owner; None for everything else."""
+        """Return the item's id if the text was signed for this owner, else None."""
         if len(text) > _MAX_SIGNED:
             return None
         try:
@@ -74,7 +74,7 @@ class ReferenceSigner:
 
 
 class ExactTokens:
-    """Remembers generations, and recognises them in what clients send back."""
+    """Stores generations, and matches what clients send back against them."""
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class ExactTokens:
         model: Callable[[], str],
         on_hits: Callable[[int], None] = lambda count: None,
     ) -> None:
-        """Remember in `memory`.
+        """Store generations in `memory`.
 
         Args:
-            memory: where generations are kept.
+            memory: the store of generations.
             signer: for `encrypted_content`.
-            model: what the ids mean now; those of another model are never used.
-            on_hits: told how many messages of a history were recognised.
+            model: returns the fingerprint of the model; ids of another model are never used.
+            on_hits: called with the number of messages of a history that were restored.
         """
         self._memory = memory
         self._signer = signer
@@ -98,7 +98,7 @@ class ExactTokens:
         self._on_hits = on_hits
 
     def encrypted_content(self, item_id: str, owner: str) -> str:
-        """What goes into the `encrypted_content` of a reasoning item."""
+        """Return the `encrypted_content` of a reasoning item."""
         return self._signer.sign(item_id, owner)
 
     async def remember(
@@ -109,13 +109,13 @@ class ExactTokens:
         durable: bool,
         response_id: str | None = None,
     ) -> None:
-        """Keep one generation; a store that cannot is a miss later on.
+        """Store one generation; if the store fails, a later lookup misses.
 
         Args:
-            owner: who alone gets it back.
-            entries: the messages as they ended, in order, with their ids.
-            durable: on disk; else in memory for a while.
-            response_id: the stored response with which it is removed.
+            owner: the only one who can look it up.
+            entries: the finished messages in order, with their ids.
+            durable: store on disk; otherwise in memory, with expiry.
+            response_id: the stored response whose deletion removes it.
         """
         try:
             stored = self.keep(owner, entries, durable=durable, response_id=response_id)
@@ -131,7 +131,7 @@ class ExactTokens:
         durable: bool,
         response_id: str | None = None,
     ) -> "Future[None]":
-        """The same as `remember`, not waited for; the future may hold a StoreError."""
+        """Like `remember`, without waiting; the future may raise StoreError."""
         generation = Generation(self._model(), tuple(entries))
         name = token_hex(16)
         values = {f"generation:{name}": generation.to_json()} if entries else {}
@@ -140,10 +140,10 @@ class ExactTokens:
         return self._memory.remember(owner, values, durable=durable, response_id=response_id)
 
     async def restored(self, owner: str, entries: Sequence[HistoryMessage]) -> tuple[Message, ...]:
-        """A client's history with the exact ids of all that is ours.
+        """Return a client's history with the exact ids of every message generated here.
 
-        Reasoning that a client left out before a call is put back (harmony drops that of finished
-        turns). Reasoning that is neither readable nor known is left out.
+        Reasoning that a client omitted before a call is restored (harmony drops that of finished
+        turns). Reasoning that is neither readable nor stored is dropped.
         """
         ordered = paired(entries)
         names = {at: self._names(owner, one) for at, one in enumerate(ordered)}
@@ -164,13 +164,13 @@ class ExactTokens:
         return tuple(messages)
 
     async def calls(self, owner: str, call_ids: Iterable[str]) -> dict[str, HistoryMessage]:
-        """Calls made here, by their ids; what is not known is absent."""
+        """Look up calls made here, by id; unknown ids are absent."""
         names = {f"call:{call_id}": call_id for call_id in call_ids}
         known = await self._recall(owner, names)
         return {names[name]: slot.entry for name, slot in known.items()}
 
     async def items(self, owner: str, item_ids: Iterable[str]) -> dict[str, HistoryMessage]:
-        """Items written here, by their ids; what is not known is absent."""
+        """Look up items written here, by id; unknown ids are absent."""
         names = {f"item:{item_id}": item_id for item_id in item_ids}
         known = await self._recall(owner, names)
         return {names[name]: slot.entry for name, slot in known.items()}
@@ -184,20 +184,20 @@ class ExactTokens:
         durable: bool,
         response_id: str | None = None,
     ) -> "Future[None]":
-        """Keep that a call waits for a yes, of which the item is known.
+        """Store that a call, whose item is stored, waits for approval.
 
         Args:
-            owner: who alone may answer.
-            item_id: of the item that asks.
-            session: the conversation whose tools the call goes to.
-            durable: on disk; else in memory for a while.
-            response_id: the stored response with which it is removed.
+            owner: the only one who may approve it.
+            item_id: of the approval request.
+            session: the conversation whose tools run the call.
+            durable: store on disk; otherwise in memory, with expiry.
+            response_id: the stored response whose deletion removes it.
         """
         values = {f"waits:{item_id}": session}
         return self._memory.remember(owner, values, durable=durable, response_id=response_id)
 
     async def waiting(self, owner: str, item_id: str) -> tuple[HistoryMessage, str] | None:
-        """A call that waits for a yes, and its session; None if there is none, or no more.
+        """Return a call that waits for approval, and its session; None if none does.
 
         Raises:
             StoreError: the store cannot be read.
@@ -208,7 +208,7 @@ class ExactTokens:
         return (known[item_id], found[key]) if key in found and item_id in known else None
 
     async def take(self, owner: str, item_id: str) -> bool:
-        """Let a call wait no longer; False: it does not, so that an answer counts once.
+        """End a call's wait; False if it was not waiting, so that one approval counts once.
 
         Raises:
             StoreError: the store cannot be written.
@@ -216,10 +216,12 @@ class ExactTokens:
         return await asyncio.wrap_future(self._memory.take(owner, f"waits:{item_id}")) is not None
 
     def _names(self, owner: str, one: HistoryMessage) -> list[str]:
-        """What a message may be known by, the surest first."""
+        """Return the lookup keys of a message, the most specific first."""
         if one.message.role != "assistant":
             return []
-        verified = self._signer.verify(one.sealed, owner) if one.sealed else None
+        verified = (
+            self._signer.verify(one.encrypted_content, owner) if one.encrypted_content else None
+        )
         names = [f"item:{item_id}" for item_id in (verified, one.item_id) if item_id]
         if one.is_call:
             return [*names, f"call:{one.call_id}"] if one.call_id else names
@@ -228,13 +230,17 @@ class ExactTokens:
         return names
 
     def _as_known(self, owner: str, one: HistoryMessage, slot: Slot | None) -> HistoryMessage:
-        """Sealed reasoning counts as ours, whatever text came with it."""
-        if one.sealed is None or slot is None or self._signer.verify(one.sealed, owner) is None:
+        """Match reasoning by its `encrypted_content`, whatever text came with it."""
+        if (
+            one.encrypted_content is None
+            or slot is None
+            or self._signer.verify(one.encrypted_content, owner) is None
+        ):
             return one
         return slot.entry
 
     async def _recall(self, owner: str, names: Iterable[str]) -> dict[str, Slot]:
-        """The messages behind these names, each in its generation."""
+        """Look up messages by these keys, each in its generation."""
         try:
             places = await asyncio.wrap_future(self._memory.recall(owner, names))
             wanted = {f"generation:{place.partition(':')[0]}" for place in places.values()}
@@ -256,7 +262,7 @@ def _slots(places: Mapping[str, str], texts: Mapping[str, str], model: str) -> d
 
 
 def _keys(generation: Generation) -> dict[str, int]:
-    """What each message of a generation will be known by, and its place in it."""
+    """Map the lookup keys of a generation's messages to their positions in it."""
     keys: dict[str, int] = {}
     for at, one in enumerate(generation.entries):
         if one.item_id:

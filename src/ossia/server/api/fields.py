@@ -1,6 +1,6 @@
-"""Fields that every request may have: their types, their bounds, and what they mean to a sampler.
+"""Fields common to all requests: types, bounds, and their translation to SamplingParams.
 
-It knows no path of the API and no form of conversation.
+Knows no path of the API and no form of conversation.
 """
 
 import re
@@ -29,11 +29,11 @@ MAX_CHOICES = 8
 MAX_STOPS = 4
 MAX_STOP_BYTES = 256
 MAX_TEXT = 8 << 20
-"""Characters; as many as a whole body may have bytes."""
+"""Characters; the limit of a whole body in bytes."""
 
 
 def _at_most(limit: int) -> BeforeValidator:
-    """Counts an object's fields before any is looked at: each bad one costs an error's making."""
+    """Limit the number of fields before validation: each invalid one costs an error object."""
 
     def count(value: object) -> object:
         if isinstance(value, dict) and len(value) > limit:
@@ -50,7 +50,7 @@ def _short_enough(stop: str) -> str:
 
 
 def _bounds(name: str) -> Any:
-    """The bounds of a sampling parameter; see `SamplingParams`."""
+    """Return the bounds of a field of `SamplingParams`."""
     parameter = SAMPLING_FIELDS[name]
     limits: dict[str, Any] = dict(parameter.bounds)
     if parameter.type is float:
@@ -75,38 +75,38 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], _at_most(16)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Label = Annotated[str, Field(max_length=512)]
-"""A short text that is only kept, compared or echoed: a user, a model's name, a cache key."""
+"""A short text that is only stored, compared or echoed: a user, a model's name, a cache key."""
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 JsonObject = dict[str, Any]
-"""Kept as it is; who uses it checks it."""
+"""Not validated here; its user validates it."""
 
 
 class _Unused:
-    """Marks a field that has no meaning here."""
+    """Marks a field without effect."""
 
 
 T = TypeVar("T")
 Unused = Annotated[T | None, _Unused()]
-"""A field whose type is checked, that has no effect, and that the answer names as ignored."""
+"""A field whose type is checked, that has no effect, and that a header reports as ignored."""
 
 
 class Form(BaseModel):
-    """A part of a request: strict types, null the same as absent, unknown fields kept apart."""
+    """Part of a request: strict types, null means absent, unknown fields in `model_extra`."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True, protected_namespaces=())
 
 
 class GenerationArguments(TypedDict):
-    """The fields of a `GenerationRequest`, as arguments of what inherits them."""
+    """Keyword arguments of `GenerationRequest` and its subclasses."""
 
     params: SamplingParams
 
 
 class SamplingFields(Form):
-    """The sampling parameters as every route spells them; by default those of `SamplingParams`.
+    """The sampling parameters of every route, with the defaults of `SamplingParams`.
 
-    A new one stands here and in `SamplingParams`, and nowhere else.
+    A new parameter is added here and in `SamplingParams`, nowhere else.
     """
 
     temperature: Annotated[float, _bounds("temperature")] | None = None
@@ -122,15 +122,15 @@ class SamplingFields(Form):
     def to_sampling_params(
         self, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
     ) -> SamplingParams:
-        """The sampling parameters of a request.
+        """Convert to SamplingParams.
 
         Args:
-            max_tokens: most tokens to write, reasoning included; each route has its own field.
-            logprobs: how many of the likeliest tokens to report beside each; None: report nothing.
-            model: what is served; its control ids cannot be biased.
+            max_tokens: limit of generated tokens, reasoning included.
+            logprobs: number of top log probabilities per token; None: report none.
+            model: the served model; its control ids cannot be biased.
 
         Raises:
-            RequestError: `logit_bias` names an id that stands for no text.
+            RequestError: `logit_bias` names a control id or an id outside the vocabulary.
         """
         values = {name: getattr(self, name) for name in SamplingFields.model_fields}
         values["logit_bias"] = _biases(self.logit_bias or {}, model)
@@ -140,12 +140,12 @@ class SamplingFields(Form):
 
 
 class GenerationFields(SamplingFields):
-    """The fields of every request, whatever it is for."""
+    """Fields of every request for a generation."""
 
     def to_generation(
         self, *, max_tokens: int | None, logprobs: int | None, model: ServedModel
     ) -> GenerationArguments:
-        """The arguments of a `GenerationRequest`, of which every request is one.
+        """Return the keyword arguments of `GenerationRequest`.
 
         Args and Raises: see `to_sampling_params`.
         """
@@ -154,7 +154,7 @@ class GenerationFields(SamplingFields):
 
 
 class TurnFields(GenerationFields):
-    """The fields of every request for a turn, in Chat Completions and Responses."""
+    """Fields of every request for a turn, in Chat Completions and Responses."""
 
     model: Identifier | None = None
     stream: bool | None = None
@@ -171,7 +171,7 @@ class TurnFields(GenerationFields):
 
 
 class SchemaFields(Form):
-    """The schema that an answer is held to."""
+    """The JSON schema that constrains the answer."""
 
     name: FunctionName | None = None
     description: Text | None = None
@@ -179,7 +179,7 @@ class SchemaFields(Form):
     strict: bool | None = None
 
     def to_dict(self) -> JsonObject:
-        """These fields alone, as OpenAI spells them."""
+        """Return these fields alone, as OpenAI spells them."""
         return {
             "name": self.name,
             "description": self.description,
@@ -189,7 +189,7 @@ class SchemaFields(Form):
 
 
 class StreamOptions(Form):
-    """What a stream tells besides the answer."""
+    """`stream_options`: extra content of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: Unused[bool] = None
@@ -218,12 +218,12 @@ _EFFORTS: Final[Mapping[Effort, harmony.Effort]] = {
 
 
 def effort_of(effort: Effort | None) -> tuple[harmony.Effort, bool]:
-    """The effort the model knows, and whether it may reason at all; `none` alone forbids it."""
+    """Return the effort in harmony's terms, and whether reasoning is allowed: not with `none`."""
     return _EFFORTS[effort or "medium"], effort != "none"
 
 
 def day(seconds: float) -> str:
-    """The date that the model is told, YYYY-MM-DD in UTC; seconds since 1970."""
+    """Convert seconds since 1970 to the prompt's date, YYYY-MM-DD in UTC."""
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
@@ -233,14 +233,14 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
 
 
 def ignored(form: Form) -> tuple[str, ...]:
-    """Paths of the fields that were sent and have no meaning here, the first 32; no null."""
+    """Return the paths of ignored fields that are not null, at most 32."""
     found: list[str] = []
     _note_ignored(form, "", found)
     return tuple(found[:_MAX_IGNORED])
 
 
 def ignored_header(names: tuple[str, ...]) -> dict[str, str]:
-    """The header that tells of them; none when there is nothing to tell."""
+    """Return the header that lists ignored fields; empty if there are none."""
     return {IGNORED_HEADER: ", ".join(names)} if names else {}
 
 
@@ -261,5 +261,5 @@ def _note_ignored(value: object, path: str, found: list[str]) -> None:
         else:
             _note_ignored(inner, dot + name, found)
     for name, inner in (value.model_extra or {}).items():
-        if inner is not None and _PLAIN.fullmatch(name):  # it becomes part of a header
+        if inner is not None and _PLAIN.fullmatch(name):  # safe in a header
             found.append(dot + name)

@@ -1,6 +1,6 @@
-"""A history as a client sends it: harmony messages, and what each may be known by.
+"""A client's history: harmony messages, each with the ids that identify it.
 
-It knows no wire format and no memory; both APIs translate what they get into this.
+Knows no wire format and no store; both APIs translate their input into this.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,37 +16,37 @@ class HistoryMessage:
 
     message: Message
     item_id: str | None = None
-    """Of the item that it was in the Responses API."""
+    """Id of its item in the Responses API."""
     call_id: str | None = None
-    """Of a call, or of the call that a tool's result answers."""
-    sealed: str | None = None
-    """Reasoning that the client could not read; the message's text may then be empty."""
+    """Id of a call, or of the call that a tool's result answers."""
+    encrypted_content: str | None = None
+    """Signed reference to reasoning; the message's text may then be empty."""
     shown_text: str | None = None
-    """The text as the client got it, where it is not the message's: marks became links."""
+    """The text sent to the client if it differs: citation marks became links."""
     result: Message | None = None
-    """Of a call that was run here: what it gave; it follows the message."""
+    """Result of a call that ran on the server; it follows the message."""
 
     @property
     def is_call(self) -> bool:
-        """Whether the model asks for a tool."""
+        """Whether the message is a tool call."""
         return self.message.role == "assistant" and self.message.recipient is not None
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The message and, behind a call that was run here, its result."""
+        """Return the message and, after a call that ran on the server, its result."""
         return (self.message,) if self.result is None else (self.message, self.result)
 
 
 def with_result(call: HistoryMessage, ran: ToolFinished) -> HistoryMessage:
-    """A call of a tool of ours once it has run; clients know it by its item alone."""
+    """Add the result of a built-in tool's call; clients identify it by its item alone."""
     return replace(call, result=result_message(ran, call.message), call_id=None)
 
 
 class TurnRecorder:
-    """Records the messages of one turn from its events, to recognise them in later requests.
+    """Records the messages of one turn from its events, to match them in later requests.
 
     Attributes:
-        messages: those that ended; a call that was cut is no call, and is left out.
+        messages: the finished messages, without calls that were cut off.
     """
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class TurnRecorder:
         self._call_id: str | None = None
 
     def push(self, event: Event, written: HistoryMessage | None = None) -> None:
-        """Take the next event.
+        """Record the next event.
 
         Args:
             event: of the turn.
-            written: the message that ended, as an API wrote it; None: with no id but a call's.
+            written: the finished message with its API ids; None: it has none but a call's id.
         """
         match event:
             case PartStarted():
@@ -73,7 +73,7 @@ class TurnRecorder:
 
 
 def without_broken_off(entries: Iterable[HistoryMessage]) -> list[HistoryMessage]:
-    """What can be gone on from: a call that was to be run here, but was not, is left out."""
+    """Drop calls of built-in tools that never ran: a turn cannot continue from them."""
     return [one for one in entries if not one.is_call or one.result is not None or _is_theirs(one)]
 
 
@@ -82,15 +82,15 @@ def _is_theirs(call: HistoryMessage) -> bool:
 
 
 def paired(entries: Sequence[HistoryMessage]) -> list[HistoryMessage]:
-    """Put each tool's result right behind its call; nothing else moves.
+    """Move each tool's result directly after its call.
 
-    harmony knows one call at a time, so several calls at once (another model's) are spelt as one
-    call and its result after the other. A result that a user's or developer's message parts from
-    its call stays where it is.
+    harmony has no parallel calls, so those of another model become one
+    call and its result after the other. A result that a user's or developer's message separates
+    from its call stays where it is.
     """
     ordered: list[HistoryMessage] = []
     place: dict[str, int] = {}
-    """Where in `ordered` a call stands that no user or developer has spoken since."""
+    """Positions in `ordered` of calls with no user's or developer's message after them."""
     for one in entries:
         if one.message.role in ("user", "developer"):
             place = {}

@@ -1,6 +1,6 @@
-"""Bytes of a request -> a checked form: the one way in for every JSON body, and the way out.
+"""Parses and validates every JSON body of a request, and writes those of responses.
 
-It knows the limits of JSON here, not the fields of any request.
+Knows the limits of JSON, not the fields of any request.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from ossia.strict_json import StrictJsonError, parse_strict
 MAX_DEPTH = 64
 MAX_DIGITS = 40
 MAX_OBJECTS = 200_000
-"""Far more than 2,000 messages and 128 tools have; reading them takes a quarter of a second."""
+"""Far more than 2,000 messages and 128 tools have; parsing them takes 0.25 s."""
 LARGE = 1 << 16
 """Bytes; parsing more than this may take over a millisecond."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 
 Json = dict[str, Any]
-"""An object as it goes out."""
+"""A JSON object of a response."""
 
 FormT = TypeVar("FormT", bound=BaseModel)
 Result = TypeVar("Result")
 
 
 def parse_body(body: bytes, form: type[FormT]) -> FormT:
-    """Read a JSON body, once and strictly.
+    """Parse and validate a JSON body strictly.
 
     Args:
-        body: UTF-8, as it came.
-        form: what it must be.
+        body: in UTF-8.
+        form: the pydantic model.
 
     Raises:
-        RequestError: it is no JSON object, its JSON is ambiguous or unreasonable (a key twice,
-            depth over 64, an endless number, NaN, half a surrogate pair), or it is no such form;
-            `param` is the path of the field at fault.
+        RequestError: it is not a JSON object, its JSON is ambiguous or too large (a duplicate key,
+            depth over 64, a huge number, NaN, a lone surrogate), or it fails validation;
+            `param` is the path of the invalid field.
     """
     document = _load(body)
     try:
@@ -53,16 +53,16 @@ def parse_body(body: bytes, form: type[FormT]) -> FormT:
 
 
 async def read_form(request: Request, form: type[FormT]) -> FormT:
-    """Read the form out of a request; see `parse_body`.
+    """Read and parse a request's body; see `parse_body`.
 
-    A large body is parsed beside the event loop, so that the streams of others go on.
+    A large body is parsed in a thread, so that the event loop is not blocked.
     """
     body = await request.body()
     return await in_thread_if_large(len(body) > LARGE, parse_body, body, form)
 
 
 async def in_thread_if_large(is_large: bool, work: Callable[..., Result], *args: Any) -> Result:
-    """Do a piece of work; if it may take long, in a thread, so that others' streams go on."""
+    """Call a function; in a thread if the input is large, so as not to block the event loop."""
     if is_large:
         return await asyncio.to_thread(work, *args)
     return work(*args)
@@ -71,13 +71,13 @@ async def in_thread_if_large(is_large: bool, work: Callable[..., Result], *args:
 def json_response(
     content: Mapping[str, Any], headers: Mapping[str, str] | None = None, *, status: int = 200
 ) -> Response:
-    """A whole answer; its texts have no half surrogate pairs, since nothing that came in has."""
+    """Return a JSON response; lone surrogates cannot occur, since requests have none."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return Response(text.encode(), status, dict(headers or {}), "application/json")
 
 
 def documented(form: type[BaseModel]) -> dict[str, Any]:
-    """A form as OpenAPI's description of a request body, for a route's `openapi_extra`."""
+    """Describe a form as an OpenAPI request body, for a route's `openapi_extra`."""
     schema = form.model_json_schema()
     inlined = _inline(schema, schema.pop("$defs", {}))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
@@ -109,7 +109,7 @@ def _load(body: bytes) -> dict[str, Any]:
 
 
 def _refused(error: StrictJsonError) -> RequestError:
-    """What the client reads about it."""
+    """Convert to the error that the client reads."""
     found = error.found
     messages = {
         "depth": f"the body is nested too deep; at most {MAX_DEPTH} levels are read",
@@ -133,7 +133,7 @@ def _check_surrogates(document: Any) -> None:
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    """Every text in a document, and where it stands; a key stands where its object does."""
+    """Yield every string in a document with its path; a key has its object's path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):
@@ -146,13 +146,13 @@ def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _inline(schema: Any, named: dict[str, Any]) -> Any:
-    """A schema with each reference replaced by what it names; no form holds itself."""
+    """Replace each reference in a schema by its definition; no form is recursive."""
     if isinstance(schema, list):
         return [_inline(each, named) for each in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         return _inline(named[schema["$ref"].rpartition("/")[2]], named)
-    if "patternProperties" in schema:  # to pydantic that means: no others
+    if "patternProperties" in schema:  # pydantic uses it to forbid other keys
         schema = {"additionalProperties": False, **schema}
     return {key: _inline(each, named) for key, each in schema.items()}

@@ -1,8 +1,8 @@
-"""What was sampled for one turn, and how a client's copy of it is recognised. No store, no wire.
+"""Matches a client's copy of a generation against what was sampled. No store, no wire format.
 
-A generation is thoughts, preambles, calls that were run here, and then, if it was not cut, one
-call of the client's or one answer: its end. The end is what a client always sends back; the rest
-may come edited, renamed, or not at all.
+A generation is reasoning, preambles, calls that ran on the server and then, if it was not cut, one
+client-side call or one answer: its end. Clients always send the end back; the rest
+may be edited, renamed, or missing.
 """
 
 import json
@@ -21,29 +21,29 @@ class Generation:
     """The messages of one generation, in order."""
 
     model: str
-    """What their ids mean."""
+    """Fingerprint of the model of their ids."""
     entries: tuple[HistoryMessage, ...]
 
     def to_json(self) -> str:
-        """As text, to be stored."""
+        """Serialize, to be stored."""
         messages = [_row(one) for one in self.entries]
         return json.dumps([self.model, messages], separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Generation":
-        """What `to_json` wrote."""
+        """Deserialize the output of `to_json`."""
         model, messages = json.loads(text)
         return cls(model, tuple(map(_read_row, messages)))
 
     def end_like(self, theirs: Message) -> int | None:
-        """Where this generation ends as `theirs` does; None where it does not."""
+        """Return the position of this generation's end if it equals `theirs`, else None."""
         for at, ours in enumerate(self.entries):
             if same(theirs, ours) or (at and self.is_joined(theirs, at)):
                 return at
         return None
 
     def is_joined(self, theirs: Message, at: int) -> bool:
-        """Whether `theirs` is the answer at this place, with the preambles put before it."""
+        """Whether `theirs` is the answer at this position, joined with the preambles."""
         if theirs.channel != "final" or self.entries[at].message.channel != "final":
             return False
         preambles = [one for one in self.entries[:at] if one.message.channel == "commentary"]
@@ -51,19 +51,19 @@ class Generation:
 
 
 class Slot(NamedTuple):
-    """One message in its generation."""
+    """The position of a message in its generation."""
 
     generation: Generation
     at: int
 
     @property
     def entry(self) -> HistoryMessage:
-        """The message itself."""
+        """The message."""
         return self.generation.entries[self.at]
 
 
 def joined_text(generation: Generation) -> str:
-    """All that a user sees of it, as Chat Completions joins it."""
+    """Return all text shown to the user, joined as in Chat Completions."""
     seen = [
         one for one in generation.entries if one.message.channel != "analysis" and not one.is_call
     ]
@@ -71,11 +71,11 @@ def joined_text(generation: Generation) -> str:
 
 
 def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) -> list[Message]:
-    """A client's copy of one generation with all that is ours put back.
+    """Restore a client's copy of one generation.
 
     Args:
-        stretch: assistant messages up to a call, an answer, or somebody else's turn.
-        slots: what each was recognised as, before its text was compared.
+        stretch: assistant messages up to a call, an answer, or another role's message.
+        slots: the stored message each was matched to by id.
     """
     end = slots[-1]
     if end and end.entry.is_call and same(stretch[-1].message, end.entry):  # of several alike, this
@@ -87,12 +87,12 @@ def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) ->
 
 
 def _merged(stretch: Sequence[HistoryMessage], generation: Generation, at: int) -> list[Message]:
-    """Their messages before the end and ours, where the end is the same."""
+    """Merge the client's messages before an equal end with the stored ones."""
     before, ours, end = stretch[:-1], generation.entries[:at], generation.entries[at]
     if _are_in_one(before, ours):
         return _spelt([*ours, end])
     has_calls = any(one.is_call for one in before)
-    if not end.is_call:  # what led to an answer is not missed
+    if not end.is_call:  # messages before an answer may be missing
         joined = generation.is_joined(stretch[-1].message, at)
         included = [one for one in ours if _is_included(one, joined=joined, called=not has_calls)]
         return [*_each(before, ours), *_spelt(included), *end.messages]
@@ -107,7 +107,7 @@ def _merged(stretch: Sequence[HistoryMessage], generation: Generation, at: int) 
 
 
 def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]) -> bool:
-    """Whether thoughts and preambles come back as one thought, as Chat shows them beside JSON."""
+    """Whether reasoning and preambles came back as one text, as Chat shows them with JSON."""
     spoken = [one for one in ours if not one.is_call]
     if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
         return False
@@ -115,7 +115,7 @@ def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]
 
 
 def _is_included(one: HistoryMessage, *, joined: bool, called: bool) -> bool:
-    """Whether a message before an answer outlives it, though the client does not send it."""
+    """Whether a message before an answer is restored although the client omitted it."""
     if one.message.channel != "commentary":
         return False
     return called if one.is_call else joined
@@ -130,12 +130,12 @@ def _is_thought(one: HistoryMessage) -> bool:
 
 
 def _are_calls_intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> bool:
-    """Whether every call they sent is ours."""
+    """Whether every call that the client sent matches a stored one."""
     return all(any(same(one.message, each) for each in ours) for one in theirs if one.is_call)
 
 
 def _intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage], channel: str) -> bool:
-    """Whether what they sent on this channel is ours: all of it, some of it, or joined to one."""
+    """Whether the client's messages on this channel match: all, some, or joined to one."""
     sent = [one for one in theirs if one.message.channel == channel and not one.is_call]
     mine = [one for one in ours if one.message.channel == channel and not one.is_call]
     if all(any(same(one.message, other) for other in mine) for one in sent):
@@ -144,7 +144,7 @@ def _intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage], ch
 
 
 def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> list[Message]:
-    """Each of their messages as ours if it is the same, as theirs if not, unless it is empty."""
+    """Yield the stored message for each match, else the client's unless it is empty."""
     messages: list[Message] = []
     left = list(ours)
     for one in theirs:
@@ -156,18 +156,18 @@ def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> l
 
 
 def _place(theirs: HistoryMessage, ours: Sequence[HistoryMessage]) -> int | None:
-    """Where among ours theirs is; of two that say the same, the one with its name."""
+    """Find the client's message among the stored ones; of equal texts, the one with its id."""
     alike = [at for at, one in enumerate(ours) if same(theirs.message, one)]
     named = [at for at in alike if theirs.item_id and ours[at].item_id == theirs.item_id]
     return next(iter(named or alike), None)
 
 
 def same(theirs: Message, ours: HistoryMessage) -> bool:
-    """Whether a client's message says what ours says; white space around it does not matter."""
+    """Whether a client's message equals a stored one, white space aside."""
     mine = ours.message
     if theirs.role != mine.role or theirs.recipient != mine.recipient:
         return False
-    if mine.recipient is not None:  # on which channel it was called, a client cannot tell
+    if mine.recipient is not None:  # clients do not know the channel of a call
         return _same_call(theirs, mine)
     if theirs.channel != mine.channel:
         return False
@@ -187,7 +187,7 @@ def _same_call(theirs: Message, ours: Message) -> bool:
 
 
 def _is_shown(theirs: str, ours: str) -> bool:
-    """Whether what an item shows of a call of the browser, which is not all, is in the call."""
+    """Whether the arguments in a browser item, a subset, are in the call."""
     try:
         shown, arguments = json.loads(theirs), json.loads(ours)
         return bool(shown.items() <= arguments.items())
@@ -196,7 +196,7 @@ def _is_shown(theirs: str, ours: str) -> bool:
 
 
 def squeezed(*texts: str) -> str:
-    """Texts without white space, in which clients are careless."""
+    """Join texts without white space, which clients change."""
     return "".join("".join(text.split()) for text in texts)
 
 
@@ -205,7 +205,7 @@ def _squeezed_all(messages: Iterable[HistoryMessage]) -> str:
 
 
 def _same_json(one: str, other: str) -> bool:
-    """Whether two texts are the same JSON value: keys in any order, numbers in any spelling."""
+    """Whether two texts are the same JSON value, in any order of keys and form of numbers."""
     try:
         return _canonical(one) == _canonical(other)
     except (ValueError, RecursionError):
@@ -222,7 +222,7 @@ def _number(digits: str) -> float | int:
 
 
 def _row(one: HistoryMessage) -> list[Any]:
-    """A message as `_read_row` takes it."""
+    """Convert a message to the row that `_read_row` reads."""
     message = replace(one.message, content=one.message.text).to_json(_ROW_FIELDS)
     result = None if one.result is None else one.result.text
     return [*message, one.item_id, one.call_id, one.shown_text, result]

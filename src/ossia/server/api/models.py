@@ -1,4 +1,4 @@
-"""GET /v1/models: what is served, for OpenAI's clients and for Codex; and which names mean it."""
+"""GET /v1/models for OpenAI's clients and for Codex; and the aliases of the served model."""
 
 import re
 
@@ -26,20 +26,20 @@ BASE_INSTRUCTIONS = (
 
 
 def public_name(model: ServedModel) -> str:
-    """What clients know the model by; of a folder only its own name, for its path is private."""
+    """Return the model's name for clients; of a path only the last part: paths are private."""
     if _PUBLIC.fullmatch(model.name):
         return model.name
     return re.split(r"[/\\]", model.name.rstrip("/\\"))[-1] or "model"
 
 
 def named(requested: str | None, model: ServedModel) -> str:
-    """The public name of the model that a request means; none given means the one there is.
+    """Resolve a request's model name to the public name; None means the served model.
 
-    Besides its name, a model is known without its owner's, and as Ollama spells it:
+    Accepted are also the name without its owner and Ollama's spelling:
     openai/gpt-oss-20b, gpt-oss-20b, gpt-oss:20b.
 
     Raises:
-        NotFound: no such model is served.
+        NotFound: another model is served.
     """
     name = public_name(model)
     if requested is None or requested in (name, model.name) or _plain(requested) == _plain(name):
@@ -56,13 +56,13 @@ def _plain(name: str) -> str:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes that tell about models."""
+    """Create the routes of `/v1/models`."""
     router = APIRouter(tags=["models"])
     created = int(services.clock())
 
     @router.get("/v1/models", responses=answers("What is served.", ("object", "data")))
     async def list_models() -> Response:
-        """The model that is served, in a list; beside it what Codex asks of a catalogue."""
+        """List the served model, also in the form of Codex's catalogue."""
         model = services.provider.model
         content = {
             "object": "list",
@@ -76,7 +76,7 @@ def routes(services: Services) -> APIRouter:
         responses=answers("One model.", ("id", "object", "created", "owned_by")),
     )
     async def get_model(model: str) -> Response:
-        """One model by its name, or by another name that means it."""
+        """Return a model by its name or an alias."""
         named(model, services.provider.model)
         return json_response(model_object(services.provider.model, created))
 
@@ -84,7 +84,7 @@ def routes(services: Services) -> APIRouter:
 
 
 def model_object(model: ServedModel, created: int) -> Json:
-    """OpenAI's model object."""
+    """Return OpenAI's model object."""
     return {
         "id": public_name(model),
         "object": "model",
@@ -95,7 +95,7 @@ def model_object(model: ServedModel, created: int) -> Json:
 
 
 def catalogue_entry(model: ServedModel) -> Json:
-    """An entry of Codex' catalogue: a missing field or unknown value voids the whole of it."""
+    """Return an entry of Codex's catalogue; one missing field or unknown value voids all of it."""
     return {
         "slug": public_name(model),
         "display_name": public_name(model),

@@ -1,6 +1,6 @@
-"""The OpenAPI document's common part: errors, answers, streams, and how a caller shows a key.
+"""The common part of the OpenAPI document: errors, responses, streams, authentication.
 
-It knows what answers look like from outside; how they are made is the routes' business.
+Describes responses only; routes create them.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 TEXT = {"type": "string"}
 EVENT = {"type": "object", "properties": {"event": TEXT, "data": TEXT}, "required": ["data"]}
-"""One event of a stream; `data` is JSON, or the mark of the end."""
+"""An event of a stream; `data` is JSON, or [DONE]."""
 
 
 class ErrorObject(BaseModel):
-    """What went wrong: found, expected, what to do next."""
+    """An error: what was found, what is expected, the next step."""
 
     message: str
     type: str
     param: str | None
-    """Path of the field at fault."""
+    """Path of the invalid field."""
     code: str | None
 
 
 class ErrorBody(BaseModel):
-    """Every refusal and every fault, as OpenAI's clients read it."""
+    """The body of every error response, as OpenAI's clients read it."""
 
     error: ErrorObject
 
@@ -53,16 +53,16 @@ ERRORS: Answers = {
     }
     for status, meaning in _MEANINGS.items()
 }
-"""For every route; a route's own answers stand above them."""
+"""Error responses of every route; a route's own take precedence."""
 
 
 def answers(meaning: str, fields: Sequence[str], *, streams: str | None = None) -> Answers:
-    """A route's answer when all went well.
+    """Describe a route's successful response.
 
     Args:
         meaning: one sentence.
-        fields: that the JSON object has in every case.
-        streams: media type of the same as a stream, where it can be asked for.
+        fields: required fields of the JSON object.
+        streams: media type of the streaming form, if there is one.
     """
     schema = {"type": "object", "required": [*fields]}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
@@ -73,14 +73,14 @@ def answers(meaning: str, fields: Sequence[str], *, streams: str | None = None) 
 
 
 class DocumentedApp(FastAPI):
-    """An app whose document tells of errors and keys too."""
+    """A FastAPI app whose OpenAPI document includes errors and API keys."""
 
     def __init__(self, **settings: Any) -> None:
-        """See FastAPI; both of its pages are off, since they load scripts from elsewhere."""
+        """See FastAPI; its two documentation pages are off: they load third-party scripts."""
         super().__init__(docs_url=None, redoc_url=None, responses=ERRORS, **settings)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """Return the document, created once."""
         document = super().openapi()
         bearer = {
             "type": "http",

@@ -1,6 +1,6 @@
-"""Server-sent events: frames out as they come, and an eye on whether anybody still reads them.
+"""Server-sent events: sends frames, heartbeats, and detects a client that disconnected.
 
-Knows bytes and connections; does not know what an event means.
+Knows bytes and connections, not events.
 """
 
 import asyncio
@@ -28,24 +28,24 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class ClientGone(HttpError):
-    """Nobody waits for this answer any more: the status is for the log alone."""
+    """The client disconnected; the status appears only in the log."""
 
     def __init__(self) -> None:
         super().__init__(499, INVALID, "client_closed", "the client closed the connection")
 
 
 def sse_frame(content: Mapping[str, Any], event: str | None = None) -> bytes:
-    """One event as it goes over the wire."""
+    """Encode one event."""
     text = _ENCODER.encode(content)
     head = f"event: {event}\n" if event else ""
     return f"{head}data: {text}\n\n".encode()
 
 
 class EventStreamResponse(Response):
-    """Sends frames as they come, and a comment where none comes for a while.
+    """Streams frames, with a comment as heartbeat when idle.
 
-    When the client goes away, the frames' generator is closed at once: what it holds in `finally`
-    is the place to cancel work. Nothing is read ahead: a slow reader slows the generator down.
+    When the client disconnects, the generator of frames is closed at once: its `finally`
+    is the place to cancel work. Nothing is read ahead: a slow client slows the generator down.
     """
 
     media_type = "text/event-stream"
@@ -53,7 +53,7 @@ class EventStreamResponse(Response):
     def __init__(
         self, frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None
     ) -> None:
-        """Take over the frames; they are closed here in any case."""
+        """Take ownership of the frames' generator; it is always closed."""
         super().__init__(
             headers={"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
         )
@@ -62,7 +62,7 @@ class EventStreamResponse(Response):
         self._num_sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the stream to its end or to the client's."""
+        """Stream until the frames end or the client disconnects."""
         tasks = [
             asyncio.create_task(one)
             for one in (self._write(send), _gone(receive), self._keep_alive(send))
@@ -100,10 +100,10 @@ class EventStreamResponse(Response):
 
 
 async def unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
-    """Wait for an answer as long as somebody else does.
+    """Await an answer, and cancel it if the client disconnects.
 
     Raises:
-        ClientGone: the client went away; the answer was cancelled.
+        ClientGone: the client disconnected.
     """
     task = asyncio.ensure_future(answer)
     gone = asyncio.create_task(_gone(request.receive))
@@ -121,7 +121,7 @@ async def unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
 
 
 async def _gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -129,15 +129,15 @@ async def _gone(receive: Receive) -> None:
 async def framed(
     turns: Turns, chunks: AsyncGenerator[Json, None], request_id: str
 ) -> AsyncGenerator[bytes, None]:
-    """Send what the turns say; when it is closed, at whatever point, the turns are too.
+    """Encode the turns' chunks as frames; closing the generator closes the turns.
 
-    The first frame is empty. Whoever took it knows that the generator runs: closing one that never
-    began would run none of it, and leave the turns going on for nobody.
+    The first frame is empty. Once it is read the generator runs: closing one that never
+    started would skip its `finally` and leave the turns running.
 
     Args:
-        turns: what runs.
-        chunks: what is made of them.
-        request_id: for the log, should something fail.
+        turns: the running turns.
+        chunks: made of their events.
+        request_id: for the log.
     """
     async with turns:
         yield b""
@@ -146,7 +146,7 @@ async def framed(
                 async for chunk in chunks:
                     yield sse_frame(chunk)
             yield DONE
-        except Exception as error:  # too late for a status: the client is told in the stream
+        except Exception as error:  # too late for a status: the error goes into the stream
             found = as_http(error)
             if not is_expected(error):
                 log_failure(error, request_id)

@@ -1,6 +1,6 @@
-"""The choice a request makes among its tools, for both APIs.
+"""Parses `tool_choice` of both APIs.
 
-It knows how OpenAI writes choices; what is offered was read before.
+Knows how OpenAI writes choices; the tools are parsed before.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from ossia.server.api.tools import Kind, RequestTools, object_at, type_at
 
 
 def parse_tool_choice(choice: object, tools: RequestTools) -> tuple[str, tuple[str, ...] | None]:
-    """Read the `tool_choice` of a request, in either API's form.
+    """Parse `tool_choice` in either API's form.
 
     Returns:
         auto, none, required or the name of the tool that must be called; and the names of
-        those that may be called, None for all. A function whose own name is one of the three
-        words, and what has several tools, is chosen by `required` with only itself allowed.
+        those that may be called, None for all. A function whose name is one of the three
+        words, and a group of tools, is chosen by `required` with only itself allowed.
 
     Raises:
-        RequestError: it has no such form, or names a tool that is not offered or cannot be used.
+        RequestError: it is malformed, or names a tool that is unavailable or unusable.
     """
     if choice is None:
         return "auto", None
@@ -79,7 +79,7 @@ def _allowed(choice: Mapping[str, Any], tools: RequestTools) -> tuple[str, tuple
 
 
 def _chosen(choice: Mapping[str, Any], tools: RequestTools, path: str) -> tuple[str, ...]:
-    """The tool that an object names; several where it names a group."""
+    """Return the tool that an object names, or the tools of the group it names."""
     kind = type_at(choice, path)
     if kind not in get_args(Kind):
         if names := names_in(choice, tools.builtins, tools.servers):
@@ -104,7 +104,7 @@ def _chosen(choice: Mapping[str, Any], tools: RequestTools, path: str) -> tuple[
 
 
 def _nothing_to_call(tools: RequestTools) -> RequestError:
-    """A call is required where none is possible."""
+    """Create the error for a required call without a callable tool."""
     return RequestError(
         "tool_choice requires a tool call, but no tool that can be called is offered; offer a "
         "function, or choose auto",

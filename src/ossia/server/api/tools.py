@@ -1,6 +1,6 @@
-"""The tools a request offers, for both APIs.
+"""Parses `tools` of both APIs.
 
-It knows how OpenAI writes tools; it runs none and knows nothing of the frame that enforces them.
+Knows how OpenAI writes tools; runs none and knows no grammar.
 """
 
 import hashlib
@@ -32,37 +32,37 @@ class RequestTools:
 
     functions: tuple[FunctionTool, ...] = ()
     schema_paths: Mapping[str, str] = field(default_factory=dict)
-    """Where each function's schema or grammar stood in the request, by the function's name."""
+    """Path of each function's schema or grammar in the request, by the function's name."""
     ignored: tuple[str, ...] = ()
-    """Paths of what was skipped, for the header that names it."""
+    """Paths of skipped tools, for the header that lists them."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Of functions in a namespace, by our joined name: the namespace, and their own name in it."""
+    """Namespace and own name of functions in namespaces, by joined name."""
 
     builtins: tuple[Builtin, ...] = ()
     servers: tuple[Namespace, ...] = ()
-    """MCP servers, each with the tools that may be called; one without any could not be asked."""
+    """MCP servers, each with its allowed tools; one without tools could not be reached."""
     asks: tuple[str, ...] = ()
-    """Full names of the tools of servers of which every call needs a yes, as the request has it."""
+    """Full names of MCP tools whose calls need approval."""
 
     @property
     def runs_here(self) -> bool:
-        """Whether calls are to be run by this server."""
+        """Whether any tool runs on this server."""
         return bool(self.builtins or self.servers)
 
     @property
     def can_be_called(self) -> bool:
-        """Whether there is any tool."""
+        """Whether any tool can be called."""
         reached = any(server.tools for server in self.servers)
         return bool(self.functions or self.builtins or reached)
 
     @property
     def callable_servers(self) -> tuple[Namespace, ...]:
-        """The MCP servers that the model hears of."""
+        """The MCP servers that appear in the prompt."""
         return tuple(server for server in self.servers if server.tools)
 
     def named(self, name: object, namespace: object = None) -> str | None:
-        """Our name of the tool a client calls so; None where it is not offered."""
+        """Resolve a client's name of a tool to its name in the prompt, or None."""
         if not isinstance(name, str):
             return None
         if namespace is None and name in self.kinds:
@@ -81,17 +81,17 @@ NOTHING: Mapping[str, Namespace] = MappingProxyType({})
 def parse_tools(
     tools: Sequence[object] | None, *, form: Form, available: Mapping[str, Namespace] = NOTHING
 ) -> RequestTools:
-    """Read the `tools` of a request.
+    """Parse the `tools` of a request.
 
     Args:
         tools: as OpenAI writes them; None is none.
         form: how functions are written: flat (responses), or inside an object of their own (chat).
-        available: what runs here: `browser`, `python`, and MCP servers by their labels; a server
-            without tools is one that cannot be asked now.
+        available: built-in tools: `browser`, `python`, and MCP servers by label; a server
+            without tools cannot be reached now.
 
     Raises:
-        RequestError: a tool of a known form is not what it should be; `param` says where.
-            Tools of other types are no error: they are named in `ignored`.
+        RequestError: a tool of a known type is invalid; `param` is its path.
+            Tools of other types are not an error: `ignored` lists them.
     """
     tools = tools or ()
     if len(tools) > MAX_TOOLS:
@@ -127,10 +127,10 @@ def parse_tools(
 
 
 def require_scope(tools: RequestTools, scopes: Collection[str]) -> None:
-    """Refuse a caller who may not have tools run.
+    """Refuse built-in tools to a caller without permission.
 
     Raises:
-        Forbidden: tools that run here are offered without the scope `tools`.
+        Forbidden: the request has built-in tools, the caller lacks the scope `tools`.
     """
     if tools.runs_here and "tools" not in scopes:
         raise Forbidden(
@@ -141,7 +141,7 @@ def require_scope(tools: RequestTools, scopes: Collection[str]) -> None:
 
 
 def joined(namespace: str, name: str) -> str:
-    """What a function of a namespace is called here: no longer than a name may be."""
+    """Join namespace and function to one name, within the length limit of names."""
     whole = f"{namespace}{name}" if namespace.endswith("__") else f"{namespace}__{name}"
     if len(whole) <= _MAX_NAME:
         return whole
@@ -150,7 +150,7 @@ def joined(namespace: str, name: str) -> str:
 
 
 class _Reader:
-    """One walk over the tools of a request."""
+    """Reads the tools of one request."""
 
     def __init__(self, form: Form, available: Mapping[str, Namespace]) -> None:
         self._form = form
@@ -166,7 +166,7 @@ class _Reader:
         self._num_parts = 0
 
     def read(self, tool: object, path: str) -> None:
-        """One tool of the list."""
+        """Read one tool of the list."""
         fields = object_at(tool, path)
         kind = type_at(fields, path)
         if kind == "namespace" and self._form == "responses":
@@ -232,7 +232,7 @@ class _Reader:
             tool = FunctionTool(
                 name=name, description=description, parameters=parameters, strict=bool(strict)
             )
-        except RequestError as error:  # all else was looked at: it is the schema
+        except RequestError as error:  # the other fields are checked: it is the schema
             raise RequestError(str(error), param=where, code="invalid_json_schema") from None
         self._add(tool, "function", path)
         self.schema_paths[name] = where
@@ -251,7 +251,7 @@ class _Reader:
     def _grammar(
         self, form: object, path: str, name: str
     ) -> tuple[Literal["lark", "regex"], str] | None:
-        """What the input is held to; None for any text."""
+        """Return the grammar of the input; None for any text."""
         fields = object_at(form, path)
         kind = type_at(fields, path)
         if kind == "text":
@@ -291,7 +291,7 @@ class _Reader:
 
 
 def object_at(value: object, path: str) -> Mapping[str, Any]:
-    """The object that stands at a path; RequestError where there is none."""
+    """Return the object at a path; RequestError if it is not an object."""
     if value is None:
         raise RequestError(f"{path} is missing; add it", param=path, code="missing_field")
     if not isinstance(value, dict):
@@ -300,7 +300,7 @@ def object_at(value: object, path: str) -> Mapping[str, Any]:
 
 
 def type_at(fields: Mapping[str, Any], path: str) -> str:
-    """The type that the object at a path says it has; RequestError where it says none."""
+    """Return the `type` of the object at a path; RequestError if it has none."""
     kind = fields.get("type")
     if kind is None:
         raise RequestError(
@@ -322,7 +322,7 @@ def _name(fields: Mapping[str, Any], path: str) -> str:
             f"{path}.name is {name!r:.80}; expected 1 to 64 letters, digits, underscores or dashes",
             param=f"{path}.name",
         )
-    if name in _ROLES:  # what speaks under such a name could be taken for the role
+    if name in _ROLES:  # a tool of this name could pass for the role
         raise RequestError(
             f"{path}.name is {name!r}, the name of a role; choose another", param=f"{path}.name"
         )

@@ -1,6 +1,6 @@
-"""What pydantic found wrong in a request, as one RequestError in this project's words.
+"""Converts pydantic's validation errors to one RequestError.
 
-It knows pydantic's names of faults, not the fields of any request.
+Knows pydantic's error types, not the fields of any request.
 """
 
 import re
@@ -25,7 +25,7 @@ _KINDS = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
-"""Faults that say: this is a value of another kind."""
+"""Errors of a value of the wrong type -> the expected type."""
 
 _BOUNDS = {
     "literal_error": "{expected}",
@@ -44,10 +44,10 @@ _BOUNDS = {
     "union_tag_not_found": "an object with {discriminator}",
     "int_parsing_size": "a smaller integer",
 }
-"""Faults of a value of the right kind, and what was expected in its place."""
+"""Errors of a value out of bounds -> the expected value."""
 
 _NAME = re.compile(r"(?!(?:str|int|float|bool|none)$)[A-Za-z_][A-Za-z0-9_]*")
-"""What looks like a field, unlike pydantic's labels such as `str` and `list[Message]`."""
+"""Matches field names, unlike pydantic's labels such as `str` and `list[Message]`."""
 _PLACES = ("body", "query", "path", "header", "cookie")
 _MAX_STATES = 64
 
@@ -55,12 +55,12 @@ Path = tuple[str | int, ...]
 
 
 def refusal(errors: Sequence[Mapping[str, Any]], document: object) -> RequestError:
-    """Say the most telling of pydantic's errors.
+    """Convert the most specific of pydantic's errors.
 
     Args:
         errors: of `ValidationError.errors()`; at least one.
-        document: what was validated; it tells fields from the labels pydantic puts between them.
-            None: not known, so labels are told by their look.
+        document: the validated value; it distinguishes fields from pydantic's labels.
+            None: labels are recognised by `_NAME`.
     """
     placed = [(_path(error, document), error) for error in errors]
     deepest = max((path for path, _ in placed), key=len)
@@ -79,7 +79,7 @@ def refusal(errors: Sequence[Mapping[str, Any]], document: object) -> RequestErr
         )
     if kind == "json_invalid":
         return RequestError("the body is not valid JSON; send one JSON object")
-    if kind == "value_error":  # raised by a check of ours, in our words
+    if kind == "value_error":  # raised by a validator of this package
         return RequestError(f"{name}: {error['ctx']['error']}", param=param)
     expected = _BOUNDS.get(kind, "another value").format_map(_context(error))
     if kind in _KINDS:
@@ -88,7 +88,7 @@ def refusal(errors: Sequence[Mapping[str, Any]], document: object) -> RequestErr
 
 
 def written(path: Path) -> str:
-    """A path as OpenAI writes it: tools[2].function.name."""
+    """Format a path as OpenAI does: tools[2].function.name."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -96,7 +96,7 @@ def written(path: Path) -> str:
 
 
 def found(value: object) -> str:
-    """A value as it may stand in a message: its kind, and itself where that is short."""
+    """Describe a value for an error message: its type, and the value itself if short."""
     match value:
         case None:
             return "null"
@@ -119,7 +119,7 @@ def found(value: object) -> str:
 
 
 def _path(error: Mapping[str, Any], document: object) -> Path:
-    """Where an error lies in the document, without the names of union members among its fields."""
+    """Return an error's path in the document, without pydantic's labels of union members."""
     parts = error["loc"]
     if document is None:
         return tuple(p for p in parts if isinstance(p, int) or _NAME.fullmatch(p))
@@ -131,7 +131,7 @@ def _path(error: Mapping[str, Any], document: object) -> Path:
 
 
 def _descend(parts: Sequence[str | int], document: object, end: object) -> Path:
-    """The way along `parts` that ends at `end`, else the longest; a part may be a mere label."""
+    """Return the path along `parts` that ends at `end`, else the longest; parts may be labels."""
     states: list[tuple[Path, Any]] = [((), document)]
     for part in parts:
         deeper = [((*path, part), value[part]) for path, value in states if _holds(value, part)]
@@ -152,7 +152,7 @@ def _context(error: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without_place(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """FastAPI's errors with their paths as of the body: `body`, `query` and such taken off."""
+    """Strip FastAPI's first path part (`body`, `query` ...) from errors."""
     return [
         {**error, "loc": error["loc"][1:]} if error["loc"][:1] in [(p,) for p in _PLACES] else error
         for error in errors

@@ -1,4 +1,4 @@
-"""A request of Chat Completions -> a turn. It knows OpenAI's fields, not how a turn is written."""
+"""Translates a Chat Completions request to a turn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ from ossia.server.api.tools import (
 
 
 class ContentPart(Form):
-    """A part of a message's content: text, or an old refusal, which is text too."""
+    """A part of a message's content: text or a refusal."""
 
     type: Label
     text: Text | None = None
@@ -56,21 +56,21 @@ class ContentPart(Form):
 
 
 class CalledFunction(Form):
-    """A function and what it was called with."""
+    """A function's name and arguments."""
 
     name: FunctionName
     arguments: Text
 
 
 class CalledCustom(Form):
-    """A custom tool and what it was called with."""
+    """A custom tool's name and input."""
 
     name: FunctionName
     input: Text
 
 
 class ToolCall(Form):
-    """A call that the model made earlier."""
+    """An earlier tool call of the model."""
 
     id: Identifier
     type: Literal["function", "custom"] | None = None
@@ -79,7 +79,7 @@ class ToolCall(Form):
 
 
 class ChatMessageForm(Form):
-    """One message, of whatever role."""
+    """A message of any role."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: (
@@ -96,20 +96,20 @@ class ChatMessageForm(Form):
 
 
 class NamedSchema(SchemaFields):
-    """The schema of an answer."""
+    """The `json_schema` of a response format."""
 
     name: FunctionName
 
 
 class ChatResponseFormat(Form):
-    """What the answer must be."""
+    """The `response_format`."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
 
 
 class ReasoningOptions(Form):
-    """How much the model may think, and whether that is shown; OpenRouter's form of it."""
+    """OpenRouter's `reasoning`: effort, and whether reasoning is shown."""
 
     effort: Effort | None = None
     exclude: bool | None = None
@@ -150,13 +150,13 @@ class ChatHistory:
     instructions: tuple[str, ...]
     """The leading system and developer messages."""
     messages: tuple[HistoryMessage, ...]
-    """All that follow."""
+    """The messages after them."""
     ignored: tuple[str, ...]
-    """Paths of what has no meaning where it stands."""
+    """Paths of ignored fields."""
 
 
 def lost_calls(messages: Sequence[ChatMessageForm]) -> list[str]:
-    """Ids of the calls that results answer, but that no message makes."""
+    """Return the ids of calls that have a result but no message."""
     made = {call.id for message in messages for call in message.tool_calls or ()}
     answered = dict.fromkeys(message.tool_call_id for message in messages)
     return [call_id for call_id in answered if call_id is not None and call_id not in made]
@@ -169,10 +169,10 @@ def read_messages(
 
     Args:
         messages: as sent.
-        recalled: calls that were made here before, by their ids; see `lost_calls`.
+        recalled: stored calls by id; see `lost_calls`.
 
     Raises:
-        RequestError: a message has no meaning; `param` is the path of the field at fault.
+        RequestError: a message is invalid; `param` is the path of the invalid field.
     """
     plain = [message.model_dump(exclude_none=True) for message in messages]
     translated = translate(plain, {call_id: one.message for call_id, one in recalled.items()})
@@ -193,13 +193,13 @@ def read_messages(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedChatRequest:
-    """A request, understood."""
+    """A parsed request."""
 
     turn: TurnRequest
     tools: RequestTools
     num_choices: int
     ignored: tuple[str, ...]
-    """Paths of the fields that have no meaning here."""
+    """Paths of ignored fields."""
     streams: bool
     includes_usage: bool
     shows_reasoning: bool
@@ -219,15 +219,15 @@ def to_turn(
     """Translate a request.
 
     Args:
-        form: as it was sent; its types and bounds are right.
-        history: its messages, translated.
-        messages: those that follow the instructions, with the exact ids of what was written here.
-        model: what is served.
+        form: the validated request.
+        history: its translated messages.
+        messages: those after the instructions, with the exact ids of restored ones.
+        model: the served model.
         date: of the prompt, YYYY-MM-DD.
-        available: the tools that run here: see `builtin_tools.available`.
+        available: the built-in tools.
 
     Raises:
-        RequestError: two fields contradict each other, or one has no meaning; `param` is its path.
+        RequestError: fields contradict each other or are invalid; `param` is the path.
     """
     _refuse_old_forms(form)
     tools = _parse_tools(form, available)
@@ -281,12 +281,12 @@ def _turn(
         schema_paths={**tools.schema_paths, "": f"{SCHEMA_PATH}.schema"},
         tool_policy=ToolPolicy(
             require_approval=tools.asks
-        ),  # nobody can approve them here: they are refused
+        ),  # this API has no approvals: these calls are refused
     )
 
 
 def _parse_tools(form: ChatRequest, available: Mapping[str, Namespace]) -> RequestTools:
-    """The tools; `web_search_options` is this API's way to offer the browser."""
+    """Parse the tools; `web_search_options` adds the browser."""
     tools = parse_tools(form.tools, form="chat", available=available)
     if form.web_search_options is None or "browser" not in available:
         return tools
@@ -340,7 +340,7 @@ def _num_logprobs(form: ChatRequest) -> int | None:
 
 
 def _response_format(form: ChatResponseFormat | None) -> dict[str, Any] | None:
-    """The response format as `chat.messages` reads it."""
+    """Return the response format in the form of `chat.messages`."""
     if form is None:
         return None
     named = form.json_schema

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: a request understood, its turns run, their chunks sent or added up."""
+"""POST /v1/chat/completions: parses the request, runs its turns, streams or folds their chunks."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -38,14 +38,14 @@ from ossia.server.services import Services
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this API."""
+    """Create the routes of this API."""
     router = APIRouter(tags=["chat completions"])
     fields = ("id", "object", "created", "model", "choices", "usage")
     either = answers("The answer, or its chunks.", fields, streams=EVENTS)
 
     @router.post("/v1/chat/completions", openapi_extra=documented(ChatRequest), responses=either)
     async def create(request: Request) -> Response:
-        """Answer a conversation, whole or as a stream of chunks."""
+        """Create a chat completion, whole or as a stream of chunks."""
         form = await read_form(request, ChatRequest)
         model = named(form.model, services.provider.model)
         parsed = await _parse(services, request, form)
@@ -74,7 +74,7 @@ async def _parse(services: Services, request: Request, form: ChatRequest) -> Par
         to_turn,
         model=model,
         date=date,
-        available=services.toolbox.available,
+        available=services.tool_sessions.available,
     )
     parsed = await in_thread_if_large(is_heavy, translate, form, history, messages)
     require_scope(parsed.tools, request.state.caller.scopes)
@@ -82,7 +82,7 @@ async def _parse(services: Services, request: Request, form: ChatRequest) -> Par
 
 
 class _Chat:
-    """One answer on its way."""
+    """One chat completion in progress."""
 
     def __init__(
         self, services: Services, owner: str, parsed: ParsedChatRequest, model: str
@@ -106,14 +106,14 @@ class _Chat:
         self._recorders = [TurnRecorder() for _ in range(parsed.num_choices)]
 
     async def begin(self) -> Turns:
-        """Begin a turn for every choice."""
+        """Start a turn for every choice."""
         turn = self._parsed.turn
         choices = range(self._parsed.num_choices)
         requests = [replace(turn, params=seeded(turn.params, choice)) for choice in choices]
         return await begin(self._services.provider, requests)
 
     async def whole(self) -> Json:
-        """The answer of one who does not stream."""
+        """Return the whole chat completion."""
         fold = ChatFold()
         async with await self.begin() as turns, aclosing(self.chunks(turns)) as chunks:
             async for chunk in chunks:
@@ -121,7 +121,7 @@ class _Chat:
         return fold.answer(self._parsed.metadata)
 
     async def chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
-        """Every chunk of the answer; a choice is remembered before its last one."""
+        """Yield every chunk; a choice's exact tokens are stored before its last chunk."""
         for chunk in self._writer.begin():
             yield chunk
         async with aclosing(turns.events()) as events:

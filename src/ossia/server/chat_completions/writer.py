@@ -1,6 +1,6 @@
-"""The events of a turn -> chunks of Chat Completions; and the whole answer as a fold of them.
+"""Converts a turn's events to chunks of Chat Completions, and folds chunks to the whole answer.
 
-Pure and synchronous: it knows no clock, no socket and no request.
+Pure and synchronous: no clock, no socket.
 """
 
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ from ossia.chat.events import (
 from ossia.server.responses.objects import Json, ToolKind, logprob_object, tool_kind
 
 BETWEEN = "\n\n"
-"""Between two messages that share a field: a blank line."""
+"""Separates messages joined in one field."""
 
 _ENDS: Mapping[TurnEnd, str] = {
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
-    "cancelled": "length",  # the wire has no word for it; the answer is not whole
+    "cancelled": "length",  # OpenAI has no such reason; the answer is incomplete
 }
 _CALLS: Mapping[ToolKind, str] = {"function": "arguments", "custom": "input"}
-"""What OpenAI calls the body of a call."""
+"""OpenAI's field of a call's content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings:
-    """What every chunk of one answer says, and what it shows."""
+    """Settings common to all chunks of one answer."""
 
     id: str
     created: int
@@ -44,13 +44,13 @@ class ChatSettings:
     includes_usage: bool = False
     shows_reasoning: bool = True
     is_json: bool = False
-    """Whether the answer is JSON: then what is said before it goes with the reasoning."""
+    """Whether the answer is JSON: preambles then go into the reasoning."""
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
-    """Of each tool of the caller by its name. Calls of others are not shown: they run here."""
+    """Kind of each client-side tool by name. Calls of built-in tools are not shown."""
 
 
 class ChatWriter:
-    """Writes the choices of one answer, whose events may come in any order among them."""
+    """Writes the choices of one answer, whose events may interleave."""
 
     def __init__(self, settings: ChatSettings) -> None:
         self._settings = settings
@@ -65,16 +65,16 @@ class ChatWriter:
         self._tail: Json = {"usage": None} if settings.includes_usage else {}
 
     def begin(self) -> list[Json]:
-        """The first chunk of every choice, in order: clients count on it."""
+        """Return the first chunk of every choice, in the order clients expect."""
         return [self._chunk(choice.delta_of({"role": "assistant"})) for choice in self._choices]
 
     def push(self, index: int, event: Event) -> list[Json]:
-        """One more event of one choice, as no chunk or one."""
+        """Convert one event of a choice to at most one chunk."""
         written = self._choices[index].push(event)
         return [] if written is None else [self._chunk(written)]
 
     def end(self) -> list[Json]:
-        """What comes after the last choice has finished: the usage, if the request includes it."""
+        """Return the final chunk with the usage, if the request includes it."""
         if not self._settings.includes_usage:
             return []
         usages = [choice.usage for choice in self._choices]
@@ -94,13 +94,13 @@ class _Choice:
         self._body = "arguments"
         self._kind: ToolKind = "function"
         self._begun: set[str] = set()
-        """Fields that have text already."""
+        """Fields with text so far."""
         self._is_new = True
-        """Whether the open message has no text yet."""
+        """Whether the current message has no text yet."""
         self.usage = Usage()
 
     def push(self, event: Event) -> Json | None:
-        """What one event adds."""
+        """Convert one event to at most one chunk's choice."""
         match event:
             case TextDelta(text, logprobs):
                 scored = [logprob_object(each) for each in logprobs]
@@ -117,13 +117,13 @@ class _Choice:
             case Finished():
                 self.usage = event.usage
                 return self.delta_of({}, finish_reason=_ENDS[event.reason])
-            case _:  # PartFinished and ToolCalled hold what was said already
+            case _:  # PartFinished and ToolCalled repeat text already sent
                 return None
 
     def delta_of(
         self, delta: Json, *, scored: list[Json] | None = None, finish_reason: str | None = None
     ) -> Json:
-        """One chunk's part about this choice."""
+        """Return a chunk's entry for this choice."""
         logprobs = {"content": scored, "refusal": None} if scored else None
         return {
             "index": self._index,
@@ -161,7 +161,7 @@ class _Choice:
 
 
 class ChatFold:
-    """Adds chunks up to the answer of one who does not stream."""
+    """Folds chunks to a whole chat completion."""
 
     def __init__(self) -> None:
         self._head: Json = {}
@@ -169,14 +169,14 @@ class ChatFold:
         self._choices: dict[int, _Folded] = {}
 
     def add(self, chunk: Json) -> None:
-        """One more chunk, in the order they were written."""
+        """Add the next chunk."""
         self._head = self._head or chunk
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
             self._choices.setdefault(choice["index"], _Folded()).add(choice)
 
     def answer(self, metadata: Mapping[str, str] | None = None) -> Json:
-        """The chat.completion object; `metadata` is the request's own."""
+        """Return the chat.completion object; `metadata` is the request's."""
         delta_of = {"metadata": dict(metadata)} if metadata else {}
         return {
             "id": self._head["id"],
@@ -192,7 +192,7 @@ class ChatFold:
 
 @dataclass(slots=True)
 class _Folded:
-    """One choice, added up."""
+    """One choice, folded."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
     calls: list[Json] = field(default_factory=list)
@@ -201,7 +201,7 @@ class _Folded:
     finish_reason: str | None = None
 
     def add(self, choice: Json) -> None:
-        """One more chunk's part."""
+        """Add a chunk's entry for this choice."""
         delta = choice["delta"]
         for name in ("content", "reasoning"):
             if name in delta:
@@ -222,7 +222,7 @@ class _Folded:
             self.bodies[call["index"]].append(call[kind][_CALLS[kind]])
 
     def choice(self, index: int) -> Json:
-        """The choice of a chat.completion object."""
+        """Return the choice of a chat.completion object."""
         content = None if self.calls else ""
         message: Json = {"role": "assistant", "content": content, "refusal": None}
         for name, texts in self.texts.items():
@@ -249,7 +249,7 @@ def _whole(call: Json, body: str) -> Json:
 
 
 def usage_object(usages: list[Usage]) -> Json:
-    """The tokens of an answer: of one prompt, and of all choices."""
+    """Return the token usage of an answer: the prompt once, and all choices."""
     first = usages[0]
     written = sum(usage.completion_tokens for usage in usages)
     return {

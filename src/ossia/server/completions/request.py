@@ -1,4 +1,4 @@
-"""A request of the old Completions -> raw turns. It knows OpenAI's fields, not their answer."""
+"""Translates a request of the legacy Completions API to raw requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ from ossia.server.api.fields import (
 
 MAX_PROMPTS = 8
 MAX_TURNS = 32
-"""Of one request: prompts times candidates."""
+"""Limit of prompts times candidates per request."""
 DEFAULT_MAX_TOKENS = 16
-"""OpenAI's, for this old API alone."""
+"""OpenAI's default for this API."""
 
 Prompt: TypeAlias = str | tuple[int, ...]
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_PROMPTS}
@@ -54,23 +54,23 @@ class CompletionRequest(GenerationFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCompletionRequest:
-    """A request, understood."""
+    """A parsed request."""
 
     prompts: tuple[Prompt, ...]
     generation: GenerationArguments
     num_choices: int
-    """Of each prompt."""
+    """Choices per prompt."""
     num_candidates: int
-    """Of each prompt, of which the best are given."""
+    """Candidates generated per prompt; the most likely are returned."""
     echoes: bool
     shows_logprobs: bool
     streams: bool
     includes_usage: bool
     ignored: tuple[str, ...]
-    """Paths of the fields that have no meaning here."""
+    """Paths of ignored fields."""
 
     def requests(self) -> list[RawRequest]:
-        """One for each candidate, those of one prompt together."""
+        """One request per candidate, grouped by prompt."""
         params = self.generation["params"]
         drawn = [seeded(params, number) for number in range(self.num_candidates)]
         return [
@@ -86,7 +86,7 @@ def to_turns(
     """Translate a request.
 
     Raises:
-        RequestError: two fields contradict each other, or one has no meaning; `param` is its path.
+        RequestError: fields contradict each other or are invalid; `param` is the path.
     """
     if form.suffix:
         raise RequestError(
@@ -129,7 +129,7 @@ def to_turns(
 
 
 def _refuse_echo(form: CompletionRequest, prompts: Sequence[Prompt]) -> None:
-    """The prompt can be given back only as it came: as text, and without what it was worth."""
+    """Refuse `echo` with token ids or with logprobs."""
     if form.logprobs is not None:
         why = "with logprobs: those of a prompt are not computed; leave one of them out"
     elif any(not isinstance(prompt, str) for prompt in prompts):

@@ -1,4 +1,4 @@
-"""POST /v1/completions: raw text or ids go on, without messages, roles or tools."""
+"""POST /v1/completions: completes raw text or ids, without messages, roles or tools."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -20,14 +20,14 @@ from ossia.server.services import Services
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this API."""
+    """Create the routes of this API."""
     router = APIRouter(tags=["completions"])
     fields = ("id", "object", "created", "model", "choices", "usage")
     either = answers("The text, or its chunks.", fields, streams=EVENTS)
 
     @router.post("/v1/completions", openapi_extra=documented(CompletionRequest), responses=either)
     async def create(request: Request) -> Response:
-        """Go on from a text, whole or as a stream of chunks."""
+        """Complete a text, whole or as a stream of chunks."""
         form = await read_form(request, CompletionRequest)
         model = services.provider.model
         name = named(form.model, model)
@@ -56,7 +56,7 @@ def routes(services: Services) -> APIRouter:
 
 
 class _Completion:
-    """One answer on its way."""
+    """One completion in progress."""
 
     def __init__(self, services: Services, parsed: ParsedCompletionRequest, head: Json) -> None:
         self._services = services
@@ -65,7 +65,7 @@ class _Completion:
         self._writer = CompletionWriter(head, parsed)
 
     async def whole(self) -> Json:
-        """The answer of one who does not stream."""
+        """Return the whole completion."""
         fold = CompletionFold(self._parsed)
         turns = await begin(self._services.provider, self._parsed.requests())
         async with turns, aclosing(self.chunks(turns)) as chunks:
@@ -74,7 +74,7 @@ class _Completion:
         return fold.answer(self._head)
 
     async def chunks(self, turns: Turns) -> AsyncGenerator[Json, None]:
-        """Every chunk of the answer."""
+        """Yield every chunk."""
         for chunk in self._writer.begin():
             yield chunk
         async with aclosing(turns.events()) as events:

@@ -1,6 +1,6 @@
-"""The events of raw turns -> chunks of text_completion; and the whole answer as a fold of them.
+"""Converts events of raw requests to chunks of text_completion, and folds chunks to the answer.
 
-Pure and synchronous: it knows no clock, no socket and no field of a request.
+Pure and synchronous: no clock, no socket.
 """
 
 import math
@@ -14,7 +14,7 @@ from ossia.server.responses.objects import LEAST_LOGPROB, Json
 
 
 class CompletionWriter:
-    """Events of raw turns -> chunks; as pure as the chat's writer."""
+    """Converts events of raw requests to chunks."""
 
     def __init__(self, head: Json, parsed: ParsedCompletionRequest) -> None:
         self._head = head
@@ -24,14 +24,14 @@ class CompletionWriter:
         self._usages: dict[int, Usage] = {}
 
     def begin(self) -> list[Json]:
-        """The prompts, where they are to be echoed."""
+        """Return the echoed prompts, if requested."""
         if not self._parsed.echoes:
             return []
         texts = [self._prompt(number) for number in range(len(self._lengths))]
         return [self._chunk(number, text) for number, text in enumerate(texts)]
 
     def push(self, number: int, event: Event) -> list[Json]:
-        """One more event of one turn, as no chunk or one."""
+        """Convert one event of a turn to at most one chunk."""
         match event:
             case TextDelta(text, scored):
                 at = self._lengths[number]
@@ -43,7 +43,7 @@ class CompletionWriter:
                 raise AssertionError("a raw turn has no parts")
 
     def end(self) -> list[Json]:
-        """The usage, if the request includes it: of each prompt once, and of all completions."""
+        """Return the usage, if the request includes it: each prompt once, and all completions."""
         if not self._parsed.includes_usage:
             return []
         first = [self._usages[n] for n in range(0, len(self._lengths), self._parsed.num_candidates)]
@@ -63,7 +63,7 @@ class CompletionWriter:
         return prompt
 
     def _scored(self, scored: Sequence[TokenLogprob], at: int) -> Json | None:
-        """OpenAI's old form: one list a column."""
+        """Return log probabilities in OpenAI's legacy form: one list per column."""
         if not scored:
             return None
         offsets = []
@@ -100,7 +100,7 @@ class CompletionWriter:
 
 @dataclass(slots=True)
 class CompletionFold:
-    """Adds chunks up to the answer of one who does not stream."""
+    """Folds chunks to a whole completion."""
 
     parsed: ParsedCompletionRequest
     _texts: dict[int, list[str]] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class CompletionFold:
     _usage: Json = field(default_factory=dict)
 
     def add(self, chunk: Json) -> None:
-        """One more chunk, in the order they were written."""
+        """Add the next chunk."""
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
             number = choice["index"]
@@ -121,7 +121,7 @@ class CompletionFold:
                 self._ends[number] = choice["finish_reason"]
 
     def answer(self, head: Mapping[str, Any]) -> Json:
-        """The text_completion object, with the best candidates of each prompt."""
+        """Return the text_completion object, with the most likely candidates of each prompt."""
         parsed = self.parsed
         chosen: list[int] = []
         for first in range(0, len(self._ends), parsed.num_candidates):
@@ -131,7 +131,7 @@ class CompletionFold:
         return {**head, "choices": choices, "usage": self._usage}
 
     def _badness(self, number: int) -> float:
-        """How unlikely its tokens were, on average; without tokens, worse than any."""
+        """Mean negative log probability of its tokens; infinity without tokens."""
         scores = self._columns[number].get("token_logprobs")
         return -math.fsum(scores) / len(scores) if scores else math.inf
 

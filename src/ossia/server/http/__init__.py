@@ -1,1 +1,1 @@
-"""Connections, and what guards them."""
+"""HTTP connections, limits and authentication."""

@@ -144,14 +144,14 @@ class _ItemReader:
 
     def reasoning(self, item: Item, path: str) -> Iterator[HistoryMessage]:
         """What the model thought: sealed, or in words."""
-        sealed, content = item.get("encrypted_content"), item.get("content")
+        encrypted, content = item.get("encrypted_content"), item.get("content")
         text = "" if content is None else _content(content, f"{path}.content")
-        if isinstance(sealed, str) or text or _identity(item):
+        if isinstance(encrypted, str) or text or _identity(item):
             message = Message(role="assistant", channel="analysis", content=text)
             yield HistoryMessage(
                 message=message,
                 item_id=_identity(item),
-                sealed=sealed if isinstance(sealed, str) else None,
+                encrypted_content=encrypted if isinstance(encrypted, str) else None,
             )
         else:
             self.ignored.append(path)

@@ -31,7 +31,7 @@ class ItemContext:
     index: int
     part: PartStarted
     settings: ResponseSettings
-    seal: Callable[[str], str] | None
+    sign_reference: Callable[[str], str] | None
     """Item's id -> an opaque reference to what was sampled for it."""
     resolve: Resolve | None
     """A page's number and a line of it -> the page, to cite it."""
@@ -116,17 +116,21 @@ class ReasoningItem(OutputItem):
 
     def __init__(self, context: ItemContext) -> None:
         super().__init__(context)
-        self._sealed: str | None = None
+        self._encrypted_content: str | None = None
 
     def json(self) -> Json:
-        sealed = {} if self._sealed is None else {"encrypted_content": self._sealed}
+        encrypted = (
+            {}
+            if self._encrypted_content is None
+            else {"encrypted_content": self._encrypted_content}
+        )
         return {
             "id": self.id,
             "type": "reasoning",
             "status": self.status,
             "summary": [],
             "content": [self._part()],
-            **sealed,
+            **encrypted,
         }
 
     def open(self) -> list[Json]:
@@ -135,8 +139,8 @@ class ReasoningItem(OutputItem):
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
         self.status = status
-        if is_exact and self._context.seal is not None:
-            self._sealed = self._context.seal(self.id)
+        if is_exact and self._context.sign_reference is not None:
+            self._encrypted_content = self._context.sign_reference(self.id)
         part = self._part()
         return [
             self._event("reasoning_text.done", content_index=0, text=part["text"]),

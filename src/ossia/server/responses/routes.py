@@ -169,7 +169,7 @@ class _Endpoints:
     async def _parse(
         self, request: Request, form: CreateRequest
     ) -> tuple[ParsedResponseRequest, InputHistory]:
-        offer = self._services.toolbox.available
+        offer = self._services.tool_sessions.available
         scopes = request.state.caller.scopes
         is_heavy = len(await request.body()) > LARGE
         # a small schema may unfold to ten thousand parts
@@ -219,8 +219,8 @@ class _Endpoints:
                 settings,
                 response_id=response_id,
                 clock=services.clock,
-                resolve=resolver(partial(services.toolbox.resolve, session)),
-                seal=(lambda item_id: services.memory.encrypted_content(item_id, owner))
+                resolve=resolver(partial(services.tool_sessions.resolve, session)),
+                sign_reference=(lambda item_id: services.memory.encrypted_content(item_id, owner))
                 if includes_sealed
                 else None,
             ),

@@ -61,7 +61,7 @@ class ResponseWriter:
         response_id: str | None = None,
         new_id: Callable[[str], str] = new_id,
         clock: Callable[[], float] = time.time,
-        seal: Callable[[str], str] | None = None,
+        sign_reference: Callable[[str], str] | None = None,
         resolve: Resolve | None = None,
     ) -> None:
         """Begin without an event.
@@ -71,7 +71,7 @@ class ResponseWriter:
             response_id: its id; None: a new one.
             new_id: a prefix such as `msg` -> a new id that begins with it.
             clock: seconds since 1970.
-            seal: id of a reasoning item -> its `encrypted_content`; None: leave it out.
+            sign_reference: id of a reasoning item -> its `encrypted_content`; None: leave it out.
             resolve: number of a page and a line of it -> the page, for citations; None: there are
                 no pages.
         """
@@ -84,7 +84,7 @@ class ResponseWriter:
         self._echoed = settings.echoed_fields()
         self._new_id = new_id
         self._clock = clock
-        self._seal = seal
+        self._sign_reference = sign_reference
         self._resolve = resolve
         self._items: list[OutputItem] = []
         self._open: OutputItem | None = None
@@ -201,7 +201,7 @@ class ResponseWriter:
             index=len(self._items),
             part=part,
             settings=self._settings,
-            seal=self._seal,
+            sign_reference=self._sign_reference,
             resolve=self._resolve,
         )
         item = kind(place)
