@@ -49,6 +49,17 @@ def test_typer_would_list_the_same_options(ossia, monkeypatch, columns):
     assert formatter.getvalue().strip() in ossia("--help").out
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["--help", "list", "keys --help", "chat"])
+def test_a_closed_stream_is_an_empty_one(closed, words, tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m ossia {words} {closed}"
+    ran = subprocess.run(
+        command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert ran.returncode == 0
+    assert "Traceback" not in ran.stderr
+
+
 def test_help_beside_other_options_is_the_same(ossia):
     assert ossia("--help", "run").out == ossia("--help").out
 
