@@ -19,6 +19,7 @@ import torch
 
 from ossia import __version__
 from ossia.checkpoint import ModelConfig
+from ossia.errors import UnsupportedDevice
 from ossia.harmony.tokenizer import Tokenizer
 from ossia.train.data_parallel import DataParallelGroup, spawn_workers
 from ossia.train.export import write_packed
@@ -73,7 +74,12 @@ def run(options: PretrainOptions) -> dict[str, Any]:
 
     Returns:
         The validation of the trained model and the SHA-256 of its files.
+
+    Raises:
+        UnsupportedDevice: torch finds no GPU.
     """
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedDevice("torch finds no GPU for --device cuda; leave it out to use the CPU")
     options.out.mkdir(parents=True, exist_ok=True)
     tokenizer_path = options.out / "tokenizer.json"
     if not tokenizer_path.exists():

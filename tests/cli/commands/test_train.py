@@ -22,6 +22,21 @@ def test_one_budget_is_needed(ossia, tmp_path):
         assert "use either --tokens N or --seconds N" in done.err
 
 
+def test_a_file_is_not_a_folder_to_train_in(ossia, tmp_path):
+    (tmp_path / "file").touch()
+    done = ossia("train", "nano", "--out", tmp_path / "file", "--tokens", "1")
+    assert done.code == 2
+    assert "file is not a folder" in done.err
+
+
+def test_without_a_gpu_there_is_no_training_on_one(ossia, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = ossia("train", "nano", "--out", tmp_path, "--tokens", "1", "--device", "cuda")
+    assert done.code == 1
+    assert "torch finds no GPU" in done.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_torch_it_says_what_to_install(ossia, tmp_path, monkeypatch):
     monkeypatch.setattr("ossia.cli.commands.train.find_spec", lambda name: None)
     done = ossia("train", "nano", "--out", tmp_path, "--tokens", "1")

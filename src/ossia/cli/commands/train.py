@@ -103,6 +103,8 @@ def command(
             raise MissingExtra("training", needs=package, extra="train")
     from ossia.train.pretrain import PretrainOptions, run
 
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is not a folder", param_hint="--out")
     values = asdict(budget) | asdict(chosen)
     options = PretrainOptions(out=out, **{k: v for k, v in values.items() if v is not None})
     say(f"progress is in {out / 'log.jsonl'}; Ctrl-C saves, the same command resumes")
