@@ -165,7 +165,9 @@ class Index:
         """
         [folder] = [Path(each.folder) for each in self.folders() if each.name == name]
         if not folder.is_dir():
-            raise StoreError(f"{folder} is gone; bring it back, or remove it: ossia index --remove")
+            raise StoreError(
+                f"{folder} is gone; bring it back, or remove it: ossia index --remove --name {name}"
+            )
         rows = self._connection.execute(
             "SELECT path, number, size, mtime_ns FROM files WHERE corpus = ?", (name,)
         )
