@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ from ossia.chat.output_parser import (
     parse_tokens,
 )
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.chat.sync_tools import Function, ToolArgument, Tools, ToolStream
 from ossia.checkpoint import open_checkpoint
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine, EngineLoad
@@ -54,7 +53,10 @@ from ossia.model.logits import compute_logits
 from ossia.model.transformer import Transformer
 from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
-from ossia.tools.sessions import ToolSource
+
+if TYPE_CHECKING:
+    from ossia.chat.sync_tools import Function, Tools
+    from ossia.tools.sessions import ToolSource
 
 AnyEvent = TypeVar("AnyEvent", covariant=True)
 
@@ -183,7 +185,7 @@ class LLM:
         *,
         params: SamplingParams | None = None,
         max_analysis_tokens: int | None = None,
-        tools: Tools | Sequence[Function | ToolSource] = (),
+        tools: "Tools | Sequence[Function | ToolSource]" = (),
         tool_choice: str = "auto",
         response_format: Mapping[str, Any] | None = None,
         **conversation: Any,
@@ -206,19 +208,28 @@ class LLM:
             ContextOverflow: the conversation leaves no room for an answer.
             RequestError: something in the request has no meaning here.
         """
+
+        def turn(conversation: Conversation) -> TurnRequest:
+            return TurnRequest(
+                conversation=conversation,
+                params=params or SamplingParams(),
+                tool_choice=tool_choice,
+                answer=to_answer_schema(response_format),
+                max_analysis_tokens=max_analysis_tokens,
+            )
+
+        if not tools:
+            history = self.conversation(messages, response_format=response_format, **conversation)
+            return self.generate_turn(turn(history))
+        from ossia.chat.sync_tools import ToolArgument, ToolStream  # most turns run no tool
+
         argument = ToolArgument.of(tools)
         history = self.conversation(
             messages, response_format=response_format, tools=argument.functions, **conversation
         )
         opened = argument.open()
         try:
-            request = TurnRequest(
-                conversation=history if opened is None else opened.declare(history),
-                params=params or SamplingParams(),
-                tool_choice=tool_choice,
-                answer=to_answer_schema(response_format),
-                max_analysis_tokens=max_analysis_tokens,
-            )
+            request = turn(history if opened is None else opened.declare(history))
             if opened is None:
                 return self.generate_turn(request)
             events = ToolStream(

@@ -2,8 +2,11 @@
 
 Other variables are read in `files`, `checkpoint.find` and `tools.catalog`. Nothing heavy is
 imported at the top.
+Groups of options are neither compared nor printed, so
+`dataclass` makes no methods for that, each of which takes time at every start.
 """
 
+import gc
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -43,7 +46,7 @@ def tokens(text: str) -> int:
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ModelOptions:
     """Which model to open, its context length and number formats."""
 
@@ -110,7 +113,7 @@ class ModelOptions:
     ] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MachineOptions:
     """The backend, its threads and its instruction set."""
 
@@ -156,6 +159,7 @@ def open_llm(model: ModelOptions, machine: MachineOptions, *, quiet: bool = Fals
         from ossia import LLM
 
         llm = LLM.from_options(load_options(model, machine), progress)
+    gc.freeze()  # what is loaded stays until the end: no collection, nor the last, looks at it
     if not quiet:
         for notice in llm.notices:
             say(notice)
@@ -184,7 +188,7 @@ def ops_options(model: ModelOptions, machine: MachineOptions) -> "OpsOptions":
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PromptOptions:
     """What stands in the prompt beside the conversation. None: the library's default."""
 
@@ -233,7 +237,7 @@ class PromptOptions:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ToolOptions:
     """The tools that the model may call."""
 
@@ -293,7 +297,7 @@ def _with_sampling_fields(group: type[Group]) -> type[Group]:
     group.__annotations__ = options
     for name in options:
         setattr(group, name, None)
-    return dataclass(frozen=True, kw_only=True)(group)
+    return dataclass(frozen=True, kw_only=True, eq=False, repr=False)(group)
 
 
 @_with_sampling_fields

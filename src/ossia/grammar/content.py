@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ossia.errors import RequestError
-from ossia.grammar.json_schema import CheckedSchema, checked
-from ossia.grammar.refusal import CODE
-from ossia.grammar.text_grammar import CheckedText, checked_text
-from ossia.grammar.trial import Trial, refuse
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # most turns have no schema
     from llguidance import LLMatcher, LLTokenizer
+
+    from ossia.grammar.json_schema import CheckedSchema
+    from ossia.grammar.text_grammar import CheckedText
+    from ossia.grammar.trial import Trial
 
 MAX_GRAMMARS = 256
 MAX_CACHED_BYTES = 4 << 20
@@ -82,6 +82,8 @@ class ContentMatcher:
         self._may_end = self._matcher.is_accepting()
         self._must_end = not mask_V.any()
         if self._matcher.is_error() or (self._must_end and not self._may_end):
+            from ossia.grammar.refusal import CODE
+
             raise RequestError(
                 "the schema or grammar became too complex while it was held to; simplify it",
                 code=CODE,
@@ -119,7 +121,7 @@ class GrammarCompiler:
         token_bytes: Callable[[], Sequence[bytes | None]],
         *,
         vocab_size: int,
-        trial: Trial | None = None,
+        trial: "Trial | None" = None,
     ) -> None:
         """Store the vocabulary; it is read at the first compilation.
 
@@ -130,7 +132,7 @@ class GrammarCompiler:
         """
         self._token_bytes = token_bytes
         self._vocab_size = vocab_size
-        self._trial = Trial() if trial is None else trial
+        self._trial = trial
         self._owns_trial = trial is None
         self._cache: OrderedDict[str, tuple[int, ContentGrammar]] = OrderedDict()
         self._cached_bytes = 0
@@ -157,6 +159,8 @@ class GrammarCompiler:
         """
         if schema is None:
             return self.any_object()
+        from ossia.grammar.json_schema import checked
+
         try:
             checked_schema = checked(schema, path=path, only_objects=only_objects)
             return self._grammar(checked_schema)
@@ -176,10 +180,14 @@ class GrammarCompiler:
         Raises:
             RequestError: it cannot be honoured.
         """
+        from ossia.grammar.text_grammar import checked_text
+
         return self._grammar(checked_text(syntax, definition, path=path))
 
     def any_object(self) -> ContentGrammar:
         """A grammar of every JSON object."""
+        from ossia.grammar.json_schema import checked
+
         return self._grammar(checked({"type": "object"}, path=""), is_schema=False)
 
     def warm(self) -> None:
@@ -188,7 +196,7 @@ class GrammarCompiler:
 
     def close(self) -> None:
         """End its trial process, if owned; compiled grammars stay usable."""
-        if self._owns_trial:
+        if self._owns_trial and self._trial is not None:
             self._trial.close()
 
     def __enter__(self) -> Self:
@@ -206,13 +214,17 @@ class GrammarCompiler:
         return llguidance_tokenizer(self._token_bytes(), self._vocab_size)
 
     def _grammar(
-        self, schema: CheckedSchema | CheckedText, *, is_schema: bool = True
+        self, schema: "CheckedSchema | CheckedText", *, is_schema: bool = True
     ) -> ContentGrammar:
         digest = f"{is_schema} {schema.digest}"
         with self._compiling:
             if known := self._cache.get(digest):
                 self._cache.move_to_end(digest)
                 return known[1]
+            if self._trial is None:
+                from ossia.grammar.trial import Trial
+
+                self._trial = Trial()
         if is_schema:
             self._trial.judge(schema)
         with self._compiling:  # one at a time: each is milliseconds now
@@ -220,8 +232,11 @@ class GrammarCompiler:
             self._keep(digest, len(schema.text), grammar)
             return grammar
 
-    def _compiled(self, schema: CheckedSchema | CheckedText, *, is_schema: bool) -> ContentGrammar:
+    def _compiled(
+        self, schema: "CheckedSchema | CheckedText", *, is_schema: bool
+    ) -> ContentGrammar:
         from ossia.grammar.compiling import blamed, matcher_of
+        from ossia.grammar.trial import refuse
 
         matcher = matcher_of(self._tokenizer, schema.text)
         if isinstance(matcher, str):

@@ -4,10 +4,8 @@ Knows how bytes are spelt in a tokenizer.json; nothing outside this file may rel
 """
 
 import hashlib
-import lzma
 from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -197,7 +195,7 @@ def read_ranks() -> list[bytes]:
     Raises:
         CheckpointError: the packed table is not the published one.
     """
-    packed = lzma.decompress(files("ossia.harmony").joinpath("o200k_base.ranks.xz").read_bytes())
+    packed = _unpacked("o200k_base.ranks.xz")
     ranks, at = [], 0
     while at < len(packed):
         end = at + 1 + packed[at]
@@ -216,7 +214,15 @@ def read_ranks() -> list[bytes]:
 
 def read_splits() -> bytes:
     """Length of the left part of each longer token, precomputed: finding them takes seconds."""
-    return lzma.decompress(files("ossia.harmony").joinpath("o200k_base.splits.xz").read_bytes())
+    return _unpacked("o200k_base.splits.xz")
+
+
+def _unpacked(name: str) -> bytes:
+    """A file of this package; most checkpoints bring a tokenizer and need neither import."""
+    import lzma
+    from importlib.resources import files
+
+    return lzma.decompress(files("ossia.harmony").joinpath(name).read_bytes())
 
 
 def o200k_tokenizer(ranks: Sequence[bytes]) -> Tokenizer:

@@ -37,7 +37,7 @@ ossia run -m FOLDER --effort high "Summarise this" < notes.txt
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OutputOptions:
     """What to print, and how."""
 
