@@ -5,7 +5,7 @@ from pathlib import Path
 from ossia.harmony.byte_bpe import PATTERN, write_tokenizer_json
 from ossia.harmony.tokenizer import ControlIds, Tokenizer
 
-CONTROL = [f"<|{name.rstrip('_')}|>" for name in ControlIds.__slots__]
+CONTROL = [f"<|{name.rstrip('_')}|>" for name in ControlIds._fields]
 NUM_IDS = 256 + len(CONTROL)
 
 

@@ -1,6 +1,5 @@
 """What only the C++ backend promises: its options, its threads, and weights read in place."""
 
-import dataclasses
 import multiprocessing
 import os
 import threading
@@ -68,12 +67,12 @@ def test_bfloat16_is_read_from_the_mapped_file(make, tmp_path):
 
 def test_packed_experts_are_read_from_the_mapped_file(make, tmp_path):
     ops, weights = CpuOps(1), make.experts(2, 64, 32)
-    weights = dataclasses.replace(weights, down_bias_ND=np.zeros((2, 64), np.float32))
+    weights = weights._replace(down_bias_ND=np.zeros((2, 64), np.float32))
     routing = (make.normal(1, 64), np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
 
     def make_score(blocks):
         down = Mxfp4(blocks, weights.down_NDF.scales)
-        experts = ops.prepare_experts(dataclasses.replace(weights, down_NDF=down))
+        experts = ops.prepare_experts(weights._replace(down_NDF=down))
         return lambda: ops.moe(np.zeros((1, 64), np.float32), routing, experts)
 
     assert reads_in_place(make_score, tmp_path / "down", weights.down_NDF.blocks)

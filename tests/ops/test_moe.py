@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -69,8 +67,7 @@ def test_activates_by_the_published_table(backend, make, gate, up, activated, pa
     blocks[0, 3, 0, 2] = 0x20  # value 5 is in the high nibble of byte 2; code 2 is 1
     bias_NU = np.zeros((1, 64), np.float32)
     bias_NU[0, 10:12] = gate, up
-    weights = dataclasses.replace(
-        weights,
+    weights = weights._replace(
         gate_up_NUD=Mxfp4(np.zeros((1, 64, 1, 16), np.uint8), np.full((1, 64, 1), 127, np.uint8))
         if packed
         else np.zeros((1, 64, 32), np.float32),
@@ -91,8 +88,7 @@ def test_activates_by_the_published_table(backend, make, gate, up, activated, pa
 
 def test_both_biases_are_inside_the_weighting(backend, make):
     weights = make.experts(2, 32, 32)
-    weights = dataclasses.replace(
-        weights,
+    weights = weights._replace(
         gate_up_NUD=np.zeros((2, 64, 32), np.float32),
         gate_up_bias_NU=np.zeros((2, 64), np.float32),
         down_NDF=np.zeros((2, 32, 32), np.float32),
@@ -122,8 +118,7 @@ def test_reads_every_code_under_a_scale(both, make, scale):
     """Gate rows hold all sixteen codes in both nibbles; tiny scales reach below normal floats."""
     weights = make.experts(1, 32, 32)
     codes = np.arange(64 * 16, dtype=np.uint8).reshape(1, 64, 1, 16)
-    weights = dataclasses.replace(
-        weights,
+    weights = weights._replace(
         gate_up_NUD=Mxfp4(codes, np.full((1, 64, 1), scale, np.uint8)),
         gate_up_bias_NU=np.ones((1, 64), np.float32),
     )
@@ -139,12 +134,12 @@ def test_reads_every_code_under_a_scale(both, make, scale):
 
 
 def test_refuses_matrices_that_do_not_belong_together(backend, make):
-    weights = dataclasses.replace(make.experts(2, 64, 32), down_bias_ND=make.normal(2, 32))
+    weights = make.experts(2, 64, 32)._replace(down_bias_ND=make.normal(2, 32))
     with pytest.raises(ValueError, match=r"down bias has shape \[2, 32\]; expected \[2, 64\]"):
         backend.prepare_experts(weights)
 
 
 def test_refuses_one_packed_and_one_dense_matrix(backend, make):
-    weights = dataclasses.replace(make.experts(2, 64, 32), down_NDF=make.normal(2, 64, 32))
+    weights = make.experts(2, 64, 32)._replace(down_NDF=make.normal(2, 64, 32))
     with pytest.raises(ValueError, match="both be MXFP4, both tiles or both dense"):
         backend.prepare_experts(weights)

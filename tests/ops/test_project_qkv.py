@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -61,8 +59,7 @@ def test_turns_by_the_published_angles(backend, make, run, position, channel, co
     weights = make.qkv(32, 1, 1, 64)
     key_bias = np.zeros(64, np.float32)
     key_bias[channel] = 1
-    weights = dataclasses.replace(
-        weights,
+    weights = weights._replace(
         key_weight=np.zeros((64, 32), np.float32),
         key_bias=key_bias,
         rope=Rope(inverse_frequency=frequency, scale=0.1 * np.log(32) + 1),
@@ -96,6 +93,6 @@ def test_refuses_rows_of_another_width(backend, make):
 
 
 def test_refuses_weights_that_do_not_belong_together(backend, make):
-    weights = dataclasses.replace(make.qkv(64, 2, 2, 16), value_bias=make.normal(31))
+    weights = make.qkv(64, 2, 2, 16)._replace(value_bias=make.normal(31))
     with pytest.raises(ValueError, match=r"value bias has shape \[31\]; expected \[32\]"):
         backend.prepare_qkv(weights)

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -20,8 +18,7 @@ def test_agrees_with_the_judge(both, make, run, assert_near, tokens, sizes):
 
 def routing(ops, run, make, bias_N, active):
     """Route by the bias alone."""
-    weights = dataclasses.replace(
-        make.router(32, len(bias_N), active),
+    weights = make.router(32, len(bias_N), active)._replace(
         router_ND=np.zeros((len(bias_N), 32), np.float32),
         bias_N=np.array(bias_N, np.float32),
     )

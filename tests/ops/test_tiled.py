@@ -1,7 +1,5 @@
 """Products with tiled weights: the same bytes, bits and numbers as the rule, on every processor."""
 
-import dataclasses
-
 import ml_dtypes
 import numpy as np
 import pytest
@@ -239,6 +237,6 @@ def test_tiles_in_the_wrong_order_or_place_are_refused(make):
     with pytest.raises(ValueError, match="head: "):
         ops.prepare_unembed(np.ones(32, np.float32), paired, 1e-5)
     with pytest.raises(ValueError, match="router: "):
-        ops.prepare_route(dataclasses.replace(make.router(32, 34, 2), router_ND=plain))
+        ops.prepare_route(make.router(32, 34, 2)._replace(router_ND=plain))
     with pytest.raises(ValueError, match="embed: "):
         ops.embed(np.zeros(1, np.int32), ops.prepare_embed(plain))

@@ -61,7 +61,7 @@ def test_the_trainer_and_the_judge_agree_on_the_packed_model(checkpoint, paramet
     }
     examples = draw_examples(tokenizer, seed=0, number=0, examples=6, split="train")
     batch = collate(examples, window=64)
-    groups = dataclasses.replace(batch.step, row_R=np.arange(len(batch.step.id_T), dtype=np.int32))
+    groups = batch.step._replace(row_R=np.arange(len(batch.step.id_T), dtype=np.int32))
     whole = dataclasses.replace(
         batch,
         step=groups,

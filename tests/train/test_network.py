@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -29,7 +27,7 @@ def batch(ids, rows):
     step = prefix_group_batch([PrefixGroup(prefix=[1, 2], sequences=[ids])], window=WINDOW)
     row_R = np.array(rows, np.int32)
     return Batch(
-        step=replace(step, row_R=row_R),
+        step=step._replace(row_R=row_R),
         target_R=torch.from_numpy(step.id_T[row_R].astype(np.int64)),
         weight_R=torch.ones(len(rows)),
         example_R=np.zeros(len(rows), np.int64),

@@ -55,7 +55,7 @@ from ossia.model.weights import prepare
 from ossia.ops.select import OpsOptions, select_ops
 
 if TYPE_CHECKING:
-    from ossia.chat.sync_tools import Function, Tools
+    from ossia.chat.sync_tools import Function, ToolArgument, Tools
     from ossia.tools.sessions import ToolSource
 
 AnyEvent = TypeVar("AnyEvent", covariant=True)
@@ -218,32 +218,14 @@ class LLM:
                 max_analysis_tokens=max_analysis_tokens,
             )
 
+        conversation["response_format"] = response_format
         if not tools:
-            history = self.conversation(messages, response_format=response_format, **conversation)
-            return self.generate_turn(turn(history))
-        from ossia.chat.sync_tools import ToolArgument, ToolStream  # most turns run no tool
+            return self.generate_turn(turn(self.conversation(messages, **conversation)))
+        from ossia.chat.sync_tools import ToolArgument  # most turns run no tool
 
         argument = ToolArgument.of(tools)
-        history = self.conversation(
-            messages, response_format=response_format, tools=argument.functions, **conversation
-        )
-        opened = argument.open()
-        try:
-            request = turn(history if opened is None else opened.declare(history))
-            if opened is None:
-                return self.generate_turn(request)
-            events = ToolStream(
-                opened,
-                request,
-                self.generate_turn,
-                self.context_length,
-                owns_tools=argument.for_one_turn,
-            )
-        except BaseException:
-            if opened is not None and argument.for_one_turn:
-                opened.close()
-            raise
-        return ChatStream(events, events.close, self)
+        history = self.conversation(messages, tools=argument.functions, **conversation)
+        return self._stream_with(argument, history, turn)
 
     def generate_turn(self, request: TurnRequest) -> ChatStream[Event]:
         """One generation, event by event: up to the answer, or to a call."""
@@ -308,6 +290,33 @@ class LLM:
     def _stream(self, prepared: PreparedRequest[AnyEvent]) -> ChatStream[AnyEvent]:
         tokens = self._service.stream(prepared.request)
         return ChatStream(parse_tokens(tokens, prepared.parser), tokens.close, self)
+
+    def _stream_with(
+        self,
+        argument: "ToolArgument",
+        history: Conversation,
+        turn: Callable[[Conversation], TurnRequest],
+    ) -> ChatStream[Event]:
+        """Run what the model calls; tools opened for this turn are closed with it."""
+        from ossia.chat.sync_tools import ToolStream
+
+        opened = argument.open()
+        if opened is None:
+            return self.generate_turn(turn(history))
+        try:
+            request = turn(opened.declare(history))
+            events = ToolStream(
+                opened,
+                request,
+                self.generate_turn,
+                self.context_length,
+                owns_tools=argument.for_one_turn,
+            )
+        except BaseException:
+            if argument.for_one_turn:
+                opened.close()
+            raise
+        return ChatStream(events, events.close, self)
 
     def conversation(
         self,

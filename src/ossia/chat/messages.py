@@ -4,7 +4,6 @@ It knows how OpenAI spells a message; it knows no token, no store and no other f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -52,8 +51,7 @@ class TranslatedMessage(NamedTuple):
     """Of a call, or of the call that a tool's result answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class TranslatedMessages:
+class TranslatedMessages(NamedTuple):
     """The messages of a request."""
 
     instructions: tuple[str, ...]

@@ -5,8 +5,8 @@ Knows no network: what is not here is not found.
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ossia.errors import CheckpointError
 
@@ -14,8 +14,7 @@ EMBEDDED = "nano"
 SHORT_NAMES = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-oss-120b"}
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
+class FoundModel(NamedTuple):
     """A model that `find_model` would find by this name."""
 
     name: str

@@ -6,8 +6,8 @@ It does not know the names within a layout, and reads no tokenizer: it only says
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ossia.checkpoint.config import ModelConfig, read_config
 from ossia.checkpoint.files import inside, open_regular, read_json, short, some
@@ -38,8 +38,7 @@ _LARGE = (
 """What opening does not read, since it would take as long as loading: see `verify_values`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """An open gpt-oss checkpoint: every name, shape and type in it is as its config demands."""
 
     folder: Path

@@ -4,8 +4,7 @@ It knows names, shapes and orders of axes; it opens no file and does no arithmet
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ossia.checkpoint.config import ModelConfig
 from ossia.errors import CheckpointError
@@ -18,8 +17,7 @@ FLOATS = ("BF16", "F16", "F32")
 BYTES = ("U8",)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorPart:
+class TensorPart(NamedTuple):
     """One of our tensors, as a piece of a stored one."""
 
     name: str
@@ -27,8 +25,7 @@ class TensorPart:
     """How many of the stored rows (the first axis) it takes, after those of the parts before."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """One tensor as a layout stores it, and which of our tensors it holds."""
 
     name: str

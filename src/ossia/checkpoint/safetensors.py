@@ -11,10 +11,9 @@ import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -65,8 +64,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 """The format's names of number types, and numpy's."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """One tensor as the header describes it."""
 
     dtype: str
@@ -167,8 +165,7 @@ class SafetensorsFile:
         drop_cached(self.path, self._start + entry.begin, entry.end - entry.begin)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedTensor:
+class PlannedTensor(NamedTuple):
     """A tensor to be written: described now, made when its turn comes."""
 
     name: str

@@ -4,7 +4,7 @@ It does not know how the files were found, nor what the weights are used for.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -20,8 +20,7 @@ SCALE_NAN = 255
 _CHUNK_BYTES = 2**24
 
 
-@dataclass(frozen=True, slots=True)
-class TensorLocation:
+class TensorLocation(NamedTuple):
     """Where one of our tensors lies."""
 
     file: SafetensorsFile

@@ -1,9 +1,8 @@
 """The options that several commands share, each defined once, and their environment variables.
 
 Other variables are read in `files`, `checkpoint.find` and `tools.catalog`. Nothing heavy is
-imported at the top.
-Groups of options are neither compared nor printed, so
-`dataclass` makes no methods for that, each of which takes time at every start.
+imported at the top. Groups of options are neither compared nor printed: `dataclass` makes no
+methods for that, each of which would take time at every start.
 """
 
 import gc

@@ -1,6 +1,7 @@
 """What the operator chooses about the engine, and the plan that follows for one model."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ossia.checkpoint.config import ModelConfig
 from ossia.errors import RequestError
@@ -43,8 +44,7 @@ class LoadOptions:
     prepared: str | None = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnginePlan:
+class EnginePlan(NamedTuple):
     """`EngineOptions` resolved for one model: nothing is left open."""
 
     context_length: int

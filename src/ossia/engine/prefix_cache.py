@@ -9,13 +9,12 @@ share nothing.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ossia.engine.block_manager import BlockManager
 
 
-@dataclass(frozen=True, slots=True)
-class CachedPrefix:
+class CachedPrefix(NamedTuple):
     """One prefix; the last of its blocks may hold tokens of another text after its own."""
 
     tokens: tuple[int, ...]

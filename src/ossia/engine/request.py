@@ -7,7 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    get_args,
+    get_origin,
+)
 
 from ossia.errors import RequestError
 
@@ -133,8 +142,7 @@ class SamplingParams:
             SAMPLING_FIELDS["stop_token_ids"].check(token_id, "a stop token id")
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingField:
+class SamplingField(NamedTuple):
     """One sampling parameter, as a command line or a wire format needs to know it."""
 
     name: str

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ossia.engine.block_manager import BlockManager
 from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix_length
@@ -41,8 +42,7 @@ class Sequence:
         return len(self.tokens) - self.num_computed
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduledRequest:
+class ScheduledRequest(NamedTuple):
     """What one request does in one step: run some tokens after those computed, perhaps sample."""
 
     request_id: int
@@ -55,8 +55,7 @@ class ScheduledRequest:
     """How many of the scheduled tokens are drafts of what comes next."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheCopy:
+class CacheCopy(NamedTuple):
     """Keys to copy, each from one place to another."""
 
     window: tuple[int, int]
@@ -65,8 +64,7 @@ class CacheCopy:
     """In every full layer."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerOutput:
+class SchedulerOutput(NamedTuple):
     """One step: what to copy first, in order, and then who runs; oldest request first."""
 
     copies: list[CacheCopy]

@@ -4,7 +4,6 @@ It masks at sampling time and parses what was sampled; knows no logits and no gr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -142,7 +141,7 @@ class OutputGrammar:
         Raises:
             ValueError: the model's table has no row for a control token.
         """
-        if (highest := max(astuple(tokenizer.ids))) >= vocab_size:
+        if (highest := max(tokenizer.ids)) >= vocab_size:
             raise ValueError(f"control id {highest} is outside the model's {vocab_size} rows")
         self._tokenizer = tokenizer
         self._ids = tokenizer.ids

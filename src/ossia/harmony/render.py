@@ -4,7 +4,8 @@ Writes the harmony format; `output_grammar.py` parses the model's output.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ossia.harmony.history import drop_old_reasoning
 from ossia.harmony.messages import Conversation, Message
@@ -14,8 +15,7 @@ from ossia.harmony.tokenizer import Tokenizer
 _CONSTRAIN = "<|constrain|>"
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """One rendered training conversation."""
 
     ids: tuple[int, ...]
@@ -74,8 +74,7 @@ def render_message(tokenizer: Tokenizer, message: Message) -> list[int]:
     return _message_ids(tokenizer, message).ids
 
 
-@dataclass(frozen=True, slots=True)
-class _Rendered:
+class _Rendered(NamedTuple):
     ids: list[int]
     num_role_ids: int
     is_assistant: bool

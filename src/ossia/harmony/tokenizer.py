@@ -5,10 +5,9 @@ Ids of control tokens come from the tokenizer's file by name, never from constan
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +31,7 @@ MAX_FILE_BYTES = 256 << 20
 _PROBE = " Ossia:\n\n  ein Weg\t(0123)\r\n ça 𝄞 漢字 don't "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlIds:
+class ControlIds(NamedTuple):
     """The ids that delimit messages; the same names in every tokenizer, other numbers in each."""
 
     start: int
@@ -49,7 +47,7 @@ class ControlIds:
     @classmethod
     def named_in(cls, control: Mapping[str, int]) -> Self:
         """Pick the ids by name; raises CheckpointError if one is missing."""
-        spelt = {field: f"<|{field.rstrip('_')}|>" for field in cls.__slots__}
+        spelt = {field: f"<|{field.rstrip('_')}|>" for field in cls._fields}
         if lacking := [name for name in spelt.values() if name not in control]:
             raise CheckpointError(
                 f"the tokenizer lacks the control tokens {', '.join(lacking)}; "

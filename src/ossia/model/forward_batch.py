@@ -4,15 +4,14 @@ Knows nothing of requests or of who owns a page. Letters: T tokens, Q sequences,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ossia.ops.api import AttentionMetadata, Int32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceSlice:
+class SequenceSlice(NamedTuple):
     """What one sequence does in a step: these ids, after `past` earlier ones, on these pages."""
 
     ids: Sequence[int]
@@ -23,8 +22,7 @@ class SequenceSlice:
     """Pages of the sliding-window layers, used round and round; as many in every slice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardBatch:
+class ForwardBatch(NamedTuple):
     """A batch, end to end: sequence after sequence, each in order."""
 
     id_T: Int32

@@ -7,12 +7,11 @@ how a backend orders weights nor what a prepared file looks like inside.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,8 +55,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and how far it is, from 0 to 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class RepackedWeight:
+class RepackedWeight(NamedTuple):
     """One matrix or stack that is repacked."""
 
     name: str

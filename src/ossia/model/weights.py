@@ -6,8 +6,7 @@ trainer passes its parameters through the same door.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.weights import ExpertWeights, QkvWeights, Rope, RouterWeights, Weight
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One transformer block, prepared."""
 
     is_windowed: bool
@@ -29,8 +27,7 @@ class Layer:
     experts: Handle
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """A whole model, prepared."""
 
     embedding: Handle

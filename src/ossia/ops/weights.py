@@ -3,8 +3,7 @@
 Letters as in api.py; F width inside an expert, U = 2F gate and up rows.
 """
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ Weight: TypeAlias = Any
 read, the backend's own array (a torch parameter keeps its gradient), or its own `Tiles`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rope:
+class Rope(NamedTuple):
     """Rotary positions with YaRN folded in: what a backend needs, and nothing it must derive."""
 
     inverse_frequency: NDArray[np.float32]
@@ -27,8 +25,7 @@ class Rope:
     """Multiplies cos and sin (YaRN's attention temperature)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QkvWeights:
+class QkvWeights(NamedTuple):
     """Attention norm and the three projections of one layer. Biases are [E], [K*C], [K*C]."""
 
     norm_D: Weight
@@ -44,8 +41,7 @@ class QkvWeights:
     eps: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterWeights:
+class RouterWeights(NamedTuple):
     """The norm before the experts, and the router."""
 
     norm_D: Weight
@@ -55,8 +51,7 @@ class RouterWeights:
     eps: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertWeights:
+class ExpertWeights(NamedTuple):
     """All experts of one layer; even rows of gate_up are gates, odd rows ups of the same channel.
 
     The two matrices are both `Mxfp4`, both `Tiles` of one backend, or both dense floats, which may
@@ -71,8 +66,7 @@ class ExpertWeights:
     alpha: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FusedQkv:
+class FusedQkv(NamedTuple):
     """Prepared `QkvWeights`: rows of query, key and value in one matrix, arrays of a backend."""
 
     norm_D: Weight
@@ -85,16 +79,14 @@ class FusedQkv:
     eps: float
 
 
-@dataclass(frozen=True, slots=True)
-class OutProjection:
+class OutProjection(NamedTuple):
     """A prepared attention output projection, arrays of a backend."""
 
     weight_DE: Weight
     bias_D: Weight
 
 
-@dataclass(frozen=True, slots=True)
-class OutputHead:
+class OutputHead(NamedTuple):
     """The prepared final norm and output head, arrays of a backend."""
 
     norm_D: Weight

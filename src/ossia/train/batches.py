@@ -138,7 +138,7 @@ def collate(examples: Sequence[TrainingExample], *, window: int) -> Batch:
     is_example_Q = step.full.past_Q > 0
     example_Q = np.cumsum(is_example_Q) - 1
     return Batch(
-        step=replace(step, row_R=(taught_R - 1).astype(np.int32)),
+        step=step._replace(row_R=(taught_R - 1).astype(np.int32)),
         target_R=torch.from_numpy(step.id_T[taught_R].astype(np.int64)),
         weight_R=torch.from_numpy(weight_T[taught_R]),
         example_R=example_Q[sequence_T[taught_R]],

@@ -6,8 +6,7 @@ Knows the number formats; not what a matrix is for.
 import math
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import ml_dtypes
 import numpy as np
@@ -21,8 +20,7 @@ from ossia.ops.weights import Weight
 CACHE_LINE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class KvPages:
+class KvPages(NamedTuple):
     """One layer's pool: the bytes of each head of each page, and the kernels' view of them."""
 
     bytes_PKY: NDArray[np.uint8]
