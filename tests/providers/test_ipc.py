@@ -15,7 +15,7 @@ from ossia.chat.events import (
 )
 from ossia.chat.request import AnswerSchema, ApprovalDecision, RawRequest, ToolPolicy, TurnRequest
 from ossia.engine.engine import EngineLoad
-from ossia.engine.options import EngineOptions
+from ossia.engine.options import EngineOptions, LoadOptions
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import Conversation, FunctionTool, Message, ResponseFormat
 from ossia.ops.select import OpsOptions
@@ -26,7 +26,6 @@ from ossia.providers.ipc import (
     Forced,
     Heartbeat,
     LoadFailed,
-    LoadModel,
     LoadProgress,
     Ready,
     ServedModel,
@@ -52,7 +51,7 @@ EVENTS = [
 ]  # fmt: skip
 PLAIN = SamplingParams(stop=[], stop_token_ids=[])  # JSON knows lists only
 FRAMES = [
-    LoadModel(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
+    LoadOptions(model="nano", ops=OpsOptions(threads=1), engine=EngineOptions(max_running=2)),
     Cancel(4), LoadProgress("open", 0.5), Ready(MODEL, ("a notice",)), LoadFailed("no"),
     Accepted(1, 7),
     TurnRefused(1, "no", "tools[0]", "invalid_value"), Failed(3), Forced(2, "loop"),

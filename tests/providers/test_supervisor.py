@@ -7,12 +7,12 @@ import pytest
 
 from ossia.chat.events import Finished, TextDelta, collect
 from ossia.chat.request import RawRequest, TurnRequest
-from ossia.engine.options import EngineOptions
+from ossia.engine.options import EngineOptions, LoadOptions
 from ossia.engine.request import SamplingParams
 from ossia.errors import OssiaError, ProviderBusy, ProviderUnavailable, RequestError, TurnFailed
 from ossia.harmony.messages import Conversation, Message
 from ossia.providers import supervisor as module
-from ossia.providers.ipc import Accepted, LoadModel
+from ossia.providers.ipc import Accepted
 from ossia.providers.metrics import Metrics
 from ossia.providers.supervisor import Supervisor
 
@@ -37,7 +37,7 @@ model = ServedModel(name="m", context_length=9, max_running=1, vocab_size=9, con
 def scripted(script, **options):
     """A supervisor of such a process."""
     command = (sys.executable, "-c", READY + script)
-    return Supervisor(LoadModel(model="m"), Metrics(), command=command, **options)
+    return Supervisor(LoadOptions(model="m"), Metrics(), command=command, **options)
 
 
 def run(test, supervisor):
@@ -65,7 +65,7 @@ async def until(condition, seconds=20):
 
 @pytest.fixture
 def nano():
-    return Supervisor(LoadModel(model="nano", engine=EngineOptions(pool_tokens=8192)), Metrics())
+    return Supervisor(LoadOptions(model="nano", engine=EngineOptions(pool_tokens=8192)), Metrics())
 
 
 def test_a_turn_goes_in_and_its_events_come_out(nano):
@@ -143,7 +143,9 @@ def test_a_full_queue_sends_away():
         return busy.value
 
     options = EngineOptions(max_running=1)
-    busy = run(test, Supervisor(LoadModel(model="nano", engine=options), Metrics(), max_waiting=1))
+    busy = run(
+        test, Supervisor(LoadOptions(model="nano", engine=options), Metrics(), max_waiting=1)
+    )
     assert (busy.code, busy.retry_seconds) == ("queue_full", 1)
 
 
@@ -243,7 +245,7 @@ def test_a_model_that_cannot_be_opened_is_told_once(tmp_path):
             await supervisor.start(GREEDY)
         return supervisor.state
 
-    assert run(test, Supervisor(LoadModel(model=str(tmp_path)), Metrics())) == "failed"
+    assert run(test, Supervisor(LoadOptions(model=str(tmp_path)), Metrics())) == "failed"
 
 
 def test_an_engine_that_keeps_dying_is_given_up(monkeypatch):

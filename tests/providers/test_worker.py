@@ -11,6 +11,7 @@ from ossia.chat.events import Finished, TextDelta, collect
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.checkpoint.find import find_model
 from ossia.engine.engine import Engine
+from ossia.engine.options import LoadOptions
 from ossia.engine.request import SamplingParams
 from ossia.harmony.messages import Conversation, FunctionTool, Message
 from ossia.providers import worker
@@ -21,7 +22,6 @@ from ossia.providers.ipc import (
     Forced,
     Heartbeat,
     LoadFailed,
-    LoadModel,
     LoadProgress,
     Ready,
     StartCompletion,
@@ -220,14 +220,14 @@ def test_only_requests_are_taken(running):
 
 
 def test_a_process_opens_what_its_first_line_names(pipe):
-    lines = (LoadModel(model="nano"), StartTurn(1, ask("Hi")), Cancel(1))
+    lines = (LoadOptions(model="nano"), StartTurn(1, ask("Hi")), Cancel(1))
     assert serve(io.BytesIO(b"".join(map(encode, lines))), pipe.send) == 0
     kinds = {type(each) for each in pipe._frames}
     assert {LoadProgress, Ready} <= kinds
 
 
 def test_a_process_says_why_it_opens_nothing(pipe, tmp_path):
-    lines = encode(LoadModel(model=str(tmp_path)))
+    lines = encode(LoadOptions(model=str(tmp_path)))
     assert serve(io.BytesIO(lines), pipe.send) == 1
     (failure,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
     assert "config.json" in failure.message
@@ -244,6 +244,6 @@ def test_a_model_without_a_tokenizer_is_not_served(pipe, tmp_path):
     for path in find_model("nano").iterdir():
         if path.name != "tokenizer.json":
             shutil.copy(path, tmp_path)
-    assert serve(io.BytesIO(encode(LoadModel(model=str(tmp_path)))), pipe.send) == 1
+    assert serve(io.BytesIO(encode(LoadOptions(model=str(tmp_path)))), pipe.send) == 1
     (failure,) = [each for each in pipe._frames if isinstance(each, LoadFailed)]
     assert "tokenizer.json" in failure.message

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from benchmarks.server_storms import NUMBERS
+from ossia.engine.options import LoadOptions
 from ossia.errors import RequestError
-from ossia.providers.ipc import LoadModel
 from ossia.server.app import Server, Serving
 from ossia.server.http.drain import Drain
 from ossia.server.http.guard import Guard, GuardOptions
@@ -29,7 +29,7 @@ def run(test, model="nano", **serving):
     listening = Listening(ListeningOptions(port=0), keyed=False)
     drain, reported = Drain(5.0), []
     server = Server(
-        Serving(load_model=LoadModel(model=model), **serving),
+        Serving(load_options=LoadOptions(model=model), **serving),
         drain,
         progress=lambda phase, share: reported.append(phase),
         opened=lambda provider: reported.append("opened"),
@@ -127,7 +127,7 @@ def test_a_server_ends_before_it_begins_without_a_tool_that_was_demanded():
     toolkit = FakeToolkit("python")
     toolkits = {"python": lazy(toolkit), "browser": LazyToolkit(refused)}
     serving = Serving(
-        load_model=LoadModel(model="nano"), toolkits=toolkits, required=frozenset({"browser"})
+        load_options=LoadOptions(model="nano"), toolkits=toolkits, required=frozenset({"browser"})
     )
     app = Server(serving, Drain(5.0)).app
 

@@ -201,7 +201,7 @@ class LLM:
                 `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
                 `Tools` keeps its state from turn to turn.
             tool_choice: auto, none, required, or the name of the tool to call.
-            response_format: JSON that the answer must be; see `chat.messages.to_shape`.
+            response_format: JSON that the answer must be; see `chat.messages.to_answer_schema`.
             conversation: `effort`, `instructions`, `date`; see `conversation`.
 
         Raises:

@@ -16,9 +16,6 @@ from ossia.engine.engine import EngineLoad
 from ossia.engine.options import LoadOptions
 from ossia.providers.provider import ServedModel
 
-LoadModel = LoadOptions
-"""To the engine, as the first line: the model to load."""
-
 
 @dataclass(frozen=True, slots=True)
 class StartTurn:
@@ -114,7 +111,7 @@ class Heartbeat:
     load: EngineLoad
 
 
-ToEngine: TypeAlias = LoadModel | StartTurn | StartCompletion | Cancel
+ToEngine: TypeAlias = LoadOptions | StartTurn | StartCompletion | Cancel
 FromEngine: TypeAlias = (
     LoadProgress
     | Ready
@@ -133,7 +130,7 @@ _EVENTS: Mapping[str, TypeAdapter[Any]] = {
 _FRAMES: Mapping[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind)
     for kind in (
-        LoadModel, StartTurn, StartCompletion, Cancel, LoadProgress, Ready, LoadFailed, Accepted,
+        LoadOptions, StartTurn, StartCompletion, Cancel, LoadProgress, Ready, LoadFailed, Accepted,
         TurnRefused, Failed, Forced, Heartbeat,
     )
 }  # fmt: skip

@@ -4,24 +4,24 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ossia.providers.ipc import LoadModel
+from ossia.engine.options import LoadOptions
 from ossia.providers.metrics import Metrics
 from ossia.providers.provider import Provider
 
 ProviderFactory: TypeAlias = Callable[
-    [LoadModel, Metrics, int, Callable[[str, float], None]], Provider
+    [LoadOptions, Metrics, int, Callable[[str, float], None]], Provider
 ]
 
 
 def _engine(
-    load_model: LoadModel,
+    load_options: LoadOptions,
     metrics: Metrics,
     max_waiting: int,
     progress: Callable[[str, float], None],
 ) -> Provider:
     from ossia.providers.supervisor import Supervisor
 
-    return Supervisor(load_model, metrics, max_waiting=max_waiting, progress=progress)
+    return Supervisor(load_options, metrics, max_waiting=max_waiting, progress=progress)
 
 
 PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"": _engine})
@@ -29,7 +29,7 @@ PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"": _engine})
 
 
 def create_provider(
-    load_model: LoadModel,
+    load_options: LoadOptions,
     metrics: Metrics,
     *,
     max_waiting: int,
@@ -37,5 +37,5 @@ def create_provider(
     providers: Mapping[str, ProviderFactory] = PROVIDERS,
 ) -> Provider:
     """Create the provider of a model, without loading the model."""
-    prefix = max(filter(load_model.model.startswith, providers), key=len)
-    return providers[prefix](load_model, metrics, max_waiting, progress)
+    prefix = max(filter(load_options.model.startswith, providers), key=len)
+    return providers[prefix](load_options, metrics, max_waiting, progress)

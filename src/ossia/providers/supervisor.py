@@ -17,6 +17,7 @@ from itertools import count
 from ossia.chat.events import Event, Finished, PartFinished, PartStarted
 from ossia.chat.request import RawRequest, TurnRequest
 from ossia.engine.engine import EngineLoad
+from ossia.engine.options import LoadOptions
 from ossia.errors import (
     OssiaError,
     ProviderBusy,
@@ -32,7 +33,6 @@ from ossia.providers.ipc import (
     FromEngine,
     Heartbeat,
     LoadFailed,
-    LoadModel,
     LoadProgress,
     Ready,
     StartCompletion,
@@ -119,7 +119,7 @@ class Supervisor:
 
     def __init__(
         self,
-        load_model: LoadModel,
+        load_options: LoadOptions,
         metrics: Metrics,
         *,
         max_waiting: int = 64,
@@ -130,7 +130,7 @@ class Supervisor:
         """Configure; `open` starts the process.
 
         Args:
-            load_model: the model and its load options.
+            load_options: the model and its load options.
             metrics: receive measurements of turns and of the engine.
             max_waiting: turns queued beyond those that the engine runs.
             clock: seconds.
@@ -138,7 +138,7 @@ class Supervisor:
             command: of the engine's process.
         """
         self._command = command
-        self._load_model = load_model
+        self._load_options = load_options
         self._metrics = metrics
         self._max_waiting = max_waiting
         self._clock = clock
@@ -302,7 +302,7 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_environment(),
         )  # fmt: skip
         try:
-            await self._send(encode(self._load_model))
+            await self._send(encode(self._load_options))
             await self._read()
         except ProviderUnavailable:
             pass  # it died before it read the first line

@@ -21,6 +21,7 @@ from ossia import __version__
 from ossia.chat.constraint import OutputConstraint
 from ossia.chat.llm import LLM, PreparedRequest
 from ossia.checkpoint.counts import parameters
+from ossia.engine.options import LoadOptions
 from ossia.engine.request import TokenEvent
 from ossia.engine.service import Submission
 from ossia.errors import OssiaError, RequestError, log_failure
@@ -32,7 +33,6 @@ from ossia.providers.ipc import (
     FromEngine,
     Heartbeat,
     LoadFailed,
-    LoadModel,
     LoadProgress,
     Ready,
     StartCompletion,
@@ -221,11 +221,11 @@ def served(llm: LLM) -> ServedModel:
 
 def serve(lines: BinaryIO, send: Callable[[bytes], None]) -> int:
     """Load the model that the first line names, then handle frames until stdin ends."""
-    load_model = decode(lines.readline())
-    assert isinstance(load_model, LoadModel), "the first line names the model"
+    load_options = decode(lines.readline())
+    assert isinstance(load_options, LoadOptions), "the first line names the model"
     try:
         llm = LLM.from_options(
-            load_model, progress=lambda phase, share: send(encode(LoadProgress(phase, share)))
+            load_options, progress=lambda phase, share: send(encode(LoadProgress(phase, share)))
         )
         model = served(llm)
     except OssiaError as error:

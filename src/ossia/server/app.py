@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from ossia import __version__
+from ossia.engine.options import LoadOptions
 from ossia.errors import OssiaError
 from ossia.providers.agent import AgentClient
-from ossia.providers.ipc import LoadModel
 from ossia.providers.metrics import Metrics
 from ossia.providers.provider import Provider
 from ossia.providers.registry import create_provider
@@ -43,7 +43,7 @@ DESCRIPTION = "OpenAI's Responses and Chat Completions API, spoken by a gpt-oss 
 class Serving:
     """What to serve, and where to store state."""
 
-    load_model: LoadModel
+    load_options: LoadOptions
     api: ServeOptions = ServeOptions()
     store: Path | None = None
     """SQLite file of stored responses; None: in memory."""
@@ -85,7 +85,7 @@ class Server:
         """Why the model could not be loaded; the server then stops."""
         self.metrics = Metrics()
         self.provider = create_provider(
-            serving.load_model, self.metrics, max_waiting=serving.max_waiting, progress=progress
+            serving.load_options, self.metrics, max_waiting=serving.max_waiting, progress=progress
         )
         self._opened = opened
         self._tool_sessions = ToolSessions(serving.toolkits, required=serving.required)

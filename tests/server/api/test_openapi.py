@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ossia.providers.ipc import LoadModel
+from ossia.engine.options import LoadOptions
 from ossia.server import chat_completions, completions, discovery, responses
 from ossia.server.api import models
 from ossia.server.app import Server, Serving
@@ -61,7 +61,7 @@ PROBES = ("/health", "/health/live", "/health/ready", "/version", "/metrics", "/
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return Server(Serving(load_model=LoadModel(model="nano")), Drain()).app.openapi()
+    return Server(Serving(load_options=LoadOptions(model="nano")), Drain()).app.openapi()
 
 
 @pytest.fixture(scope="module")

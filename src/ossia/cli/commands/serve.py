@@ -254,7 +254,7 @@ def _served(
     from ossia.server.app import Serving
     from ossia.server.services import ServeOptions
 
-    load_model = load_options(
+    options = load_options(
         model,
         machine,
         max_running=serving.max_running,
@@ -263,7 +263,7 @@ def _served(
     folder = state_folder()
     database = f"responses-{port or 'unix'}.db"
     return Serving(
-        load_model=load_model,
+        load_options=options,
         api=ServeOptions(
             raw_reasoning=serving.raw_reasoning, allow_control_ids=serving.allow_control_ids
         ),
