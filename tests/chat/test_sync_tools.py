@@ -1,11 +1,12 @@
 import asyncio
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 
 from ossia import LLM, RequestError, SamplingParams
 from ossia.chat.events import Finished, ToolFinished
-from ossia.chat.sync_tools import Tools
+from ossia.chat.sync_tools import Tools, _LoopThread
 from ossia.harmony.messages import FunctionTool
 from ossia.tools.tool import ToolResult, ToolSpec
 
@@ -156,3 +157,27 @@ def test_tools_may_be_closed_twice():
     tools = Tools(Counter())
     tools.close()
     tools.close()
+
+
+def test_what_still_runs_is_cancelled_when_the_loop_closes():
+    began, ended = threading.Event(), threading.Event()
+
+    async def slow():
+        try:
+            began.set()
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    def run():
+        with pytest.raises(CancelledError):
+            loop.run(slow())
+
+    loop = _LoopThread()
+    waits = threading.Thread(target=run)
+    waits.start()
+    assert began.wait(10)
+    loop.close()
+    assert ended.is_set()
+    waits.join(10)
+    assert not waits.is_alive()

@@ -25,6 +25,9 @@ from ossia.tools.tool import Label, ToolResult, ToolSpec
 
 T = TypeVar("T")
 
+_CANCEL_SECONDS = 1.0
+"""How long a tool may take to end when it is cancelled."""
+
 
 class Tools:
     """The tools of one conversation, and their state. Close it, or use it as a context manager."""
@@ -235,10 +238,18 @@ class _LoopThread:
         import asyncio  # with it ssl and sockets, for turns that have no tools
 
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="ossia-tools", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, name="ossia-tools", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        """Run until `close`, then cancel what still runs: a tool that Ctrl-C interrupted."""
+        from asyncio import all_tasks, wait
+
+        self._loop.run_forever()
+        if tasks := all_tasks(self._loop):
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(wait(tasks, timeout=_CANCEL_SECONDS))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the thread, and wait for its result."""
