@@ -1,7 +1,7 @@
-"""The agent loop: generate, run the tool that was called, generate again, up to the answer.
+"""The agent loop: generate, run the called tool, generate again, until the answer.
 
 One loop for the server, which awaits it, and for the library, which steps through it (see
-sync_tools.py). Knows no thread, no process, no wire.
+sync_tools.py). Knows no thread, no process, no HTTP.
 """
 
 import json
@@ -38,35 +38,35 @@ from ossia.tools.tool import (
 
 LEAST_RESULT_BYTES = 1024
 MAX_REASON_CHARS = 1000
-"""Of the words with which a call is denied."""
+"""Limit of a denial's reason."""
 DENIED = "error: the user did not allow this call; go on without it"
 UNASKED = "error: this call needs a yes, and nobody can be asked here; go on without it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLimits:
-    """When the model must answer without further tool calls."""
+    """Limits of tool calls, after which the model must answer."""
 
     calls: int = 25
     """Tool calls in one turn."""
     seconds: float = 600.0
-    """Since the turn began."""
+    """Time since the turn started."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A tool call that waits to be run here."""
+    """A call of a built-in tool before it runs."""
 
     call: ToolCalled
     spec: ToolSpec
     needs_approval: bool
-    """Whether exactly this call needs approval first."""
+    """Whether this call needs approval."""
 
 
 Generate = Callable[[TurnRequest], AsyncIterator[Event]]
-"""Writes one generation."""
+"""Runs one generation."""
 Approve = Callable[[PendingCall], Awaitable[bool]]
-"""Asks somebody; False without an answer."""
+"""Asks for approval; False without an answer."""
 Call = Callable[[PendingCall], Awaitable[ToolResult]]
 """Runs a tool."""
 
@@ -85,16 +85,16 @@ class AgentLoop:
         labels: set[Label],
         prompt_tokens: int = 0,
     ) -> None:
-        """Begin with the request as it is.
+        """Prepare a turn.
 
         Args:
-            request: what to write first, and the rules for calls meanwhile.
+            request: of the first generation, with the policy for calls.
             session: the conversation's tools.
-            context_length: tokens; a result takes at most a quarter of what is left.
+            context_length: in tokens; a result takes at most a quarter of the rest.
             clock: seconds.
-            limits: when calls end; the request may lower them.
-            labels: what earlier calls of the conversation brought into it; added to.
-            prompt_tokens: of the request, where its first call comes before its first generation.
+            limits: of tool calls; the request may lower them.
+            labels: of the conversation's earlier results; modified.
+            prompt_tokens: of the request, if it starts with a call.
         """
         self._request: TurnRequest | None = request
         self._pending: PendingCall | None = None
@@ -122,12 +122,12 @@ class AgentLoop:
     async def run(
         self, generate: Generate, approve: Approve | None = None, call: Call | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Every event of the turn, the last one `Finished`.
+        """Yield every event of the turn; the last one is `Finished`.
 
         Args:
-            generate: writes one generation.
-            approve: asked before a call that needs approval; None: such calls are refused.
-            call: runs a tool; by default it is awaited here.
+            generate: runs one generation.
+            approve: called before a call that needs approval; None: such calls are refused.
+            call: runs a tool; by default: `session.call`.
 
         Raises:
             RequestError: the first generation was refused.
@@ -149,19 +149,19 @@ class AgentLoop:
                 except RequestError as error:
                     if not self._is_begun or error.code != CONTEXT_OVERFLOW:
                         raise
-                    yield self._end("length")  # what tools gave leaves no room for another word
+                    yield self._end("length")  # the tools' results fill the context
 
     def cancel(self) -> None:
-        """Begin no further generation and no further call; the turn ends as cancelled."""
+        """Start no further generation or call; the turn ends as cancelled."""
         self._is_cancelled = True
 
     @property
     def _is_begun(self) -> bool:
-        """Whether the turn has had an event."""
+        """Whether the turn has yielded an event."""
         return self._usage is not None or self._policy.decision is not None
 
     def _resume(self) -> Iterator[Event]:
-        """Before the first generation: the call that was decided on, as if just written."""
+        """Yield the approved or denied call before the first generation."""
         if (decision := self._policy.decision) is None:
             return
         call = _called(decision)
@@ -183,7 +183,7 @@ class AgentLoop:
     async def _result_of(
         self, pending: PendingCall, approve: Approve | None, call: Call
     ) -> ToolResult:
-        """What the call gives, or the refusal of it."""
+        """Return the call's result, or its refusal."""
         if pending.needs_approval and approve is None:
             return _error(UNASKED)
         if pending.needs_approval and approve is not None and not await approve(pending):
@@ -196,7 +196,7 @@ class AgentLoop:
         return await self._tools[pending.spec.name].call(pending.call.arguments)
 
     def _take(self, event: Event) -> Iterator[Event]:
-        """Pass on an event of a generation; no `Finished` if the turn goes on."""
+        """Forward an event of a generation, except a `Finished` before the turn's end."""
         if isinstance(event, Finished):
             yield from self._take_finished(event)
             return
@@ -208,7 +208,7 @@ class AgentLoop:
         yield event
 
     def _take_call(self, recipient: str) -> Iterator[Event]:
-        """A message is over: it may be a call of ours, and one that waits for approval."""
+        """Handle a finished message: it may be a call of a built-in tool, or need approval."""
         call, tool = self._call, self._tools.get(recipient)
         if call is None or tool is None:
             return
@@ -220,7 +220,7 @@ class AgentLoop:
         return pending.needs_approval and pending.spec.name in self._policy.pause_for_approval
 
     def _take_finished(self, finished: Finished) -> Iterator[Event]:
-        """A generation is over: a call follows, or the turn ends."""
+        """Handle a finished generation: run a call, or end the turn."""
         self._count(finished.usage)
         pending, self._pending = self._pending, None
         reason = finished.reason
@@ -238,7 +238,7 @@ class AgentLoop:
         return Finished(reason, usage, timing or Timing(), self._limit)
 
     def _continue_with(self, call: ToolCalled, result: ToolResult) -> Iterator[Event]:
-        """Pass on the result of a call, and go on with it in the next request."""
+        """Yield the result of a call, and add it to the next request."""
         assert self._request is not None
         request = self._request
         seconds = self._clock() - self._called
@@ -262,7 +262,7 @@ class AgentLoop:
         self._pending, self._call, self._messages = None, None, []
 
     def _callable(self, request: TurnRequest) -> dict[str, Any]:
-        """What may be called next; when a limit is reached, none of our tools."""
+        """Return the tools of the next request; no built-in ones once a limit is reached."""
         if not self._limit or request.tool_choice == "none":
             return {"tool_choice": "none" if request.tool_choice == "none" else "auto"}
         names = request.tools if request.allowed_tools is None else request.allowed_tools
@@ -270,7 +270,7 @@ class AgentLoop:
         return {"tool_choice": "auto" if theirs else "none", "allowed_tools": theirs}
 
     def _count(self, usage: Usage) -> None:
-        """What tools gave counts once, as input; what was written before it is no input."""
+        """Add up usage: tool results count once, as input; earlier output does not."""
         self._context_tokens = usage.prompt_tokens + usage.completion_tokens
         if self._tokens_left is not None:
             self._tokens_left -= usage.completion_tokens
@@ -297,7 +297,7 @@ class AgentLoop:
         return "time" if self._clock() - self._started >= self._limits.seconds else None
 
     def _capped(self, result: ToolResult) -> ToolResult:
-        """The beginning and the end of a long result, and word of what is between them."""
+        """Shorten a long result to its beginning and end, with a note of what is omitted."""
         quarter = max(0, self._context_length - self._context_tokens) // 4
         most = min(MAX_RESULT_BYTES, max(LEAST_RESULT_BYTES, 3 * quarter))
         raw = result.text.encode()
@@ -323,7 +323,7 @@ def _error(text: str) -> ToolResult:
 
 
 def _denied(reason: str) -> str:
-    """What the model reads of a refusal; the user's reason is data, on the same line."""
+    """Return the refusal for the model; the user's reason is JSON-quoted data."""
     if not reason:
         return DENIED
     return f"{DENIED}. The reason given: {json.dumps(reason[:MAX_REASON_CHARS])}"

@@ -1,4 +1,4 @@
-"""The continuation of a raw prompt as a whole, and the ids that it may have."""
+"""The completion of a raw prompt, and the token ids allowed in it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from ossia.harmony.tokenizer import Tokenizer
 
 @dataclass(slots=True)
 class Completion:
-    """The continuation of a raw prompt."""
+    """The completion of a raw prompt."""
 
     text: str = ""
     """Empty when the model has no tokenizer."""
@@ -37,7 +37,7 @@ def complete(events: Iterator[CompletionEvent], parser: CompletionParser) -> Com
 
 
 def meaningful_ids(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.bool_] | None:
-    """Mask of the ids that have a meaning: not the padding of the table, not reserved names."""
+    """Mask of the defined ids: no padding of the table, no reserved names."""
     if tokenizer is None:
         return None
     mask_V = tokenizer.text_mask(vocab_size).copy()
@@ -48,7 +48,7 @@ def meaningful_ids(tokenizer: Tokenizer | None, vocab_size: int) -> NDArray[np.b
 
 
 def end_token_ids(tokenizer: Tokenizer | None) -> frozenset[int]:
-    """Ids that end a raw continuation."""
+    """Return the ids that end a raw completion."""
     if tokenizer is None:
         return frozenset()
     ids = tokenizer.ids

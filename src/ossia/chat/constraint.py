@@ -1,6 +1,6 @@
-"""What may come next: the harmony grammar, grammars of contents, a budget for reasoning.
+"""Constrained decoding of a turn: harmony grammar, content grammars, reasoning budget.
 
-Knows ids and counts; what the text means is for output_parser.py.
+Knows ids and counts; output_parser.py parses the text.
 """
 
 import time
@@ -18,10 +18,10 @@ from ossia.harmony.output_grammar import OutputGrammar
 from ossia.harmony.output_rules import ContentDelta, HarmonyEvent, MessageStarted
 
 MAX_RESERVE = 1024
-"""Most tokens reserved for the answer when a length limit comes near; else a quarter of it."""
+"""Tokens reserved for the answer at a length limit: a quarter of it, at most this many."""
 
 MAX_COMPILE_SECONDS = 15.0
-"""For all tools of one request: a hundred take half a second, and other requests wait."""
+"""For all tools of one request: a hundred take 0.5 s, while other requests wait."""
 
 MAX_PERIOD = 256
 MIN_REPEATS = 4
@@ -31,10 +31,10 @@ CHECK_EVERY = 16
 
 
 class OutputConstraint:
-    """The `Constraint` of a turn: which token ids may come next, and which must."""
+    """The `Constraint` of a turn: the token ids allowed or forced next."""
 
     closed_because: Literal["budget", "loop", "length"] | None
-    """Why reasoning was closed by force; None while it was not."""
+    """Why reasoning was ended early; None if it was not."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class OutputConstraint:
 
         Args:
             grammar: the automaton for this request.
-            max_analysis: tokens of reasoning; 0: none at all. None: as many as fit.
+            max_analysis: limit of reasoning tokens; 0: no reasoning. None: no limit.
             max_tokens: of the whole answer.
-            content_grammars: of contents by their full recipient; None is the final answer.
+            content_grammars: by full recipient; None is the final answer.
                 Content without an entry is free text.
         """
         self._grammar = grammar
@@ -66,7 +66,7 @@ class OutputConstraint:
             self._state = grammar.without_analysis(self._state)
 
     def allowed(self) -> tuple[int, ...] | NDArray[np.bool_] | None:
-        """Ids that the output grammar and the content's own grammar both allow."""
+        """Ids that both the output grammar and the content's grammar allow."""
         legal = self._grammar.legal(self._state)
         if self._matcher is None:
             return legal.mask() if legal.is_content else legal.ids
@@ -76,10 +76,10 @@ class OutputConstraint:
         return mask_V
 
     def accept(self, token_id: int) -> None:
-        """Follow a token, sampled or forced.
+        """Advance by a token, sampled or forced.
 
         Raises:
-            ValueError: the id is not legal here, which `allowed` should have prevented.
+            ValueError: the id is not allowed; `allowed` should have prevented it.
         """
         state, events = self._grammar.step(self._state, token_id)
         if self._grammar.in_analysis(self._state):
@@ -90,7 +90,7 @@ class OutputConstraint:
         self._follow(events)
 
     def forced(self, tokens_left: int) -> Sequence[int]:
-        """Ids that end whole content or spent reasoning, or that complete a header.
+        """Ids that end complete content or reasoning over budget, or that complete a header.
 
         Reasoning is closed with the whole opener of the answer: after END alone the model would
         open the next analysis message.
@@ -113,7 +113,7 @@ class OutputConstraint:
     def _why_close(
         self, closing: Sequence[int], tokens_left: int
     ) -> Literal["budget", "loop", "length"] | None:
-        """The reason to close reasoning now, if there is one."""
+        """Return the reason to end reasoning now, or None."""
         if self._left is not None and self._left <= 0:
             return "budget"
         if self._is_looping:
@@ -135,7 +135,7 @@ class OutputConstraint:
             raise ValueError(f"id {token_id} ends content that is not whole")
 
     def _follow(self, events: Sequence[HarmonyEvent]) -> None:
-        """Start a grammar where its content starts, and drop it where that ends."""
+        """Start a grammar at the start of its content, and drop it at the end."""
         for event in events:
             if isinstance(event, MessageStarted):
                 grammar = self._grammar_of(event)
@@ -150,10 +150,10 @@ class OutputConstraint:
 
 
 class LoopDetector:
-    """Detects text that goes round in circles, from its ids alone.
+    """Detects repetition loops from token ids alone.
 
-    A loop is a block of at most 256 tokens, at least four times in a row, over at least 256 tokens
-    in all: enumerations and tables change from one entry to the next, and short chants soon end.
+    A loop is a block of at most 256 tokens, repeated at least four times in a row over at least 256
+    tokens: enumerations and tables vary between entries, and short repetitions soon end.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class LoopDetector:
         self._count = 0
 
     def push(self, token_id: int) -> bool:
-        """Add a token; at every sixteenth, check whether the text has become a loop."""
+        """Add a token; at every sixteenth, return whether the text loops."""
         self._latest.append(token_id)
         self._count += 1
         if self._count % CHECK_EVERY or self._count < MIN_LOOP_TOKENS:
@@ -170,7 +170,7 @@ class LoopDetector:
         return any(map(self._repeats, self._likely_periods()))
 
     def _likely_periods(self) -> list[int]:
-        """The periods by which the two latest ids are what they were."""
+        """Return the periods at which the two latest ids occurred before."""
         last, before = self._latest[-1], self._latest[-2]
         earlier = zip(self._latest[-2 : -2 - MAX_PERIOD : -1], self._latest[-3::-1], strict=False)
         return [period for period, (a, b) in enumerate(earlier, 1) if a == last and b == before]
@@ -184,13 +184,13 @@ class LoopDetector:
 def compile_grammars(
     request: TurnRequest, grammars: GrammarCompiler
 ) -> dict[str | None, ContentGrammar]:
-    """Compile the grammars of each call's arguments and of the answer; may take a while.
+    """Compile the grammars of each tool's arguments and of the answer; may be slow.
 
     Returns:
-        Grammars by full recipient, the answer's under None; what is missing is free text.
+        Grammars by full recipient, the answer's under None; absent means free text.
 
     Raises:
-        RequestError: a strict schema, or a grammar, cannot be honoured; names the place.
+        RequestError: a strict schema or a grammar is unsupported; `param` is its path.
     """
     may_be_called, paths = request.rules.callable, request.schema_paths
     deadline = time.monotonic() + MAX_COMPILE_SECONDS
@@ -219,7 +219,7 @@ def compile_grammars(
 def _compile_arguments(
     tool: FunctionTool, grammars: GrammarCompiler, path: str | None
 ) -> ContentGrammar | None:
-    """The grammar of a tool's arguments; None for any text."""
+    """Compile the grammar of a tool's arguments; None for any text."""
     if tool.input_format == "json":
         return grammars.compile(
             tool.parameters,

@@ -1,4 +1,4 @@
-"""`LLM`: the one place that assembles checkpoint, backend, model, engine and language."""
+"""`LLM` assembles checkpoint, backend, model, engine and tokenizer."""
 
 import time
 import weakref
@@ -62,29 +62,29 @@ AnyEvent = TypeVar("AnyEvent", covariant=True)
 
 
 class ChatStream(Iterator[AnyEvent]):
-    """The events of one turn. Closing or dropping it early cancels what is left."""
+    """The events of one turn. Closing or dropping it early cancels the turn."""
 
     def __init__(self, events: Iterator[AnyEvent], stop: Callable[[], None], llm: "LLM") -> None:
         self._events = events
         self._stop = stop
-        self._llm = llm  # stays open while it is being read
+        self._llm = llm  # keeps the model open while the stream is read
 
     def __next__(self) -> AnyEvent:
         """Wait for the next event; the last one is `Finished`."""
         try:
             return next(self._events)
-        except BaseException:  # also the end: a stop string leaves tokens behind
+        except BaseException:  # also at the end: after a stop string the engine still runs
             self._stop()
             raise
 
     def close(self) -> None:
-        """Stop writing."""
+        """Cancel the turn."""
         self._stop()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest(Generic[AnyEvent]):
-    """A request made ready for the engine, and the parser of its tokens."""
+    """A request prepared for the engine, and the parser of its tokens."""
 
     request: EngineRequest
     parser: TokenParser[AnyEvent]
@@ -103,22 +103,22 @@ class LLM:
         prepared: str | Path | None = "auto",
         progress: Progress = lambda phase, share: None,
     ) -> None:
-        """Open a model.
+        """Load a model.
 
         Args:
             model: `nano`, a folder, or a hub name that was downloaded before.
-            backend: one of `ops.select.BACKENDS`; auto: the fastest that runs here.
-            ops: threads, instruction set and type of the cached keys.
-            engine: context length, and how many requests run together.
-            prepared: folder for the weights as the backend reads them, written at the first
-                opening of a large model. auto: the user's cache; None: made in memory each time.
-            progress: called while the model is being prepared.
+            backend: one of `ops.select.BACKENDS`; auto: the fastest available.
+            ops: threads, instruction set and dtype of the KV cache.
+            engine: context length, number of concurrent requests.
+            prepared: folder for the weights in the backend's layout, written when a large model is
+                first loaded. auto: the user's cache; None: prepared in memory each time.
+            progress: called with phase and share while the model loads.
 
         Raises:
-            CheckpointError: the files are not what they should be.
+            CheckpointError: the files are missing or damaged.
             MissingExtra: the backend's libraries are not installed.
             UnsupportedDevice: the backend cannot run here.
-            RequestError: the context length is not one the model can have.
+            RequestError: the model does not support the context length.
         """
         progress("open", 0.0)
         self.name = model
@@ -136,7 +136,7 @@ class LLM:
             notice=notices.append,
         )
         self.notices = tuple(notices)
-        """What was not as it should be when the model was opened, and what was done about it."""
+        """Warnings from loading the model."""
         weights = prepare(
             self.config,
             self.ops,
@@ -155,13 +155,13 @@ class LLM:
     def from_options(
         cls, options: LoadOptions, progress: Progress = lambda phase, share: None
     ) -> Self:
-        """Open the model that the options name; see `LLM`."""
+        """Load the model that the options name; see `LLM`."""
         arguments = {each.name: getattr(options, each.name) for each in fields(options)}
         return cls(**arguments, progress=progress)
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one request, prompt and answer."""
+        """Limit of tokens of one request, prompt and answer together."""
         return self.plan.context_length
 
     @property
@@ -195,9 +195,9 @@ class LLM:
         Args:
             messages: one user message, or a list of dicts as OpenAI spells them.
             params: how to sample.
-            max_analysis_tokens: of reasoning; then the answer is made to begin. 0: none.
-            tools: what the model may call. Python functions, tools and toolkits are run here,
-                and the turn goes on with their results; functions that are only described (as
+            max_analysis_tokens: limit of reasoning, after which the answer is forced. 0: none.
+            tools: what the model may call. Python functions, tools and toolkits run in this
+                process, and the turn continues with their results; described functions (as
                 `FunctionTool`, or as OpenAI spells them) end the turn with the call. An open
                 `Tools` keeps its state from turn to turn.
             tool_choice: auto, none, required, or the name of the tool to call.
@@ -206,7 +206,7 @@ class LLM:
 
         Raises:
             ContextOverflow: the conversation leaves no room for an answer.
-            RequestError: something in the request has no meaning here.
+            RequestError: the request is invalid.
         """
 
         def turn(conversation: Conversation) -> TurnRequest:
@@ -228,15 +228,15 @@ class LLM:
         return self._stream_with(argument, history, turn)
 
     def generate_turn(self, request: TurnRequest) -> ChatStream[Event]:
-        """One generation, event by event: up to the answer, or to a call."""
+        """Stream one generation, up to the answer or a call."""
         return self._stream(self.prepare_turn(request))
 
     def prepare_turn(self, request: TurnRequest) -> PreparedRequest[Event]:
-        """Render the prompt of a turn and compile its grammars; may take a while.
+        """Render the prompt of a turn and compile its grammars; may be slow.
 
         Raises:
             ContextOverflow: the conversation leaves no room for an answer.
-            RequestError: something in the request has no meaning here.
+            RequestError: the request is invalid.
         """
         tokenizer = self._require_tokenizer()
         grammar = OutputGrammar(tokenizer, request.rules, vocab_size=self.config.vocab_size)
@@ -275,16 +275,16 @@ class LLM:
         return PreparedRequest(_to_engine(request, ids, constraint), parser)
 
     def warm(self) -> None:
-        """Start what the first tool call or JSON answer would wait for."""
+        """Load ahead what the first tool call or JSON answer needs."""
         if self.tokenizer is not None:
             self._grammars.warm()
 
     def submit(self, prepared: PreparedRequest[AnyEvent], on_token: OnToken) -> Submission:
-        """Let the engine's thread hand each token to `on_token`; for servers of many requests."""
+        """Submit a request; the engine's thread calls `on_token` with each token."""
         return self._service.submit(prepared.request, on_token)
 
     def cancel(self, submission: Submission) -> None:
-        """Stop what was submitted; a request that has ended may be cancelled."""
+        """Cancel a request; a finished one may be cancelled too."""
         self._service.cancel(submission)
 
     def _stream(self, prepared: PreparedRequest[AnyEvent]) -> ChatStream[AnyEvent]:
@@ -328,14 +328,14 @@ class LLM:
         date: str | None = None,
         response_format: Mapping[str, Any] | None = None,
     ) -> Conversation:
-        """The conversation as the model reads it; `render` gives its exact ids.
+        """Build a harmony conversation; `render` returns its exact ids.
 
         Args:
             messages: one user message, or a list of dicts as OpenAI spells them.
-            effort: how long the model should think: low, medium or high.
-            instructions: the developer's.
+            effort: reasoning effort: low, medium or high.
+            instructions: the developer message.
             tools: functions it may call, as `FunctionTool` or as OpenAI spells them.
-            date: the day the conversation began, YYYY-MM-DD.
+            date: of the prompt, YYYY-MM-DD.
             response_format: JSON that the answer must be, as OpenAI spells it.
         """
         return to_conversation(
@@ -348,7 +348,7 @@ class LLM:
         )
 
     def render(self, messages: str | Sequence[ChatMessage], **conversation: Any) -> list[int]:
-        """The exact token ids of the prompt that `stream` would send."""
+        """Return the exact token ids of the prompt that `stream` would send."""
         return render_prompt(self._require_tokenizer(), self.conversation(messages, **conversation))
 
     def count_tokens(self, text: str) -> int:
@@ -375,14 +375,14 @@ class LLM:
         return self._stream(self._raw(prompt, params))
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Score the next token after each of these, for research and checks.
+        """Compute the logits after each of these tokens, for research and checks.
 
         Returns:
             float32 [tokens, vocabulary].
 
         Raises:
             ContextOverflow: more tokens than the context holds.
-            RequestError: an id is not one of the model's.
+            RequestError: an id is outside the vocabulary.
         """
         if len(ids) > self.context_length:
             raise ContextOverflow(len(ids), self.context_length)
@@ -392,7 +392,7 @@ class LLM:
         return compute_logits(self.model, ids)
 
     def close(self) -> None:
-        """Stop the engine; answers that run end as cancelled. Closing twice does no harm."""
+        """Stop the engine; running turns are cancelled. Idempotent."""
         self._close()
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""OpenAI's messages, tools and response formats -> harmony's; for the library and for the server.
+"""Translates OpenAI's messages, tools and response formats to harmony's, for library and server.
 
-It knows how OpenAI spells a message; it knows no token, no store and no other field of a request.
+Knows OpenAI's form of messages; knows no token, no store and no other field of a request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ message may have "reasoning" and "tool_calls", a tool's result has "tool_call_id
 message, such as those of `Reply.messages`."""
 
 SCHEMA_PATH = "response_format.json_schema"
-"""Where Chat Completions and the library have the schema of an answer, with its name."""
+"""Path of the answer's schema and name in Chat Completions and the library."""
 
 _REASONING_FIELDS = ("reasoning", "reasoning_content", "thinking")
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -40,7 +40,7 @@ _ROLE_OF_FIELD: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(_REASONING_FIELDS, "assistant"),
     }
 )
-"""The one role whose messages may have such a field; function_call is not taken at all."""
+"""The only role whose messages may have the field; function_call is not supported."""
 
 
 class TranslatedMessage(NamedTuple):
@@ -48,7 +48,7 @@ class TranslatedMessage(NamedTuple):
 
     message: Message
     call_id: str | None = None
-    """Of a call, or of the call that a tool's result answers."""
+    """Id of a call, or of the call that a tool's result answers."""
 
 
 class TranslatedMessages(NamedTuple):
@@ -57,7 +57,7 @@ class TranslatedMessages(NamedTuple):
     instructions: tuple[str, ...]
     """The leading system and developer messages."""
     messages: tuple[TranslatedMessage, ...]
-    """All that follow."""
+    """The messages after them."""
 
 
 def translate(
@@ -67,12 +67,12 @@ def translate(
     """Translate messages; an assistant's becomes reasoning, a preamble or the answer, and calls.
 
     Args:
-        messages: as OpenAI spells them, or harmony's, which pass as they are.
-        recalled_calls: by their ids, calls that a result may answer although no message makes
-            them; each is put before its result.
+        messages: in OpenAI's form, or harmony's, which pass unchanged.
+        recalled_calls: stored calls by id that a result may answer without a message; each is
+            inserted before its result.
 
     Raises:
-        RequestError: a message has no meaning; `param` is the path of the field at fault.
+        RequestError: a message is invalid; `param` is the path of the invalid field.
     """
     for at, message in enumerate(messages):
         _refuse_misplaced_fields(message, f"messages[{at}]")
@@ -99,13 +99,13 @@ def to_conversation(
     date: str | None,
     response_format: Mapping[str, Any] | None = None,
 ) -> Conversation:
-    """Translate a call of the library.
+    """Translate the library's arguments.
 
-    Leading system and developer messages join the instructions, which the model reads beside the
-    tools; later ones stay where they stand.
+    Leading system and developer messages join the instructions, which stand next to the tools;
+    later ones stay in place.
 
     Raises:
-        RequestError: a message or tool that has no meaning here.
+        RequestError: a message or tool is invalid.
     """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
@@ -123,22 +123,22 @@ def to_conversation(
 
 
 def joined_instructions(*texts: str | None) -> str | None:
-    """Several instructions as one text; None where all are empty."""
+    """Join instructions to one text; None if all are empty."""
     return "\n\n".join(text for text in texts if text) or None
 
 
 def to_answer_schema(
     response_format: Mapping[str, Any] | None, path: str = SCHEMA_PATH
 ) -> AnswerSchema | None:
-    """What the answer is held to; None where any text will do.
+    """Return the schema that constrains the answer; None for any text.
 
     Args:
         response_format: {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema",
             "json_schema": {"name", "schema", "strict"}}.
-        path: where the schema and its name stood in the request.
+        path: of the schema and its name in the request.
 
     Raises:
-        RequestError: it is none of these.
+        RequestError: the format is none of these.
     """
     kind = "text" if response_format is None else response_format.get("type")
     if kind not in ("text", "json_object", "json_schema"):
@@ -159,7 +159,7 @@ def to_answer_schema(
 def to_response_formats(
     response_format: Mapping[str, Any] | None, path: str = SCHEMA_PATH
 ) -> tuple[ResponseFormat, ...]:
-    """What the prompt says of the answer's schema. See `to_answer_schema`."""
+    """Return the prompt's description of the answer's schema. See `to_answer_schema`."""
     if response_format is None or response_format.get("type") != "json_schema":
         return ()
     named = _named_schema(response_format, path)
@@ -202,15 +202,15 @@ def _refuse_misplaced_fields(message: ChatMessage, path: str) -> None:
 
 
 class _MessageReader:
-    """Reads messages in order; remembers the calls."""
+    """Reads messages in order and records the calls."""
 
     def __init__(self, recalled_calls: Mapping[str, Message]) -> None:
         self._recalled = dict(recalled_calls)
         self._recipients: dict[str, str] = {}
-        """Of the calls so far, by their ids."""
+        """Recipients of the calls so far, by id."""
 
     def read(self, message: ChatMessage, path: str) -> Iterator[TranslatedMessage]:
-        """The harmony messages that one message stands for."""
+        """Convert one message to harmony messages."""
         if isinstance(message, Message):
             yield TranslatedMessage(message)
             return
@@ -297,13 +297,13 @@ def _by_user(message: Mapping[str, Any], path: str) -> Message:
     content = _content(message, path)
     try:
         return Message(role="user", content=content, name=message.get("name") or None)
-    except RequestError as error:  # a text is never refused: it is the name
+    except RequestError as error:  # content is never refused: the name is invalid
         raise RequestError(str(error), param=f"{path}.name") from None
 
 
 def _content(message: ChatMessage, path: str) -> str:
-    """The content as one text."""
-    assert isinstance(message, Mapping), "harmony's own messages pass as they are"
+    """Return the content as one text."""
+    assert isinstance(message, Mapping), "harmony's own messages pass unchanged"
     content = message.get("content")
     if isinstance(content, str):
         return content

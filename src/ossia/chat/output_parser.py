@@ -1,6 +1,6 @@
-"""Tokens of a turn, or of a raw continuation -> events. The output grammar's one consumer.
+"""Parses the tokens of a turn, or of a raw completion, into events.
 
-Knows no model, no thread and no wire.
+Knows no model, no thread and no HTTP.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,11 +47,11 @@ class UsageTracker:
     cached: int = 0
 
     def __post_init__(self) -> None:
-        """The request begins now."""
+        """Start the clock."""
         self.started = self.clock()
 
     def count(self, *, forced: bool) -> None:
-        """Add a token; those forced before any was sampled cost no time of their own."""
+        """Count a token; tokens forced before the first sampled one take no time."""
         self.tokens += 1
         self.last = self.clock()
         if self.first is None:
@@ -60,7 +60,7 @@ class UsageTracker:
                 self.first = self.last
 
     def finished(self, reason: TurnEnd) -> Finished:
-        """The last event: usage and timing so far."""
+        """Create the last event with usage and timing."""
         usage = Usage(self.prompt_tokens, self.tokens, self.reasoning, self.cached)
         if self.first is None:
             return Finished(reason, usage, Timing())
@@ -70,7 +70,7 @@ class UsageTracker:
 
 
 class StopFinder:
-    """Passes text on up to the first stop string; holds back the tail that may begin one."""
+    """Forwards text up to the first stop string; buffers a tail that may start one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -78,7 +78,7 @@ class StopFinder:
         self.found = False
 
     def push(self, text: str) -> str:
-        """Text that may be shown now; after a stop string was found, always empty."""
+        """Add text; return what may be shown: nothing after a stop string."""
         if self.found or not self._stops:
             return "" if self.found else text
         text = self._pending + text
@@ -96,13 +96,13 @@ class StopFinder:
         return text
 
     def close(self) -> str:
-        """The text held back, which turned out to begin no stop string."""
+        """Return the buffered text, which was not a stop string."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 class OutputParser:
-    """Parses the tokens of a turn into events, along the states of the output grammar."""
+    """Parses the tokens of a turn into events, following the output grammar."""
 
     def __init__(
         self, grammar: OutputGrammar, tokenizer: Tokenizer, stop: StopFinder, usage: UsageTracker
@@ -131,7 +131,7 @@ class OutputParser:
             yield from self.close(token.finish_reason)
 
     def close(self, reason: FinishReason) -> Iterator[Event]:
-        """End here: yield what is certain of an open message; an open header is dropped."""
+        """End the turn: finish an open message, drop an open header."""
         if self.ended:
             return
         self.ended = True
@@ -195,7 +195,7 @@ class OutputParser:
 
 @dataclass(slots=True)
 class _MessageBuilder:
-    """The message that is being written."""
+    """The message in progress."""
 
     kind: PartKind
     channel: Channel
@@ -226,7 +226,7 @@ class _MessageBuilder:
 
 
 def to_token_logprob(sampled: SampledToken, tokenizer: Tokenizer) -> TokenLogprob:
-    """A sampled token as events report it: with text."""
+    """Convert a sampled token to its form in events, with text."""
     top = tuple(_scored(tokenizer, each, logprob) for each, logprob in sampled.top)
     return replace(_scored(tokenizer, sampled.token_id, sampled.logprob), top=top)
 
@@ -242,7 +242,7 @@ CompletionEvent = TextDelta | Finished
 
 
 class CompletionParser:
-    """Parses the tokens of a raw continuation, control tokens spelt by name; keeps their ids."""
+    """Parses the tokens of a raw completion, with control tokens by name, and records their ids."""
 
     def __init__(self, tokenizer: Tokenizer | None, stop: StopFinder, usage: UsageTracker) -> None:
         self._tokenizer = tokenizer
@@ -265,7 +265,7 @@ class CompletionParser:
             yield from self.close(token.finish_reason)
 
     def close(self, reason: FinishReason) -> Iterator[CompletionEvent]:
-        """End here: yield what was held back."""
+        """End the completion: yield the buffered text."""
         if self.ended:
             return
         self.ended = True
@@ -292,7 +292,7 @@ EventT = TypeVar("EventT", covariant=True)
 
 
 class TokenParser(Protocol[EventT]):
-    """Turns tokens into events: an `OutputParser`, or a `CompletionParser`."""
+    """Parses tokens into events: `OutputParser` or `CompletionParser`."""
 
     @property
     def ended(self) -> bool:
@@ -304,14 +304,14 @@ class TokenParser(Protocol[EventT]):
         ...
 
     def close(self, reason: FinishReason) -> Iterator[EventT]:
-        """End here; yields `Finished` unless it was yielded."""
+        """End the stream; yield `Finished` unless it was yielded."""
         ...
 
 
 def parse_tokens(tokens: Iterator[TokenEvent], parser: TokenParser[EventT]) -> Iterator[EventT]:
-    """Parse a stream of tokens into events, the last of which is the one `Finished`.
+    """Parse a stream of tokens into events; the last one is `Finished`.
 
-    The source is left early when a stop string is found; closing it is the caller's part.
+    A stop string ends it early; the caller closes the source.
     """
     for token in tokens:
         yield from parser.push(token)

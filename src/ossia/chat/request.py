@@ -1,4 +1,4 @@
-"""Everything one turn depends on. Knows no tokenizer, no token, no wire."""
+"""The request of one turn. Knows no tokenizer, no token, no HTTP."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,60 +15,60 @@ MAX_ANALYSIS_TOKENS = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSchema:
-    """The schema of the answer's JSON; it binds no reasoning, preamble or call."""
+    """The JSON schema of the answer; reasoning, preambles and calls are free of it."""
 
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
     strict: bool = True
-    """Whether a schema that cannot be honoured is refused; else any object will do."""
+    """Whether an unsupported schema is refused; otherwise any object is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalDecision:
-    """The answer to an approval request, with which an earlier turn ended."""
+    """Approval or denial of the call that ended an earlier turn."""
 
     call: Message
-    """Exactly as it was written."""
+    """The call, exactly as generated."""
     call_id: str
     allows: bool
     reason: str = ""
-    """Why not, in the user's words, which the model reads as data."""
+    """The user's reason for denying, which the model reads as data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
-    """Limits on calls of our tools in one turn: stricter than the tools' own, never less so."""
+    """Limits on calls of built-in tools in one turn; they can only tighten the tools' own."""
 
     max_calls: int | None = None
-    """Calls that are run; then none is legal any more."""
+    """Limit of calls."""
     require_approval: tuple[str, ...] = ()
-    """Full names of tools of which every call needs approval."""
+    """Full names of tools whose calls all need approval."""
     pause_for_approval: tuple[str, ...] = ()
-    """Full names of tools for whose approval the turn ends; another turn brings the decision."""
+    """Full names of tools for whose approval the turn ends; a later turn has the decision."""
     decision: ApprovalDecision | None = None
-    """On the call that the turn begins with."""
+    """Decision on the call that the turn starts with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRequest(GenerationRequest):
-    """One turn to be written: the conversation, how to sample, what may be called."""
+    """One turn: conversation, sampling parameters, tools."""
 
     conversation: Conversation
     tool_choice: str = "auto"
     """auto, none, required, or the name of one tool that must be called."""
     allowed_tools: tuple[str, ...] | None = None
-    """Names of the tools that may be called; None: all of the request."""
+    """Names of the tools that may be called; None: all."""
     answer: AnswerSchema | None = None
     allow_analysis: bool = True
     max_analysis_tokens: int | None = None
-    """Of reasoning; then the answer is made to begin. 0: none."""
+    """Limit of reasoning, after which the answer is forced. 0: none."""
     schema_paths: Mapping[str, str] = field(default_factory=dict)
-    """Where each tool's schema or grammar stands in the request, by name; "" is the answer's."""
+    """Path of each tool's schema or grammar in the request, by name; "" is the answer's."""
     tool_policy: ToolPolicy = ToolPolicy()
     session: str | None = None
-    """The session whose pages and variables the built-in tools go on with; None: a new one."""
+    """Key of the built-in tools' session; None: a new one."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Validate."""
         most = self.max_analysis_tokens
         if most is not None and not 0 <= most <= MAX_ANALYSIS_TOKENS:
             raise RequestError(
@@ -94,7 +94,7 @@ class TurnRequest(GenerationRequest):
 
     @property
     def tools(self) -> dict[str, FunctionTool]:
-        """Every tool of the prompt by its full name."""
+        """Every tool of the prompt by full name."""
         prompt = self.conversation
         builtins = [BUILTINS[name] for name in prompt.builtins]
         groups = (Namespace(FUNCTIONS, "", prompt.functions), *builtins, *prompt.namespaces)
@@ -105,7 +105,7 @@ class TurnRequest(GenerationRequest):
 
     @property
     def rules(self) -> OutputRules:
-        """What the output grammar allows."""
+        """The rules of the output grammar."""
         allowed = (
             None if self.allowed_tools is None else set(map(self.full_name, self.allowed_tools))
         )
@@ -123,12 +123,12 @@ class TurnRequest(GenerationRequest):
         )
 
     def full_name(self, name: str) -> str:
-        """A function's own name with its namespace; other tools are named in full already."""
+        """Add the namespace to a function's name; other tools have full names already."""
         return name if name in self.tools else f"{FUNCTIONS}.{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest(GenerationRequest):
-    """Text or ids to go on from, without the harmony format."""
+    """A completion of text or ids, without the harmony format."""
 
     prompt: str | tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Tools for callers that wait: library and command line. The tools run on a thread of their own."""
+"""Synchronous tools for library and command line; they run on their own thread."""
 
 import sys
 import threading
@@ -30,7 +30,7 @@ _CANCEL_SECONDS = 1.0
 
 
 class Tools:
-    """The tools of one conversation, and their state. Close it, or use it as a context manager."""
+    """The tools of one conversation and their state. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class Tools:
 
         Args:
             sources: tools, toolkits, or Python functions with type hints.
-            approve: asked before a call that needs approval; by default the answer is no.
-            limits: when calls end and the model must answer.
+            approve: called before a call that needs approval; by default such calls are denied.
+            limits: of tool calls.
 
         Raises:
-            OssiaError: a toolkit cannot be used here, with the reason.
-            RequestError: two tools have one name, or a function cannot be described to the model.
+            OssiaError: a toolkit is unavailable.
+            RequestError: two tools have the same name, or a function has no valid schema.
         """
         self.approve = approve
         self.limits = limits or LoopLimits()
         self.labels: set[Label] = set()
-        """Of the calls so far: what they brought into the conversation."""
+        """Labels of the results so far."""
         self._thread = _LoopThread()
         self._close = weakref.finalize(self, self._thread.close)
         try:
@@ -67,12 +67,12 @@ class Tools:
         return tuple(tool.spec for tool in self.session.tools)
 
     def call(self, pending: PendingCall) -> ToolResult:
-        """Run a call; waits for its result."""
+        """Run a call and wait for its result."""
         tools = {tool.spec.name: tool for tool in self.session.tools}
         return self._thread.run(tools[pending.spec.name].call(pending.call.arguments))
 
     def declare(self, conversation: Conversation) -> Conversation:
-        """The conversation with these tools in its prompt.
+        """Add these tools to a conversation's prompt.
 
         Raises:
             RequestError: a function of the conversation has the name of a tool.
@@ -86,7 +86,7 @@ class Tools:
         )
 
     def close(self) -> None:
-        """End every tool; closing twice does no harm."""
+        """Close every tool; idempotent."""
         if self._close.alive:
             self._thread.run(self.session.close())
             self._close()
@@ -103,8 +103,8 @@ class Tools:
 class ToolStream(Iterator[Event]):
     """The events of a turn with tools: steps through the agent loop on the caller's thread.
 
-    Whatever the loop awaits here blocks instead (an event, a result, an answer), so that Ctrl-C
-    interrupts it, and the caller may have an event loop of his own or none.
+    Every await of the loop blocks instead (an event, a result, an approval), so that Ctrl-C
+    interrupts it; the caller needs no event loop, and may have one.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class ToolStream(Iterator[Event]):
         *,
         owns_tools: bool,
     ) -> None:
-        """Begin the first generation; what cannot be written is refused here.
+        """Start the first generation; an invalid request is refused here.
 
         Args:
             tools: what may be called.
             request: with the tools in its prompt.
-            generate: writes one generation.
+            generate: runs one generation.
             context_length: tokens of one request.
-            owns_tools: whether the tools are closed at the end of the turn.
+            owns_tools: whether to close the tools at the end of the turn.
         """
         self._tools = tools
         self._start = generate
@@ -152,7 +152,7 @@ class ToolStream(Iterator[Event]):
             raise
 
     def close(self) -> None:
-        """Stop writing, and run nothing more."""
+        """Cancel the turn and run no further tool."""
         self._loop.cancel()
         self._generation.close()
 
@@ -175,7 +175,7 @@ class ToolStream(Iterator[Event]):
 
 
 def _next(events: AsyncGenerator[Event, None]) -> Event:
-    """The next item of a generator that never suspends; no event loop is involved."""
+    """Return the next item of a generator that never suspends, without an event loop."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)  # else a loop that runs here would close it at its own end
     try:
@@ -192,17 +192,17 @@ class GenerationStream(Iterator[Event], Protocol):
     """The events of one generation."""
 
     def close(self) -> None:
-        """Cancel what is left."""
+        """Cancel the generation."""
         ...
 
 
 Function = FunctionTool | Mapping[str, Any]
-"""A function that is only described: the turn ends with the call of it."""
+"""A described function: a call of it ends the turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolArgument:
-    """What a caller passes as `tools`: functions of his own, and tools that are run here."""
+    """The `tools` argument: described functions, and tools that run in this process."""
 
     functions: tuple[Function, ...]
     sources: tuple[ToolSource, ...]
@@ -210,7 +210,7 @@ class ToolArgument:
 
     @classmethod
     def of(cls, tools: "Tools | Sequence[Function | ToolSource]") -> "ToolArgument":
-        """Tell functions from tools."""
+        """Separate described functions from tools."""
         if isinstance(tools, Tools):
             return cls((), (), tools)
         return cls(
@@ -225,14 +225,14 @@ class ToolArgument:
         return self.open_tools is None
 
     def open(self) -> Tools | None:
-        """The tools that are run here; None if there are none."""
+        """Open the tools; None if there are none."""
         if self.open_tools is not None:
             return self.open_tools
         return Tools(*self.sources) if self.sources else None
 
 
 class _LoopThread:
-    """An event loop for callers that have none."""
+    """An event loop on its own thread."""
 
     def __init__(self) -> None:
         import asyncio  # with it ssl and sockets, for turns that have no tools
@@ -258,7 +258,7 @@ class _LoopThread:
         return run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
-        """Stop the loop; closing twice does no harm."""
+        """Stop the loop; idempotent."""
         if self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,4 +1,4 @@
-"""Bytes on disk: opens, checks and writes gpt-oss checkpoints; knows nothing of arithmetic."""
+"""Reads, validates and writes gpt-oss checkpoints."""
 
 from ossia.checkpoint import counts
 from ossia.checkpoint.config import ModelConfig

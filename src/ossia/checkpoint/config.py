@@ -1,4 +1,4 @@
-"""The facts of config.json, in either of its two spellings, checked once.
+"""ModelConfig: config.json in Hugging Face's or OpenAI's form, validated once.
 
 It does not know what the tensors or the forward pass make of them.
 """
@@ -25,7 +25,7 @@ class Within(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """The shape of one gpt-oss model; whoever holds one holds a consistent one.
+    """The shape of one gpt-oss model, always consistent.
 
     Names are those of Hugging Face's config.json, where the `rope_*` stand in a table of their own.
 
@@ -46,7 +46,7 @@ class ModelConfig:
     """Channels of one head; even, since RoPE turns them in pairs."""
     vocab_size: Annotated[int, Within(1, 2**22)]
     sliding_window: Annotated[int, Within(1, 2**24)]
-    """Keys a windowed layer may look at, the query's own position included; in tokens."""
+    """Keys that a sliding-window layer attends to, the query's own included; in tokens."""
     layer_types: tuple[str, ...]
     """For each layer `sliding_attention` or `full_attention`."""
     max_position_embeddings: Annotated[int, Within(1, 2**24)]
@@ -56,7 +56,7 @@ class ModelConfig:
     rope_beta_fast: Annotated[float, Within(1e-3, 1e6)]
     rope_beta_slow: Annotated[float, Within(1e-3, 1e6)]
     rope_original_max_position_embeddings: Annotated[int, Within(1, 2**24)]
-    """The context before YaRN stretched it; in tokens."""
+    """The original context, before YaRN; in tokens."""
     rope_truncate: bool
     """Whether the ends of YaRN's ramp are rounded to whole pairs; not so in gpt-oss."""
     rms_norm_eps: Annotated[float, Within(1e-12, 1)]
@@ -64,7 +64,7 @@ class ModelConfig:
     swiglu_alpha: Annotated[float, Within(1e-3, 1e3)]
 
     def __post_init__(self) -> None:
-        """Refuse what no gpt-oss model could be; no other code checks again."""
+        """Validate; no other code checks again."""
         for fact in fields(self):
             match get_args(fact.type):
                 case (kind, Within() as within):
@@ -177,14 +177,14 @@ def read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
 
 
 class _Facts:
-    """A table out of config.json, taken apart key by key; `left` is what was not taken."""
+    """Reads a table of config.json key by key; `left` has the unread keys."""
 
     def __init__(self, table: dict[str, Any], where: str) -> None:
         self.left = table
         self._where = where
 
     def take(self, *spellings: str) -> Any:
-        """The value under the first spelling present; all present must agree."""
+        """Take the value of a key with several spellings; all present must agree."""
         found = {name: self.left.pop(name) for name in spellings if name in self.left}
         if not found:
             raise self.error(f"lacks {spellings[0]}; is this a gpt-oss model?")
@@ -194,12 +194,12 @@ class _Facts:
         return value
 
     def take_or(self, name: str, default: Any) -> Any:
-        """The value, or the default where the key is missing or null."""
+        """Take a value, or the default if the key is missing or null."""
         value = self.left.pop(name, None)
         return default if value is None else value
 
     def expect(self, name: str, expected: str, *spellings: str) -> None:
-        """Take a value that only one kind of model has."""
+        """Take a value that must be the expected one."""
         value = self.take(name, *spellings)
         if value != expected:
             raise self.error(f"has {name} {short(value)}, not {expected}; only gpt-oss is read")
@@ -208,7 +208,7 @@ class _Facts:
         return CheckpointError(f"{self._where} {problem}")
 
     def table(self, name: str, value: Any) -> "_Facts":
-        """A table within this one."""
+        """Open a nested table."""
         if not isinstance(value, dict):
             raise self.error(f"has {name} {short(value)}, not a table")
         return _Facts(dict(value), f"{self._where}: {name}")
@@ -269,7 +269,7 @@ def _read_original(facts: _Facts) -> dict[str, Any]:
 
 
 def _layer_types(listed: Any, num_layers: Any) -> Any:
-    """As listed; else every other layer slides, the first one too. Checked by `ModelConfig`."""
+    """Return the listed types; by default sliding and full layers alternate. Not validated."""
     if isinstance(listed, list):
         return tuple(listed)
     if listed is None and type(num_layers) is int:
@@ -278,7 +278,7 @@ def _layer_types(listed: Any, num_layers: Any) -> Any:
 
 
 def _number(name: str, value: Any, kind: type, within: Within) -> int | float:
-    """The value in the type of the fact: a whole number may stand for a float, nothing else."""
+    """Convert a value to the field's type; only integers may become floats."""
     is_whole = type(value) is int
     fits = (is_whole or (kind is float and type(value) is float)) and (
         within.least <= value <= within.most  # also refuses NaN

@@ -1,4 +1,4 @@
-"""How many parameters, tensors and bytes a model of a given shape has, by formula.
+"""Formulas for the parameters and bytes of a model of a given shape.
 
 It reads no file: what a folder really holds is compared against `layouts.py`, tensor by tensor.
 
@@ -10,21 +10,21 @@ from ossia.checkpoint.config import ModelConfig
 
 
 def parameters(config: ModelConfig) -> int:
-    """All parameters; a scale of an MXFP4 block is not counted as one."""
+    """Count all parameters, without the scales of MXFP4 blocks."""
     per_layer = _attention(config) + _router(config)
     experts = config.num_local_experts * _expert(config)
     return config.num_hidden_layers * (per_layer + experts) + 2 * _table(config) + _final(config)
 
 
 def active_parameters(config: ModelConfig) -> int:
-    """Parameters that take part in one token: its experts and the head, not the embedding."""
+    """Count the active parameters per token: its experts and the head, not the embedding."""
     per_layer = _attention(config) + _router(config)
     experts = config.num_experts_per_tok * _expert(config)
     return config.num_hidden_layers * (per_layer + experts) + _table(config) + _final(config)
 
 
 def checkpoint_bytes(config: ModelConfig, *, packed: bool = True) -> int:
-    """Bytes of all tensors: bfloat16, and the experts' matrices in MXFP4 if `packed`."""
+    """Count the bytes of all tensors: bfloat16, with the experts' matrices in MXFP4 if `packed`."""
     if not packed:
         return 2 * parameters(config)
     per_layer = 2 * (_attention(config) + _router(config))
@@ -33,14 +33,14 @@ def checkpoint_bytes(config: ModelConfig, *, packed: bool = True) -> int:
 
 
 def expert_bytes(config: ModelConfig) -> int:
-    """Bytes of one expert of one layer: its MXFP4 blocks and scales and its bfloat16 biases."""
+    """Count the bytes of an expert: MXFP4 blocks and scales, bfloat16 biases."""
     weights = 3 * config.intermediate_size * config.hidden_size
     biases = 2 * config.intermediate_size + config.hidden_size
     return weights // 32 * 17 + 2 * biases
 
 
 def experts_bytes(config: ModelConfig) -> int:
-    """Bytes of all experts of all layers, in MXFP4."""
+    """Count the bytes of all experts of all layers, in MXFP4."""
     return config.num_hidden_layers * config.num_local_experts * expert_bytes(config)
 
 

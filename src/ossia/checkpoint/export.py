@@ -1,6 +1,6 @@
-"""Writes a checkpoint folder in any of the three published layouts, as a stream.
+"""Writes a checkpoint folder in any of the three published layouts, tensor by tensor.
 
-It does not make or convert values: what comes in as MXFP4 bytes or bfloat16 goes out so.
+Does not convert values: MXFP4 bytes and bfloat16 are written unchanged.
 """
 
 import json
@@ -39,13 +39,13 @@ def write_checkpoint(
     """Write config.json, the weights and, for several Hugging Face shards, their index.
 
     Args:
-        folder: made if it is missing; must hold no checkpoint yet.
-        config: its shapes are those the tensors must have.
+        folder: created if missing; must not contain a checkpoint.
+        config: determines the shapes of the tensors.
         tensors: exactly the names of `our_shapes`. Each is read once, when its turn comes, so
             a mapping that makes arrays on demand is never whole in memory.
         layout: `dense` takes the experts as `*_weight`, the other two as blocks and scales.
-        shards: how many files to aim at; fewer, if single tensors are too large.
-        dtype: type of all that is not packed: BF16, F16 or F32; nothing is rounded on the way.
+        shards: target number of files; fewer if single tensors are too large.
+        dtype: of all unpacked tensors: BF16, F16 or F32; values are not converted.
 
     Raises:
         CheckpointError: the folder holds a checkpoint or cannot be written, or the layout cannot
@@ -105,14 +105,14 @@ def _plan(
 
 
 def _cut(array: Array) -> Iterator[Array]:
-    """Runs of rows in C order, so that a transposed giant is copied in pieces."""
+    """Split into chunks of rows in C order, so that transposed arrays are copied in pieces."""
     step = max(1, _PIECE_BYTES * len(array) // array.nbytes)
     for start in range(0, len(array), step):
         yield np.ascontiguousarray(array[start : start + step])
 
 
 def _split(planned: list[PlannedTensor], shards: int) -> list[list[PlannedTensor]]:
-    """Runs of about equal size, in order."""
+    """Split into runs of about equal size, in order."""
     if shards < 1:
         raise ValueError(f"shards is {shards}; at least one file is needed")
     total = sum(tensor.num_bytes for tensor in planned)
@@ -126,7 +126,7 @@ def _split(planned: list[PlannedTensor], shards: int) -> list[list[PlannedTensor
 
 
 def _name_files(runs: list[list[PlannedTensor]]) -> dict[str, list[PlannedTensor]]:
-    """Names as published: counted from 0, and "of" the last number, not of how many."""
+    """Name the shards as published: counted from 0, "of" the last number."""
     last = len(runs) - 1
     if last == 0:
         return {"model.safetensors": runs[0]}

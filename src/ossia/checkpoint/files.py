@@ -1,4 +1,4 @@
-"""Opens the files of a checkpoint safely, and writes new ones whole or not at all.
+"""Opens the files of a checkpoint safely, and writes files atomically.
 
 It does not know what stands in them, beyond that some are JSON.
 """
@@ -18,7 +18,7 @@ from ossia.strict_json import parse_strict
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path `folder/name`, once it is sure that no link takes it elsewhere.
+    """Return the path `folder/name`, after checking that no link leads out of the folder.
 
     A link may lead within the folder, or to the blobs of the Hugging Face cache that the folder
     belongs to (`snapshots/REVISION/` beside `blobs/`); nowhere else.
@@ -53,7 +53,7 @@ def open_regular(path: Path) -> BinaryIO:
     """
     try:
         _refuse_irregular(path, os.stat(path).st_mode)
-        # The name may have changed hands since: never wait on a FIFO, look again once open.
+        # The file may have been replaced since: never block on a FIFO, check again once open.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
         raise CheckpointError(f"{path} cannot be opened: {_reason(error)}") from error
@@ -104,7 +104,7 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name complete and on disk, or not at all.
+    """Write a file atomically and durably.
 
     Yields:
         A temporary file in the same folder; renamed over `path` when the block ends well.
@@ -122,16 +122,16 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def drop_cached(path: Path, first: int, count: int) -> None:
-    """Ask the system to drop these bytes of a file from its cache, where it can."""
+    """Advise the system to drop these bytes of a file from its cache, if supported."""
     if sys.platform == "linux":
         with open_regular(path) as file:
             os.posix_fadvise(file.fileno(), first, count, os.POSIX_FADV_DONTNEED)
 
 
 def prefetch(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
-    """Ask the system to have small parts of a file in its cache soon, where it can.
+    """Advise the system to read small parts of a file into its cache, if supported.
 
-    A disk reads many pieces it knows of in the time of a few that are read one by one.
+    A disk reads many queued pieces in the time of a few sequential ones.
 
     Args:
         path: of the file.
@@ -144,14 +144,14 @@ def prefetch(path: Path, pieces: Iterable[tuple[int, int]]) -> None:
 
 
 def short(name: object) -> str:
-    """A name or value from a file as it may stand in a message: escaped, on one line, cut."""
+    """Quote a name or value from a file for a message: escaped, on one line, truncated."""
     brief = reprlib.Repr()  # unlike repr(), bounded in depth too
     brief.maxstring = brief.maxother = 100
     return brief.repr(name)
 
 
 def some(names: Iterable[str]) -> str:
-    """The first three names, and how many more there are."""
+    """List the first three names, and the number of the others."""
     listed = sorted(names)
     more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     return ", ".join(short(name) for name in listed[:3]) + more

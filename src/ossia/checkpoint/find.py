@@ -1,6 +1,6 @@
-"""Where models are on this disk: the embedded one, a folder, or Hugging Face's cache.
+"""Finds models on this disk: the embedded one, a folder, or Hugging Face's cache.
 
-Knows no network: what is not here is not found.
+Never uses the network.
 """
 
 import json
@@ -15,17 +15,17 @@ SHORT_NAMES = {"gpt-oss-20b": "openai/gpt-oss-20b", "gpt-oss-120b": "openai/gpt-
 
 
 class FoundModel(NamedTuple):
-    """A model that `find_model` would find by this name."""
+    """A model that `find_model` finds by this name."""
 
     name: str
     folder: Path
 
 
 def find_model(name: str) -> Path:
-    """The folder of a model: `nano`, a folder's path, or a hub name that was downloaded before.
+    """Find the folder of a model: `nano`, a folder's path, or a downloaded hub name.
 
     Raises:
-        CheckpointError: nothing is called so here.
+        CheckpointError: there is no such model.
     """
     if name == EMBEDDED:
         return _embedded()
@@ -52,7 +52,7 @@ def find_model(name: str) -> Path:
 
 
 def models_on_disk() -> list[FoundModel]:
-    """Every model that can be named without a path, the embedded one first."""
+    """List every model that can be named without a path, the embedded one first."""
     return [FoundModel(EMBEDDED, _embedded()), *_cached()]
 
 
@@ -72,7 +72,7 @@ def _embedded() -> Path:
 
 
 def _cached() -> list[FoundModel]:
-    """Downloaded gpt-oss models, by what their config.json says of itself."""
+    """Find downloaded gpt-oss models by their config.json."""
     from huggingface_hub.constants import HF_HUB_CACHE  # slow to import, rarely needed
 
     found = []
@@ -90,4 +90,4 @@ def _is_gpt_oss(config: Path) -> bool:
     try:
         return bool(json.loads(config.read_bytes()).get("model_type") == "gpt_oss")
     except (OSError, ValueError, AttributeError):
-        return False  # someone else's model, or half a download
+        return False  # another kind of model, or an incomplete download

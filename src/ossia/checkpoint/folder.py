@@ -1,6 +1,6 @@
-"""Opens a checkpoint folder: its config, its index or lone files, the weights, and nothing else.
+"""Opens a checkpoint folder: config, index and weights.
 
-It does not know the names within a layout, and reads no tokenizer: it only says where one lies.
+Does not know the names within a layout, and only locates the tokenizer.
 """
 
 import os
@@ -35,23 +35,23 @@ _LARGE = (
     "down_blocks",
     "down_scales",
 )
-"""What opening does not read, since it would take as long as loading: see `verify_values`."""
+"""Tensors not read when opening, since that would take as long as loading: see `verify_values`."""
 
 
 class Checkpoint(NamedTuple):
-    """An open gpt-oss checkpoint: every name, shape and type in it is as its config demands."""
+    """An open gpt-oss checkpoint whose names, shapes and types match its config."""
 
     folder: Path
     config: ModelConfig
     layout: Layout
     tensors: Tensors
     tokenizer_path: Path | None
-    """The folder's tokenizer.json; without one the model still works in token ids."""
+    """The folder's tokenizer.json; without one the model works with token ids only."""
     files: tuple[Path, ...]
     total_bytes: int
     """Bytes of all tensors; headers not counted."""
     unknown_keys: tuple[str, ...]
-    """Unknown keys of config.json: to be reported, never obeyed."""
+    """Unknown keys of config.json, to be reported."""
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:
@@ -61,7 +61,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     mapped. Check their values while preparing them (`Tensors.verify`) or by `verify_values`.
 
     Raises:
-        CheckpointError: the folder is not a whole and consistent gpt-oss checkpoint. The message
+        CheckpointError: the folder is not a complete and consistent gpt-oss checkpoint. The message
             names the file, what was found, what was expected and what to do.
     """
     folder = Path(folder)
@@ -98,8 +98,8 @@ def verify_values(checkpoint: Checkpoint, on_tensor: Callable[[str], None] | Non
     """Read the whole checkpoint once and refuse NaN, infinity and scale bytes of 255.
 
     Args:
-        checkpoint: read tensor by tensor; the memory of each is given back at once.
-        on_tensor: called with each name when its tensor has passed, for a progress bar.
+        checkpoint: read tensor by tensor; the memory of each is released at once.
+        on_tensor: called with the name of each verified tensor.
 
     Raises:
         CheckpointError: names the file, the tensor and the place of the first bad value.
@@ -121,7 +121,7 @@ def _names_in(folder: Path) -> frozenset[str]:
 
 
 _Opened = tuple[str, list[SafetensorsFile], Mapping[str, SafetensorsFile]]
-"""Where the list of tensors stands, the files in order, and the file of each stored tensor."""
+"""Source of the list of tensors, the files in order, and the file of each stored tensor."""
 
 
 def _open_indexed(folder: Path) -> _Opened:
@@ -172,7 +172,7 @@ def _total_size(table: Mapping[str, object]) -> object:
 
 
 def _open_all(folder: Path, names: frozenset[str]) -> _Opened:
-    """Without an index, as OpenAI publishes: every safetensors file of the folder."""
+    """Open every safetensors file of a folder without an index, as OpenAI publishes."""
     shards = sorted(n for n in names if n.endswith(".safetensors") and not n.startswith("."))
     if not shards:
         raise CheckpointError(

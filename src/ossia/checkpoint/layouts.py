@@ -1,6 +1,6 @@
-"""The three published layouts of a gpt-oss checkpoint, and the one set of names used here.
+"""The three published layouts of a gpt-oss checkpoint, and ossia's names of tensors.
 
-It knows names, shapes and orders of axes; it opens no file and does no arithmetic.
+Knows names, shapes and orders of axes; opens no file.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,34 +18,34 @@ BYTES = ("U8",)
 
 
 class TensorPart(NamedTuple):
-    """One of our tensors, as a piece of a stored one."""
+    """A tensor as part of a stored one."""
 
     name: str
     rows: int
-    """How many of the stored rows (the first axis) it takes, after those of the parts before."""
+    """Number of the stored rows (first axis) it takes, after those of earlier parts."""
 
 
 class StoredTensor(NamedTuple):
-    """One tensor as a layout stores it, and which of our tensors it holds."""
+    """A tensor as a layout stores it, and the tensors it contains."""
 
     name: str
     shape: tuple[int, ...]
     dtypes: tuple[str, ...]
-    """Those it may have."""
+    """Allowed types."""
     parts: tuple[TensorPart, ...]
     transposed: bool = False
-    """Whether its last two axes lie the other way round than ours."""
+    """Whether its last two axes are swapped."""
 
 
 def detect_layout(names: Collection[str], where: str) -> Layout:
-    """Tell the layout by the names of the tensors alone.
+    """Detect the layout by the names of the tensors.
 
     Args:
         names: of the tensors stored.
         where: the folder, for the message.
 
     Raises:
-        CheckpointError: the names belong to none of the three.
+        CheckpointError: the names match none of the three.
     """
     if "embedding.weight" in names:
         return "original"
@@ -59,12 +59,12 @@ def detect_layout(names: Collection[str], where: str) -> Layout:
 
 
 def is_packed(layout: Layout) -> bool:
-    """Whether the layout keeps the experts' matrices as MXFP4 blocks and scales."""
+    """Whether the layout stores the experts' matrices as MXFP4 blocks and scales."""
     return layout != "dense"
 
 
 def stored_tensors(config: ModelConfig, layout: Layout) -> Iterator[StoredTensor]:
-    """Every tensor of a checkpoint in this layout: embedding, layers in order, norm, head."""
+    """Yield every tensor of a checkpoint in this layout: embedding, layers in order, norm, head."""
     shapes = our_shapes(config, packed=is_packed(layout))
     yield _one(shapes, "embedding", _OUTSIDE["embedding"][layout == "original"])
     for i in range(config.num_hidden_layers):
@@ -77,7 +77,7 @@ def stored_tensors(config: ModelConfig, layout: Layout) -> Iterator[StoredTensor
 
 
 def our_shapes(config: ModelConfig, *, packed: bool) -> dict[str, tuple[int, ...]]:
-    """Our names, in order, and the shape of each.
+    """Return ossia's names of the tensors, in order, with their shapes.
 
     The rows of gate_up alternate: even ones are gates, odd ones the up rows of the same channel.
     """
@@ -162,7 +162,7 @@ def _fused(shapes: Mapping[str, tuple[int, ...]], parts: list[str], stored: str)
 
 
 def _transposed(shapes: Mapping[str, tuple[int, ...]], ours: str, stored: str) -> StoredTensor:
-    """Dense experts lie [expert, in, out], ours [expert, out, in], as the packed ones do."""
+    """Whether a dense expert matrix is stored [expert, in, out]; ossia's are [expert, out, in]."""
     experts, rows, columns = shapes[ours]
     return StoredTensor(
         stored, (experts, columns, rows), FLOATS, (TensorPart(ours, experts),), transposed=True

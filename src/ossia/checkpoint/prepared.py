@@ -1,7 +1,7 @@
-"""Weights as one backend likes them, in one file of named arrays that later openings map.
+"""Prepared weights: a backend's repacked arrays in one file, mapped at later starts.
 
-The container is a safetensors file with checksums and the digest of its source in the header. It
-does not know what the arrays mean, nor who made them.
+The format is safetensors with checksums and the digest of the source in the header. It
+does not know what the arrays mean.
 """
 
 import hashlib
@@ -25,27 +25,27 @@ KIND, VERSION = "ossia prepared weights", "1"
 PAGE, ALIGNMENT = 4096, 64
 SUFFIX = ".prepared"
 _GAP = "gap."
-"""Begins the names of bytes that only make the next array lie on `ALIGNMENT`."""
+"""Prefix of the names of padding that aligns the next array to `ALIGNMENT`."""
 _LINE_BYTES = 320
-"""Of header an array may need: its entry, its checksums, and the gap before it."""
+"""Bytes of header reserved per array: its entry, checksums, and padding."""
 
 
 def prepared_path(folder: Path, source: Path, layout: str) -> Path:
-    """Where the prepared weights of one checkpoint folder are for one layout.
+    """Return the path of the prepared weights of a checkpoint folder in a layout.
 
     Args:
         folder: of all prepared files.
-        source: the checkpoint's folder; its path makes the name, its contents do not.
+        source: the checkpoint's folder; the name depends on its path, not its contents.
         layout: see `Ops.layout`.
     """
     return folder / f"{_stem(source)}.{layout}{SUFFIX}"
 
 
 def source_digest(files: Iterable[Path]) -> str:
-    """Tell a checkpoint from every other one: headers, sizes, dates and a page of each tensor.
+    """Digest a checkpoint's headers, sizes, dates and a page of each tensor.
 
     A fine-tune has the headers and sizes of its origin; a page in the middle of each tensor and
-    the date of the file tell them apart without reading them whole.
+    the date of the file distinguish them without reading all of it.
     """
     digest = hashlib.sha256()
     for path in files:
@@ -101,11 +101,11 @@ class PreparedFile:
         return self._file.tensor_bytes
 
     def view(self, name: str) -> Array:
-        """One array, read-only, over the mapped file.
+        """Return an array, read-only, over the mapped file.
 
         Raises:
-            KeyError: none has this name.
-            CheckpointError: the file has become shorter since it was opened.
+            KeyError: there is no such array.
+            CheckpointError: the file was truncated since it was opened.
         """
         return self._file.view(name)
 
@@ -113,7 +113,7 @@ class PreparedFile:
         """Read the whole file and compare every checksum.
 
         Args:
-            on_array: called with each name when its array has passed.
+            on_array: called with the name of each verified array.
 
         Raises:
             CheckpointError: names the first array that is damaged.
@@ -141,7 +141,7 @@ class PreparedFile:
 
 
 class ArrayWriter:
-    """Takes the arrays of a prepared file, one after the other."""
+    """Writes the arrays of a prepared file."""
 
     def __init__(self, file: BinaryIO, max_arrays: int) -> None:
         self._file = file
@@ -153,10 +153,10 @@ class ArrayWriter:
         file.seek(self._start)
 
     def add(self, name: str, array: Array) -> None:
-        """Write one array; nothing of it stays in memory.
+        """Write one array; it does not stay in memory.
 
         Raises:
-            ValueError: the name stands twice, or the type is none of the format's.
+            ValueError: the name is a duplicate, or the format lacks the type.
         """
         if name in self._entries or name.startswith(_GAP):
             raise ValueError(f"the name {name!r} stands twice")
@@ -190,13 +190,13 @@ class ArrayWriter:
 def prepared_writer(
     path: Path, *, layout: str, source: str, model: Path, max_arrays: int
 ) -> Iterator[ArrayWriter]:
-    """A file that appears under its name when all its arrays are on disk, or not at all.
+    """Write a prepared file atomically.
 
     Args:
         path: of the file; its folder must exist.
         layout: of the arrays.
         source: digest of the checkpoint they come from.
-        model: the checkpoint's folder, for people.
+        model: the checkpoint's folder, for information.
         max_arrays: no more may be added.
 
     Raises:
@@ -211,16 +211,16 @@ def prepared_writer(
 
 @contextmanager
 def exclusive_writer(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Be the only process that writes this file; wait for another one that does.
+    """Lock a file for writing; wait for another process that writes it.
 
-    What a writer left that was killed is removed. The lock ends with the process that holds it.
+    Leftovers of killed writers are removed. The lock ends with its process.
 
     Args:
-        path: of the file to be written; its folder is made.
+        path: of the file to write; its folder is created.
         on_wait: called once if another process is writing it.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(_lock_path(path), on_wait, is_private=False):
@@ -230,10 +230,10 @@ def exclusive_writer(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def check_space(path: Path, num_bytes: int) -> None:
-    """Refuse to begin a file that the disk cannot hold.
+    """Check the free disk space for a prepared file.
 
     Raises:
-        CheckpointError: says how much is needed and what to do.
+        CheckpointError: there is too little space.
     """
     free = shutil.disk_usage(path.parent).free
     if free < num_bytes:
@@ -245,12 +245,12 @@ def check_space(path: Path, num_bytes: int) -> None:
 
 
 def remove_prepared(folder: Path, source: Path) -> int:
-    """Delete the prepared files of one checkpoint, and what killed writers left of them.
+    """Delete the prepared files of one checkpoint, and leftovers of killed writers.
 
     Waits for a process that is writing one.
 
     Returns:
-        The bytes that were freed.
+        The number of freed bytes.
 
     Raises:
         OSError: the folder cannot be written.
@@ -267,7 +267,7 @@ def remove_prepared(folder: Path, source: Path) -> int:
 
 
 def prepared_files(folder: Path, source: Path | None = None) -> list[Path]:
-    """Every prepared file in a folder, which need not exist; or those of one checkpoint alone."""
+    """List the prepared files in a folder, which may be missing; or those of one checkpoint."""
     return sorted(folder.glob(f"{'*' if source is None else _stem(source)}.*{SUFFIX}"))
 
 
@@ -292,7 +292,7 @@ def _bytes(array: Array) -> Array:
 
 
 def _pages(num_bytes: int) -> list[slice]:
-    """The first, the middle and the last page of an array; a small one's overlap."""
+    """Return the first, middle and last page of an array; a small one's overlap."""
     last = max(0, num_bytes - PAGE)
     return [slice(at, min(at + PAGE, num_bytes)) for at in (0, last // 2, last)]
 

@@ -1,6 +1,6 @@
 """One safetensors file: mapped and read without copies, or written as a stream.
 
-It knows the format, not the model: which tensors belong there is decided in `layouts.py`.
+Knows the format, not the model: `layouts.py` lists the tensors.
 
 Source:
     the format's description in github.com/huggingface/safetensors (README.md, "Format").
@@ -70,7 +70,7 @@ class TensorEntry(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     begin: int
-    """First byte, counted from the end of the header; in bytes."""
+    """Offset of the first byte from the end of the header."""
     end: int
 
 
@@ -101,9 +101,9 @@ class SafetensorsFile:
         self._start = 8 + header_bytes
         entries, metadata = _read_header(header, self._size - self._start, path)
         self.entries: Mapping[str, TensorEntry] = MappingProxyType(entries)
-        """The tensors, in the order in which their bytes lie."""
+        """The tensors, in the order of their bytes."""
         self.metadata: Mapping[str, str] = MappingProxyType(metadata)
-        """Free text, for those who wrote it."""
+        """Free-form metadata."""
 
     @property
     def tensor_bytes(self) -> int:
@@ -111,17 +111,17 @@ class SafetensorsFile:
         return self._size - self._start
 
     def view(self, name: str) -> Array:
-        """The tensor as a read-only array over the mapped file.
+        """Return a tensor as a read-only array over the mapped file.
 
-        A tensor whose bytes do not lie on a multiple of its item size is copied instead: the
+        A tensor whose bytes are not aligned to its item size is copied instead: the
         format allows that, compiled kernels do not.
 
         Raises:
-            KeyError: no tensor has this name.
-            CheckpointError: the file has become shorter since it was opened.
+            KeyError: there is no such tensor.
+            CheckpointError: the file was truncated since it was opened.
         """
         entry = self.entries[name]
-        if self._map.size() < self._size:  # touching what was cut off would kill the program
+        if self._map.size() < self._size:  # reading past the end would kill the program
             raise CheckpointError(
                 f"{self.path} had {self._size} bytes when it was opened and has "
                 f"{self._map.size()} now; something cut it short: fetch the file again"
@@ -135,7 +135,7 @@ class SafetensorsFile:
         return raw.view(dtype).reshape(entry.shape)
 
     def release(self, name: str) -> None:
-        """Give the tensor's resident pages back to the system; a later access reads them again."""
+        """Release the tensor's resident pages; a later access reads them again."""
         entry = self.entries[name]
         page = mmap.PAGESIZE
         first = -(-(self._start + entry.begin) // page) * page  # whole pages only, within it
@@ -144,7 +144,7 @@ class SafetensorsFile:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def prefetch(self, pieces: Mapping[str, Iterable[slice]]) -> None:
-        """Have the system read bytes of some tensors into its cache, all at once, without waiting.
+        """Advise the system to read parts of tensors into its cache, without waiting.
 
         Args:
             pieces: of each tensor, small ranges of its bytes.
@@ -159,21 +159,21 @@ class SafetensorsFile:
         )
 
     def evict(self, name: str) -> None:
-        """Also drop them from the system's cache: for what is not going to be read again soon."""
+        """Release the tensor's pages and drop them from the system's cache."""
         self.release(name)
         entry = self.entries[name]
         drop_cached(self.path, self._start + entry.begin, entry.end - entry.begin)
 
 
 class PlannedTensor(NamedTuple):
-    """A tensor to be written: described now, made when its turn comes."""
+    """A tensor to write, described now and created when written."""
 
     name: str
     dtype: str
     """A key of `DTYPES`."""
     shape: tuple[int, ...]
     pieces: Callable[[], Iterable[Array]]
-    """The values in C order, cut anywhere; called once."""
+    """Returns the values in C order, in pieces of any size; called once."""
 
     @property
     def num_bytes(self) -> int:
@@ -184,16 +184,16 @@ class PlannedTensor(NamedTuple):
 def write_safetensors(
     path: Path, tensors: Iterable[PlannedTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write one file, whole and durable under its name, or not at all; it replaces what is there.
+    """Write one file atomically and durably; an existing file is replaced.
 
     Args:
         path: of the file; its folder must exist.
         tensors: see `stream_safetensors`.
-        metadata: free text for other programs; none, and the header says nothing of it.
+        metadata: free-form metadata; if empty, the header has none.
 
     Raises:
         CheckpointError: the file cannot be written.
-        ValueError: a name stands twice, or pieces of another type or number than planned.
+        ValueError: a duplicate name, or pieces of another type or size than planned.
     """
     with written_atomically(path) as file:
         stream_safetensors(file, tensors, metadata)
@@ -202,9 +202,9 @@ def write_safetensors(
 def stream_safetensors(
     file: BinaryIO, tensors: Iterable[PlannedTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write header and tensors; only one piece of one tensor is in memory at a time.
+    """Write header and tensors, with one piece in memory at a time.
 
-    They go widest type first, then by name, as the format's own library does, so that each lies on
+    Order: widest type first, then by name, as the format's own library does, so that each is on
     a multiple of its item size. Arguments and errors: see `write_safetensors`.
     """
     ordered = sorted(tensors, key=lambda tensor: (-DTYPES[tensor.dtype].itemsize, tensor.name))
@@ -216,7 +216,7 @@ def stream_safetensors(
 
 
 def _stream_tensor(file: BinaryIO, tensor: PlannedTensor) -> None:
-    """A function of its own, so that its last piece is gone before the next tensor is made."""
+    """Write one tensor; separate, so that its last piece is freed before the next tensor."""
     written = 0
     for piece in tensor.pieces():
         if piece.dtype != DTYPES[tensor.dtype]:
@@ -245,7 +245,7 @@ def _write_header(tensors: Sequence[PlannedTensor], metadata: Mapping[str, str] 
 def _read_header(
     header: bytes, data_bytes: int, path: Path
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    """The entries by their bytes, which they cover without gap or overlap, and the free text."""
+    """Read the entries in byte order, checked for gaps and overlaps, and the metadata."""
     if not header.startswith(b"{"):
         raise CheckpointError(f"{path} has no safetensors header; fetch the file again")
     lines = parse_json(header, f"the header of {path}")
@@ -304,5 +304,5 @@ def _read_entry(where: str, line: object) -> TensorEntry:
 
 
 def _counts(values: object, least: int, most: int) -> bool:
-    """Whether this is a list of whole numbers in the range; `True` and 1.0 are none."""
+    """Whether this is a list of integers in the range; `True` and 1.0 are not integers."""
     return isinstance(values, list) and all(type(v) is int and least <= v <= most for v in values)

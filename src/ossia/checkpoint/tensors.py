@@ -1,6 +1,6 @@
-"""The weights of an open checkpoint under our names, as views of the mapped files; their checks.
+"""The weights of an open checkpoint by ossia's names, as views of the mapped files; validation.
 
-It does not know how the files were found, nor what the weights are used for.
+Does not know how the files were found, nor how the weights are used.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,12 +16,12 @@ from ossia.checkpoint.safetensors import Array, SafetensorsFile
 from ossia.errors import CheckpointError
 
 SCALE_NAN = 255
-"""The scale byte that is not a number in the OCP MX format; gpt-oss never uses it."""
+"""The scale byte for NaN in the OCP MX format; gpt-oss never uses it."""
 _CHUNK_BYTES = 2**24
 
 
 class TensorLocation(NamedTuple):
-    """Where one of our tensors lies."""
+    """Location of a tensor in the files."""
 
     file: SafetensorsFile
     stored: str
@@ -30,7 +30,7 @@ class TensorLocation(NamedTuple):
 
 
 class Tensors(Mapping[str, Array]):
-    """Our names, in layer order, to read-only arrays that cost nothing until they are touched.
+    """Maps ossia's names, in layer order, to read-only arrays that are loaded when accessed.
 
     Every access makes a new view. The dense layout's `gate_up_weight` and `down_weight` are
     transposed views and not contiguous; all others are.
@@ -40,7 +40,7 @@ class Tensors(Mapping[str, Array]):
         self._locations = locations
 
     def __getitem__(self, name: str) -> Array:
-        """The view; raises CheckpointError if its file was cut short since it was opened."""
+        """Return the view; raises CheckpointError if the file was truncated since it was opened."""
         location = self._locations[name]
         view = location.file.view(location.stored)[location.rows]
         return view.swapaxes(-1, -2) if location.transposed else view
@@ -52,12 +52,12 @@ class Tensors(Mapping[str, Array]):
         return len(self._locations)
 
     def source(self, name: str) -> str:
-        """The file and the stored name behind one of our names, for messages."""
+        """Return file and stored name of a tensor, for messages."""
         location = self._locations[name]
         return f"{location.file.path}: {location.stored}"
 
     def verify(self, name: str) -> None:
-        """Read every value of the tensor and refuse what no weight may be.
+        """Read and validate every value of a tensor.
 
         Raises:
             CheckpointError: NaN, infinity or a scale byte 255; MXFP4 blocks cannot be wrong.
@@ -68,22 +68,22 @@ class Tensors(Mapping[str, Array]):
             check_finite(self[name], where=self.source(name))
 
     def verify_scales(self) -> None:
-        """Look at every MXFP4 scale byte: 600 MB of a 20b, less than a twentieth of its bytes.
+        """Validate every MXFP4 scale byte: 600 MB of 20b, less than a twentieth of its bytes.
 
         Raises:
-            CheckpointError: one is 255, which is not a number.
+            CheckpointError: one is 255 (NaN).
         """
         for name in self:
             if name.endswith("_scales"):
                 self.verify(name)
 
     def release(self, name: str) -> None:
-        """Give the tensor's resident pages back; a later access reads them again."""
+        """Release the tensor's resident pages; a later access reads them again."""
         location = self._locations[name]
         location.file.release(location.stored)
 
     def prefetch(self, names: Iterable[str]) -> None:
-        """Have the system read these small ones into its cache, all at once, without waiting."""
+        """Advise the system to read these small tensors into its cache, without waiting."""
         wanted: dict[SafetensorsFile, dict[str, list[slice]]] = {}
         for location in map(self._locations.__getitem__, names):
             entry = location.file.entries[location.stored]
@@ -93,7 +93,7 @@ class Tensors(Mapping[str, Array]):
             file.prefetch(pieces)
 
     def evict(self, name: str) -> None:
-        """Also drop them from the system's cache: for what is not going to be read again soon."""
+        """Release the tensor's pages and drop them from the system's cache."""
         location = self._locations[name]
         location.file.evict(location.stored)
 
@@ -101,12 +101,12 @@ class Tensors(Mapping[str, Array]):
 def locate_tensors(
     files: Mapping[str, SafetensorsFile], config: ModelConfig, layout: Layout, where: str
 ) -> Tensors:
-    """Hold what is stored against what the configuration asks for, and name it our way.
+    """Match the stored tensors against the configuration, and map them to ossia's names.
 
     Args:
-        files: for every stored tensor, the file it lies in.
-        config: says which tensors there must be, and their shapes.
-        layout: says how they are named and cut.
+        files: the file of every stored tensor.
+        config: determines the expected tensors and their shapes.
+        layout: determines their stored names and splits.
         where: the folder or index, for the message.
 
     Raises:
@@ -192,7 +192,7 @@ def check_scales(scales_NOB: Array, *, where: str) -> None:
 
 
 def _chunks(values: Array) -> Iterator[tuple[int, Array]]:
-    """The array in runs of its first axis, with the index at which each begins."""
+    """Split an array along its first axis; yield each chunk with its start index."""
     step = max(1, _CHUNK_BYTES * len(values) // values.nbytes)
     for start in range(0, len(values), step):
         yield start, values[start : start + step]

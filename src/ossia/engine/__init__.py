@@ -1,1 +1,1 @@
-"""Many requests at once: schedule, run, update."""
+"""The engine: continuous batching, paged KV cache, sampling."""

@@ -19,18 +19,18 @@ Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
 SAMPLE_STRIDE = 16
-"""Every so many-th logit is looked at to find where the candidates begin."""
+"""Every n-th logit is sampled to find the candidates' threshold."""
 TARGET_CANDIDATES = 128
-"""Candidates, about."""
+"""Approximate number of candidates."""
 MAX_CANDIDATES = 8 * TARGET_CANDIDATES
-"""With more candidates than this the logits are so even that refining a few saves nothing."""
+"""With more candidates the logits are so even that refining a few saves nothing."""
 SAFETY_MARGIN = 2.0
-"""The best must be above the rest by so many times the largest error among the candidates: that
-error is about three standard deviations, so twice it is six."""
+"""The best must exceed the rest by this multiple of the candidates' largest error: that error is
+about three standard deviations, so twice it is six."""
 
 
 class SingleDraw:
-    """A generator that draws once and repeats that number."""
+    """A generator that draws once and then repeats that number."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self._generator = generator
@@ -52,10 +52,10 @@ def sample_approximate(
     output_token_counts: Mapping[int, int],
     generator: np.random.Generator,
 ) -> SampledToken:
-    """Draw one id as `sample` does from exact logits; arguments as there.
+    """Sample one id as `sample` does from exact logits; the arguments are the same.
 
-    With temperature 0 the same id. Else the same distribution, but for ids beside the candidates:
-    their share of the whole is estimated, and a draw among them is decided by exact logits.
+    With temperature 0 the same id. Else the same distribution, except outside the candidates:
+    their total probability is estimated, and a draw among them uses exact logits.
     """
     draw = partial(
         sample,
@@ -86,7 +86,7 @@ def refine_candidates(
     prompt: Iterable[int],
     output_token_counts: Mapping[int, int],
 ) -> tuple[Float32, Int32 | None]:
-    """Approximate logits with exact ones in place of the best, and the ids of those, ascending.
+    """Replace the best approximate logits by exact ones; return also their ids, ascending.
 
     Returns:
         logits_V and id_N; None for id_N where the candidates cannot be trusted, or all are exact.
@@ -111,7 +111,7 @@ def refine_candidates(
 
 
 def _threshold(penalised_V: Float32) -> tuple[np.float32, bool]:
-    """A logit that about `TARGET_CANDIDATES` ids reach, by a sample; and whether they are all."""
+    """Estimate the logit that about `TARGET_CANDIDATES` ids reach; and whether they are all."""
     sampled_S = penalised_V[::SAMPLE_STRIDE]
     rank = TARGET_CANDIDATES // SAMPLE_STRIDE
     if len(sampled_S) >= rank:

@@ -1,4 +1,4 @@
-"""Which block and which window is whose. Integers only: knows no array, no text, no clock.
+"""Allocates blocks and windows of the KV cache. Integers only: no array, no text, no clock.
 
 A block is what model and ops call a page: the keys and values of `block_size` tokens in every full
 layer. A window is the few blocks that one sequence uses again and again in every sliding-window
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 class BlockManager:
     """Allocates blocks one by one and windows whole, and frees them.
 
-    Several running sequences may share a block, and the prefix cache may pin it: it is free when
-    the last of them has let go.
+    Running sequences may share a block, and the prefix cache may pin it: it is free when
+    the last of them has released it.
     """
 
     def __init__(self, *, num_blocks: int, num_windows: int, block_size: int) -> None:
@@ -25,45 +25,45 @@ class BlockManager:
 
     @property
     def num_free_blocks(self) -> int:
-        """Blocks that are neither used nor pinned."""
+        """Number of blocks neither used nor pinned."""
         return len(self._free_blocks)
 
     @property
     def num_free_windows(self) -> int:
-        """Windows that are not allocated."""
+        """Number of free windows."""
         return len(self._free_windows)
 
     @property
     def num_available_blocks(self) -> int:
-        """Blocks that no running sequence uses: free, or pinned and so to be had by eviction."""
+        """Number of blocks that no running sequence uses: free, or pinned and evictable."""
         return self._num_unused
 
     def blocks_for(self, num_tokens: int) -> int:
-        """Blocks that hold so many tokens."""
+        """Number of blocks for this many tokens."""
         return -(-num_tokens // self.block_size)
 
     def allocate(self, count: int) -> list[int]:
-        """Hand over `count` blocks; the caller has seen that they are free."""
+        """Allocate `count` blocks; the caller has checked that they are free."""
         assert count <= len(self._free_blocks), "more blocks than are free"
         blocks = [self._free_blocks.pop() for _ in range(count)]
         self.share(blocks)
         return blocks
 
     def share(self, blocks: Iterable[int]) -> None:
-        """Count one more running sequence that reads these blocks."""
+        """Add a reference of a running sequence to these blocks."""
         for block in blocks:
             self._num_unused -= self._num_users[block] == 0
             self._num_users[block] += 1
 
     def free(self, blocks: Iterable[int]) -> None:
-        """Count one running sequence less that uses these blocks."""
+        """Drop a running sequence's reference to these blocks."""
         for block in blocks:
             self._num_users[block] -= 1
             self._num_unused += self._num_users[block] == 0
             self._free_if_unowned(block)
 
     def pin(self, blocks: Iterable[int]) -> None:
-        """Keep these blocks for later, whoever uses them now."""
+        """Pin these blocks for the prefix cache."""
         for block in blocks:
             self._num_pins[block] += 1
 
@@ -74,11 +74,11 @@ class BlockManager:
             self._free_if_unowned(block)
 
     def allocate_window(self) -> int:
-        """Hand over one window; the caller has seen that one is free."""
+        """Allocate a window; the caller has checked that one is free."""
         return self._free_windows.pop()
 
     def free_window(self, window: int) -> None:
-        """Take one window back."""
+        """Free a window."""
         self._free_windows.append(window)
 
     def _free_if_unowned(self, block: int) -> None:

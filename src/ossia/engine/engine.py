@@ -1,4 +1,4 @@
-"""The loop: schedule, run, update. Knows ids only; text, tools and wire formats live upstairs."""
+"""The engine's loop: schedule, run, update. Knows token ids only."""
 
 import time
 from collections import Counter
@@ -31,43 +31,43 @@ from ossia.model.transformer import Transformer
 
 @dataclass(slots=True)
 class RequestState:
-    """One request, while it runs."""
+    """State of a running request."""
 
     request_id: int
     request: EngineRequest
     tokens: list[int]
     """Prompt and answer so far."""
     max_total: int
-    """Tokens at which the length limit or the context ends it."""
+    """Total length at which the token limit or the context ends it."""
     generator: np.random.Generator
     output_token_counts: Counter[int] = field(default_factory=Counter)
     cached_tokens: int | None = None
-    """Of the prompt, those found in the prefix cache; None: it was not begun yet."""
+    """Prompt tokens found in the prefix cache; None: it has not started."""
     proposer: NgramProposer = field(default_factory=NgramProposer)
     draft_tokens: list[int] = field(default_factory=list)
-    """Run in this step behind the last token, to see whether they are accepted."""
+    """Draft tokens to verify in this step, after the last token."""
     num_accepted: int = 0
-    """How many of them were accepted."""
+    """Number of accepted draft tokens."""
     is_decoding: bool = False
-    """Whether a token was sampled yet."""
+    """Whether a token has been sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """How busy an engine is."""
+    """Load of an engine."""
 
     steps: int
-    """Run so far: a number that stands still while requests wait tells of a stuck engine."""
+    """Steps so far; if it stops growing while requests wait, the engine is stuck."""
     running: int
     waiting: int
     cache_usage: float
-    """Share of the KV cache that running requests use, 0 to 1."""
+    """Share of the KV cache used by running requests, 0 to 1."""
     preempted: int
-    """Requests that had to begin anew, so far."""
+    """Preemptions so far."""
 
 
 class Engine:
-    """Runs many requests over one model. Not for several threads: see service.py."""
+    """Runs many requests over one model. Not thread-safe: see service.py."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class Engine:
         """Allocate the KV cache.
 
         Args:
-            model: any backend's.
+            model: of any backend.
             plan: see `resolve`.
-            block_size: tokens whose keys are in one block of the cache.
-            clock: seconds; it decides how much is drafted, never what is written.
+            block_size: tokens per block of the KV cache.
+            clock: seconds; affects how much is drafted, never the output.
         """
         self.model = model
         self.plan = plan
@@ -116,7 +116,7 @@ class Engine:
 
     @property
     def load(self) -> EngineLoad:
-        """How busy it is; any thread may read it."""
+        """The current load; thread-safe."""
         return EngineLoad(
             steps=self._num_steps,
             running=self._scheduler.num_running,
@@ -127,15 +127,15 @@ class Engine:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to run."""
+        """Whether no request is running or waiting."""
         return self._scheduler.idle
 
     def check(self, prompt: list[int], params: SamplingParams) -> None:
-        """Refuse a request that could not run; any thread may call it.
+        """Validate a request; thread-safe.
 
         Raises:
             ContextOverflow: the prompt leaves no room for an answer.
-            RequestError: the prompt is empty, or an id is not one of the model's.
+            RequestError: the prompt is empty, or an id is outside the vocabulary.
         """
         size = self.model.config.vocab_size
         if not prompt:
@@ -174,13 +174,13 @@ class Engine:
         return state.request_id
 
     def cancel(self, request_id: int) -> None:
-        """Stop a request; it gives no more events. A request that has ended may be cancelled."""
+        """Cancel a request; it yields no more events. A finished one may be cancelled too."""
         if self._requests.pop(request_id, None) is not None:
             self._scheduler.remove(request_id)
             self._new = [one for one in self._new if one.request_id != request_id]
 
     def step(self) -> list[TokenEvent]:
-        """Run every scheduled request a little further; return the tokens that came out."""
+        """Run one step of every scheduled request; return the new tokens."""
         began, events = self._clock(), list[TokenEvent]()
         arrived, self._new = self._new, []
         for state in arrived:
@@ -209,7 +209,7 @@ class Engine:
         return events
 
     def _run(self, scheduled: list[ScheduledRequest]) -> StepLogits:
-        """One forward pass: logits after each last token, and after each draft token."""
+        """Run one forward pass: logits after each last token and each draft token."""
         for each in scheduled:
             state = self._requests[each.request_id]
             state.draft_tokens = state.draft_tokens[: each.num_draft_tokens]
@@ -232,7 +232,7 @@ class Engine:
         events: list[TokenEvent],
         *arguments: Any,
     ) -> None:
-        """One request's fault ends that request only."""
+        """Call a function; an exception ends its request only."""
         try:
             advance(state, events, *arguments)
         except Exception as error:
@@ -240,7 +240,7 @@ class Engine:
             events.append(TokenEvent(state.request_id, None, finish_reason="error", error=error))
 
     def _draft(self, state: RequestState, events: list[TokenEvent]) -> None:
-        """Draft what a decoding request goes on with, up to what is not legal here."""
+        """Draft tokens for a decoding request, up to the first that is not allowed."""
         state.draft_tokens, state.num_accepted = [], 0
         room = min(self._max_draft, state.max_total - len(state.tokens) - 1)
         if state.is_decoding:
@@ -251,7 +251,7 @@ class Engine:
     def _advance(
         self, state: RequestState, events: list[TokenEvent], rows: list[RowLogits]
     ) -> None:
-        """Sample one token, and one more for each accepted draft; put what must follow each."""
+        """Sample one token, and one more for each accepted draft; append forced tokens."""
         state.is_decoding = True
         start = len(state.tokens)
         while len(state.tokens) - start == state.num_accepted:
@@ -269,7 +269,7 @@ class Engine:
                 return
 
     def _force(self, state: RequestState, events: list[TokenEvent]) -> bool:
-        """Append what the constraint forces: it runs as one chunk in the next step."""
+        """Append the tokens that the constraint forces: they run as one chunk in the next step."""
         for token_id in state.request.constraint.forced(state.max_total - len(state.tokens)):
             if not self._append(state, SampledToken(token_id), events, forced=True):
                 return False
@@ -283,7 +283,7 @@ class Engine:
         *,
         forced: bool,
     ) -> bool:
-        """Add one token; False when it was the last."""
+        """Append one token; False if it was the last."""
         state.request.constraint.accept(sampled.token_id)
         state.tokens.append(sampled.token_id)
         state.output_token_counts[sampled.token_id] += 1
@@ -306,7 +306,7 @@ class Engine:
         return False
 
     def _verify_draft(self, state: RequestState, token_id: int) -> None:
-        """An accepted draft token has its keys already; after a wrong one the rest is void."""
+        """Compare a token with the draft: accept it, or drop the rest of the draft."""
         if state.draft_tokens[state.num_accepted : state.num_accepted + 1] == [token_id]:
             state.num_accepted += 1
             self._scheduler.accept_drafts(state.request_id, 1)
@@ -314,7 +314,7 @@ class Engine:
             state.draft_tokens = state.draft_tokens[: state.num_accepted]
 
     def _measure(self, scheduled: list[ScheduledRequest], seconds: float) -> None:
-        """What drafts brought and cost, by steps in which every request decoded."""
+        """Measure the gain and cost of drafts, in steps where every request decoded."""
         if any(
             not r.samples or r.num_scheduled_tokens - r.num_draft_tokens != 1 for r in scheduled
         ):
@@ -341,15 +341,15 @@ def build_batch(
     *,
     window: int,
 ) -> ForwardBatch:
-    """Lay the scheduled tokens end to end: the only place where the engine's lists become arrays.
+    """Build the forward batch; the only place where the engine's lists become arrays.
 
-    Each request that samples gets a row of logits, and one more for each draft token.
+    Each sampling request gets a row of logits, and one more for each draft token.
 
     Args:
         scheduled: from the scheduler.
-        requests: by id; each has at least as many draft tokens as were scheduled.
-        cache: knows which pages a window is made of.
-        window: keys a sliding-window layer may look at.
+        requests: by id; each has at least as many draft tokens as scheduled.
+        cache: maps windows to pages.
+        window: keys that a sliding-window layer attends to.
     """
     slices: list[SequenceSlice] = []
     rows: list[int] = []
@@ -374,5 +374,5 @@ def build_batch(
 
 
 def _seed(seed: int | None) -> int | None:
-    """Philox takes no negative numbers; two's complement keeps every seed apart."""
+    """Convert to Philox's unsigned range; two's complement keeps seeds distinct."""
     return None if seed is None else seed % 2**64

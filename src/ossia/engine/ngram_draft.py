@@ -1,39 +1,39 @@
-"""Draft tokens by n-gram lookup, and whether they pay. Knows no model and no array.
+"""Speculative decoding by n-gram lookup, and when it pays. Knows no model and no array.
 
-A text that repeats itself (an edit, a quotation, the answer after the reasoning) is continued by
-looking up where its last tokens stood before. Draft tokens are run together with the last token;
-those that are accepted are tokens for the price of a longer step. They never change what is
-written: a draft is accepted only where the sampler draws the same token.
+In repetitive text (an edit, a quotation, the answer after the reasoning) the drafts are the tokens
+that followed the last n-gram before. They run together with the last token; accepted ones cost
+only a longer step. They never change the output: a draft is accepted only if the sampler draws
+the same token.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 NGRAM = 8
-"""Tokens that must have stood together before: drafts after shorter matches are seldom accepted."""
+"""Length of a match; drafts after shorter ones are seldom accepted."""
 FIRST_DRAFT, MAX_DRAFT = 4, 16
-"""Draft tokens of the first attempt, and at most."""
+"""Draft tokens of the first attempt, and the limit."""
 MIN_SPEEDUP = 1.05
-"""Drafting stops below this many tokens for the time of one..."""
+"""Drafting pauses below this measured speedup ..."""
 PAUSE = 256
-"""...and is tried again after so many tokens."""
+"""... for this many tokens."""
 PROBE = 32
-"""Attempts in a row, before one token without a draft shows again how long that takes."""
+"""Attempts in a row before one token without a draft is timed again."""
 FIRST_SPEEDUP = 1.3
-"""Expected of a first attempt: two that come to nothing are enough to stop."""
+"""Initial estimate: two failed attempts are enough to pause."""
 WEIGHT = 0.3
-"""Of the newest measurement in a moving average."""
+"""Weight of the newest measurement in a moving average."""
 
 
 class NgramIndex:
-    """Where each n-gram of one text stood last."""
+    """The last position of each n-gram of one text."""
 
     def __init__(self) -> None:
         self._ends: dict[int, int] = {}  # hash of an n-gram -> where it ended
         self._num_indexed = NGRAM  # n-grams that end here or later are not in yet
 
     def propose(self, tokens: Sequence[int], count: int) -> list[int]:
-        """What followed the last tokens when they stood together before; up to `count` tokens.
+        """Return up to `count` tokens that followed the last n-gram before.
 
         Args:
             tokens: the same text at every call, or longer.
@@ -48,20 +48,20 @@ class NgramIndex:
             return []
         drafts = list(tokens[at : at + count])
         period = len(tokens) - at
-        while len(drafts) < count:  # it repeats itself at once: so it may go on
+        while len(drafts) < count:  # the match overlaps the end: extrapolate the repetition
             drafts.append(drafts[-period])
         return drafts
 
 
 @dataclass(slots=True)
 class SpeculationPolicy:
-    """How many tokens to draft for one request: measured, so that it costs less than it brings."""
+    """Decides how many tokens to draft for one request, from measured gain and cost."""
 
     speedup: float = FIRST_SPEEDUP
-    """Expected: tokens for the time of one."""
+    """Estimated speedup of a step with drafts."""
     num_draft_tokens: int = FIRST_DRAFT
     tokens_to_wait: int = 2
-    """Before the next attempt; the first tokens show what an attempt must be compared with."""
+    """Tokens before the next attempt; the first ones measure the baseline."""
     num_attempts: int = 0
 
     @property
@@ -70,17 +70,17 @@ class SpeculationPolicy:
         return self.tokens_to_wait == 0
 
     def count_tokens(self, num_tokens: int) -> None:
-        """Count tokens that were written."""
+        """Count generated tokens."""
         self.tokens_to_wait = max(0, self.tokens_to_wait - num_tokens)
 
     def update(self, *, num_draft: int, num_accepted: int, gain: float, cost: float) -> None:
-        """Learn from one attempt.
+        """Update the estimates with one attempt.
 
         Args:
-            num_draft: tokens that were drafted.
-            num_accepted: how many of them were accepted.
-            gain: tokens of the whole step over those without drafts.
-            cost: time of the step over that without drafts.
+            num_draft: number of draft tokens.
+            num_accepted: number of accepted draft tokens.
+            gain: tokens of the step relative to one without drafts.
+            cost: time of the step relative to one without drafts.
         """
         self.speedup += WEIGHT * (gain / cost - self.speedup)
         self.num_attempts += 1
@@ -97,28 +97,28 @@ class SpeculationPolicy:
 
 @dataclass(slots=True)
 class NgramProposer:
-    """The draft tokens of one request."""
+    """Proposes the draft tokens of one request."""
 
     policy: SpeculationPolicy = field(default_factory=SpeculationPolicy)
     index: NgramIndex = field(default_factory=NgramIndex)
 
     def propose(self, tokens: Sequence[int], most: int) -> list[int]:
-        """Draft up to `most` tokens that may follow a text; none while it does not pay."""
+        """Draft up to `most` tokens that may follow; none while drafting does not pay."""
         count = min(self.policy.num_draft_tokens, most)
         return self.index.propose(tokens, count) if self.policy.should_draft and count > 0 else []
 
 
 @dataclass(slots=True)
 class DecodeTimes:
-    """Seconds of a step in which each request decodes one token, by how many requests do."""
+    """Average seconds of a step without drafts, by number of decoding requests."""
 
     seconds: dict[int, float] = field(default_factory=dict)
 
     def record(self, num_decoding: int, seconds: float) -> None:
-        """Average in a step without drafts."""
+        """Add a step without drafts to the average."""
         known = self.seconds.get(num_decoding, seconds)
         self.seconds[num_decoding] = known + WEIGHT * (seconds - known)
 
     def slowdown(self, num_decoding: int, seconds: float) -> float:
-        """How many steps without drafts fit into this one; 1 when none was measured yet."""
+        """Return the time relative to a step without drafts; 1 if none was measured."""
         return max(1.0, seconds / (self.seconds.get(num_decoding, 0.0) or seconds or 1.0))

@@ -1,4 +1,4 @@
-"""What the operator chooses about the engine, and the plan that follows for one model."""
+"""The operator's engine options, and the plan they resolve to for one model."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,30 +12,30 @@ MAX_CACHED_PREFIXES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """Options of the operator; None: what suits the model."""
+    """Engine options; None: chosen for the model."""
 
     context_length: int | None = None
-    """Most tokens of one request, prompt and answer; by default the model's longest."""
+    """Limit of tokens of one request, prompt and answer; by default the model's maximum."""
     max_running: int = 8
-    """Requests in one step: enough to share each weight read, few enough to answer soon."""
+    """Requests in one step: enough to share reads of the weights, few enough for low latency."""
     max_batch_tokens: int = 512
-    """Tokens in one step; a longer prompt is read in chunks, and while others write, in chunks of
-    an eighth. Long enough that each expert of 20b gets some 64 tokens for each read of its
-    weights. A step is never broken off, so this is also how long stopping takes at worst."""
+    """Tokens in one step; longer prompts are prefilled in chunks, of an eighth while others decode.
+    512 gives each expert of 20b some 64 tokens per read of its weights. A step cannot be
+    interrupted, so this also bounds the time to cancel."""
     pool_tokens: int | None = None
-    """Tokens whose keys fit in the KV cache, of all requests and cached prefixes together; by
-    default one whole context."""
+    """Capacity of the KV cache in tokens, for all requests and cached prefixes; by default one
+    whole context."""
     max_cached_prefixes: int = 16
-    """Prefixes in the prefix cache, for the next text that begins alike: a copy of every window
-    each, 4.7 MB of 20b in bfloat16, beside blocks that running requests do not need. 0: none."""
+    """Prefixes in the prefix cache. Each takes a copy of every window (4.7 MB for 20b in bfloat16)
+    and blocks that running requests do not need. 0: none."""
     speculate: bool = True
-    """Speculative decoding: draft what repeats itself and decode several tokens in a step, where
-    that is measured to be faster; what is written does not depend on it."""
+    """Speculative decoding by n-gram lookup, where it is measured to be faster; the output does
+    not depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """Which model to load, and how: the arguments of `LLM`, which see."""
+    """Which model to load, and how; see `LLM`."""
 
     model: str
     backend: str = "auto"
@@ -45,7 +45,7 @@ class LoadOptions:
 
 
 class EnginePlan(NamedTuple):
-    """`EngineOptions` resolved for one model: nothing is left open."""
+    """`EngineOptions` resolved for one model."""
 
     context_length: int
     max_running: int
@@ -56,10 +56,10 @@ class EnginePlan(NamedTuple):
 
 
 def resolve(options: EngineOptions, config: ModelConfig, block_size: int) -> EnginePlan:
-    """Fill in what the operator left open.
+    """Resolve every option for a model.
 
     Raises:
-        RequestError: a size that the model or the cache cannot have.
+        RequestError: a size is out of range for the model or the cache.
     """
     longest = config.max_position_embeddings
     context = longest if options.context_length is None else options.context_length

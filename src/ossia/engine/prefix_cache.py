@@ -1,10 +1,9 @@
-"""Prefixes whose keys stay in the cache, so that the next text that begins alike goes on there.
+"""The prefix cache: keys and values of prefixes, reused by requests that start the same.
 
-Full layers share their blocks. A window is used again and again, so a copy of it is made wherever
-a text may be gone on from. Integers only: knows no array and no clock.
+Full layers share their blocks. A window is overwritten as a ring, so it is copied at each position
+that may be resumed. Integers only: knows no array and no clock.
 
-Keys depend on more than tokens where requests differ in it; such requests have another `salt`, and
-share nothing.
+Where keys depend on more than tokens, the requests have different `salt`s and share nothing.
 """
 
 from collections import OrderedDict
@@ -15,7 +14,7 @@ from ossia.engine.block_manager import BlockManager
 
 
 class CachedPrefix(NamedTuple):
-    """One prefix; the last of its blocks may hold tokens of another text after its own."""
+    """A cached prefix; its last block may contain another text's tokens after its own."""
 
     tokens: tuple[int, ...]
     blocks: tuple[int, ...]
@@ -23,7 +22,7 @@ class CachedPrefix(NamedTuple):
 
 
 class PrefixCache:
-    """The least recently used prefix is evicted first; what is cached can be had back at once."""
+    """LRU cache of prefixes; all their memory can be evicted at once."""
 
     def __init__(self, blocks: BlockManager, *, max_entries: int) -> None:
         self.max_entries = max_entries
@@ -34,9 +33,9 @@ class PrefixCache:
         return len(self._entries)
 
     def find(self, tokens: Sequence[int], salt: str = "") -> CachedPrefix | None:
-        """The longest cached prefix of a text.
+        """Find the longest cached prefix of a text.
 
-        All its cached prefixes count as used, the shortest last: most texts share that one.
+        All its cached prefixes count as used, the shortest last: most texts share it.
         """
         prefixes = sorted(
             (each for each in self._tokens(salt) if _is_prefix(each, tokens)),
@@ -48,14 +47,14 @@ class PrefixCache:
         return self._entries[salt, prefixes[0]] if prefixes else None
 
     def longest_common_prefix(self, tokens: Sequence[int], salt: str = "") -> int:
-        """How far a text goes along with any cached one: others may part from them there too."""
+        """Length of the longest common prefix with a cached text: others may diverge there too."""
         return max((common_prefix_length(each, tokens) for each in self._tokens(salt)), default=0)
 
     def insert(self, tokens: Sequence[int], blocks: Sequence[int], salt: str = "") -> int | None:
-        """Cache one more prefix.
+        """Cache a prefix.
 
         Returns:
-            The window to copy its window into; None: it is cached already, or nothing ever is.
+            The window to copy its window to; None: already cached, or the cache is disabled.
         """
         if self.max_entries == 0:
             return None
@@ -80,7 +79,7 @@ class PrefixCache:
         self._blocks.free_window(oldest.window)
 
     def evict_until_free(self, num_blocks: int) -> None:
-        """Evict until so many blocks are free; the caller has seen that they are available."""
+        """Evict until this many blocks are free; the caller has checked that they are available."""
         while self._blocks.num_free_blocks < num_blocks:
             self.evict()
 
@@ -90,7 +89,7 @@ def _is_prefix(start: Sequence[int], tokens: Sequence[int]) -> bool:
 
 
 def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Tokens both begin with: by halving, since slices are compared at the speed of memory."""
+    """Length of the common prefix, by bisection, since comparing slices is fast."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,6 +1,6 @@
-"""What one request asks for and what comes back of it, in token ids. Knows no text and no model.
+"""An engine request and its events, in token ids. Knows no text and no model.
 
-It imports no numpy, so that the command line can list the sampling parameters at once.
+Imports no numpy, so that the command line lists the sampling parameters quickly.
 """
 
 import math
@@ -34,7 +34,7 @@ MAX_INT32 = 2**31 - 1
 
 
 def _param(default: Any, text: str, **bounds: float) -> Any:
-    """A field of `SamplingParams`; see `SamplingField` for what its metadata become."""
+    """Create a field of `SamplingParams`; `SamplingField` describes its metadata."""
     metadata = {"help": text, "bounds": MappingProxyType(bounds)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -43,11 +43,11 @@ def _param(default: Any, text: str, **bounds: float) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the tokens of one request are sampled. The defaults are those advised for gpt-oss.
+    """Sampling parameters of one request. The defaults are those recommended for gpt-oss.
 
-    Applied in this order: repetition, presence and frequency penalty, logit_bias, what is legal
-    here, temperature, then top_k, top_p and min_p. `SAMPLING_FIELDS` lists the parameters with
-    their bounds and a line of help: options and wire formats are made from it.
+    Applied in this order: repetition, presence and frequency penalty, logit_bias, constraint,
+    temperature, then top_k, top_p and min_p. `SAMPLING_FIELDS` lists the parameters with their
+    bounds and help; command-line options and request fields are generated from it.
     """
 
     temperature: float = _param(
@@ -115,7 +115,7 @@ class SamplingParams:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what no sampler could honour; the sampler never checks again."""
+        """Validate; the sampler does not check again."""
         for each in SAMPLING_FIELDS.values():
             value = getattr(self, each.name)
             if each.shape == "value" and not (value is None and each.default is None):
@@ -143,24 +143,24 @@ class SamplingParams:
 
 
 class SamplingField(NamedTuple):
-    """One sampling parameter, as a command line or a wire format needs to know it."""
+    """Description of a sampling parameter, for command-line options and request fields."""
 
     name: str
     type: type
-    """int, float or str: of each value."""
+    """Type of each value: int, float or str."""
     shape: Literal["value", "list", "table"]
     """One value, a list of them, or a table of them by token id."""
     default: Any
     """None: no value, or an empty table."""
     help: str
     bounds: Mapping[str, float]
-    """Of each value: `ge` or `gt`, and `le`, as pydantic's `Field` takes them; none for text."""
+    """Bounds of each value: `ge` or `gt`, and `le`, as in pydantic's `Field`; none for text."""
 
     def check(self, value: Any, name: str | None = None) -> None:
-        """Refuse a number of another type or out of bounds; `name` stands in the message.
+        """Check type and bounds of a number; `name` appears in the message.
 
         Raises:
-            RequestError: it is one.
+            RequestError: the value is invalid.
         """
         is_whole = self.type is int
         least, most = self.bounds.get("ge", self.bounds.get("gt", 0)), self.bounds["le"]
@@ -193,7 +193,7 @@ def _sampling_fields() -> dict[str, SamplingField]:
 
 
 SAMPLING_FIELDS: Mapping[str, SamplingField] = MappingProxyType(_sampling_fields())
-"""Every sampling parameter by its name, in the order of `SamplingParams`."""
+"""Every sampling parameter by name, in the order of `SamplingParams`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,43 +216,43 @@ class SampledToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One more token of a request, or its end."""
+    """A new token of a request, or its end."""
 
     request_id: int
     sampled: SampledToken | None
-    """None in the last event of a request that ended without one more token."""
+    """None in the last event of a request that ended without another token."""
     forced: bool = False
-    """The only legal token, put without sampling: it has no log probability."""
+    """Whether it was forced as the only allowed token; it then has no log probability."""
     finish_reason: FinishReason | None = None
     error: Exception | None = None
     cached_tokens: int = 0
-    """Tokens of the prompt that were not read again: a text that began alike was at hand."""
+    """Prompt tokens found in the prefix cache."""
 
 
 Allowed: TypeAlias = "tuple[int, ...] | NDArray[np.bool_] | None"
-"""Ids that may come: a few, or a mask over the vocabulary, or None for any."""
+"""Allowed ids: a few, a mask over the vocabulary, or None for all."""
 
 
 def is_allowed(token_id: int, allowed: Allowed) -> bool:
-    """Whether an id is one of those."""
+    """Whether an id is allowed."""
     if allowed is None:
         return True
     return token_id in allowed if isinstance(allowed, tuple) else bool(allowed[token_id])
 
 
 class Constraint(Protocol):
-    """What a request may write next. One object a request; the engine calls it in order."""
+    """Constrains the output of one request. The engine calls it in order."""
 
     def allowed(self) -> Allowed:
-        """Ids that may come next."""
+        """Return the ids allowed next."""
         ...
 
     def accept(self, token_id: int) -> None:
-        """Go on by one token, sampled or forced."""
+        """Advance by one token, sampled or forced."""
         ...
 
     def forced(self, tokens_left: int) -> Sequence[int]:
-        """Ids that must come next, when there is no choice; `tokens_left` to the length limit."""
+        """Return the ids forced next; `tokens_left` remain to the length limit."""
         ...
 
     @property
@@ -263,30 +263,30 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """The part of a request that goes to the engine as it is, for a turn as for raw text."""
+    """Fields common to turns and raw completions, passed to the engine unchanged."""
 
     params: SamplingParams = field(default_factory=SamplingParams)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineRequest:
-    """One request as the engine takes it: made where it is prepared, then passed on whole."""
+    """A prepared request."""
 
     prompt: list[int]
     """Token ids, at least one."""
     params: SamplingParams
     constraint: Constraint
-    """What may be written; used by this request alone."""
+    """Constrains the output; not shared between requests."""
     cache_points: Sequence[int] = ()
-    """Lengths of the prompt at which others that begin alike may part from it, so that what was
-    read so far is worth caching. Its whole length is one anyway."""
+    """Lengths of the prompt at which its prefix is cached, since others may diverge there. The
+    whole length always is."""
     cache_salt: str = ""
-    """Whatever else its keys depend on: prefixes are shared between requests of one salt."""
+    """Whatever else its keys depend on; only requests with equal salt share prefixes."""
 
 
 @dataclass(slots=True)
 class Unconstrained:
-    """Any token may come, or any of a mask; the request ends at one of `stop_ids`."""
+    """A constraint without grammar: any token, or any of a mask; ends at one of `stop_ids`."""
 
     stop_ids: frozenset[int] = frozenset()
     mask: "NDArray[np.bool_] | None" = None

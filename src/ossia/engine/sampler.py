@@ -1,6 +1,6 @@
-"""Samples the next id of one request. Knows no batch, no text, no state but the generator's.
+"""Samples the next id of one request. Stateless except for the generator.
 
-Letters: V vocabulary, M candidates (all ids, or the few that are legal).
+Letters: V vocabulary, M candidates (all ids, or the few allowed ones).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ Int64 = NDArray[np.int64]
 
 
 MIN_TEMPERATURE = 1e-5
-"""Below it float32 logits would overflow; the likeliest id is what is meant."""
+"""Below it float32 logits would overflow; it means greedy sampling."""
 
 
 class Uniform(Protocol):
-    """What the sampler needs of a generator."""
+    """A random generator."""
 
     def random(self) -> float:
-        """A number from 0 to before 1."""
+        """Return a number in [0, 1)."""
         ...
 
 
@@ -36,18 +36,18 @@ def sample(
     output_token_counts: Mapping[int, int],
     generator: Uniform,
 ) -> SampledToken:
-    """Draw one id.
+    """Sample one id.
 
     Args:
-        logits_V: float32, not modified; may be shorter than a mask (ids that mean nothing).
+        logits_V: float32, not modified; may be shorter than a mask (padding).
         params: of the request.
-        allowed: ids that may come, as a few ids or a mask; None: any.
-        prompt: ids of the prompt; looked at only by the repetition penalty.
-        output_token_counts: how often each id is in the answer so far.
-        generator: the request's own; drawn from once unless the likeliest id is meant.
+        allowed: allowed ids, as a few ids or a mask; None: all.
+        prompt: ids of the prompt; used by the repetition penalty only.
+        output_token_counts: count of each id in the answer so far.
+        generator: the request's own; used once unless sampling is greedy.
 
     Raises:
-        FloatingPointError: no candidate has a finite score, or one is not a number.
+        FloatingPointError: no candidate has a finite logit, or one is NaN.
     """
     score_V = apply_penalties(logits_V, params, prompt, output_token_counts)
     if isinstance(allowed, tuple):
@@ -86,13 +86,13 @@ def apply_penalties(
     prompt: Iterable[int],
     output_token_counts: Mapping[int, int],
 ) -> Float32:
-    """Apply penalties and bias to a copy; without any, the logits themselves.
+    """Apply penalties and bias to a copy; without any, return the logits themselves.
 
     Args:
         logits_V: not modified.
         params: of the request.
-        prompt: looked at only by the repetition penalty.
-        output_token_counts: how often each id is in the answer so far.
+        prompt: used by the repetition penalty only.
+        output_token_counts: count of each id in the answer so far.
     """
     if not (
         params.logit_bias
@@ -116,7 +116,7 @@ def apply_penalties(
 
 
 def _truncated(weight_M: Float32, params: SamplingParams) -> Float32:
-    """Set the weight of what top_k, top_p and min_p drop to 0; the largest weight is 1."""
+    """Set the weights dropped by top_k, top_p and min_p to 0; the largest weight is 1."""
     if params.top_k is not None and params.top_k < len(weight_M):
         places = np.argpartition(weight_M, -params.top_k)[-params.top_k :]
         weight_M = _keep_only(weight_M, places)
@@ -137,10 +137,10 @@ def _keep_only(weight_M: Float32, places: Int64) -> Float32:
 
 
 def _draw(weight_M: Float32, uniform: float) -> int:
-    """The place where the running sum passes `uniform` of the whole."""
+    """Return the index where the cumulative sum passes `uniform` of the total."""
     cumulative = np.cumsum(weight_M, dtype=np.float64)
     place = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    # rounding may carry the product up to the whole: then the last place with any weight
+    # rounding may reach the total: then the last index with any weight
     return min(place, int(np.searchsorted(cumulative, cumulative[-1])))
 
 

@@ -1,9 +1,9 @@
-"""Who runs in the next step, and how many tokens of it. Integers only: knows no array, no clock.
+"""Schedules requests and their tokens for each step. Integers only: no array, no clock.
 
-First come, first served. Requests that decode go first, with one token each (or a forced run, or
-draft tokens); what is left of the step goes to prefill, in chunks, which are short while others
-decode. When blocks run out, cached prefixes are evicted; then the youngest request is preempted:
-its tokens stay, only their keys are computed again.
+First come, first served. Decoding requests go first, with one token each (or forced tokens, or
+draft tokens); the rest of the step goes to prefill, in chunks that are short while others decode.
+When blocks run out, cached prefixes are evicted; then the youngest request is preempted: its
+tokens stay, and their keys are computed again.
 """
 
 from collections import deque
@@ -16,20 +16,20 @@ from ossia.engine.block_manager import BlockManager
 from ossia.engine.prefix_cache import CachedPrefix, PrefixCache, common_prefix_length
 
 PREFILL_SHARE = 8
-"""While others decode, prefill gets one part in so many of a step: decoding waits no longer."""
+"""While others decode, prefill gets this fraction (1/n) of a step, to limit their latency."""
 NO_DRAFTS: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One request, as the scheduler sees it."""
+    """The scheduler's state of a request."""
 
     request_id: int
     tokens: list[int]
     """Prompt and answer so far: the engine's own list, which grows."""
     num_prompt: int
     cache_points: set[int]
-    """Lengths at which to put what was read so far into the prefix cache."""
+    """Lengths at which to insert the prefix into the prefix cache."""
     cache_salt: str = ""
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
@@ -43,7 +43,7 @@ class Sequence:
 
 
 class ScheduledRequest(NamedTuple):
-    """What one request does in one step: run some tokens after those computed, perhaps sample."""
+    """One request in one step: tokens to run, and whether to sample."""
 
     request_id: int
     num_computed_tokens: int
@@ -52,27 +52,27 @@ class ScheduledRequest(NamedTuple):
     window: int
     samples: bool
     num_draft_tokens: int = 0
-    """How many of the scheduled tokens are drafts of what comes next."""
+    """Number of draft tokens among the scheduled ones."""
 
 
 class CacheCopy(NamedTuple):
-    """Keys to copy, each from one place to another."""
+    """Keys and values to copy, as (source, target)."""
 
     window: tuple[int, int]
-    """In every sliding-window layer."""
+    """Windows, in every sliding-window layer."""
     block: tuple[int, int] | None = None
-    """In every full layer."""
+    """Blocks, in every full layer."""
 
 
 class SchedulerOutput(NamedTuple):
-    """One step: what to copy first, in order, and then who runs; oldest request first."""
+    """One step: copies to make first, in order, then the requests to run, oldest first."""
 
     copies: list[CacheCopy]
     requests: list[ScheduledRequest]
 
 
 class Scheduler:
-    """Decides step by step; `update_after_step` is called when the step was run."""
+    """Schedules steps; call `update_after_step` after each."""
 
     def __init__(
         self,
@@ -90,21 +90,21 @@ class Scheduler:
         self._running: list[Sequence] = []  # oldest first
 
         self.num_preempted = 0
-        """How often a request gave its blocks to an older one and began anew."""
+        """Number of preemptions."""
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to run."""
+        """Whether no request is running or waiting."""
         return not self._waiting and not self._running
 
     @property
     def num_running(self) -> int:
-        """Requests that have blocks, or will have them in the next step."""
+        """Number of requests with blocks, or that get them in the next step."""
         return len(self._running)
 
     @property
     def num_waiting(self) -> int:
-        """Requests that are not running yet."""
+        """Number of waiting requests."""
         return len(self._waiting)
 
     def add(
@@ -117,16 +117,16 @@ class Scheduler:
         """Queue a request.
 
         Args:
-            request_id: not that of another.
-            tokens: the prompt; what is sampled later is appended to this list.
-            cache_points: lengths at which other texts that begin alike may part from it.
-            cache_salt: prefixes are shared between requests of one salt.
+            request_id: unique.
+            tokens: the prompt; sampled tokens are appended to this list.
+            cache_points: lengths at which to cache the prefix.
+            cache_salt: only requests with equal salt share prefixes.
         """
         inside = {each for each in cache_points if 0 < each < len(tokens)}
         self._waiting.append(Sequence(request_id, tokens, len(tokens), inside, cache_salt))
 
     def remove(self, request_id: int) -> None:
-        """Forget a request, running or waiting; its blocks are free at once."""
+        """Remove a request, running or waiting, and free its blocks."""
         for sequence in self._running:
             if sequence.request_id == request_id:
                 self._free(sequence)
@@ -135,7 +135,7 @@ class Scheduler:
         self._waiting = deque(each for each in self._waiting if each.request_id != request_id)
 
     def finish(self, request_id: int) -> list[CacheCopy]:
-        """Remove a request that is complete, and cache it: a text that goes on from it may come."""
+        """Remove a finished request and cache it, for a turn that continues it."""
         copies = [
             copy
             for sequence in self._running
@@ -146,11 +146,11 @@ class Scheduler:
         return copies
 
     def schedule(self, drafts: Mapping[int, int] = NO_DRAFTS) -> SchedulerOutput:
-        """Choose who runs in one step; empty only when idle.
+        """Schedule one step; empty only when idle.
 
         Args:
-            drafts: for some that decode, how many draft tokens there are; they may be left out,
-                and never preempt another request.
+            drafts: number of draft tokens of decoding requests; they may be dropped, and never
+                preempt another request.
         """
         self._admit()
         left, output = self._max_batch_tokens, SchedulerOutput([], [])
@@ -173,7 +173,7 @@ class Scheduler:
         return output
 
     def update_after_step(self, requests: list[ScheduledRequest]) -> list[CacheCopy]:
-        """Count what the step computed, but no draft tokens; returns what to copy next."""
+        """Count the computed tokens, without drafts; return the copies to make next."""
         by_id = {request.request_id: request for request in requests}
         copies = []
         for sequence in self._running:
@@ -187,13 +187,13 @@ class Scheduler:
         return copies
 
     def accept_drafts(self, request_id: int, num_tokens: int) -> None:
-        """Count draft tokens of the last step that were accepted and appended: keys are there."""
+        """Count accepted draft tokens of the last step as computed."""
         for sequence in self._running:
             if sequence.request_id == request_id:
                 sequence.num_computed += num_tokens
 
     def _is_prefill(self, sequence: Sequence) -> bool:
-        """Whether a prompt is being read; what is shorter than a block may be a forced run."""
+        """Whether the request is in prefill; fewer tokens than a block may be forced ones."""
         return sequence.num_uncomputed > self._blocks.block_size
 
     def _admit(self) -> None:
@@ -213,7 +213,7 @@ class Scheduler:
         scheduled: dict[int, ScheduledRequest],
         copies: list[CacheCopy],
     ) -> ScheduledRequest | None:
-        """Give a sequence its part of what is left of a step; None: it was preempted."""
+        """Schedule a sequence in the rest of a step; None: it was preempted."""
         prefix = self._restore_prefix(sequence)
         start = sequence.num_computed
         next_point = min((n for n in sequence.cache_points if n > start), default=start + left)
@@ -243,7 +243,7 @@ class Scheduler:
         )
 
     def _waits_for_prefix(self, sequence: Sequence) -> bool:
-        """Whether an older one reads what this one begins with: it goes on from there, later."""
+        """Whether an older request is prefilling a common prefix, which this one can reuse."""
         if sequence.blocks or not self._prefix_cache.max_entries:
             return False
         cached = self._prefix_cache.find(sequence.tokens, sequence.cache_salt)
@@ -258,13 +258,13 @@ class Scheduler:
         return False
 
     def _restore_prefix(self, sequence: Sequence) -> CachedPrefix | None:
-        """Let a sequence without keys begin after its longest cached prefix."""
+        """Start a sequence without keys after its longest cached prefix."""
         if sequence.blocks:
             return None
         length = self._prefix_cache.longest_common_prefix(sequence.tokens, sequence.cache_salt)
         prefix = self._prefix_cache.find(sequence.tokens, sequence.cache_salt)
         if prefix is not None:
-            # the last token is always run: its logits are wanted
+            # the last token always runs: its logits are needed
             sequence.num_computed = min(len(prefix.tokens), sequence.num_uncomputed - 1)
             num_whole = sequence.num_computed // self._blocks.block_size
             sequence.blocks = list(prefix.blocks[:num_whole])
@@ -274,7 +274,7 @@ class Scheduler:
         return prefix
 
     def _copy_of(self, prefix: CachedPrefix, sequence: Sequence, length: int) -> CacheCopy:
-        """A block that is not full goes on differently in each text: it is copied, not shared."""
+        """Return the copies for a prefix: a partly filled block is copied, not shared."""
         assert sequence.window is not None, "a running sequence has a window"
         whole, rest = divmod(length, self._blocks.block_size)
         block = (prefix.blocks[whole], sequence.blocks[whole]) if rest else None
@@ -293,7 +293,7 @@ class Scheduler:
     def _allocate(
         self, sequence: Sequence, num_tokens: int, scheduled: dict[int, ScheduledRequest]
     ) -> bool:
-        """Allocate blocks for `num_tokens`, preempting the youngest; False: it was this one."""
+        """Allocate blocks for `num_tokens`, preempting the youngest; False if that is this one."""
         missing = self._num_missing_blocks(sequence, num_tokens)
         while self._blocks.num_available_blocks < missing:
             youngest = self._running[-1]

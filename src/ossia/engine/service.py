@@ -1,4 +1,4 @@
-"""The one thread boundary: an engine on its own thread, and token streams for everyone else."""
+"""The engine's thread, and token streams for other threads."""
 
 import logging
 import queue
@@ -14,19 +14,19 @@ logger = logging.getLogger(__name__)
 
 
 OnToken: TypeAlias = Callable[[TokenEvent], None]
-"""Takes the events of one request, on the engine's thread: it must return at once."""
+"""Receives the events of one request on the engine's thread; must not block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Submission:
-    """One request on its way in, and the way its events come back."""
+    """A submitted request and the receiver of its events."""
 
     request: EngineRequest
     on_token: OnToken
 
 
 class TokenStream(Iterator[TokenEvent]):
-    """The events of one request, up to the one that ends it. Closing or dropping it cancels."""
+    """The events of one request. Closing or dropping it cancels the request."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class TokenStream(Iterator[TokenEvent]):
         """Wait for the next event.
 
         Raises:
-            Exception: what failed inside the engine; the stream has ended then.
+            Exception: the engine's error; it ends the stream.
         """
         if self._finished:
             raise StopIteration
@@ -54,18 +54,18 @@ class TokenStream(Iterator[TokenEvent]):
         return event
 
     def __del__(self) -> None:
-        """A reader that walked away (a `break` in its loop) leaves nothing running."""
+        """Cancel the request when the reader drops the stream, as by `break`."""
         self.close()
 
     def close(self) -> None:
-        """Cancel the request unless it has ended."""
+        """Cancel the request unless it has finished."""
         if not self._finished:
             self._finished = True
             self._service.cancel(self._submission)
 
 
 class EngineService:
-    """Many threads may submit; none waits for a step of the engine but to read its own events."""
+    """Runs an engine on its own thread; thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -81,19 +81,19 @@ class EngineService:
         """Submit a request and read its events; see `Engine.submit`.
 
         Raises:
-            RequestError: see `Engine.check`; before anything runs.
+            RequestError: see `Engine.check`.
         """
         inbox: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         return TokenStream(self, self.submit(request, inbox.put), inbox)
 
     def submit(self, request: EngineRequest, on_token: OnToken) -> Submission:
-        """Submit a request whose events go to `on_token`, up to the one that ends it.
+        """Submit a request whose events go to `on_token`.
 
         Returns:
-            What `cancel` takes.
+            The argument of `cancel`.
 
         Raises:
-            RequestError: see `Engine.check`; before anything runs.
+            RequestError: see `Engine.check`.
         """
         self.engine.check(request.prompt, request.params)
         submission = Submission(request, on_token)
@@ -106,22 +106,22 @@ class EngineService:
 
     @property
     def load(self) -> EngineLoad:
-        """How busy the engine is, with what is on its way in."""
+        """The engine's load, submitted requests included."""
         load = self.engine.load
         return replace(load, waiting=load.waiting + len(self._arrived))
 
     def cancel(self, submission: Submission) -> None:
-        """Stop a request after the step it is in."""
+        """Cancel a request after the current step."""
         with self._changed:
             self._cancelled.append(submission)
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop the thread after the step it is in; what runs ends as cancelled."""
+        """Stop the thread after the current step; running requests are cancelled."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if threading.current_thread() is not self._thread:  # it may be what collects garbage
+        if threading.current_thread() is not self._thread:  # the garbage collector may run on it
             self._thread.join()
 
     def _run(self) -> None:
@@ -132,7 +132,7 @@ class EngineService:
             submission.on_token(TokenEvent(-1, None, finish_reason="cancelled"))
 
     def _receive(self) -> bool:
-        """Wait for something to do and take in what came; False: the service was closed."""
+        """Wait for submissions and take them; False: the service was closed."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closed or self._arrived or self._cancelled or not self.engine.idle
@@ -151,7 +151,7 @@ class EngineService:
     def _step(self) -> list[TokenEvent]:
         try:
             return self.engine.step()
-        except Exception as error:  # the step failed: what ran in it ends, the engine goes on
+        except Exception as error:  # the step failed: its requests end, the engine goes on
             logger.exception("a step of the engine failed")
             for request_id in self._submissions:
                 self.engine.cancel(request_id)

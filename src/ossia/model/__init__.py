@@ -1,1 +1,1 @@
-"""The network: one forward pass over the operations of a backend."""
+"""The transformer, its weights and its KV cache."""

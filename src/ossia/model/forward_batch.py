@@ -1,6 +1,6 @@
-"""One forward pass as arrays: which ids, of which sequences, and which rows will sample.
+"""The inputs of one forward pass as arrays.
 
-Knows nothing of requests or of who owns a page. Letters: T tokens, Q sequences, R rows, P pages.
+Knows no requests. Letters: T tokens, Q sequences, R rows, P pages.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from ossia.ops.api import AttentionMetadata, Int32
 
 
 class SequenceSlice(NamedTuple):
-    """What one sequence does in a step: these ids, after `past` earlier ones, on these pages."""
+    """The tokens of one sequence in a step: ids, after `past` earlier ones, and its pages."""
 
     ids: Sequence[int]
     past: int = 0
     pages: Sequence[int] = ()
     """Pages of the full layers, in order of position."""
     window_pages: Sequence[int] = ()
-    """Pages of the sliding-window layers, used round and round; as many in every slice."""
+    """Pages of the sliding-window layers, used as a ring; as many in every slice."""
 
 
 class ForwardBatch(NamedTuple):
-    """A batch, end to end: sequence after sequence, each in order."""
+    """The tokens of several sequences, concatenated."""
 
     id_T: Int32
     position_T: Int32
@@ -35,7 +35,7 @@ class ForwardBatch(NamedTuple):
     def from_slices(
         cls, slices: Sequence[SequenceSlice], rows: Sequence[int], *, window: int
     ) -> "ForwardBatch":
-        """Lay the slices end to end; `rows` are the tokens of the step whose logits are wanted."""
+        """Concatenate slices; `rows` are the tokens of the step whose logits are needed."""
         count_Q = np.array([len(one.ids) for one in slices], np.int32)
         past_Q = np.array([one.past for one in slices], np.int32)
         first_Q = (np.cumsum(count_Q) - count_Q).astype(np.int32)
@@ -60,7 +60,7 @@ class ForwardBatch(NamedTuple):
 
     @classmethod
     def without_cache(cls, sequences: Sequence[Sequence[int]], *, window: int) -> "ForwardBatch":
-        """Whole sequences without a cache, all rows wanted: for research and training."""
+        """Create a batch of whole sequences without a cache, with all logits, for training."""
         total = sum(len(ids) for ids in sequences)
         return cls.from_slices(
             [SequenceSlice(ids=ids) for ids in sequences], range(total), window=window
@@ -68,7 +68,7 @@ class ForwardBatch(NamedTuple):
 
 
 def _table(rows: Sequence[Sequence[int]]) -> Int32:
-    """Stack page lists; the shorter are padded with page 0, which is never looked into."""
+    """Stack page lists; shorter ones are padded with page 0, which is never read."""
     table_QP = np.zeros((len(rows), max(map(len, rows), default=0)), np.int32)
     for row_P, row in zip(table_QP, rows, strict=True):
         row_P[: len(row)] = row

@@ -1,7 +1,7 @@
-"""The keys and values of every layer, in pages. Knows nothing of who owns which page.
+"""The paged KV cache of every layer. Knows nothing of who owns which page.
 
-A page id means the same place in every full layer. A window is the few pages that a sequence uses
-round and round in every sliding-window layer. The engine calls a page a block.
+A page id is valid in every full layer. A window is the ring of pages that a sequence uses in every
+sliding-window layer. The engine calls a page a block.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PAGE_TOKENS = 64
 
 
 class KvCache(Generic[Array]):
-    """Pools of pages: shared by all in full layers, one window a sequence in the others."""
+    """Pools of pages: shared in full layers, one window per sequence in the others."""
 
     def __init__(
         self,

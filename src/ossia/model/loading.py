@@ -1,7 +1,7 @@
-"""Puts a checkpoint's weights into the order its backend reads fastest: once, into a file.
+"""Repacks a checkpoint's weights into the backend's layout, once, into a prepared file.
 
-Between the mapped files and `weights.prepare`. It knows which tensor has which role, and neither
-how a backend orders weights nor what a prepared file looks like inside.
+Knows the role of each tensor; knows neither the layouts of backends nor the format of prepared
+files.
 """
 
 import math
@@ -33,7 +33,7 @@ from ossia.ops.tiles import Role, Tiles
 from ossia.ops.weights import Weight
 
 SMALLEST_FILE = 2**28
-"""Bytes of repacked weights: less is made anew each time, faster than anyone notices."""
+"""Bytes of repacked weights below which they are repacked at every start."""
 
 IN_EVERY_LAYER: Mapping[str, Role] = MappingProxyType(
     {
@@ -45,29 +45,29 @@ IN_EVERY_LAYER: Mapping[str, Role] = MappingProxyType(
         "down": "down",
     }
 )
-"""What is repacked in every layer. Experts that are not MXFP4 are read as they are."""
+"""Weights repacked in every layer. Experts that are not MXFP4 stay as stored."""
 
 OUTSIDE: Mapping[str, tuple[str, Role]] = MappingProxyType({"head_scan": ("head", "head")})
-"""What is made beside a tensor that stays."""
+"""Repacked copies of tensors that stay too."""
 READ_ON = frozenset(source for source, _ in OUTSIDE.values())
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and how far it is, from 0 to 1."""
+"""Called with the phase and its progress, 0 to 1."""
 
 
 class RepackedWeight(NamedTuple):
-    """One matrix or stack that is repacked."""
+    """A matrix or stack to repack."""
 
     name: str
     sources: tuple[str, ...]
     """One float tensor, or MXFP4 blocks and scales."""
     role: Role
     num_bytes: int
-    """When it is repacked."""
+    """Size when repacked."""
 
     @property
     def layer(self) -> str:
-        """What its name begins with; parts of one layer may lie in one stored tensor."""
+        """Prefix of its name; parts of a layer may share a stored tensor."""
         return self.name.rpartition(".")[0]
 
     @property
@@ -77,7 +77,7 @@ class RepackedWeight(NamedTuple):
 
 
 class Repacking:
-    """What one backend wants repacked of one checkpoint, and the two ways to get it."""
+    """The repacked weights of one checkpoint for one backend: in memory or in a file."""
 
     def __init__(self, checkpoint: Checkpoint, ops: Ops[Any], layout: str) -> None:
         self.checkpoint = checkpoint
@@ -85,42 +85,42 @@ class Repacking:
         self.layout = layout
         self._parts = list(self._find_parts())
         self.num_bytes = sum(part.num_bytes for part in self._parts)
-        """Of all repacked weights, about."""
+        """Approximate size of all repacked weights."""
 
     @property
     def is_worth_a_file(self) -> bool:
-        """Whether making it anew each time would be noticed."""
+        """Whether a prepared file saves noticeable time."""
         return self.num_bytes >= SMALLEST_FILE
 
     @cached_property
     def source(self) -> str:
-        """Digest of the checkpoint, taken before its weights are read."""
+        """Digest of the checkpoint."""
         return source_digest(self.checkpoint.files)
 
     def in_memory(self, progress: Progress) -> dict[str, Tiles]:
-        """Repack everything into memory of this process.
+        """Repack all weights into memory.
 
         Raises:
-            CheckpointError: a weight is not one.
+            CheckpointError: a weight is not finite or too large.
         """
         return dict(self._repacked(progress, "repack", self.checkpoint.tensors.release))
 
     def path(self, folder: Path) -> Path:
-        """Where the prepared file is, or would be."""
+        """Return the path of the prepared file."""
         return prepared_path(folder, self.checkpoint.folder, self.layout)
 
     def open(self, path: Path) -> PreparedFile:
-        """Open the prepared file and see that it holds what this backend wants.
+        """Open the prepared file and check that its arrays are those of this backend.
 
         Raises:
-            CheckpointError: it does not, or is damaged or out of date.
+            CheckpointError: it is damaged or out of date.
         """
         file = PreparedFile(path, layout=self.layout, source=self.source)
         self.tiles(file)
         return file
 
     def tiles(self, file: PreparedFile) -> dict[str, Tiles]:
-        """The repacked weights by our names, as views of the mapped file.
+        """Return the repacked weights by name, as views of the mapped file.
 
         Raises:
             CheckpointError: names or shapes are not those of this checkpoint.
@@ -141,12 +141,12 @@ class Repacking:
         return found
 
     def write(self, path: Path, progress: Progress) -> None:
-        """Write the prepared file, one matrix at a time; the source is left as soon as it is read.
+        """Write the prepared file, one matrix at a time; source pages are released once read.
 
         Raises:
-            CheckpointError: a weight is not one, or the disk is full.
+            CheckpointError: a weight is not finite or too large, or the disk is full.
         """
-        path.unlink(missing_ok=True)  # of no use any more, and its space is needed
+        path.unlink(missing_ok=True)  # out of date, and its space is needed
         check_space(path, self.num_bytes)
         phase = f"write {self.num_bytes / 1e9:.3g} GB of prepared weights, once"
         with prepared_writer(
@@ -190,7 +190,7 @@ class Repacking:
         return _as_weight([self.checkpoint.tensors[name] for name in part.sources])
 
     def _find_parts(self) -> Iterator[RepackedWeight]:
-        """Those that the backend tiles, in the order of the layers."""
+        """Yield the weights that the backend tiles, in the order of the layers."""
         tensors = self.checkpoint.tensors
         sizes: dict[object, int] = {}
         for name, source, role in _candidates(self.checkpoint.config.num_hidden_layers):
@@ -205,7 +205,7 @@ class Repacking:
                     yield RepackedWeight(name, sources, role, sizes[kind])
 
     def _tiled_bytes(self, role: Role, arrays: list[Array]) -> int:
-        """How large the weight becomes, by the example of a few rows of zeros; 0: it stays."""
+        """Compute the repacked size from a few rows of zeros; 0: not repacked."""
         *outer, rows, _ = _as_weight(arrays).shape
         few, depth = 32, len(outer)
         zeros = [np.zeros((*[1] * depth, few, *a.shape[depth + 1 :]), a.dtype) for a in arrays]
@@ -216,7 +216,7 @@ class Repacking:
 
 
 def _candidates(num_layers: int) -> Iterator[tuple[str, str, Role]]:
-    """Our name of what is repacked, of what it is made of, and its role."""
+    """Yield name, source's name and role of each candidate."""
     for index in range(num_layers):
         for name, role in IN_EVERY_LAYER.items():
             yield f"layers.{index}.{name}", f"layers.{index}.{name}", role
@@ -236,18 +236,18 @@ def load_weights(
     progress: Progress,
     notice: Callable[[str], None],
 ) -> Mapping[str, Weight]:
-    """The checkpoint's tensors by our names, with tiles in place of what the backend repacks.
+    """Load the checkpoint's tensors by name, with tiles for those that the backend repacks.
 
     Args:
-        checkpoint: open; its MXFP4 scales are checked here, unless they were when a file was made.
-        ops: the backend; one without a layout gets the tensors as they are.
-        folder: for the prepared file, which is made if it is missing, damaged or out of date.
+        checkpoint: open; its MXFP4 scales are checked unless a prepared file exists.
+        ops: the backend; one without a layout gets the tensors as stored.
+        folder: of the prepared file, which is written if missing, damaged or out of date.
             auto: in the user's cache; None, or a small model: repacked into memory.
-        progress: called with how far it is.
-        notice: called with a sentence on what is not as it should be, and what was done about it.
+        progress: called with phase and share.
+        notice: called with each warning for the user.
 
     Raises:
-        CheckpointError: a weight is not one, or the file does not fit on the disk.
+        CheckpointError: a weight is not finite or too large, or the disk is full.
     """
     tensors = checkpoint.tensors
     if ops.layout is None:
@@ -272,11 +272,11 @@ def load_weights(
 def open_or_write(
     work: Repacking, path: Path, progress: Progress, notice: Callable[[str], None]
 ) -> PreparedFile:
-    """Open the prepared file; make it first when it is missing, damaged or out of date.
+    """Open the prepared file; write it first if it is missing, damaged or out of date.
 
     Raises:
-        CheckpointError: it cannot be made: a weight is not one, or the disk is full.
-        OSError: the folder cannot be made or written.
+        CheckpointError: a weight is not finite or too large, or the disk is full.
+        OSError: the folder cannot be created or written.
     """
     if path.exists():
         try:
@@ -287,6 +287,6 @@ def open_or_write(
     with exclusive_writer(path, lambda: progress(waiting, 0.0)):
         if path.exists():
             with suppress(CheckpointError):
-                return work.open(path)  # someone else has made it by now
+                return work.open(path)  # another process has written it meanwhile
         work.write(path, progress)
     return work.open(path)

@@ -1,4 +1,4 @@
-"""Logits after a step, each as exact as is needed and computed no sooner; or of a whole text.
+"""Logits of a step, computed lazily and only as exactly as needed; or of a whole text.
 
 Knows no request and no sampling. Letters: T tokens, R rows that sample, V vocabulary, N chosen ids.
 """
@@ -18,11 +18,11 @@ from ossia.ops.api import Int32
 Float32 = NDArray[np.float32]
 
 NUM_PARTS = 8
-"""One exact row is computed in so many parts: no whole head of a mapped file is ever resident."""
+"""Parts of an exact row: a mapped head is never resident as a whole."""
 
 
 class StepLogits:
-    """Logits of all rows of one step; the head is read when the first row is needed."""
+    """Logits of all rows of one step, computed when first needed."""
 
     def __init__(self, model: Transformer[Any], hidden_TD: Any, row_R: Int32) -> None:
         self._model = model
@@ -32,7 +32,7 @@ class StepLogits:
 
     @cached_property
     def approximate_RV(self) -> Float32 | None:
-        """Approximate logits from a scan of few bytes; None where the backend has no scan."""
+        """Approximate logits from a scan; None if the backend has no scan."""
         ops, head = self._model.ops, self._model.weights.head
         approximate_RV = ops.scan(self._hidden_TD, self.row_R, head)
         return None if approximate_RV is None else ops.to_numpy(approximate_RV)
@@ -45,7 +45,7 @@ class StepLogits:
         return exact_RV
 
     def exact_ids(self, row: int, id_N: Int32) -> Float32:
-        """Exact logits, the same bits, for one token of the step and some ids."""
+        """Compute exact, bit-identical logits of some ids for one token of the step."""
         ops, head = self._model.ops, self._model.weights.head
         exact_N: Float32 = ops.to_numpy(ops.unembed_ids(self._hidden_TD, row, id_N, head))
         return exact_N
@@ -60,18 +60,18 @@ class RowLogits:
 
     @property
     def size(self) -> int:
-        """Ids in the vocabulary."""
+        """Size of the vocabulary."""
         return self._step.size
 
     @property
     def approximate_V(self) -> Float32 | None:
-        """Approximate logits, or None; the head is scanned for all rows of the step at once."""
+        """Approximate logits, or None; one scan serves all rows of the step."""
         approximate_RV = self._step.approximate_RV
         return None if approximate_RV is None else approximate_RV[self._row]
 
     @cached_property
     def exact_V(self) -> Float32:
-        """Exact logits, of this row alone where the others may do with less."""
+        """Exact logits; of this row alone if the others may stay approximate."""
         if self._step.approximate_RV is None:
             whole_V: Float32 = self._step.exact_RV[self._row]
             return whole_V
@@ -79,17 +79,17 @@ class RowLogits:
         return np.concatenate([self.exact_ids(part) for part in parts])
 
     def exact_ids(self, id_N: Int32) -> Float32:
-        """Exact logits of these ids."""
+        """Compute the exact logits of these ids."""
         return self._step.exact_ids(int(self._step.row_R[self._row]), id_N)
 
 
 def compute_logits(model: Transformer[Any], ids: Sequence[int], chunk: int = 256) -> Float32:
-    """Logits after each token of one text, in chunks: for research and checks, not for serving.
+    """Compute logits after each token of a text, in chunks, for research and checks.
 
     Args:
-        model: any backend's.
+        model: of any backend.
         ids: token ids, in range.
-        chunk: tokens a step.
+        chunk: tokens per step.
 
     Returns:
         float32 [T, V].

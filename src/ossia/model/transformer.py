@@ -1,4 +1,4 @@
-"""gpt-oss, once: the forward pass over the operations of a backend.
+"""The forward pass of gpt-oss over the operations of a backend.
 
 Knows no device, no file, no request. Letters: T tokens in this step, R rows that will sample,
 D model width, V vocabulary.
@@ -14,7 +14,7 @@ from ossia.ops.api import Array, Ops
 
 
 class Transformer(Generic[Array]):
-    """The network: ids in, logits out."""
+    """The gpt-oss transformer."""
 
     def __init__(self, config: ModelConfig, ops: Ops[Array], weights: Weights) -> None:
         self.config = config
@@ -25,8 +25,8 @@ class Transformer(Generic[Array]):
         """Run one step of any number of sequences.
 
         Args:
-            batch: ids, places and attention metadata; positions below the model's longest.
-            cache: read and extended; None for a step that stands alone.
+            batch: ids, positions and attention metadata; positions are within the context.
+            cache: read and extended; None: no cache.
 
         Returns:
             logits_RV, float32, one row for each of `batch.row_R`.
@@ -34,7 +34,7 @@ class Transformer(Generic[Array]):
         return self.ops.unembed(self.hidden(batch, cache), batch.row_R, self.weights.head)
 
     def hidden(self, batch: ForwardBatch, cache: KvCache[Array] | None) -> Array:
-        """The same up to the head: hidden_TD after the last layer, before the last norm."""
+        """Run one step up to the head: hidden_TD after the last layer, before the last norm."""
         ops = self.ops
         hidden_TD = ops.embed(batch.id_T, self.weights.embedding)
         for index, layer in enumerate(self.weights.layers):

@@ -1,7 +1,7 @@
-"""Named arrays -> weights in a backend's own form. Knows no file: any mapping of names will do.
+"""Converts named arrays to a backend's weights. Knows no file: takes any mapping.
 
-The values are numpy arrays (usually mapped from a checkpoint) or a backend's own arrays, so the
-trainer passes its parameters through the same door.
+The values are numpy arrays (usually mapped from a checkpoint) or a backend's own arrays, as the
+trainer's parameters.
 """
 
 import math
@@ -17,7 +17,7 @@ from ossia.ops.weights import ExpertWeights, QkvWeights, Rope, RouterWeights, We
 
 
 class Layer(NamedTuple):
-    """One transformer block, prepared."""
+    """The prepared weights of one transformer block."""
 
     is_windowed: bool
     qkv: Handle
@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A whole model, prepared."""
+    """The prepared weights of a model."""
 
     embedding: Handle
     layers: list[Layer]
@@ -41,7 +41,7 @@ def prepare(
     tensors: Mapping[str, Weight],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Weights:
-    """Take every tensor into the backend's form, layer by layer.
+    """Convert every tensor to the backend's form, layer by layer.
 
     Args:
         config: the model's shape.
@@ -119,9 +119,9 @@ def _prepare_layer(
 
 
 def yarn(config: ModelConfig) -> Rope:
-    """Frequencies of rotary positions, stretched by parts (YaRN, arXiv:2309.00071, section 3.2).
+    """Compute RoPE frequencies with YaRN (arXiv:2309.00071, section 3.2).
 
-    Fast channels stay, slow ones are divided by the factor, those between are blended.
+    Fast channels stay, slow ones are divided by the factor, those between are interpolated.
     """
     half = config.head_dim // 2
     theta, factor = config.rope_theta, config.rope_factor
@@ -130,7 +130,7 @@ def yarn(config: ModelConfig) -> Rope:
         return Rope(inverse_frequency=(1 / period_C).astype(np.float32), scale=1.0)
 
     def channel(rotations: float) -> float:
-        """The channel that turns this often within the original context."""
+        """Return the channel with this many rotations within the original context."""
         length = config.rope_original_max_position_embeddings
         return half * math.log(length / (rotations * 2 * math.pi)) / math.log(theta)
 

@@ -1,4 +1,4 @@
-"""The number format of the experts' weights: 32 four-bit floats that share one power of two.
+"""MXFP4, the format of the experts' weights: 32 four-bit floats that share a power of two.
 
 Knows nothing of files or layers. Letters: O output rows, I input columns, J = I/32 blocks.
 Source: OCP Microscaling Formats (MX) specification 1.0; nibble order as in the gpt-oss checkpoint.
@@ -28,7 +28,7 @@ class Mxfp4:
     """[..., O, J]: s means 2^(s - 127)."""
 
     def __post_init__(self) -> None:
-        """Refuse blocks and scales that do not belong together."""
+        """Check that blocks and scales fit together."""
         if self.blocks.shape != (*self.scales.shape, BLOCK // 2):
             raise ValueError(
                 f"MXFP4 blocks {list(self.blocks.shape)} do not fit scales "
@@ -37,7 +37,7 @@ class Mxfp4:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the matrices that are packed here: [..., O, I]."""
+        """Shape of the unpacked matrices: [..., O, I]."""
         *outer, blocks = self.scales.shape
         return (*outer, blocks * BLOCK)
 
@@ -53,10 +53,10 @@ def unpack(packed: Mxfp4) -> NDArray[np.float32]:
 def pack(weight: NDArray[np.float32], reach: float = 8.0) -> Mxfp4:
     """Round [..., O, I] to MXFP4: scale 2^(floor(log2(largest)) - 2), nearest code, ties to even.
 
-    A block whose largest value is beyond `reach` scales, of 4 to 8 possible ones, takes the next
-    scale: 8 never does, as the format's standard has it; `NEAREST_REACH` errs least on the whole.
+    A block whose largest value exceeds `reach` scales, of 4 to 8 possible ones, takes the next
+    scale: 8 never does, as in the standard; `NEAREST_REACH` has the least error.
 
-    Zeros are written as +0, so that packing what was unpacked gives the same bytes.
+    Zeros are written as +0, so that packing unpacked values yields the same bytes.
 
     Raises:
         ValueError: the input axis is not a multiple of 32, or a value is not finite.
@@ -77,7 +77,7 @@ def pack(weight: NDArray[np.float32], reach: float = 8.0) -> Mxfp4:
 
 
 def round_to_code(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Nearest E2M1 code of values already divided by their scale; beyond 6 is cut to 6."""
+    """Return the nearest E2M1 codes of scaled values; clipped at 6."""
     size = np.abs(unit)
     # a tie goes to the even code: up from codes 1, 3, 5 ("right"), down from 0, 2, 4, 6 ("left")
     up = np.searchsorted(_MIDPOINTS, size, side="right").astype(np.uint8)

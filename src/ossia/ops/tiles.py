@@ -1,6 +1,6 @@
-"""Weights in the order that the fast kernels read: sixteen rows side by side, in blocks of 32.
+"""Tiled weights, the layout of the fast kernels: sixteen rows interleaved, in blocks of 32.
 
-The plain version, which judges the compiled one. Knows nothing of files, layers or what a matrix
+The reference of the compiled version. Knows nothing of files, layers or what a matrix
 is for. Letters: O output rows, I input columns, G groups of 16 rows, J blocks of 32 columns.
 """
 
@@ -17,7 +17,7 @@ PACKED_BYTES, INT8_BYTES = TILE_ROWS * BLOCK // 2, TILE_ROWS * BLOCK
 LARGEST_INT8 = 127
 
 Role = Literal["projection", "gate_up", "down", "head"]
-"""What a matrix is for, as far as its order depends on it."""
+"""Role of a matrix, as far as its layout depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Tiles:
     columns: int
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
+        """Check that the arrays fit together."""
         is_packed = self.scales.dtype == np.uint8
         size = PACKED_BYTES if is_packed else INT8_BYTES
         tail = (-(-self.columns // BLOCK), size)
@@ -61,12 +61,12 @@ class Tiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the matrices that are stored here: [..., O, I]."""
+        """Shape of the stored matrices: [..., O, I]."""
         return (*self.values.shape[:-3], self.rows, self.columns)
 
 
 def empty_tiles(shape: tuple[int, ...], *, packed: bool, pairs: bool) -> Tiles:
-    """Tiles of [..., O, I], to be written; gates and ups in `pairs` fill groups of their own."""
+    """Allocate tiles of [..., O, I]; gates and ups in `pairs` fill separate groups."""
     *outer, rows, columns = shape
     groups = 2 * -(-rows // (2 * TILE_ROWS)) if pairs else -(-rows // TILE_ROWS)
     grid = (*outer, groups, -(-columns // BLOCK))

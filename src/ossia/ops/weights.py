@@ -1,4 +1,4 @@
-"""Weights on their way into a backend, and the checks that every backend shares.
+"""Weights as inputs of a backend, and the checks that every backend shares.
 
 Letters as in api.py; F width inside an expert, U = 2F gate and up rows.
 """
@@ -12,15 +12,15 @@ from ossia.ops.mxfp4 import Mxfp4
 from ossia.ops.tiles import Tiles
 
 Weight: TypeAlias = Any
-"""A weight on its way in: a numpy array of any float dtype, often mapped from a file and only
-read, the backend's own array (a torch parameter keeps its gradient), or its own `Tiles`."""
+"""A weight: a numpy array of any float dtype, often mapped read-only from a file, the backend's
+own array (a torch parameter keeps its gradient), or its own `Tiles`."""
 
 
 class Rope(NamedTuple):
-    """Rotary positions with YaRN folded in: what a backend needs, and nothing it must derive."""
+    """RoPE parameters with YaRN applied."""
 
     inverse_frequency: NDArray[np.float32]
-    """[C/2], radians a position. The angle is float32(position) * this, as in the reference."""
+    """[C/2], radians per position. The angle is float32(position) * this, as in the reference."""
     scale: float
     """Multiplies cos and sin (YaRN's attention temperature)."""
 
@@ -95,13 +95,13 @@ class OutputHead(NamedTuple):
 
 
 def check_shape(what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Refuse an array that does not fit its neighbours: a bug of ours, so a ValueError."""
+    """Check a shape; ValueError, since a mismatch is a bug."""
     if tuple(shape) != expected:
         raise ValueError(f"{what} has shape {list(shape)}; expected {list(expected)}")
 
 
 def check_qkv(weights: QkvWeights) -> None:
-    """Refuse attention weights whose shapes do not belong together."""
+    """Check the shapes of attention weights."""
     width, kv_width = weights.norm_D.shape[0], weights.num_kv_heads * weights.head_dim
     query_width = weights.query_ED.shape[0]
     if query_width % kv_width:
@@ -115,7 +115,7 @@ def check_qkv(weights: QkvWeights) -> None:
 
 
 def check_experts(weights: ExpertWeights) -> None:
-    """Refuse expert weights whose shapes do not belong together."""
+    """Check the shapes of expert weights."""
     experts, width, inner = weights.down_NDF.shape
     check_shape("gate_up", weights.gate_up_NUD.shape, (experts, 2 * inner, width))
     check_shape("gate_up bias", weights.gate_up_bias_NU.shape, (experts, 2 * inner))
@@ -126,7 +126,7 @@ def check_experts(weights: ExpertWeights) -> None:
 
 
 def check_route(weights: RouterWeights) -> None:
-    """Refuse a router whose shapes do not belong together, or too few experts to choose from."""
+    """Check the shapes of a router, and its number of active experts."""
     experts, width = weights.router_ND.shape
     check_shape("router norm", weights.norm_D.shape, (width,))
     check_shape("router bias", weights.bias_N.shape, (experts,))
@@ -135,18 +135,18 @@ def check_route(weights: RouterWeights) -> None:
 
 
 def check_unembed(norm_D: Weight, head_VD: Weight) -> None:
-    """Refuse a final norm and a head that do not belong together."""
+    """Check the shapes of a final norm and a head."""
     check_shape("head", head_VD.shape, (head_VD.shape[0], norm_D.shape[0]))
 
 
 def check_rows(what: str, shape: tuple[int, ...], width: int) -> None:
-    """Refuse rows that the weights cannot read."""
+    """Check the width of rows."""
     if len(shape) != 2 or shape[1] != width:
         raise ValueError(f"{what} has shape {list(shape)}; expected [rows, {width}]")
 
 
 def check_ids(id_T: NDArray[np.int32], num_rows: int) -> None:
-    """Refuse ids that are not rows of the embedding table."""
+    """Check that ids are rows of the embedding table."""
     if len(id_T) and not (id_T.min() >= 0 and id_T.max() < num_rows):
         raise ValueError(
             f"ids run from {id_T.min()} to {id_T.max()}; the table has {num_rows} rows"

@@ -1,7 +1,7 @@
-"""The built-in tools for MCP clients, at `/mcp`, by Streamable HTTP: one POST, one answer.
+"""Serves the built-in tools to MCP clients at `/mcp` by Streamable HTTP, without streams.
 
-The guard stands before it, as before every route. It knows no model and no conversation; what a
-tool remembers is found by a handle that is good for one key alone.
+The guard wraps it like every route. It knows no model and no conversation; a
+tool's session is found by a handle that is valid for one key only.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ audit = logging.getLogger("ossia.audit")
 
 
 class McpEndpoint:
-    """One endpoint, before and while it serves."""
+    """The MCP endpoint."""
 
     def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
-        """Say by which names it may be asked, beside those of loopback; see `GuardOptions`."""
+        """Set the accepted host names besides loopback; see `GuardOptions`."""
         self._security = TransportSecuritySettings()
         for name in (*LOOPBACK, *allowed_hosts):
             self._allow(name)
@@ -50,7 +50,7 @@ class McpEndpoint:
         self._manager: StreamableHTTPSessionManager | None = None
 
     def routes(self) -> APIRouter:
-        """POST alone: nothing is told to a client unasked, and no session has to be ended."""
+        """Create the routes: POST alone, for lack of server-initiated messages and sessions."""
         router = APIRouter()
 
         @router.post(PATH, include_in_schema=False)
@@ -73,7 +73,7 @@ class McpEndpoint:
         """Serve the toolkits of an open `ToolSessions`; other MCP servers are not proxied.
 
         Raises:
-            RequestError: none of them can be offered.
+            RequestError: no toolkit is available.
         """
         toolkits = [kit for name, kit in tool_sessions.toolkits.items() if key_for_callers(name)]
         if not toolkits:
@@ -104,7 +104,7 @@ class McpEndpoint:
                 await handles.close()
 
     def _allow(self, name: str) -> None:
-        """Let the library pass what the guard passes: a name with any port, or with one."""
+        """Allow the library the hosts that the guard accepts: with any port, or a given one."""
         is_ipv6 = name.count(":") > 1 and not name.startswith("[")
         found = parse_authority(f"[{name.partition('%')[0]}]" if is_ipv6 else name)
         if found is None:  # the path of a unix socket; there a client says localhost
@@ -117,14 +117,14 @@ class McpEndpoint:
 
 
 class _PassedOn(Response):
-    """An answer that the library writes."""
+    """A response written by the MCP library."""
 
     def __init__(self, manager: StreamableHTTPSessionManager) -> None:
         super().__init__()
         self._manager = manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI. Whether the connection stays is not the library's to say."""
+        """See ASGI. The library's Connection header is dropped."""
 
         async def pass_on(message: Message) -> None:
             if message["type"] == "http.response.start":

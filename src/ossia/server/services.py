@@ -1,4 +1,4 @@
-"""What the routes work with, put together once when the server starts. Knows no route."""
+"""The services of the routes, created once when the server starts."""
 
 import time
 from collections.abc import Callable
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What the operator chooses about the API."""
+    """The operator's options of the API."""
 
     raw_reasoning: bool = True
     """Whether callers may see the model's reasoning."""
     allow_control_ids: bool = False
-    """Whether a raw prompt may hold control tokens."""
+    """Whether a raw prompt may contain control tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Given to every room of routes."""
+    """The services that every route may use."""
 
     provider: TurnWriter
     responses: Responses
@@ -35,8 +35,8 @@ class Services:
     metrics: Metrics
     options: ServeOptions = ServeOptions()
     tool_sessions: ToolSessions = field(default_factory=lambda: ToolSessions({}))
-    """What the model may call here."""
+    """The built-in tools."""
     drain: Drain = field(default_factory=Drain)
-    """Counts what is written for nobody's connection; the server waits for it when it ends."""
+    """Counts background turns; shutdown waits for them."""
     clock: Callable[[], float] = time.time
-    """Seconds since 1970: what `created_at` tells."""
+    """Seconds since 1970, for `created_at`."""

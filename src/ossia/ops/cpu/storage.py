@@ -1,6 +1,6 @@
-"""Stored arrays -> what the kernels read: in place where they can be, widened where they cannot.
+"""Converts stored arrays to the kernels' inputs: in place if possible, else widened.
 
-Knows the number formats; not what a matrix is for.
+Knows the number formats, not the roles of matrices.
 """
 
 import math
@@ -21,14 +21,14 @@ CACHE_LINE = 64
 
 
 class KvPages(NamedTuple):
-    """One layer's pool: the bytes of each head of each page, and the kernels' view of them."""
+    """One layer's pool of KV pages, and the kernels' view of it."""
 
     bytes_PKY: NDArray[np.uint8]
     native: _native.Pages
 
     @classmethod
     def new(cls, dtype: str, num_pages: int, page_tokens: int, heads: int, head_dim: int) -> Self:
-        """Room for keys and values; memory is taken when it is used."""
+        """Reserve memory for keys and values; it is committed when used."""
         size = _native.Pages.head_bytes(dtype, page_tokens, head_dim)
         shape = (num_pages, heads, size)
         room = np.zeros(math.prod(shape) + CACHE_LINE, np.uint8)
@@ -42,7 +42,7 @@ class KvPages(NamedTuple):
 
 
 def stored(weight: Mxfp4 | Tiles | Weight) -> _native.Stored:
-    """One matrix or a stack, without a copy when it is packed, bfloat16 or float32 in order."""
+    """Wrap a matrix or stack; without a copy if it is packed, or contiguous bfloat16 or float32."""
     if isinstance(weight, Tiles):
         stack = (-1, *weight.values.shape[-3:])
         values = _in_order(weight.values).view(np.uint8).reshape(stack)
@@ -58,25 +58,24 @@ def stored(weight: Mxfp4 | Tiles | Weight) -> _native.Stored:
 
 
 def floats(weight: Weight) -> NDArray[np.float32]:
-    """A vector as float32 of its own."""
+    """Copy a vector to float32."""
     return np.array(weight, np.float32, order="C")
 
 
 def _in_order(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself when it is contiguous and aligned, else a copy that is."""
+    """Return the array if it is contiguous and aligned, else such a copy."""
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
 class MappedRows:
-    """Gives the memory of a mapped table back now and then; does nothing for another array.
+    """Releases the resident pages of a mapped table periodically; ignores other arrays.
 
-    The system maps what lies around a page that is touched, up to 2 MB of it, so a table of a
-    gigabyte would soon be resident for a few rows of each token. Its pages stay in the system's
-    cache.
+    The system maps up to 2 MB around each touched page, so a table of a gigabyte would soon be
+    resident for a few rows per token. Its pages stay in the system's cache.
     """
 
     def __init__(self, table: Weight, max_resident: int) -> None:
-        """`max_resident`: rows that are read before memory is given back, up to 2 MB for each."""
+        """`max_resident`: rows read before memory is released, up to 2 MB for each."""
         self._count, self._max_resident = 0, max_resident
         self._map = _map_of(table)
         if self._map is not None:
@@ -86,7 +85,7 @@ class MappedRows:
             self._length = (first + table.nbytes - self._start) // mmap.PAGESIZE * mmap.PAGESIZE
 
     def count_read(self, count: int) -> None:
-        """Count rows that were read and are no longer looked at."""
+        """Count rows that were read and are no longer used."""
         self._count += count
         if self._count >= self._max_resident and self._map is not None and self._length > 0:
             self._map.madvise(mmap.MADV_DONTNEED, self._start, self._length)
@@ -94,12 +93,12 @@ class MappedRows:
 
 
 def _map_of(array: NDArray[Any]) -> mmap.mmap | None:
-    """The read-only mapping that an array lies in, if one is known and this system can."""
+    """Return the read-only mapping that contains an array, if the system supports releasing it."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, memoryview):
         base = base.obj
-    # only what cannot have been written may be dropped
+    # only read-only mappings may be dropped
     is_ours = isinstance(base, mmap.mmap) and not array.flags.writeable
     return base if is_ours and hasattr(mmap, "MADV_DONTNEED") else None

@@ -1,6 +1,6 @@
-"""Attention with sinks in torch: sequences side by side, padded to the longest.
+"""Attention with sinks in torch, for sequences padded to the longest.
 
-Knows nothing of projections. Letters as in ops/api.py; S keys a query may look at. In the names
+Knows nothing of projections. Letters as in ops/api.py; S keys that a query attends to. In names
 here T counts the tokens of the longest sequence.
 """
 
@@ -22,11 +22,11 @@ def attention_with_sinks(
     """Attention with sinks for sequences of one padded length.
 
     Returns:
-        attention_QTE; rows of padding hold finite values that mean nothing.
+        attention_QTE; rows of padding are finite but meaningless.
     """
     sequences, tokens, heads, groups, channels = query_QTKGC.shape
     keys = key_QSKC.shape[1]
-    # the query heads of one key head stand below each other: one matrix product for all
+    # the query heads of a key head are stacked: one matrix product for all
     query = query_QTKGC.permute(0, 2, 3, 1, 4) / math.sqrt(channels)
     # the sink is one more key, which each head sees through a channel of its own, and worth nothing
     own_GG = torch.eye(groups, dtype=query.dtype, device=query.device)
@@ -46,7 +46,7 @@ def attention_with_sinks(
 
 
 def places(metadata: AttentionMetadata) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column in a [Q, longest] table of each token of the step, in the step's order."""
+    """Return each token's row and column in a [Q, longest] table, in the step's order."""
     count_Q = metadata.count_Q.astype(np.int64)
     row_T = np.repeat(np.arange(len(count_Q)), count_Q)
     return row_T, np.arange(count_Q.sum()) - np.repeat(np.cumsum(count_Q) - count_Q, count_Q)
@@ -74,7 +74,7 @@ def unpad(x: Tensor, metadata: AttentionMetadata) -> Tensor:
 
 
 def visible_keys(metadata: AttentionMetadata, older_Q: Int32) -> NDArray[np.bool_]:
-    """Which of its keys each query sees: `older_Q` older ones at the right of their columns.
+    """Return the attention mask; the `older_Q` cached keys are right-aligned in their columns.
 
     Returns:
         visible_QTS: S = most older + longest; padding sees itself, so no row is empty.
@@ -95,7 +95,7 @@ class TorchPages:
     value_PBKC: Tensor
 
     def read(self, metadata: AttentionMetadata, older_Q: Int32) -> tuple[Tensor, Tensor]:
-        """Gather the newest `older_Q` stored keys and values, at the right of [Q, most, K, C]."""
+        """Gather the newest `older_Q` stored keys and values, right-aligned in [Q, most, K, C]."""
         older = int(older_Q.max())
         position_QS = metadata.past_Q[:, None] + np.arange(-older, 0)
         # what lies before a sequence's older keys is masked out: any stored place will do
@@ -125,7 +125,7 @@ class TorchPages:
         position: NDArray[np.int64],
         row: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Page and slot of positions [rows, n], row r of sequence `row[r]` (default: r)."""
+        """Return page and slot of positions [rows, n]; row r: sequence `row[r]` (default: r)."""
         table = metadata.page_QP if row is None else metadata.page_QP[row]
         page_tokens, width = self.key_PBKC.shape[1], max(1, table.shape[1])
         page = np.take_along_axis(table, position // page_tokens % width, axis=1)

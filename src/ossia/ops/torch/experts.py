@@ -15,7 +15,7 @@ from ossia.ops.api import Routing
 from ossia.ops.mxfp4 import E2M1, SCALE_BIAS
 
 _SCALES = np.ldexp(np.float32(1), np.arange(255) - SCALE_BIAS)
-"""What each scale byte multiplies by; 255, NaN in the format, is refused at the files' door."""
+"""Factor of each scale byte; 255, NaN in the format, is refused when files are opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def swiglu(gate_XF: Tensor, up_XF: Tensor, limit: float, alpha: float) -> Tensor
 
 
 def _one_by_one(matrices: Packed | Tensor) -> Packed | tuple[Tensor, ...]:
-    """Each expert's matrix; a dense one's gradient is then stacked once, not added up."""
+    """Return each expert's matrix; a dense one's gradient is then stacked once, not added up."""
     return matrices.unbind() if isinstance(matrices, Tensor) else matrices
 
 
 def moe(hidden_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
-    """Add each token's chosen experts, weighted, to the residual stream: `Ops.moe`."""
+    """Add the weighted outputs of each token's chosen experts: see `Ops.moe`."""
     tokens, active = routing.expert_TA.shape
     expert_X = routing.expert_TA.reshape(-1).long()
     order_X = expert_X.argsort(stable=True)

@@ -1,6 +1,6 @@
-"""Reads the body of a request whole, within bounds of size and time, before anyone looks at it.
+"""Reads whole request bodies within limits of size and time.
 
-It knows neither JSON nor routes.
+Knows neither JSON nor routes.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from starlette.types import Message, Receive
 from ossia.server.api.errors import Unavailable, WrongForm
 
 
-class Bodies:
-    """The bodies that are being read now."""
+class BodyReader:
+    """Reads bodies, with a limit on the total size of those in progress."""
 
     def __init__(self, *, max_bytes: int, max_total_bytes: int, seconds: float) -> None:
-        """Set the bounds.
+        """Set the limits.
 
         Args:
             max_bytes: of one body.
-            max_total_bytes: of all that are being read at once.
-            seconds: for one body, from its first byte to its last.
+            max_total_bytes: of all bodies in progress.
+            seconds: for one body, first byte to last.
         """
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes
@@ -27,14 +27,14 @@ class Bodies:
         self._total_bytes = 0
 
     async def read(self, receive: Receive, content_length: int | None) -> bytes:
-        """Take a body whole.
+        """Read a whole body.
 
         Args:
-            receive: gives it in pieces.
-            content_length: the bytes it claims to have; None: not said.
+            receive: of ASGI.
+            content_length: declared length in bytes; None: unknown.
 
         Raises:
-            HttpError: it is too large, too slow, or ends before its end.
+            HttpError: the body is too large, too slow, or incomplete.
         """
         if content_length is not None and content_length > self._max_bytes:
             raise self._too_large()
@@ -76,8 +76,8 @@ class Bodies:
         )
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body in one piece, then what comes after it."""
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that yields the whole body in one message, then later messages."""
     is_sent = False
 
     async def again() -> Message:

@@ -1,6 +1,6 @@
-"""One connection: uvicorn's HTTP/1.1, with bounds on how long and how much a client may dawdle.
+"""uvicorn's HTTP/1.1 connection with timeouts and size limits against slow clients.
 
-What can be refused once a request has been read is refused by the guard, not here.
+What can be refused after a request is read, the guard refuses.
 """
 
 import asyncio
@@ -19,24 +19,24 @@ from uvicorn.server import ServerState
 from ossia.server.api.errors import HttpError, Unavailable, WrongForm
 
 _LAST_SECONDS = 5.0
-"""For a closed connection to take what was still written to it."""
+"""Time for a closed connection to flush its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How long a client may take, and how many there may be."""
+    """Timeouts of a client, and the number of connections."""
 
     max_connections: int = 512
     idle_seconds: float = 60.0
-    """Between requests, and before the first."""
+    """Idle time between requests, and before the first."""
     head_seconds: float = 10.0
     """From the first byte of a request to the end of its headers."""
     body_seconds: float = 35.0
-    """For its body; more than the guard gives, so that it may answer."""
+    """For the body; more than the guard allows, so that the guard answers first."""
     stall_seconds: float = 60.0
-    """While nothing of an answer is taken that is ready."""
+    """While the client reads nothing of the response."""
     max_head_bytes: int = 32 << 10
-    """Kept before the guard sees a head; more than it allows, so that it may answer."""
+    """Size of headers; more than the guard allows, so that the guard answers first."""
 
 
 class _Reads(Enum):
@@ -48,7 +48,7 @@ class _Reads(Enum):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """A client's connection, from its first byte to its last."""
+    """A client's connection."""
 
     def __init__(
         self,
@@ -63,24 +63,24 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = limits
         self._reads = _Reads.NOTHING
         self._bytes = 0
-        """Of the head so far; or since the body last grew."""
+        """Bytes of the headers so far; or since the body last grew."""
         self._turn: RequestResponseCycle | None = None
-        """The request whose turn it is to be answered; later ones may have been read."""
+        """The request being answered; pipelined ones may have been read."""
         self._replays = False
-        """Whether a head is given again to a new parser."""
+        """Whether headers are being parsed again by a new parser."""
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self.waits_since = self.loop.time()
 
     @property
     def answers(self) -> bool:
-        """Whether a whole request has been read and its answer is not yet whole."""
+        """Whether a request has been read and its response is incomplete."""
         if self._turn is None or self._turn.response_complete:
             return False
         return self._turn is not self.cycle or self._reads is not _Reads.BODY
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; where there are too many, the one that waits longest has to go."""
+        """Register the connection; if there are too many, close the one idle longest."""
         if len(self.connections) >= self._limits.max_connections:
             waiting = [each for each in self.connections if isinstance(each, HttpConnection)]
             idle = min(
@@ -97,14 +97,14 @@ class HttpConnection(HttpToolsProtocol):
         self._expect(_Reads.NOTHING, self._limits.idle_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Unregister the connection."""
         self._disarm()
         self._writable()
         self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and count what only fills memory."""
+        """Parse data, and limit bytes that only fill memory."""
         if self._reads is _Reads.NOTHING:
             self._begin_head()
         self._bytes += len(data)
@@ -124,12 +124,12 @@ class HttpConnection(HttpToolsProtocol):
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called for every header; those after the body were seen by nobody, so drop them."""
+        """Called for every header; trailers are dropped, since no check has seen them."""
         if self._reads is _Reads.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Called at the end of the head; the request begins to be answered."""
+        """Called at the end of the headers; starts the response."""
         if self._replays:
             return
         if not self.url.startswith(b"/"):  # a URL that names a host of its own, or `*`
@@ -153,19 +153,19 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Called when an answer is written; not yet taken."""
+        """Called when a response is written, though perhaps not yet sent."""
         super().on_response_complete()
         self.waits_since = self.loop.time()
         if self.transport.is_closing():
             self.loop.call_later(self._limits.stall_seconds, self.transport.abort)
 
     def pause_writing(self) -> None:
-        """Called when much is written that nobody takes."""
+        """Called when the write buffer is full."""
         super().pause_writing()
         self._stall = self.loop.call_later(self._limits.stall_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Called when it was taken."""
+        """Called when the write buffer has drained."""
         self._writable()
         super().resume_writing()
 
@@ -182,9 +182,9 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(WrongForm(400, "invalid_http", "this is not HTTP/1.1 as it is read here"))
 
     def _pass_over(self, rest: bytes) -> None:
-        """Read on as if no upgrade had been asked for; some clients ask each time (Java's).
+        """Ignore a request to upgrade; some clients (Java's) send one each time.
 
-        The parser takes the body for the new protocol's bytes, so a new one is told of it.
+        The parser takes the body for the new protocol's bytes, so a new parser reads it.
         """
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
@@ -200,14 +200,14 @@ class HttpConnection(HttpToolsProtocol):
         self._expect(_Reads.HEAD, self._limits.head_seconds)
 
     def _expect(self, what: _Reads, seconds: float) -> None:
-        """Wait so long, and no longer, for what is read next."""
+        """Start the timeout for what is read next."""
         self._reads = what
         self.waits_since = self.loop.time()
         self._disarm()
         self._timer = self.loop.call_later(seconds, self._late, seconds)
 
     def _late(self, seconds: float) -> None:
-        if self.answers or self.flow.read_paused:  # it is us who take the time
+        if self.answers or self.flow.read_paused:  # the delay is the server's
             self._expect(self._reads, seconds)
         else:
             self._close()
@@ -223,7 +223,7 @@ class HttpConnection(HttpToolsProtocol):
             self._stall = None
 
     def _leave(self) -> None:
-        """Tell the request that is being answered; uvicorn would tell the one read last."""
+        """Notify the request being answered of a disconnect; uvicorn notifies the one read last."""
         if self._turn is not None and not self._turn.response_complete:
             self._turn.disconnected = True
             self._turn.message_event.set()
@@ -233,7 +233,7 @@ class HttpConnection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer an error unless an answer has begun, and close."""
+        """Send an error unless a response has begun, and close."""
         if self._turn is None or self._turn.response_complete or not self._turn.response_started:
             self.transport.write(_written(error))
         self._close()

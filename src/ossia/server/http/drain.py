@@ -1,6 +1,6 @@
-"""How a server comes to its end: no new work, what runs may finish, then a last call.
+"""Graceful shutdown: no new work, a grace period for running work, then a last call.
 
-It knows no signals and no sockets; the guard and the listening side ask it.
+Knows no signals and no sockets; the guard and `listen` query it.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 
 class Drain:
-    """Whether new work is taken, and how much is running.
+    """The state of a graceful shutdown, and the number of running requests.
 
     Attributes:
         begun: the server takes no new work and is not ready.
-        running: pieces of work that have begun and not ended.
-        last_call: set when the time to finish is over. A stream that hears it sends its terminal
-            event at once; what still runs a second later is cut off.
+        running: number of running requests and background turns.
+        last_call: set when the grace period is over. A stream then sends its terminal
+            event at once; what still runs a second later is cancelled.
     """
 
     def __init__(self, grace_seconds: float = 30.0) -> None:
@@ -35,13 +35,13 @@ class Drain:
             self.running -= 1
 
     def begin(self, now: float) -> None:
-        """Take no new work from here on; what runs has the time of grace."""
+        """Refuse new work; running work has the grace period."""
         if not self.begun:
             self.begun = True
             self._until = now + self.grace_seconds
 
     def over(self, now: float) -> bool:
-        """Whether the server may end: nothing runs, or a second has passed since the last call."""
+        """Whether the server may stop: nothing runs, or a second has passed since the last call."""
         if not self.begun:
             return False
         if self.running and now >= self._until:

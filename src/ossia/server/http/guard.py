@@ -1,6 +1,6 @@
-"""The outermost layer: what every request must pass before a route sees it, and how it is noted.
+"""The outermost ASGI layer: checks, authenticates, limits and logs every request.
 
-It knows no route but the written list of open ones, and nothing of what bodies mean.
+Knows the list of open paths, no other route and no content of bodies.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from ossia.server.api.errors import (
     as_http,
     is_expected,
 )
-from ossia.server.http.body_limits import Bodies, replayed
+from ossia.server.http.body_limits import BodyReader, replay_body
 from ossia.server.http.drain import Drain
 from ossia.server.http.headers import (
     AllowedHosts,
@@ -46,64 +46,64 @@ _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([\x21-\x7e]{1,512})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardOptions:
-    """What an operator may loosen or tighten."""
+    """The operator's limits."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Names, beside those of loopback and the address itself, under which clients may ask."""
+    """Names accepted in the Host header besides loopback and the server's address."""
     open_paths: tuple[str, ...] = ("/health", "/health/live", "/health/ready")
-    """What needs no key, and is answered even while the server ends; for reading only."""
+    """Read-only paths that need no key and are served during shutdown."""
     admin_paths: tuple[str, ...] = ("/metrics", "/debug")
-    """What needs the scope `admin`, with all below it; everything else needs `infer`."""
+    """Paths, with all below, that need the scope `admin`; all others need `infer`."""
     requests_per_minute: int | None = 60
-    """New work of one key; None: any. A local user without a key has no such bound."""
+    """Generation requests of one key; None: unlimited, as for a local user without a key."""
     requests_at_once: int | None = 8
-    """Of one key."""
+    """Concurrent requests of one key."""
     wrong_keys: int = 1000
-    """From one address, after which it is not listened to for a while."""
+    """Wrong keys from one address before it is blocked for a while."""
     wrong_keys_seconds: float = 600.0
     max_body_bytes: int = 8 << 20
     max_bodies_bytes: int = 256 << 20
-    """Of all bodies that are being read at once."""
+    """Total size of bodies in progress."""
     body_seconds: float = 30.0
     max_url_bytes: int = 8 << 10
     max_header_bytes: int = 16 << 10
     max_headers: int = 100
     request_seconds: float = 1800.0
-    """The longest answer."""
+    """Longest duration of a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. It stands in `scope["state"]["caller"]`."""
+    """The authenticated caller, in `scope["state"]["caller"]`."""
 
     owner: str
-    """Stays the same for one key, and says nothing of it; empty where no key is needed."""
+    """Opaque id of the key; empty where no key is needed."""
     name: str
     scopes: frozenset[str]
 
 
 LOCAL = Caller("", "local", frozenset(SCOPES))
-"""The one local user, who needs no key."""
+"""The local user of a server without keys."""
 ANYONE = Caller("", "anyone", frozenset())
-"""Who asks for an open path."""
+"""The caller of an open path."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRequest:
-    """One request, after its answer: for the log and for metrics. No text of the caller's."""
+    """A finished request, for log and metrics; contains no text of the caller's."""
 
     method: str
     endpoint: str
-    """The path of the route that answered, with its parameters as names; `other`: none did."""
+    """Path template of the route; `other` if none matched."""
     status: int
     seconds: float
     request_id: str
     caller: str
-    """The name of the key."""
+    """Name of the key."""
 
 
 class Guard:
-    """An ASGI application around another."""
+    """ASGI middleware around the application."""
 
     def __init__(
         self,
@@ -114,17 +114,17 @@ class Guard:
         drain: Drain,
         observe: Callable[[AnsweredRequest], None] | None = None,
     ) -> None:
-        """Guard an application.
+        """Wrap an application.
 
         Args:
-            app: sees only what has passed, its body in one piece.
-            options: the bounds.
-            keys: that open the server.
-            drain: says when no new work is taken; every request is counted there.
-            observe: told of every request after its answer.
+            app: receives only accepted requests, each body in one message.
+            options: the limits.
+            keys: the valid API keys.
+            drain: says when to refuse new work; counts every request.
+            observe: called with every finished request.
 
         Raises:
-            RequestError: a name in `allowed_hosts` is none.
+            RequestError: a name in `allowed_hosts` is invalid.
         """
         self._app = app
         self._options = options
@@ -138,14 +138,14 @@ class Guard:
         self._wrong_keys = WrongKeys(options.wrong_keys, options.wrong_keys_seconds)
         self._rates = RateLimit(options.requests_per_minute)
         self._running = ConcurrencyLimit(options.requests_at_once)
-        self._bodies = Bodies(
+        self._body_reader = BodyReader(
             max_bytes=options.max_body_bytes,
             max_total_bytes=options.max_bodies_bytes,
             seconds=options.body_seconds,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through or refuse it; see ASGI."""
+        """Pass a request on or refuse it; see ASGI."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -163,7 +163,7 @@ class Guard:
             await self._pass_on(scope, receive, answer)
         except asyncio.CancelledError:
             if not self._drain.last_call.is_set():
-                raise  # else the server ends, and this request with it
+                raise  # not our timeout: the server is stopping
         except Exception as error:
             await self._fail(error, state.get("logged"), answer)
         finally:
@@ -228,10 +228,10 @@ class Guard:
         length: int | None,
     ) -> None:
         check_content(head, length)
-        body = await self._bodies.read(receive, length)
+        body = await self._body_reader.read(receive, length)
         try:
             async with asyncio.timeout(self._options.request_seconds) as limit:
-                await self._app(scope, replayed(body, receive), answer)
+                await self._app(scope, replay_body(body, receive), answer)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -273,7 +273,7 @@ class Guard:
             )
 
     async def _fail(self, error: Exception, logged: object, answer: "_Answer") -> None:
-        """Answer an exception; where an answer has begun, its connection is cut instead."""
+        """Answer an exception; if the response has begun, close the connection instead."""
         shown = as_http(error)
         if not is_expected(error) and shown.status >= 500 and logged is not error:
             log_failure(error, answer.request_id)
@@ -306,13 +306,13 @@ class Guard:
 
 
 class _Answer:
-    """Passes an answer on with what every answer carries, and remembers how far it came."""
+    """Sends a response with the headers common to all, and records its progress."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.request_id = request_id
         self.begun = False
         self.status = 499
-        """Until there is one: the client went away."""
+        """499, client disconnected, until a response starts."""
         self._send = send
 
     async def __call__(self, message: Message) -> None:
@@ -328,7 +328,7 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, error: HttpError) -> None:
-        """Answer with an error object."""
+        """Send an error response."""
         body = error.body()
         headers = {
             "content-type": "application/json",
@@ -343,7 +343,7 @@ class _Answer:
 
 
 def _forbidden(name: bytes) -> bool:
-    """What no layer below may send: leave for other sites, and what the guard says itself."""
+    """Whether only the guard may send this header: CORS permissions and the guard's own."""
     lower = name.lower()
     return lower.startswith(b"access-control-") or lower in _OURS
 

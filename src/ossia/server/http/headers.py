@@ -1,6 +1,6 @@
-"""The head of a request, checked for what HTTP and browsers allow before anyone acts on it.
+"""Parses and checks request headers: Host, Origin, framing, sizes.
 
-It knows no keys and no routes.
+Knows no keys and no routes.
 """
 
 import ipaddress
@@ -19,12 +19,12 @@ _AUTHORITY = re.compile(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 NOWHERE = frozenset({"0.0.0.0", "::"})
-"""Addresses that mean "all of mine" to who listens; browsers let any site reach them."""
+"""Wildcard addresses; browsers let any site reach them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A host, in lower case, an IPv6 address in its shortest form without brackets; and a port."""
+    """A host in lower case (IPv6: shortest form, no brackets) and a port."""
 
     host: str
     port: int | None
@@ -32,7 +32,7 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a page came from."""
+    """A page's origin."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Origin:
 
 
 def parse_authority(text: str) -> Authority | None:
-    """Read `host` or `host:port`; None for anything else, user information and odd ports too."""
+    """Parse `host` or `host:port`; None for anything else, including user information."""
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None
@@ -57,7 +57,7 @@ def parse_authority(text: str) -> Authority | None:
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Read `http://host:port`; None for `null`, other schemes and anything with a path."""
+    """Parse `http://host:port`; None for `null`, other schemes and anything with a path."""
     scheme, mark, rest = text.partition("://")
     found = parse_authority(rest)
     if not mark or scheme not in _DEFAULT_PORTS or found is None:
@@ -68,16 +68,16 @@ def parse_origin(text: str) -> Origin | None:
 
 
 class AllowedHosts:
-    """The names under which this server may be asked."""
+    """The host names accepted by this server."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        """Take the names an operator allows beside those of loopback.
+        """Allow names besides those of loopback.
 
         Args:
             allowed: each `host` or `host:port`.
 
         Raises:
-            ValueError: one of them is neither; the message names it.
+            ValueError: a name is invalid; the message quotes it.
         """
         self._allowed: set[tuple[str, int | None]] = set()
         for text in allowed:
@@ -87,12 +87,12 @@ class AllowedHosts:
             self._allowed.add((found.host, found.port))
 
     def is_ours(self, host: Authority, reached: str) -> bool:
-        """Whether a request for this host is meant for us.
+        """Whether a request for this host is for this server.
 
         Args:
-            host: what the client asked for.
-            reached: the address at which its connection arrived. A page that rebinds a name of
-                its own sends that name, never this.
+            host: from the Host header.
+            reached: the local address of the connection. A page that rebinds (DNS) a name of
+                its own sends that name, never this address.
         """
         if host.host in NOWHERE:
             return False
@@ -101,7 +101,7 @@ class AllowedHosts:
         return not self._allowed.isdisjoint({(host.host, None), (host.host, host.port)})
 
     def is_own_page(self, page: Origin, host: Authority) -> bool:
-        """Whether a page came from the server it now asks: same name, same port."""
+        """Whether a page's origin is this server: same name, same port."""
         host_port = host.port or _DEFAULT_PORTS[page.scheme]
         if (page.host, page.port) == (host.host, host_port):
             return True
@@ -114,23 +114,23 @@ _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """Method, path and header fields of a request."""
+    """Method, path and headers of a request."""
 
     method: str
     path: str
     url_bytes: int
     fields: Mapping[str, tuple[str, ...]]
-    """By name in lower case."""
+    """Values by lower-case name."""
     num_fields: int
     fields_bytes: int
     reached: str
-    """The address of ours at which the connection arrived; the path of a unix socket."""
+    """Local address of the connection; the path of a unix socket."""
     client: str
-    """The address it came from; empty for a unix socket."""
+    """Client's address; empty for a unix socket."""
 
     @classmethod
     def of(cls, scope: Scope) -> "RequestHead":
-        """Read an ASGI scope."""
+        """Parse an ASGI scope."""
         fields: dict[str, tuple[str, ...]] = {}
         for name, value in scope["headers"]:
             key = name.decode("latin-1").lower()
@@ -148,10 +148,10 @@ class RequestHead:
         )
 
     def one(self, name: str) -> str | None:
-        """The value of a field that may stand once at most.
+        """Return the value of a header that may appear at most once.
 
         Raises:
-            WrongForm: it stands twice.
+            WrongForm: it appears twice.
         """
         values = self.fields.get(name, ())
         if len(values) > 1:
@@ -160,7 +160,7 @@ class RequestHead:
 
 
 def check_size(head: RequestHead, *, max_url_bytes: int, max_bytes: int, max_fields: int) -> None:
-    """Refuse a head larger than any honest client's."""
+    """Refuse URLs and headers beyond the limits."""
     if head.url_bytes > max_url_bytes:
         raise WrongForm(
             414, "url_too_long", f"the URL has {head.url_bytes} bytes; at most {max_url_bytes}"
@@ -175,10 +175,10 @@ def check_size(head: RequestHead, *, max_url_bytes: int, max_bytes: int, max_fie
 
 
 def check_names(head: RequestHead, ours: AllowedHosts) -> None:
-    """Refuse what was meant for another host, and what another site's page sends.
+    """Refuse requests for other hosts and from other sites' pages.
 
-    A page in the user's browser can reach loopback, under a name of its own too: the Host header
-    gives that away, and Origin and Sec-Fetch-Site say whose page it is.
+    A page in the user's browser can reach loopback, even under its own name: the Host header
+    reveals that, and Origin and Sec-Fetch-Site identify the page.
     """
     text = head.one("host")
     host = parse_authority(text) if text is not None else None
@@ -202,10 +202,10 @@ def check_names(head: RequestHead, ours: AllowedHosts) -> None:
 
 
 def body_length(head: RequestHead) -> int | None:
-    """How long the body claims to be; None: it does not say, and comes in chunks.
+    """Return the declared length of the body; None: it is chunked.
 
     Raises:
-        WrongForm: the length is no number, or there is more than one way to find the body's end.
+        WrongForm: the length is not a number, or the framing is ambiguous.
     """
     length, coding = head.one("content-length"), head.one("transfer-encoding")
     if coding is not None:
@@ -222,11 +222,11 @@ def body_length(head: RequestHead) -> int | None:
 
 
 def check_content(head: RequestHead, length: int | None) -> None:
-    """Refuse a body that is not plain JSON; a form that any site's page may send is none.
+    """Refuse a body that is not plain JSON; forms, which any site may send, are refused too.
 
     Args:
         head: of the request.
-        length: of its body; None: not known.
+        length: of the body; None: unknown.
     """
     coding = head.one("content-encoding")
     if coding is not None and coding.strip().lower() != "identity":

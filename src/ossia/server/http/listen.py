@@ -1,6 +1,6 @@
-"""Runs uvicorn as this project wants it: where it listens, how patient it is, how it ends.
+"""Runs uvicorn: sockets, timeouts, graceful shutdown.
 
-It does not know what the application does; the guard around it answers while the server drains.
+The guard around the application answers during shutdown.
 """
 
 import asyncio
@@ -31,26 +31,26 @@ from ossia.server.http.drain import Drain
 _BACKLOG = 512
 _ATTEMPTS = 20
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""This computer has no such address, or no such kind of address at all."""
+"""This computer lacks the address, or its whole family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenAddress:
-    """Where to listen."""
+    """The address to listen on."""
 
     host: str | None = None
-    """A name or an address; None: 127.0.0.1 and, where there is one, ::1."""
+    """A name or address; None: 127.0.0.1 and, if available, ::1."""
     port: int = 8000
-    """0: any that is free."""
+    """0: any free port."""
     unix_socket: Path | None = None
-    """In place of host and port: a socket in a file that only its owner may use."""
+    """Instead of host and port: a unix socket that only its owner may use."""
 
 
 def refuse_keyless(place: ListenAddress, *, keyed: bool) -> None:
-    """Refuse an address that others can reach while no key is asked for.
+    """Refuse an address that other computers can reach when no API key is required.
 
     Raises:
-        RequestError: it is such an address, or cannot be found at all.
+        RequestError: it is such an address, or cannot be resolved.
     """
     if keyed or place.unix_socket is not None:
         return
@@ -63,10 +63,10 @@ def refuse_keyless(place: ListenAddress, *, keyed: bool) -> None:
 
 
 def open_sockets(place: ListenAddress) -> list[socket.socket]:
-    """Take the place; connections wait from here on.
+    """Bind and listen; connections queue from here on.
 
     Raises:
-        RequestError: it is taken, forbidden, or not of this computer.
+        RequestError: the address is in use, forbidden, or not of this computer.
     """
     if place.unix_socket is not None:
         return [_listen_in_file(place.unix_socket)]
@@ -76,13 +76,13 @@ def open_sockets(place: ListenAddress) -> list[socket.socket]:
         try:
             return _listen_at(place)
         except RequestError:
-            if place.port != 0:  # else a port that is free at one address is taken at the other
+            if place.port != 0:  # else a port free at one address may be in use at the other
                 raise
     return _listen_at(place)
 
 
 def urls_of(sockets: list[socket.socket]) -> tuple[str, ...]:
-    """What to type to reach them."""
+    """Return the URLs of the sockets."""
     found = []
     for each in sockets:
         address = each.getsockname()
@@ -95,7 +95,7 @@ def urls_of(sockets: list[socket.socket]) -> tuple[str, ...]:
 
 
 def close_sockets(sockets: list[socket.socket], file: Path | None = None) -> None:
-    """Close them, and remove the file of a unix socket."""
+    """Close the sockets, and remove the file of a unix socket."""
     for each in sockets:
         each.close()
     if sockets and file is not None:
@@ -119,7 +119,7 @@ def _addresses(place: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[A
 
 
 def _listen_at(place: ListenAddress) -> list[socket.socket]:
-    """Sockets at every address of the place, all with one port."""
+    """Open sockets at every address of the place, all with one port."""
     is_default = place.host is None or place.host == "localhost"
     sockets: list[socket.socket] = []
     port = place.port
@@ -142,7 +142,7 @@ def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.sock
     each = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # for TCP_NODELAY
     try:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # 0.0.0.0 is asked for by its own name
+        if family == socket.AF_INET6:  # IPv4 has its own socket
             each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         each.bind(address)
         each.listen(_BACKLOG)
@@ -187,7 +187,7 @@ def _listen_in_file(path: Path) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
-    """Remove what a dead server left; refuse to touch anything else."""
+    """Remove a dead server's socket file; refuse to touch anything else."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
@@ -205,52 +205,52 @@ def _clear(path: Path) -> None:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CUT_SECONDS = 1
-"""From cancelling what still runs after the last call to the end."""
+"""Time for cancelled requests to end after the last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningOptions:
-    """Where to listen, whom to believe, and how patient to be."""
+    """Address, trusted proxies and timeouts."""
 
     host: str | None = None
-    """A name or an address; None: 127.0.0.1 and, where there is one, ::1."""
+    """A name or address; None: 127.0.0.1 and, if available, ::1."""
     port: int = 8000
-    """0: any that is free."""
+    """0: any free port."""
     unix_socket: Path | None = None
-    """In place of host and port: a socket in a file that only its owner may use."""
+    """Instead of host and port: a unix socket that only its owner may use."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses whose X-Forwarded-For says who the client is; none unless told."""
+    """Addresses whose X-Forwarded-For is trusted; by default: none."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     @property
     def place(self) -> ListenAddress:
-        """Where to listen."""
+        """The address to listen on."""
         return ListenAddress(host=self.host, port=self.port, unix_socket=self.unix_socket)
 
 
 class Listening:
-    """The server's open door. Connections wait in it from the moment it is made."""
+    """The listening sockets. Connections queue from the moment it is created."""
 
     def __init__(self, options: ListeningOptions, *, keyed: bool) -> None:
-        """Take the address and the port.
+        """Bind the address and port.
 
         Args:
-            options: which.
-            keyed: whether an API key is asked for.
+            options: address and timeouts.
+            keyed: whether an API key is required.
 
         Raises:
-            RequestError: they are taken or not ours; or others can reach them and there is no key.
+            RequestError: the address is unavailable, or public while no key is required.
         """
         refuse_keyless(options.place, keyed=keyed)
         self._options = options
         self._sockets = open_sockets(options.place)
         self.addresses = urls_of(self._sockets)
-        """What to type to reach the server."""
+        """URLs of the server."""
         self.port: int | None = None if options.unix_socket else self._sockets[0].getsockname()[1]
-        """The port that was taken; None for a unix socket."""
+        """The bound port; None for a unix socket."""
 
     def run(self, app: ASGIApp, drain: Drain, *, started: Callable[[], None] | None = None) -> None:
-        """Serve until a signal, and end as `serve` does. Call it in the main thread.
+        """Serve until a signal, then shut down as `serve` does. Call it in the main thread.
 
         The first SIGINT or SIGTERM begins the drain; the second ends it at once.
         """
@@ -259,12 +259,12 @@ class Listening:
     async def serve(
         self, app: ASGIApp, drain: Drain, *, started: Callable[[], None] | None = None
     ) -> None:
-        """Serve until the drain is over, then close the door.
+        """Serve until the drain is over, then close the sockets.
 
         Args:
-            app: guarded.
-            drain: begin it to end the server: what runs may finish within its grace.
-            started: called once requests are answered.
+            app: wrapped by the guard.
+            drain: begin it to stop the server gracefully.
+            started: called once requests are served.
 
         Raises:
             Exception: whatever the application raised while it started.
@@ -295,13 +295,13 @@ class Listening:
             self.close()
 
     def close(self) -> None:
-        """Close the door; needed only if it was never served."""
+        """Close the sockets; needed only if `serve` never ran."""
         close_sockets(self._sockets, self._options.unix_socket)
         self._sockets = []
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, ended by a drain in place of a signal."""
+    """uvicorn's server, stopped by a drain instead of a signal."""
 
     def __init__(
         self, config: uvicorn.Config, drain: Drain, started: Callable[[], None] | None
@@ -333,7 +333,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Heed signals while serving; unlike uvicorn, die of none of them afterwards."""
+        """Handle signals while serving; unlike uvicorn, do not raise them again afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -346,7 +346,7 @@ class _Server(uvicorn.Server):
 
 
 class _Watched:
-    """Keeps what an application raised while it started, which uvicorn would only log."""
+    """Captures an exception of the application's startup, which uvicorn only logs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

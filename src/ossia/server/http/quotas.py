@@ -1,6 +1,6 @@
-"""Counts what each caller does, and says when it is too much. It knows no HTTP and no keys.
+"""Rate and concurrency limits per caller. Knows no HTTP and no keys.
 
-Times are seconds of a clock that never goes back.
+Times are seconds of a monotonic clock.
 """
 
 import ipaddress
@@ -9,26 +9,26 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_CALLERS = 10_000
-"""Callers remembered at once; the one longest unseen is forgotten first."""
+"""Tracked callers; the least recently seen is dropped first."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """A bucket of tokens that fills steadily: a token a request."""
+    """A token bucket; a request takes one token."""
 
     tokens: float
     seen: float
 
 
 class RateLimit:
-    """At most so many requests a minute for each caller, with a minute's worth saved up."""
+    """Requests per minute for each caller, as a token bucket of one minute."""
 
     def __init__(self, per_minute: int | None) -> None:
         self._per_minute = per_minute
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def wait(self, caller: str, now: float) -> int:
-        """Count a request; 0 if it may go on, else whole seconds until one may."""
+        """Count a request; return 0 if it is allowed, else whole seconds until one is."""
         if self._per_minute is None:
             return 0
         most, each_second = float(self._per_minute), self._per_minute / 60
@@ -46,13 +46,13 @@ class RateLimit:
 
 @dataclass(slots=True)
 class ConcurrencyLimit:
-    """How many requests of each caller run at once."""
+    """Concurrent requests for each caller."""
 
     most: int | None
     _counts: dict[str, int] = field(default_factory=dict)
 
     def begin(self, caller: str) -> bool:
-        """Count one more, unless it is too many."""
+        """Count a request; False if the limit is reached."""
         count = self._counts.get(caller, 0)
         if self.most is not None and count >= self.most:
             return False
@@ -60,7 +60,7 @@ class ConcurrencyLimit:
         return True
 
     def end(self, caller: str) -> None:
-        """One has ended."""
+        """Count a finished request."""
         self._counts[caller] -= 1
         if not self._counts[caller]:
             del self._counts[caller]
@@ -73,7 +73,7 @@ class _Tries:
 
 
 class WrongKeys:
-    """Addresses that sent too many wrong keys are not listened to for a while."""
+    """Blocks addresses that sent too many wrong keys for a while."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -81,14 +81,14 @@ class WrongKeys:
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
 
     def wait(self, address: str, now: float) -> int:
-        """0 if this address may try a key, else whole seconds until it may."""
+        """Return 0 if this address may try a key, else whole seconds until it may."""
         tries = self._tries.get(_block(address))
         if tries is None or tries.count < self._most or now >= tries.until:
             return 0
         return math.ceil(tries.until - now)
 
     def count(self, address: str, now: float) -> None:
-        """A wrong key came from here."""
+        """Count a wrong key."""
         block = _block(address)
         tries = self._tries.pop(block, None)
         if tries is None or now >= tries.until:
@@ -100,7 +100,7 @@ class WrongKeys:
 
 
 def _block(address: str) -> str:
-    """What one customer holds: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the unit of blocking: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The approval or denial of a call that waits: the input item `mcp_approval_response`.
+"""Finds the approval or denial of a waiting call: the input item `mcp_approval_response`.
 
-It knows the items; which calls wait, and for whom, stands in the memory.
+Knows the items; the store knows which calls wait.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,10 +21,10 @@ class ApprovalResponse:
     allows: bool
     reason: str
     path: str
-    """Of the id, in the request."""
+    """Path of the id in the request."""
 
     def refused(self) -> RequestError:
-        """Nothing waits for it."""
+        """Create the error for an id without a waiting call."""
         return RequestError(
             f"{self.path} is {self.request_id!r:.80}, for which no call waits: it is "
             "unknown here, was answered already, or is too old; answer the last response's request",
@@ -33,16 +33,16 @@ class ApprovalResponse:
 
 
 def find_approval(items: Sequence[Item], waiting_id: str | None) -> ApprovalResponse | None:
-    """Find the approval or denial in an input; None where no call waits.
+    """Find the approval or denial in an input; None if no call waits.
 
-    What the input tells to have been run already (an `mcp_call` with that approval) is history.
+    An approval whose call has run (an `mcp_call` with its id is in the input) is history.
 
     Args:
         items: of the input.
-        waiting_id: id of the request with which the response to go on from ended; None: with none.
+        waiting_id: id of the request that ended the previous response; None: there is none.
 
     Raises:
-        RequestError: a request has no answer, an answer no request, or there are several.
+        RequestError: a request without answer, an answer without request, or several.
     """
     past = {item.get("approval_request_id") for item in items if _is_call(item)} - {waiting_id}
     waiting = {waiting_id: "input"} if waiting_id else {}
@@ -68,7 +68,7 @@ def find_approval(items: Sequence[Item], waiting_id: str | None) -> ApprovalResp
 
 
 def _answers(items: Sequence[Item], past: Collection[object]) -> dict[str, ApprovalResponse]:
-    """Every answer that is no history, by what it answers."""
+    """Return the new answers by the id of their request."""
     answers: dict[str, ApprovalResponse] = {}
     for at, item in enumerate(items):
         if kind_of(item) != RESPONSE:

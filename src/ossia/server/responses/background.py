@@ -1,7 +1,7 @@
-"""The responses that are being written now: found by id, cancelled, run in the background.
+"""The running responses: lookup by id, cancelling, background runs.
 
-A background response belongs to nobody's connection: its events go to the store, and whoever
-follows it reads them from there, what was and what comes, in one way.
+A background response has no connection: its events go to the store, and readers
+take both past and new events from there.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from ossia.store.responses import StoredResponse
 from ossia.store.schema import RUNNING
 
 FLUSH_SECONDS = 0.05
-"""Events of so long go to the disk together."""
+"""Events of this period are written to disk together."""
 LOST = "the server stopped while it wrote this response"
 
 
 @dataclass(eq=False)
 class _BackgroundRun:
-    """A background response on its way to the store."""
+    """A running background response."""
 
     run: Run
     waiting: list[tuple[int, str]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     flushed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and replaced by another, each time that events were stored."""
+    """Set and replaced each time events are stored."""
     is_over: bool = False
     task: "asyncio.Task[None] | None" = None
 
 
 class RunningResponses:
-    """All responses that are being written in this server."""
+    """The running responses of this server."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -45,29 +45,29 @@ class RunningResponses:
         self._background: dict[str, _BackgroundRun] = {}
 
     def add(self, run: Run) -> None:
-        """A stored response begins; it leaves by itself when it is closed."""
+        """Register a response; it is removed when it is closed."""
         self._runs[run.writer.id] = run
         run.on_close = lambda response_id: self._runs.pop(response_id, None)
 
     def find(self, response_id: str, owner: str) -> Run | None:
-        """The response, if it is being written and belongs to this owner."""
+        """Return a running response of this owner, or None."""
         run = self._runs.get(response_id)
         return run if run is not None and run.owner == owner else None
 
     def start(self, run: Run) -> None:
-        """Write a response in the background."""
+        """Run a response in the background."""
         background = _BackgroundRun(run)
         self._background[run.writer.id] = background
         background.task = asyncio.create_task(self._write(background))
 
     async def ended(self, response_id: str) -> None:
-        """Wait until a background response is whole in the store; others do not matter."""
+        """Wait until a background response is completely stored; return at once for others."""
         background = self._background.get(response_id)
         if background is not None and background.task is not None:
             await asyncio.shield(background.task)
 
     async def close(self) -> None:
-        """End what still runs in the background, each as failed, and wait until that is stored."""
+        """End running background responses as failed, and wait until they are stored."""
         tasks = []
         for background in self._background.values():
             background.run.abort()
@@ -75,11 +75,11 @@ class RunningResponses:
         await asyncio.gather(*(task for task in tasks if task is not None))
 
     async def followed(self, response: StoredResponse, after: int) -> AsyncGenerator[Json, None]:
-        """The events of a background response above a number, then those that come.
+        """Yield the events of a background response after a sequence number, stored and new.
 
         Args:
-            response: as it is stored.
-            after: sequence number of the last event that is known already; -1: none is.
+            response: the stored response.
+            after: sequence number of the last event the reader has; -1: none.
         """
         run = self._runs.get(response.response_id)
         number = after
@@ -99,7 +99,7 @@ class RunningResponses:
         yield _last_word(response, row, run, number + 1)
 
     async def _stored(self, response: StoredResponse, number: int) -> AsyncGenerator[Json, None]:
-        """The stored events above a number, until no more will be stored."""
+        """Yield stored events after a number, until no more will be stored."""
         while True:
             background = self._background.get(response.response_id)
             flushed = background.flushed if background else None
@@ -137,7 +137,7 @@ class RunningResponses:
                 background.flushed.set()
 
     async def _flush(self, background: _BackgroundRun) -> None:
-        """Store events as they come, those of a short while together."""
+        """Store events in batches of a short period."""
         run = background.run
         while not background.is_over or background.waiting:
             await background.arrived.wait()
@@ -146,7 +146,7 @@ class RunningResponses:
             try:
                 appended = self._services.responses.append_events(run.writer.id, several)
                 await asyncio.wrap_future(appended)
-            except StoreError as error:  # the row tells how it ended; only the way there is lost
+            except StoreError as error:  # the row has the result; only these events are lost
                 log_failure(error, run.request_id)
             flushed, background.flushed = background.flushed, asyncio.Event()
             flushed.set()
@@ -155,7 +155,7 @@ class RunningResponses:
 
 
 async def settle_unfinished(services: Services) -> None:
-    """Give every response that an earlier server left unfinished its end: it failed.
+    """Mark every response that an earlier server left unfinished as failed.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -169,7 +169,7 @@ async def settle_unfinished(services: Services) -> None:
 
 
 def failed(body: Json) -> Json:
-    """A Response object whose writing was broken off."""
+    """Return the Response object of an interrupted response."""
     error = {"code": "server_error", "message": LOST}
     return {**body, "status": "failed", "error": error, "completed_at": None}
 
@@ -177,7 +177,7 @@ def failed(body: Json) -> Json:
 def _last_word(
     response: StoredResponse, row: StoredResponse | None, run: Run | None, number: int
 ) -> Json:
-    """The terminal event where none was stored: of a response lost, or deleted meanwhile."""
+    """Create the terminal event of a response that was lost or deleted meanwhile."""
     if row is not None:
         body = json.loads(row.body)
     else:

@@ -1,6 +1,6 @@
-"""The marks by which the model cites pages, made into links while the text streams.
+"""Converts the model's citation marks to links while the text streams.
 
-Knows how a mark and a citation are written; a callback says what page a number means.
+Knows the syntax of marks and citations; a callback resolves page numbers.
 """
 
 import re
@@ -12,12 +12,12 @@ from ossia.server.responses.objects import Json
 _MARK = re.compile("【([0-9]{1,9})†(?=[^【】]{1,64}】)(?:L([0-9]{1,9}))?[^【】]*】")
 _DOMAIN = re.compile(r"\A[a-z]+://")
 _BEGUN = re.compile("【(?:[0-9]{1,9}(?:†[^【】]{0,64})?)?\\Z")
-"""A trailing text that may yet become a mark; bounded, so that no text waits for long."""
+"""Trailing text that may become a mark; bounded, to limit the delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class CitedPage:
-    """What can be cited."""
+    """A page that can be cited."""
 
     url: str
     title: str
@@ -25,14 +25,14 @@ class CitedPage:
 
 
 Resolve = Callable[[int, int | None], CitedPage | None]
-"""A page's number in the conversation and the line that is meant -> the page, or None."""
+"""Page number in the conversation, line -> the page, or None."""
 
 
 def resolver(find: Callable[[int, int | None], tuple[str, str] | None]) -> Resolve:
-    """Cite what `find` finds.
+    """Create a resolver of citations.
 
     Args:
-        find: a page's number and a line -> its URL and title.
+        find: page number and line -> URL and title.
     """
 
     def resolve(number: int, line: int | None) -> CitedPage | None:
@@ -46,7 +46,7 @@ def resolver(find: Callable[[int, int | None], tuple[str, str] | None]) -> Resol
 
 
 class Citations:
-    """Rewrites one text, given in any pieces."""
+    """Rewrites one text that arrives in pieces."""
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -54,10 +54,10 @@ class Citations:
         self._num_sent = 0
 
     def push(self, text: str) -> tuple[str, list[Json]]:
-        """Take in a piece.
+        """Process a piece.
 
         Returns:
-            The text that is certain now, and the citations in it; their indices count code points
+            The final text so far, and the citations in it; their indices count code points
             from the beginning of the whole new text.
         """
         text = self._pending + text
@@ -89,7 +89,7 @@ class Citations:
         return "".join(pieces), cited
 
     def close(self) -> str:
-        """What was held back: no mark after all."""
+        """Return the buffered text, which was not a mark."""
         return self._pending
 
 

@@ -1,6 +1,6 @@
-"""Gathers all that was said up to a new turn: stored responses, the input, what was remembered.
+"""Builds the history of a new turn: stored responses, the input, exact token ids.
 
-It asks the store and the memory; it knows neither the engine nor the wire's answer.
+Uses the store and `ExactTokens`; knows neither the engine nor the Response object.
 """
 
 import asyncio
@@ -36,37 +36,37 @@ from ossia.store.schema import RUNNING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputHistory:
-    """What a turn answers to."""
+    """The history of a turn."""
 
     messages: tuple[Message, ...]
-    """All of it, the stored responses first."""
+    """All messages, stored responses first."""
     turn: StoredTurn
-    """The new part of it, as it will be stored."""
+    """The new part, as it will be stored."""
     ignored: tuple[str, ...]
-    """Paths of the items that were skipped."""
+    """Paths of ignored items."""
     root: str | None = None
-    """Id of the conversation's first response, if there was one."""
+    """Id of the conversation's first response, if any."""
     approval: "Approval | None" = None
-    """Of the call that the turn begins with."""
+    """Decision on the call that the turn starts with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A call that waited, and what was said of it."""
+    """A waiting call and the decision on it."""
 
     answer: ApprovalResponse
     call: HistoryMessage
     session: str
-    """Of the conversation in which it was written."""
+    """Session key of its conversation."""
 
     @property
     def request_of_call(self) -> dict[str, str]:
-        """Id of the approval request, by the call's id."""
+        """Return the approval request's id by the call's id."""
         return {self.call.call_id or "": self.answer.request_id}
 
     @property
     def decision(self) -> ApprovalDecision:
-        """The decision as the turn begins with it."""
+        """Return the decision for the turn."""
         return ApprovalDecision(
             call=self.call.message,
             call_id=self.call.call_id or "",
@@ -78,16 +78,16 @@ class Approval:
 async def gather_history(
     services: Services, owner: str, form: CreateRequest, *, is_heavy: bool
 ) -> InputHistory:
-    """Gather what was said.
+    """Build the history.
 
     Args:
-        services: what there is.
-        owner: who asks.
+        services: the server's services.
+        owner: the caller.
         form: the request.
-        is_heavy: whether it is so large that reading it would hold up the streams of others.
+        is_heavy: whether the request is so large that it must be parsed in a thread.
 
     Raises:
-        RequestError: an item has no meaning, or the response to go on from is still running.
+        RequestError: an item is invalid, or the previous response is still running.
         NotFound: there is no such response, or no such item.
         StoreError: the store cannot be read.
     """
@@ -107,7 +107,7 @@ async def gather_history(
     )
     parsed = await in_thread_if_large(is_heavy, read_items, items, before)
     messages = await memory.restored(owner, parsed.history)
-    if waiting is not None and waiting in parsed.history:  # the turn says it, when it is decided on
+    if waiting is not None and waiting in parsed.history:  # the turn adds it after the decision
         messages = _without_last(messages, waiting.message)
     turn = StoredTurn(
         model=model,
@@ -128,7 +128,7 @@ async def gather_history(
 async def _approval(
     services: Services, owner: str, answer: ApprovalResponse | None
 ) -> Approval | None:
-    """The call that is decided on, as it was written."""
+    """Return the waiting call and its decision."""
     if answer is None:
         return None
     found = await services.memory.waiting(owner, answer.request_id)
@@ -144,7 +144,7 @@ def _without_last(messages: Sequence[Message], call: Message) -> tuple[Message, 
 
 
 def calls_of(history: Iterable[HistoryMessage]) -> dict[str, str]:
-    """Whom each call goes to, by its id."""
+    """Return each call's recipient by call id."""
     return {
         one.call_id: one.message.recipient
         for one in history
@@ -161,7 +161,7 @@ def _unknown(call_ids: Sequence[str], past: PreviousTurns) -> list[str]:
 
 
 async def _past(services: Services, owner: str, response_id: str, model: str) -> PreviousTurns:
-    """The response to go on from, and all before it."""
+    """Load the previous response and all before it."""
     chain = await asyncio.wrap_future(services.responses.chain(response_id, owner))
     if not chain.responses or chain.lost is not None:
         missing = chain.lost or response_id
@@ -182,11 +182,11 @@ async def _past(services: Services, owner: str, response_id: str, model: str) ->
 
 
 def list_items(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json]:
-    """The items that were read, as they are listed.
+    """Return the parsed items as `GET input_items` lists them.
 
     Args:
-        items: of the input, in order; those that are skipped or only refer are left out.
-        new_id: makes an id that begins with a prefix, for items without one.
+        items: of the input, in order; ignored ones and references are omitted.
+        new_id: creates an id from a prefix, for items without one.
     """
     return [
         _listed_item(item, kind, prefix, new_id)
@@ -198,7 +198,7 @@ def list_items(items: Sequence[Item], new_id: Callable[[str], str]) -> list[Json
 def page(
     items: Sequence[Json], *, limit: int, order: Literal["asc", "desc"], after: str | None
 ) -> Json:
-    """One page of a list, as OpenAI's clients turn them.
+    """Return one page of a list in OpenAI's form.
 
     Raises:
         RequestError: `after` is none of the items.
@@ -252,7 +252,7 @@ def _listed_item(item: Item, kind: str, prefix: str, new_id: Callable[[str], str
 
 
 def _ran(item: Item, kind: str) -> Json:
-    """A call that ran here, with what clients require of it."""
+    """Add the fields that clients require of a built-in tool's call."""
     if kind == "web_search_call":
         return {"action": action_of(item["action"])}
     listed = {"container_id": "", "outputs": None} if kind == "code_interpreter_call" else {}

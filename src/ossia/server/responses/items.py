@@ -1,6 +1,6 @@
-"""The input of a request -> a history: every type of item, by its place.
+"""Translates the input items of a request to a history.
 
-It knows OpenAI's items; it knows no store: earlier calls and items are handed to it.
+Knows OpenAI's items, not the store: callers pass earlier calls and items.
 """
 
 import json
@@ -29,15 +29,14 @@ SKIPPED = frozenset(
         *("additional_tools", "configuration_update", "program", "program_output"),
     )
 )
-"""The types that have no meaning here yet; the answer's header names them."""
+"""Ignored types; a response header lists them."""
 
 LOST = "(what this call gave is no longer at hand)"
-"""The result of a call that ran here, where nobody knows it any more."""
+"""Substitute for a result that is no longer stored."""
 TOOL_ITEMS = ("web_search_call", "code_interpreter_call", "mcp_call")
-"""Calls that ran here. An item holds less than was said; it is what there is where the memory has
-lost the call."""
+"""Calls of built-in tools. Their items, which omit details, are used if the call is not stored."""
 REQUEST_PREFIX = "mcpr"
-"""Of the ids of requests for a yes; a mere reference to one is known by it."""
+"""Prefix of the ids of approval requests; it identifies references to them."""
 
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 _TEXT_PARTS = ("input_text", "output_text", "text", "reasoning_text")
@@ -46,32 +45,32 @@ _ROLES = ("user", "assistant", "system", "developer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """What the input may refer to."""
+    """Earlier calls and items that the input may refer to."""
 
     recipients: Mapping[str, str] = field(default_factory=dict)
-    """Of calls in earlier responses of the chain, by call id: whom they called."""
+    """Recipients of calls in earlier responses, by call id."""
     calls: Mapping[str, HistoryMessage] = field(default_factory=dict)
-    """Calls written here that the input does not repeat, by call id."""
+    """Stored calls that the input does not repeat, by call id."""
     items: Mapping[str, HistoryMessage] = field(default_factory=dict)
-    """Items written here that the input refers to, by item id."""
+    """Stored items that the input refers to, by item id."""
     waiting: HistoryMessage | None = None
-    """The call that the input decides on; it stands where the input asks for it again, if at all.
+    """The call that the input approves or denies; it takes the place of its approval request.
 
-    Other approval requests are history: other items say what came of them.
+    Other approval requests are history: other items have their outcome.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedInput:
-    """An input, understood."""
+    """A parsed input."""
 
     history: tuple[HistoryMessage, ...]
     ignored: tuple[str, ...] = ()
-    """Paths of the items that were skipped."""
+    """Paths of ignored items."""
 
 
 def lost_calls(items: Sequence[Item]) -> list[str]:
-    """Ids of the calls that outputs answer, but that no item makes."""
+    """Return the ids of calls that have an output but no item."""
     named = [(item, call_id) for item in items if isinstance(call_id := item.get("call_id"), str)]
     made = {call_id for item, call_id in named if not _is_output(item)}
     answered = dict.fromkeys(call_id for item, call_id in named if _is_output(item))
@@ -79,7 +78,7 @@ def lost_calls(items: Sequence[Item]) -> list[str]:
 
 
 def references(items: Sequence[Item]) -> list[str]:
-    """Ids of the items that are referred to."""
+    """Return the ids of referenced items."""
     found = (item.get("id") for item in items if kind_of(item) == "item_reference")
     return list(dict.fromkeys(item_id for item_id in found if isinstance(item_id, str)))
 
@@ -88,8 +87,8 @@ def read_items(items: Sequence[Item], before: References) -> ParsedInput:
     """Translate the items of an input.
 
     Raises:
-        RequestError: an item has no meaning; `param` is the path of the field at fault.
-        NotFound: an item is referred to that is not there.
+        RequestError: an item is invalid; `param` is the path of the invalid field.
+        NotFound: a referenced item does not exist.
     """
     reader = _ItemReader(before)
     ignored = []
@@ -110,7 +109,7 @@ def read_items(items: Sequence[Item], before: References) -> ParsedInput:
 
 
 class _ItemReader:
-    """Reads items in order; remembers the calls."""
+    """Reads items in order and records the calls."""
 
     def __init__(self, before: References) -> None:
         self.history: list[HistoryMessage] = []
@@ -120,13 +119,13 @@ class _ItemReader:
         self._waiting = before.waiting
 
     def read(self, kind: str, item: Item, path: str) -> None:
-        """One item of a type in `INPUT_ITEMS`."""
+        """Read an item of a type in `INPUT_ITEMS`."""
         reader = INPUT_ITEMS[kind].reader
         if reader is not None:
             self.history.extend(reader(self, item, path))
 
     def message(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """What a user, a developer or the model said."""
+        """A message of a user, a developer or the model."""
         role = item.get("role")
         if role not in _ROLES:
             raise RequestError(
@@ -137,13 +136,13 @@ class _ItemReader:
         if role != "assistant":
             spoken: Role = "user" if role == "user" else "developer"
             yield HistoryMessage(message=Message(role=spoken, content=text))
-        elif text:  # some clients send an empty one beside calls
+        elif text:  # some clients send an empty one with calls
             channel: Channel = "commentary" if item.get("phase") == "commentary" else "final"
             message = Message(role="assistant", channel=channel, content=text)
             yield HistoryMessage(message=message, item_id=_identity(item))
 
     def reasoning(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """What the model thought: sealed, or in words."""
+        """Reasoning, as text or as `encrypted_content`."""
         encrypted, content = item.get("encrypted_content"), item.get("content")
         text = "" if content is None else _content(content, f"{path}.content")
         if isinstance(encrypted, str) or text or _identity(item):
@@ -157,7 +156,7 @@ class _ItemReader:
             self.ignored.append(path)
 
     def item_reference(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """An item that was written here before."""
+        """A reference to a stored item."""
         item_id = item.get("id")
         known = self._before.items.get(item_id) if isinstance(item_id, str) else None
         if known is None:
@@ -174,24 +173,24 @@ class _ItemReader:
         yield known
 
     def approval_request(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call that waits, or once waited, for a yes: as it was written, not as it is sent."""
+        """An approval request: the stored call counts, not the item sent."""
         if self._waiting is not None and self._waiting.item_id == item.get("id"):
             yield self._waiting
             self._waiting = None
 
     def function_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call that the model made."""
+        """A function call of the model."""
         yield self._call(item, path, "arguments", "json")
 
     def custom_tool_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call of a tool that takes plain text."""
+        """A call of a custom tool with plain text."""
         yield self._call(item, path, "input", None)
 
     def output(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """What a call brought forth."""
+        """The output of a call."""
         call_id = required(item, "call_id", path)
         if call_id not in self._recipients and (call := self._before.calls.get(call_id)):
-            assert call.message.recipient is not None, "a call goes to somebody"
+            assert call.message.recipient is not None, "a call has a recipient"
             self._recipients[call_id] = call.message.recipient
             yield call
         if call_id not in self._recipients:
@@ -209,7 +208,7 @@ class _ItemReader:
         yield HistoryMessage(message=result, call_id=call_id)
 
     def web_search_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call of the browser, with the results that the item has."""
+        """A call of the browser, with the results in the item."""
         action = item.get("action")
         if not isinstance(action, dict):
             raise RequestError(
@@ -228,28 +227,28 @@ class _ItemReader:
         yield _tool_call(item, f"browser.{name}", json.dumps(arguments), "analysis", text, "json")
 
     def code_interpreter_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """Python that ran."""
+        """A call of Python, with its output."""
         code = item.get("code")
         logs = "\n".join(_texts(item.get("outputs"), "logs"))
         text = code if isinstance(code, str) else ""
         yield _tool_call(item, "python", text, "analysis", logs or LOST, "code")
 
     def mcp_call(self, item: Item, path: str) -> Iterator[HistoryMessage]:
-        """A call of an MCP server."""
+        """A call of an MCP server's tool."""
         for key in ("server_label", "name", "arguments"):
             if not isinstance(item.get(key), str):
                 raise RequestError(
                     f"{path}.{key} is no string; send the item as it came", param=f"{path}.{key}"
                 )
         error, output = item.get("error"), item.get("output")
-        if isinstance(error, dict):  # a text of an error, or the parts of a result that is one
+        if isinstance(error, dict):  # the text of an error, or the parts of an error result
             message = error.get("message") or "\n".join(_texts(error.get("content"), "text"))
             error = message if isinstance(message, str) else None
         text = next((each for each in (output, error) if isinstance(each, str) and each), LOST)
         recipient = f"{item['server_label']}.{item['name']}"
         try:
             yield _tool_call(item, recipient, item["arguments"], "commentary", text, "json")
-        except RequestError:  # texts are never refused: it is the name
+        except RequestError:  # content is never refused: the name is invalid
             raise RequestError(
                 f"{path}.name is {recipient!r:.80}, which no tool is called; send the item as it "
                 "came",
@@ -275,7 +274,7 @@ class _ItemReader:
                 content_type=content_type,
                 content=text,
             )
-        except RequestError:  # a text is never refused: it is the name
+        except RequestError:  # content is never refused: the name is invalid
             raise RequestError(
                 f"{path}.name is {name!r:.80}; expected 1 to 64 letters, digits, underscores or "
                 "dashes",
@@ -286,14 +285,14 @@ class _ItemReader:
 
 
 class InputItem(NamedTuple):
-    """One type of item that is read."""
+    """How one type of input item is read and listed."""
 
     reader: Callable[[_ItemReader, Item, str], Iterator[HistoryMessage]] | None = None
-    """None: it adds nothing to the history."""
+    """None: the item adds nothing to the history."""
     prefix: str | None = None
-    """Of its id where the input is listed; None: it is not listed."""
+    """Prefix of its id in lists of the input; None: not listed."""
     fields: tuple[str, ...] = ()
-    """That are listed as they came."""
+    """Fields that are listed unchanged."""
 
 
 _TARGET = ("server_label", "name", "arguments")
@@ -322,11 +321,11 @@ INPUT_ITEMS: Mapping[str, InputItem] = MappingProxyType(
         ),
     }
 )
-"""The types that are read: how, and how the list of the input shows them."""
+"""The input item types, how to read and how to list them."""
 
 
 def action_of(action: Item) -> Json:
-    """What a search did, as OpenAI's types have it, whatever was sent."""
+    """Normalise the action of a web search to OpenAI's types."""
     fields = {key: value for key, value in action.items() if isinstance(value, str)}
     match fields.get("type"):
         case "open_page":
@@ -335,14 +334,14 @@ def action_of(action: Item) -> Json:
             url, pattern = fields.get("url", ""), fields.get("pattern", "")
             return {"type": "find_in_page", "url": url, "pattern": pattern}
         case _:
-            queries = action.get("queries")  # as others write it
+            queries = action.get("queries")  # the form of other servers
             several = queries if isinstance(queries, list) else []
             texts = (text for text in several if isinstance(text, str))
             return {"type": "search", "query": fields.get("query") or "; ".join(texts)}
 
 
 def kind_of(item: Item) -> Any:
-    """The type; one that was left out shows by the other fields."""
+    """Return the item's type; if absent, infer it from the other fields."""
     kind = item.get("type")
     if kind is None:
         return "message" if "role" in item else "item_reference" if "id" in item else None
@@ -350,7 +349,7 @@ def kind_of(item: Item) -> Any:
 
 
 def requested(item: Item) -> str | None:
-    """Id of the request for a yes that an item is, or refers to."""
+    """Return the id of the approval request that an item is or refers to."""
     item_id, kind = item.get("id"), kind_of(item)
     if not isinstance(item_id, str):
         return None
@@ -363,13 +362,13 @@ def _is_output(item: Item) -> bool:
 
 
 def _identity(item: Item) -> str | None:
-    """The item's id; clients may leave it out, or keep one that means nothing here."""
+    """Return the item's id; clients may omit it, or send one of another server."""
     item_id = item.get("id")
     return item_id if isinstance(item_id, str) and item_id else None
 
 
 def required(item: Item, field: str, path: str) -> str:
-    """The text in a field; RequestError where there is none."""
+    """Return the text in a field; RequestError if it is missing."""
     value = item.get(field)
     if value is None:
         raise RequestError(
@@ -381,7 +380,7 @@ def required(item: Item, field: str, path: str) -> str:
 
 
 def _content(content: object, path: str) -> str:
-    """A text, or the joined texts of its parts."""
+    """Return a text, or the joined texts of its parts."""
     if isinstance(content, str):
         return content
     if content is None:
@@ -423,7 +422,7 @@ def _tool_call(
 
 
 def _texts(parts: object, key: str) -> list[str]:
-    """What parts of a list say; what is no such part says nothing."""
+    """Return the texts of the parts under this key; skip other parts."""
     if not isinstance(parts, list):
         return []
     found = (part.get(key) for part in parts if isinstance(part, dict))

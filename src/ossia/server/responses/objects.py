@@ -1,6 +1,6 @@
-"""The Response object and its parts, as plain JSON values: what a client reads.
+"""The Response object and its parts as JSON values.
 
-Knows the wire's field names; does not know events, their order, or who reads them.
+Knows OpenAI's field names, not events or their order.
 """
 
 import secrets
@@ -12,22 +12,22 @@ from ossia.chat.events import TokenLogprob, Usage
 
 Json = dict[str, Any]
 ToolKind = Literal["function", "custom", "browser", "python", "mcp"]
-"""The first two are run by the caller, the others here."""
+"""The first two run on the client, the others on the server."""
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
-"""Of a failed response; OpenAI's clients know a closed list, of which these are ours."""
+"""Error codes of a failed response, from the closed list of OpenAI's clients."""
 
 SOURCES, RESULTS = "web_search_call.action.sources", "web_search_call.results"
 OUTPUTS = "code_interpreter_call.outputs"
-"""What `include` may name of calls that are run here."""
+"""The value of `include` for outputs of Python."""
 
 LEAST_LOGPROB = -9999.0
-"""What OpenAI says instead of minus infinity, which JSON has not."""
+"""OpenAI's substitute for minus infinity, which JSON lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTools:
-    """What an MCP server lists."""
+    """The tools of an MCP server."""
 
     tools: Sequence[Json] = ()
     """Each with name, description and input_schema."""
@@ -37,7 +37,7 @@ class ServerTools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseSettings:
-    """Every setting that a response echoes, as it was used."""
+    """The settings that a response echoes, as used."""
 
     model: str
     instructions: str | None = None
@@ -48,7 +48,7 @@ class ResponseSettings:
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
     tools: Sequence[Mapping[str, Any]] = ()
-    """As given, in the API's forms only."""
+    """As in the request, in the API's forms only."""
     tool_choice: str | Mapping[str, Any] = "auto"
     parallel_tool_calls: bool = True
     text: Mapping[str, Any] = field(default_factory=lambda: {"format": {"type": "text"}})
@@ -64,25 +64,25 @@ class ResponseSettings:
     prompt_cache_key: str | None = None
     service_tier: str | None = "default"
     extensions: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that OpenAI has not, such as seed and top_k; said beside the others."""
+    """Echoed settings that OpenAI lacks, such as seed and top_k."""
 
     kinds: Mapping[str, ToolKind] = field(default_factory=dict)
-    """Of each tool of the caller by its name; the names of others tell theirs. Not echoed."""
+    """Kinds of client-side tools by name. Not echoed."""
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Name in the prompt -> namespace and name, for tools that came in a namespace. Not echoed."""
+    """Name in the prompt -> namespace and name, for tools in a namespace. Not echoed."""
     include_logprobs: bool = False
     """Whether `include` names message.output_text.logprobs. Not echoed."""
     includes: frozenset[str] = frozenset()
-    """What else `include` names. Not echoed."""
+    """Other values of `include`. Not echoed."""
     servers: Mapping[str, ServerTools] = field(default_factory=dict)
-    """MCP servers by their labels. Not echoed."""
+    """MCP servers by label. Not echoed."""
     approved: Mapping[str, str] = field(default_factory=dict)
-    """Of calls that were decided on, by call id: the approval request. Not echoed."""
+    """Call id -> approval request, for approved or denied calls. Not echoed."""
     container_id: str = field(default_factory=lambda: new_id("cntr"))
-    """Of the interpreter, where a result does not tell. Not echoed."""
+    """Container id of Python for results without one. Not echoed."""
 
     def echoed_fields(self) -> Json:
-        """The fields of the Response object that only repeat the request."""
+        """Return the fields of the Response object that repeat the request."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in _INTERNAL:
             del named[name]
@@ -106,11 +106,11 @@ _INTERNAL = frozenset(
 
 
 def tool_kind(name: str, kinds: Mapping[str, ToolKind]) -> ToolKind:
-    """What a call is of.
+    """Return the kind of a called tool.
 
     Args:
-        name: as a call has it: a function's own name, or the full name of a tool that runs here.
-        kinds: of the caller's own tools, by their names.
+        name: a function's own name, or the full name of a built-in tool.
+        kinds: of the client-side tools by name.
     """
     if name in kinds:
         return kinds[name]
@@ -121,17 +121,17 @@ def tool_kind(name: str, kinds: Mapping[str, ToolKind]) -> ToolKind:
 
 
 def runs_here(name: str, kinds: Mapping[str, ToolKind]) -> bool:
-    """Whether the caller has no part in a call. See `tool_kind`."""
+    """Whether a call runs on the server. See `tool_kind`."""
     return tool_kind(name, kinds) in ("browser", "python", "mcp")
 
 
 def new_id(prefix: str) -> str:
-    """A name that nobody can guess, such as `msg_` and 48 hexadecimal digits."""
+    """Create an unguessable id: the prefix, `_` and 48 hexadecimal digits."""
     return f"{prefix}_{secrets.token_hex(24)}"
 
 
 def usage_object(usage: Usage) -> Json:
-    """The tokens of a response, with every detail that clients require."""
+    """Return the token usage of a response with every detail that clients require."""
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -142,7 +142,7 @@ def usage_object(usage: Usage) -> Json:
 
 
 def logprob_object(scored: TokenLogprob) -> Json:
-    """One token of the answer with the likeliest ones in its place."""
+    """Return a token's log probability with the top alternatives."""
     return {**_scored(scored), "top_logprobs": [*map(_scored, scored.top)]}
 
 

@@ -1,6 +1,6 @@
-"""The items of a response's output while they are written: one class for each kind of item.
+"""Output items while they are written: one class per type of item.
 
-An item says its own events in their order; numbering them and what comes before are not known here.
+An item creates its own events in order; the writer numbers them.
 """
 
 from abc import ABC, abstractmethod
@@ -25,53 +25,53 @@ ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemContext:
-    """Where an item stands, and what its form depends on."""
+    """An item's index, and the settings its form depends on."""
 
     id: str
     index: int
     part: PartStarted
     settings: ResponseSettings
     sign_reference: Callable[[str], str] | None
-    """Item's id -> an opaque reference to what was sampled for it."""
+    """Item id -> signed reference to the sampled tokens."""
     resolve: Resolve | None
-    """A page's number and a line of it -> the page, to cite it."""
+    """Page number and line -> the page, for citations."""
 
 
 class OutputItem(ABC):
-    """One item: opened, written piece by piece, closed once."""
+    """An output item: opened, extended by deltas, closed once."""
 
     prefix: ClassVar[str]
-    """Of its id."""
+    """Prefix of the item's id."""
 
     def __init__(self, context: ItemContext) -> None:
         self.id = context.id
         self.status: ItemStatus = "in_progress"
         self.is_visible = True
-        """Whether the stream has heard of it."""
+        """Whether its first event was sent."""
         self._context = context
         self._index = context.index
         self._pieces: list[str] = []
 
     @abstractmethod
     def json(self) -> Json:
-        """The item as it is now."""
+        """Return the item in its current state."""
 
     @property
     def part(self) -> PartStarted:
-        """What it is written of."""
+        """The part of the turn that it represents."""
         return self._context.part
 
     @property
     def text(self) -> str:
-        """All pieces that were sent, joined."""
+        """The text sent so far."""
         return "".join(self._pieces)
 
     def open(self) -> list[Json]:
-        """Its first events."""
+        """Return the item's first events."""
         return [self._added(self.json())]
 
     def push(self, event: object) -> list[Json]:
-        """What an event of the turn adds; one that is not this item's adds nothing."""
+        """Convert an event of the turn; events of other items add nothing."""
         match event:
             case TextDelta(text, logprobs):
                 return self._write(text, logprobs)
@@ -85,16 +85,16 @@ class OutputItem(ABC):
 
     @abstractmethod
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        """Its last events.
+        """Return the item's last events.
 
         Args:
-            status: completed, incomplete or, of a tool that ran, failed.
-            is_exact: whether the tokens it was sampled as are known.
+            status: completed, incomplete or, for a built-in tool, failed.
+            is_exact: whether its sampled tokens are known.
         """
 
     @abstractmethod
     def _write(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[Json]:
-        """What a piece of its text adds."""
+        """Return the events of a piece of text."""
 
     def _added(self, item: Json) -> Json:
         return {"type": "response.output_item.added", "output_index": self._index, "item": item}
@@ -104,13 +104,13 @@ class OutputItem(ABC):
         return {"type": "response.output_item.done", "output_index": self._index, "item": item}
 
     def _event(self, name: str, **fields: object) -> Json:
-        """An event about this item."""
+        """Create an event about this item."""
         context = {"item_id": self.id, "output_index": self._index}
         return {"type": f"response.{name}", **context, **fields}
 
 
 class ReasoningItem(OutputItem):
-    """What the model thought."""
+    """The model's reasoning."""
 
     prefix = "rs"
 
@@ -167,7 +167,7 @@ class ReasoningItem(OutputItem):
 
 
 class MessageItem(OutputItem):
-    """What the model says to the user."""
+    """Text for the user."""
 
     prefix = "msg"
     phase: ClassVar[Literal["commentary", "final_answer"]]
@@ -179,7 +179,7 @@ class MessageItem(OutputItem):
         self._annotations: list[Json] = []
         self._logprobs: list[Json] = []
         self._num_sent = 0
-        """Of the log probabilities: those that went out with a delta."""
+        """Number of log probabilities already sent."""
 
     def json(self) -> Json:
         return {
@@ -226,7 +226,7 @@ class MessageItem(OutputItem):
         ]
 
     def _tell(self, text: str) -> list[Json]:
-        """Text that is certain, with the log probabilities up to here."""
+        """Send final text with the log probabilities up to here."""
         logprobs: list[Json] = []
         if len(self._logprobs) > self._num_sent:
             logprobs = self._logprobs[self._num_sent :]
@@ -255,23 +255,23 @@ class MessageItem(OutputItem):
 
 
 class PreambleItem(MessageItem):
-    """What the model says before it calls a tool."""
+    """Text before a tool call."""
 
     phase = "commentary"
 
 
 class AnswerItem(MessageItem):
-    """The answer."""
+    """The final answer."""
 
     phase = "final_answer"
 
 
 class CallItem(OutputItem):
-    """A call of a tool that the caller runs."""
+    """A call of a client-side tool."""
 
     type: ClassVar[str]
     body: ClassVar[str]
-    """Of the item: the field with what the tool is called with."""
+    """The item's field for the call's content."""
     body_events: ClassVar[str]
 
     def json(self) -> Json:
@@ -303,7 +303,7 @@ class CallItem(OutputItem):
 
 
 class FunctionCallItem(CallItem):
-    """A call of a function, with JSON."""
+    """A call of a function, with JSON arguments."""
 
     prefix = "fc"
     type = "function_call"
@@ -315,7 +315,7 @@ class FunctionCallItem(CallItem):
 
 
 class CustomCallItem(CallItem):
-    """A call of a custom tool, with plain text."""
+    """A call of a custom tool, with plain-text input."""
 
     prefix = "ctc"
     type = "custom_tool_call"

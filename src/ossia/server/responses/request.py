@@ -1,6 +1,6 @@
 """The body of POST /v1/responses: its fields, their types and bounds.
 
-It knows OpenAI's fields; what they mean to a turn stands in `to_turn.py`, items in `items.py`.
+`to_turn.py` translates the fields, `items.py` the items.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -24,7 +24,7 @@ from ossia.server.api.fields import (
 )
 
 MAX_ITEMS = 2 * MAX_MESSAGES
-"""One message of a conversation may be several items: thoughts, a call, its output."""
+"""A message may be several items: reasoning, a call, its output."""
 
 ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
 Includable = Literal[
@@ -40,20 +40,20 @@ Includable = Literal[
 
 
 class TextFormat(SchemaFields):
-    """What the answer must be."""
+    """`text.format`: the response format."""
 
     type: Literal["text", "json_object", "json_schema"]
 
 
 class TextConfig(Form):
-    """How the answer is written."""
+    """`text`: format and verbosity of the answer."""
 
     format: TextFormat | None = None
     verbosity: Unused[Literal["low", "medium", "high"]] = None
 
 
 class ReasoningConfig(Form):
-    """How much the model thinks."""
+    """`reasoning`: effort and summary."""
 
     effort: Effort | None = None
     max_tokens: ReasoningTokens | None = None
@@ -64,7 +64,7 @@ class ReasoningConfig(Form):
 
 
 class EventStreamOptions(Form):
-    """What a stream tells besides the answer."""
+    """`stream_options`: extra content of a stream."""
 
     include_obfuscation: bool | None = None
 
@@ -97,20 +97,20 @@ class CreateRequest(TurnFields):
 
     @property
     def stores(self) -> bool:
-        """Whether the response is stored, as by default."""
+        """Whether the response is stored; by default it is."""
         return self.store is not False
 
     def includes(self, name: str) -> bool:
-        """Whether `include` names this."""
+        """Whether `include` contains this name."""
         assert name in get_args(Includable), f"{name} cannot be included"
         return name in (self.include or ())
 
 
 def refuse_what_is_missing(form: CreateRequest) -> None:
-    """Refuse what this server does not have, and what contradicts itself.
+    """Refuse unsupported features and contradictory fields.
 
     Raises:
-        RequestError: `param` is the field at fault.
+        RequestError: `param` is the invalid field.
     """
     for name in ("conversation", "prompt"):
         if getattr(form, name) is not None:

@@ -1,6 +1,6 @@
 """The routes of the Responses API: create, read, cancel, delete, list the input, count tokens.
 
-It knows HTTP and who asks; what a request means and how it is written stands beside it.
+Knows HTTP and the caller; `to_turn` translates requests, `run` runs them.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _FIELDS = ("id", "object", "created_at", "status", "model", "output", "error", "
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes under /v1/responses."""
+    """Create the routes under /v1/responses."""
     endpoints = _Endpoints(services)
     router = APIRouter(prefix="/v1/responses", tags=["responses"], lifespan=endpoints.lifespan)
     body = documented(CreateRequest)
@@ -65,7 +65,7 @@ def routes(services: Services) -> APIRouter:
 
 
 class _Endpoints:
-    """What the routes share: the services, and what is running."""
+    """The routes' shared state: services and running responses."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -73,14 +73,14 @@ class _Endpoints:
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Before the store is closed, what runs in the background gets its end."""
+        """End background responses before the store closes."""
         try:
             yield
         finally:
             await self._running.close()
 
     async def create(self, request: Request) -> Response:
-        """Write a response: at once, as a stream, or in the background."""
+        """Create a response: whole, as a stream, or in the background."""
         form = await read_form(request, CreateRequest)
         refuse_what_is_missing(form)
         parsed, history = await self._parse(request, form)
@@ -116,7 +116,7 @@ class _Endpoints:
         stream: bool = False,
         starting_after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
     ) -> Response:
-        """The response as it is now; or the events of a background response, from any one on."""
+        """Return a response in its current state, or stream a background response's events."""
         row = await self._found(response_id, _owner(request))
         if stream:
             if not row.background:
@@ -130,7 +130,7 @@ class _Endpoints:
         return json_response(run.writer.response if run else json.loads(row.body))
 
     async def delete(self, request: Request, response_id: str) -> Response:
-        """Stop the response if it is being written, and forget it."""
+        """Delete a response; cancel it if it is running."""
         owner = _owner(request)
         if run := self._running.find(response_id, owner):
             run.cancel()
@@ -140,7 +140,7 @@ class _Endpoints:
         return json_response({"id": response_id, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request, response_id: str) -> Response:
-        """Stop a background response; one that has ended comes back as it is."""
+        """Cancel a background response; a finished one is returned unchanged."""
         row = await self._found(response_id, _owner(request))
         if not row.background:
             raise RequestError(
@@ -161,7 +161,7 @@ class _Endpoints:
         order: Literal["asc", "desc"] = "desc",
         after: str | None = None,
     ) -> Response:
-        """The items that were sent, in pages."""
+        """List the input items, in pages."""
         row = await self._found(response_id, _owner(request))
         items = StoredTurn.from_json(row.turn).input_items
         return json_response(page(items, limit=limit, order=order, after=after))
@@ -200,10 +200,10 @@ class _Endpoints:
     async def _begin(
         self, request: Request, parsed: ParsedResponseRequest, history: InputHistory
     ) -> Run:
-        """Begin the turn and store its row; from here on errors are events."""
+        """Start the turn and store its row; from here on errors are events."""
         owner, form, services = _owner(request), parsed.form, self._services
         response_id = new_id("resp")
-        # the whole conversation shares its pages and variables, under its first response's id
+        # a conversation shares one tool session, keyed by its first response's id
         session = f"{owner}\0{history.root or response_id}"
         settings = parsed.settings()
         if approval := history.approval:
@@ -240,7 +240,7 @@ class _Endpoints:
         return run
 
     async def _take(self, approval: Approval | None, owner: str) -> None:
-        """From here on a call is decided on; of several answers to it, one alone counts."""
+        """Mark a waiting call as decided; only one of several answers succeeds."""
         if approval is None:
             return
         if not await self._services.memory.take(owner, approval.answer.request_id):
@@ -254,22 +254,22 @@ class _Endpoints:
 
 
 class _Frames(AsyncGenerator[bytes, None]):
-    """A run's events as bytes. Unlike a plain generator it ends its run even if it never began."""
+    """A run's events as bytes. Unlike a plain generator, it ends the run even if never started."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._events = run.events()
 
     async def asend(self, value: None) -> bytes:
-        """The next event."""
+        """Return the next frame."""
         return _frame(await anext(self._events))
 
     async def athrow(self, *error: Any) -> bytes:
-        """Nothing is thrown into it."""
+        """Raise the error; part of the protocol of generators."""
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Nobody reads on."""
+        """Close the run."""
         await self._events.aclose()
         self._run.close()
 
@@ -289,10 +289,10 @@ def _frame(event: Json) -> bytes:
 
 
 async def _folded(run: Run) -> Json:
-    """The response that the events add up to.
+    """Fold the events to the whole response.
 
     Raises:
-        HttpError: a fault of ours; while nothing was sent, HTTP can still tell of it.
+        HttpError: an internal error; nothing was sent yet, so the status can report it.
     """
     async with aclosing(run.events()) as events:
         response = fold([event async for event in events])

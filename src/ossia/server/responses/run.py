@@ -1,6 +1,6 @@
-"""One response while it is written: a turn's events go in, the wire's come out, a row is stored.
+"""Runs one response: reads a turn's events, yields the API's events, stores a row.
 
-It knows the store and the memory; it knows no HTTP, and not who reads.
+Knows the store and `ExactTokens`; knows no HTTP.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ NOT_STORED = "the response was written, but could not be stored"
 
 @dataclass(eq=False, kw_only=True)
 class Run:
-    """One response on its way. Whoever makes one must `close` it, whatever happens."""
+    """A running response. Its creator must `close` it in every case."""
 
     services: Services
     owner: str
@@ -46,13 +46,13 @@ class Run:
     turn: StoredTurn
     settings: ResponseSettings
     session: str
-    """The conversation, as the tools know it."""
+    """Key of the tool session."""
     fault: HttpError | None = None
-    """Of ours, if it ended by one."""
+    """The internal error that ended it, if any."""
     on_close: Callable[[str], object] = lambda response_id: None
     _recorder: TurnRecorder = field(default_factory=TurnRecorder)
     _awaits_approval: bool = False
-    """Whether the last message is a call that waits for a yes."""
+    """Whether the last message is a call that waits for approval."""
     _is_cancelled: bool = False
     _is_stopped: bool = False
     _is_stored: bool = False
@@ -60,14 +60,14 @@ class Run:
 
     @property
     def is_background(self) -> bool:
-        """Whether it goes on when nobody reads."""
+        """Whether it runs in the background."""
         return self.settings.background
 
     async def begin(self) -> None:
-        """Keep the row, before anybody hears of it.
+        """Store the row before the first event is sent.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the row cannot be written.
         """
         if self.settings.store:
             status = "queued" if self.is_background else "in_progress"
@@ -84,7 +84,7 @@ class Run:
             await asyncio.wrap_future(self.services.responses.begin(row))
 
     async def events(self) -> AsyncGenerator[Json, None]:
-        """What the wire sees, the terminal event last, in every case."""
+        """Yield the API's events; the last is terminal in every case."""
         try:
             for event in self.writer.begin(queued=self.is_background):
                 yield event
@@ -96,17 +96,17 @@ class Run:
             self.close()
 
     def cancel(self) -> None:
-        """End it as cancelled; whoever reads the events still gets the terminal one."""
+        """Cancel the response; readers still get the terminal event."""
         self._is_cancelled = not self._is_stopped
         self.stream.close()
 
     def abort(self) -> None:
-        """End it as failed, because the server stops."""
+        """End the response as failed, because the server stops."""
         self._is_stopped = not self._is_cancelled
         self.stream.close()
 
     def close(self) -> None:
-        """Nobody reads on: stop the engine, and keep what there is. Closing twice does no harm."""
+        """Stop the turn and store the output so far; idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -118,13 +118,13 @@ class Run:
         self.on_close(self.writer.id)
 
     async def _followed(self) -> AsyncGenerator[Sequence[Json], None]:
-        """The wire's events of each event, until the terminal one."""
+        """Yield the API's events for each event of the turn, up to the terminal one."""
         try:
             async for event in self.stream:
                 if _is_broken_off(event) and not self._is_cancelled:
                     break
                 yield self._push(event)
-        except Exception as error:  # whatever it is, the stream must end as a stream
+        except Exception as error:  # a started stream must end with a terminal event
             if not self._is_cancelled and not self._is_stopped:
                 self.fault = as_http(error)
                 log_failure(error, self.request_id)
@@ -148,7 +148,7 @@ class Run:
         return events
 
     async def _settled(self, terminal: Json) -> Json:
-        """Commit to the store, and only then let the terminal event go."""
+        """Commit to the store before the terminal event is sent."""
         try:
             for future in self._store(terminal["response"]):
                 await asyncio.wrap_future(future)
@@ -162,7 +162,7 @@ class Run:
         return terminal
 
     def _store(self, response: Json) -> list["Future[Any]"]:
-        """Hand the row and the exact tokens to the store, in one go."""
+        """Queue the row and the exact tokens for the store together."""
         self._is_stored = True
         recorded = self._recorder.messages
         history = without_broken_off(recorded)
@@ -187,7 +187,7 @@ class Run:
             )
         memory, durable = self.services.memory, self.settings.store
         response_id = self.writer.id if durable else None
-        history += waiting  # it is known by its item, and leads back to the thoughts before it
+        history += waiting  # its item id leads back to the reasoning before it
         stored.append(memory.keep(self.owner, history, durable=durable, response_id=response_id))
         if request_id is not None:
             stored.append(
@@ -199,5 +199,5 @@ class Run:
 
 
 def _is_broken_off(event: Event) -> bool:
-    """Whether the engine gave up a turn."""
+    """Whether the engine cancelled the turn."""
     return isinstance(event, Finished) and event.reason == "cancelled"

@@ -1,6 +1,6 @@
-"""A turn as it is stored beside its Response object, as JSON: enough to go on from it exactly.
+"""A turn as stored with its Response object, as JSON: enough to continue it exactly.
 
-It knows harmony messages and how they are written down; it knows no store.
+Knows harmony messages and their JSON form, not the store.
 """
 
 import json
@@ -13,24 +13,24 @@ from ossia.server.responses.objects import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTurn:
-    """One turn: what came in, and what was written."""
+    """One turn: its input and output."""
 
     model: str
-    """What the ids mean; with another model they are not used."""
+    """Fingerprint of the ids' model; another model ignores them."""
     date: str
-    """The day the conversation began, YYYY-MM-DD."""
+    """Date in the conversation's prompt, YYYY-MM-DD."""
     input_items: Sequence[Json] = ()
-    """As they are listed."""
+    """Input items in their listed form."""
     input_messages: Sequence[Message] = ()
-    """The input as messages, those of ours with their exact ids."""
+    """The input as messages, restored ones with their exact ids."""
     output_messages: Sequence[Message] = ()
     calls: Mapping[str, str] = field(default_factory=dict)
-    """Whom each call went to, by call id: those of the input, and the one that was written."""
+    """Recipients of calls by call id: those of the input, and the output's."""
     approval_request_id: str | None = None
-    """Of the item with which it ended, if that waits for an approval."""
+    """Id of its last item, if that waits for approval."""
 
     def to_json(self) -> str:
-        """As text."""
+        """Serialize."""
         return json.dumps(
             {
                 "model": self.model,
@@ -46,7 +46,7 @@ class StoredTurn:
 
     @classmethod
     def from_json(cls, text: str) -> "StoredTurn":
-        """What `to_json` wrote."""
+        """Deserialize the output of `to_json`."""
         row = json.loads(text)
         return cls(
             model=row["model"],
@@ -61,21 +61,21 @@ class StoredTurn:
 
 @dataclass(frozen=True, slots=True)
 class PreviousTurns:
-    """The turns that a new one goes on from."""
+    """The stored turns that a new one continues."""
 
     messages: tuple[Message, ...] = ()
     recipients: Mapping[str, str] = field(default_factory=dict)
-    """Whom each call went to, by call id."""
+    """Recipients of calls by call id."""
     date: str | None = None
-    """The day the conversation began."""
+    """Date in the conversation's prompt."""
     root: str | None = None
     """Id of its first response."""
     approval_request_id: str | None = None
-    """Of the item that still waits for an approval."""
+    """Id of the item that still waits for approval."""
 
     @classmethod
     def of(cls, turns: Sequence[str], model: str) -> "PreviousTurns":
-        """Read stored turns, the oldest first; ids of another model are left out."""
+        """Read stored turns, oldest first; ids of another model are dropped."""
         found = [StoredTurn.from_json(turn) for turn in turns]
         messages: list[Message] = []
         recipients: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""A request of the Responses API -> a turn, and what the response says back of it.
+"""Translates a Responses request to a turn, and to the settings that the response echoes.
 
-It knows the form of the request; it knows no item, no store and no HTTP.
+Knows the request's fields; knows no item, no store and no HTTP.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,18 +43,18 @@ from ossia.server.responses.request import (
 _OF_TOOLS = (SOURCES, RESULTS, OUTPUTS)
 FORMAT_PATH = "text.format"
 _EXTENSIONS = [name for name in SamplingFields.model_fields if name not in ("temperature", "top_p")]
-"""Sampling parameters that OpenAI's Responses API has not."""
+"""Sampling parameters that OpenAI's Responses API lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedResponseRequest:
-    """A request whose fields are understood; what is said in it comes later."""
+    """A request with parsed fields; its input is parsed separately."""
 
     form: CreateRequest
     tools: RequestTools
     model: ServedModel
     model_name: str
-    """What clients know it by."""
+    """Public name of the model."""
 
     @classmethod
     def of(
@@ -64,18 +64,18 @@ class ParsedResponseRequest:
         available: Mapping[str, Namespace] = NOTHING,
         scopes: Collection[str] = (),
     ) -> "ParsedResponseRequest":
-        """Understand a request.
+        """Parse a request's fields.
 
         Args:
-            form: its fields.
-            model: what is served.
-            available: the tools that run here: see `builtin_tools.available`.
+            form: the validated request.
+            model: the served model.
+            available: the built-in tools.
             scopes: of the caller.
 
         Raises:
-            NotFound: it asks for another model.
-            RequestError: it offers tools that have no meaning.
-            Forbidden: it offers tools that this caller may not have run.
+            NotFound: it names another model.
+            RequestError: a tool is invalid.
+            Forbidden: the caller may not use built-in tools.
         """
         name = named(form.model, model)
         tools = parse_tools(form.tools, form="responses", available=available)
@@ -84,7 +84,7 @@ class ParsedResponseRequest:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Paths of what has no effect."""
+        """Paths of ignored fields."""
         known = (ENCRYPTED, LOGPROBS, *_OF_TOOLS)
         included = enumerate(self.form.include or ())
         idle = [f"include[{at}]" for at, name in included if name not in known]
@@ -93,18 +93,18 @@ class ParsedResponseRequest:
     def to_turn(
         self, messages: Sequence[Message], date: str, decision: ApprovalDecision | None = None
     ) -> TurnRequest:
-        """The turn to be written.
+        """Create the turn.
 
-        Leading developer messages join the instructions, which the model reads beside the tools.
+        Leading developer messages join the instructions, which stand next to the tools.
 
         Args:
-            messages: all that was said, earlier responses included.
-            date: the day the conversation began, YYYY-MM-DD.
-            decision: of the call that waited, if the turn begins with one.
+            messages: the whole history, earlier responses included.
+            date: of the prompt, YYYY-MM-DD.
+            decision: on the waiting call, if there is one.
 
         Raises:
-            RequestError: fields that contradict each other, or have no meaning for this model; or
-                a call is allowed whose tool is not offered.
+            RequestError: fields contradict each other or are invalid for this model; or
+                the tool of an approved call is not in the request.
         """
         form = self.form
         choice, allowed = parse_tool_choice(form.tool_choice, self.tools)
@@ -139,7 +139,7 @@ class ParsedResponseRequest:
         )
 
     def _rules(self, decision: ApprovalDecision | None) -> ToolPolicy:
-        """What holds for calls that are run here."""
+        """Create the policy for calls of built-in tools."""
         theirs = tuple(
             f"{server.name}.{tool.name}" for server in self.tools.servers for tool in server.tools
         )
@@ -158,7 +158,7 @@ class ParsedResponseRequest:
         )
 
     def settings(self) -> ResponseSettings:
-        """What the response says back, every setting as it is used."""
+        """The settings that the response echoes, as used."""
         form = self.form
         return ResponseSettings(
             model=self.model_name,
@@ -197,7 +197,7 @@ class ParsedResponseRequest:
 
 
 def _response_format(shape: TextFormat | None) -> Json | None:
-    """The response format as `chat.messages` reads it."""
+    """Return the response format in the form of `chat.messages`."""
     return None if shape is None else {"type": shape.type, "json_schema": shape.to_dict()}
 
 
@@ -206,11 +206,11 @@ _ECHOED_FIELDS = {
     "custom": ("type", "name", "description", "format"),
     "namespace": ("type", "name", "description", "tools"),
 }
-"""Of each type of tool; tools that are not used are not echoed."""
+"""Echoed fields of each type of tool; ignored tools are not echoed."""
 
 
 def _echo_tool(tool: Mapping[str, Any], tools: RequestTools) -> list[Json]:
-    """A tool as the API spells it; nothing for one that is not used."""
+    """Return the echoed form of a tool; nothing for an ignored one."""
     if BUILTIN_TYPES.get(tool["type"]) in tools.builtins:
         return [_echo_builtin(tool)]
     if tool["type"] == "mcp":
@@ -233,14 +233,14 @@ def _echo_tool(tool: Mapping[str, Any], tools: RequestTools) -> list[Json]:
 
 
 def _echo_builtin(tool: Mapping[str, Any]) -> Json:
-    """As OpenAI's types have it: the container is ours, the search has no settings."""
+    """Return the echoed form of a built-in tool, in OpenAI's types."""
     if tool["type"] == "code_interpreter":
         return {"type": "code_interpreter", "container": {"type": "auto"}}
     return {"type": "web_search" if tool["type"] == "browser_search" else tool["type"]}
 
 
 def _server_tools(server: Namespace) -> ServerTools:
-    """What an MCP server offers, as the caller reads it."""
+    """Return the tools of an MCP server in the API's form."""
     if not server.tools:
         return ServerTools(error=f"the server {server.name} cannot be reached")
     tools = (
@@ -255,11 +255,11 @@ def _server_tools(server: Namespace) -> ServerTools:
 
 
 def _echo_choice(choice: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
-    """The choice in this API's form, also if it came in Chat Completions'."""
+    """Return the choice in this API's form, even if sent in that of Chat Completions."""
     if isinstance(choice, dict) and isinstance(inner := choice.get(choice["type"]), dict):
         return {"type": choice["type"], **inner}
     if isinstance(choice, dict) and BUILTIN_TYPES.get(choice["type"]) == "browser":
-        return {"type": "web_search_preview"}  # the one name of it that a choice may have
+        return {"type": "web_search_preview"}  # the only name that OpenAI's type allows
     return choice or "auto"
 
 

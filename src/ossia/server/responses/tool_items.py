@@ -1,7 +1,7 @@
-"""The items of calls that are run here, and the table of every kind of output item.
+"""Output items of built-in tools, and the table of all output item classes.
 
-The item of a web search, of Python or of an MCP tool stays open until its tool has run; who runs it
-is not known here. A new kind of item is a new class and its line in `ITEM_CLASSES`.
+The item of a web search, of Python or of an MCP tool stays open until its tool has run. A new type
+of item is a new class and its line in `ITEM_CLASSES`.
 """
 
 import json
@@ -40,7 +40,7 @@ from ossia.tools.tool import ToolResult
 
 
 class ToolItem(OutputItem):
-    """A call of a tool of ours."""
+    """A call of a built-in tool."""
 
     def __init__(self, context: ItemContext) -> None:
         super().__init__(context)
@@ -57,7 +57,7 @@ class ToolItem(OutputItem):
             case ToolFinished(result=result):
                 self._result = result
                 return self.close("failed" if result.is_error else "completed")
-            case _:  # nothing is added to a call that is whole
+            case _:  # a complete call takes no more text
                 return [] if self._is_called else super().push(event)
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
@@ -67,19 +67,19 @@ class ToolItem(OutputItem):
 
     @abstractmethod
     def _called(self) -> list[Json]:
-        """The model has said what it wants."""
+        """Return the events when the call is complete."""
 
     @abstractmethod
     def _cut(self) -> list[Json]:
-        """It ends before the model had said all."""
+        """Return the events when the call was cut off."""
 
     @abstractmethod
     def _ended(self) -> list[Json]:
-        """What comes between the call and the end of its item; `status` is the last one."""
+        """Return the events between the call and the end of its item, with its final status."""
 
 
 class WebSearchItem(ToolItem):
-    """A call of the browser; announced when its arguments are whole, since it needs an action."""
+    """A call of the browser; shown when its arguments are complete, since it needs an action."""
 
     prefix = "ws"
 
@@ -114,7 +114,7 @@ class WebSearchItem(ToolItem):
         return []
 
     def _action(self) -> Json:
-        """What the browser says it did; before it ran, what the call requests."""
+        """Return the action that the browser reports; before it ran, the requested one."""
         done = {} if self._result is None else self._result.details
         if "type" not in done:
             done = _requested_action(self._context.part.name, "".join(self._pieces))
@@ -131,7 +131,7 @@ class WebSearchItem(ToolItem):
 
 
 class CodeItem(ToolItem):
-    """Python that is run."""
+    """A call of Python."""
 
     prefix = "ci"
 
@@ -168,7 +168,7 @@ class CodeItem(ToolItem):
 
 
 class McpCallItem(ToolItem):
-    """A call of a tool of an MCP server; announced when it is whole, since it may need a yes."""
+    """A call of an MCP tool; shown when complete, since it may need approval."""
 
     prefix = "mcp"
 
@@ -221,7 +221,7 @@ class McpCallItem(ToolItem):
 
 
 class McpApprovalItem(OutputItem):
-    """A call that waits for a yes, with all that it would do."""
+    """A call that waits for approval."""
 
     prefix = REQUEST_PREFIX
 
@@ -250,7 +250,7 @@ class McpApprovalItem(OutputItem):
 
 
 class McpListItem(OutputItem):
-    """The tools of one MCP server; its place's part has the server's name. Told all at once."""
+    """The tools of one MCP server, sent at once; the context's part has the server's name."""
 
     prefix = "mcpl"
 
@@ -267,7 +267,7 @@ class McpListItem(OutputItem):
         }
 
     def open(self) -> list[Json]:
-        """All of its events."""
+        """Return all of the item's events."""
         whole = self.json()
         self.status = "failed" if "error" in whole else "completed"
         begun = {name: value for name, value in whole.items() if name != "error"}
@@ -287,7 +287,7 @@ class McpListItem(OutputItem):
 
 
 def _requested_action(name: str, arguments: str) -> Mapping[str, Any]:
-    """What a call asks for, as far as it can be read."""
+    """Parse the action that a call requests, as far as possible."""
     try:
         read = json.loads(arguments)
     except (ValueError, RecursionError):
@@ -315,11 +315,11 @@ ITEM_CLASSES: Mapping[str, type[OutputItem]] = MappingProxyType(
         "mcp": McpCallItem,
     }
 )
-"""Kind of a part, for a call the kind of its tool -> what its item is written by."""
+"""Kind of a part, or of a call's tool -> item class."""
 
 
 def item_class(part: PartStarted, settings: ResponseSettings) -> type[OutputItem]:
-    """Who writes a part; one of an unknown kind is shown as thought, never as answer."""
+    """Return the item class of a part; unknown kinds are shown as reasoning, never as answer."""
     if part.kind == "call":
         return ITEM_CLASSES[tool_kind(part.name, settings.kinds)]
     return ITEM_CLASSES.get(part.kind, ReasoningItem)

@@ -1,6 +1,6 @@
-"""Begins a turn, and where `truncation` is `auto` leaves out the oldest turns that do not fit.
+"""Starts a turn; with `truncation: auto`, drops the oldest turns that do not fit.
 
-It knows messages and the engine's answer to them; it counts no token itself.
+Counts no tokens itself: the engine refuses what does not fit.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,18 +19,18 @@ async def start_turn(
     *,
     truncates: bool,
 ) -> EventStream:
-    """Begin a turn with as much of its history as fits.
+    """Start a turn with as much of its history as fits.
 
     Args:
-        engine: who writes it, and says whether it fits.
-        turn: makes the request of a history.
+        engine: runs the turn, or refuses what does not fit.
+        turn: creates the request from a history.
         messages: the whole history.
-        truncates: whether oldest turns may be left out; else what does not fit is refused.
+        truncates: whether the oldest turns may be dropped.
 
     Raises:
-        RequestError: it has no meaning, or does not fit even so.
-        ProviderBusy: too many wait already.
-        ProviderUnavailable: there is no engine now.
+        RequestError: the request is invalid, or does not fit.
+        ProviderBusy: the queue is full.
+        ProviderUnavailable: the engine is not running.
     """
     try:
         return await engine.start(turn(messages))
@@ -49,7 +49,7 @@ async def _shortest_cut(
     turn: Callable[[Sequence[Message]], TurnRequest],
     messages: Sequence[Message],
 ) -> EventStream | None:
-    """Begin the turn with the fewest turns left out, by halves; None if it never fits."""
+    """Start the turn with the fewest turns dropped, by bisection; None if it never fits."""
     places = cuts(messages)
     found: EventStream | None = None
     least, most = 0, len(places) - 1
@@ -71,9 +71,9 @@ async def _shortest_cut(
 
 
 def cuts(messages: Sequence[Message]) -> list[int]:
-    """Where a history may begin instead: at each later turn, up to the last user message.
+    """Return the positions to cut at: each later turn, up to the last user message.
 
-    A call and its result are left out together or not at all.
+    A call and its result are dropped together or not at all.
     """
     whole = _is_whole_from(messages)
     num_leading = sum(1 for _ in takewhile(lambda one: one.role == "developer", messages))
@@ -85,13 +85,13 @@ def cuts(messages: Sequence[Message]) -> list[int]:
 
 
 def without(messages: Sequence[Message], begin: int) -> tuple[Message, ...]:
-    """The history from this place on, and before it only what a developer said."""
+    """Return the history from a position on, preceded by developer messages alone."""
     instructions = [one for one in messages[:begin] if one.role == "developer"]
     return (*instructions, *messages[begin:])
 
 
 def _is_whole_from(messages: Sequence[Message]) -> list[bool]:
-    """For each place, whether no call stands before it whose result does not."""
+    """For each position, whether no call before it has its result after it."""
     waiting: dict[str, list[int]] = {}
     opened = [0] * (len(messages) + 1)
     for at, message in enumerate(messages):

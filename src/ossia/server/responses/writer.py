@@ -1,6 +1,6 @@
-"""Turns the events of a turn into a Response object and the stream of events that builds it.
+"""Converts a turn's events to a Response object and the stream of events that builds it.
 
-A plain state machine: it knows no socket, no store and no model, and is given its clock.
+A pure state machine without socket, store or model.
 """
 
 import time
@@ -31,7 +31,7 @@ from ossia.server.responses.output_items import ItemContext, MessageItem, Output
 from ossia.server.responses.tool_items import McpApprovalItem, McpCallItem, McpListItem, item_class
 
 TERMINAL = frozenset(("response.completed", "response.incomplete", "response.failed"))
-"""The events of which exactly one ends every stream."""
+"""Terminal events; exactly one ends every stream."""
 
 _ENDINGS: Mapping[TurnEnd, Status] = MappingProxyType(
     {
@@ -49,9 +49,9 @@ class ResponseWriter:
     Attributes:
         id: of the response.
         created_at: seconds since 1970.
-        status: so far.
-        is_over: whether the terminal event was given; nothing follows it.
-        written: the messages that ended, in their order, with their exact ids.
+        status: current status.
+        is_over: whether the terminal event was returned.
+        written: the finished messages in order, with their exact ids.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class ResponseWriter:
         sign_reference: Callable[[str], str] | None = None,
         resolve: Resolve | None = None,
     ) -> None:
-        """Begin without an event.
+        """Configure the writer.
 
         Args:
-            settings: what the response says back of its request.
+            settings: echoed in the response.
             response_id: its id; None: a new one.
             new_id: a prefix such as `msg` -> a new id that begins with it.
             clock: seconds since 1970.
@@ -89,7 +89,7 @@ class ResponseWriter:
         self._items: list[OutputItem] = []
         self._open: OutputItem | None = None
         self._listed: set[str] = set()
-        """MCP servers whose tools were listed in the output."""
+        """MCP servers already listed in the output."""
         self._num_events = 0
         self._completed_at: int | None = None
         self._error: Json | None = None
@@ -98,7 +98,7 @@ class ResponseWriter:
 
     @property
     def response(self) -> Json:
-        """The Response object so far; at the end, that of the terminal event."""
+        """The current Response object; at the end, that of the terminal event."""
         return {
             "id": self.id,
             "object": "response",
@@ -113,10 +113,10 @@ class ResponseWriter:
         }
 
     def begin(self, queued: bool = False) -> list[Json]:
-        """The first events.
+        """Return the first events.
 
         Args:
-            queued: whether it waits for `start`, or for the first event of its turn.
+            queued: whether the status is `queued` until `start` or the turn's first event.
         """
         assert not self._num_events, "a response begins once"
         if not queued:
@@ -124,7 +124,7 @@ class ResponseWriter:
         return self._numbered([self._life("created"), self._life(self.status)])
 
     def start(self) -> list[Json]:
-        """It waits no longer; nothing is said if it did not wait."""
+        """End the queued status; no event if it was not queued."""
         if not self._num_events:
             return self.begin()
         if self.status != "queued":
@@ -133,24 +133,24 @@ class ResponseWriter:
         return self._numbered([self._life("in_progress")])
 
     def push(self, event: Event) -> list[Json]:
-        """What an event of the turn adds to the stream; after the terminal event, nothing."""
+        """Convert an event of the turn; after the terminal event, return nothing."""
         if self.is_over:
             return []
         before = self.start() if self.status == "queued" else []
         return before + self._numbered(self._follow(event))
 
     def fail(self, code: ErrorCode, message: str, prompt_tokens: int = 0) -> list[Json]:
-        """It ends by a fault of ours; what was written stays, and counts as far as it is known.
+        """End with an internal error; the output so far stays.
 
         Args:
-            code: one that OpenAI's clients know.
-            message: what the caller may read of it.
-            prompt_tokens: of the turn, if it began.
+            code: from OpenAI's list.
+            message: for the caller.
+            prompt_tokens: of the turn, if it started.
         """
         return self._stop("failed", prompt_tokens, error={"code": code, "message": message})
 
     def cancel(self, prompt_tokens: int = 0) -> list[Json]:
-        """Nobody wants the rest of it, and the turn will not say `Finished`. See `fail`."""
+        """End as cancelled, without a `Finished` event of the turn. See `fail`."""
         return self._stop("cancelled", prompt_tokens)
 
     def _follow(self, event: Event) -> list[Json]:
@@ -172,7 +172,7 @@ class ResponseWriter:
         return events
 
     def _ask(self) -> None:
-        """The open call, which no client has seen yet, waits for approval: it becomes a request."""
+        """Replace the open call, which no client has seen yet, by an approval request."""
         unseen = self._items.pop()
         assert not unseen.is_visible, "a call that was sent cannot become a request"
         self._open = self._new_item(McpApprovalItem, unseen.part)
@@ -186,7 +186,7 @@ class ResponseWriter:
         return before + item.open()
 
     def _unlisted(self, label: str | None) -> list[str]:
-        """The MCP servers to list now: the one that is called, and those that failed."""
+        """Return the MCP servers to list now: the called one, and those that failed."""
         servers = self._settings.servers.items()
         wanted = {name for name, server in servers if name == label or server.error is not None}
         return sorted(wanted - self._listed)
@@ -209,7 +209,7 @@ class ResponseWriter:
         return item
 
     def _close(self) -> list[Json]:
-        """What is still open ends here, whole or not."""
+        """Close the open item, complete or not."""
         item, self._open = self._open, None
         return [] if item is None else item.close("incomplete")
 
@@ -221,7 +221,7 @@ class ResponseWriter:
         return before + self._numbered(self._end(status, self._counted(prompt_tokens)))
 
     def _counted(self, prompt_tokens: int) -> Usage:
-        """The tokens that are known when no one counts them for us."""
+        """Count the known tokens when the turn reports no usage."""
         counts = [(len(each.message.sampled_ids or ()), each.message) for each in self.written]
         reasoning = sum(
             count
@@ -259,7 +259,7 @@ def _written(item: OutputItem, message: Message) -> HistoryMessage:
 
 
 def fold(events: Iterable[Json]) -> Json:
-    """A whole stream as one Response object: what you get when you do not stream."""
+    """Fold a stream to its final Response object."""
     *_, last = events
     assert last["type"] in TERMINAL, "a stream ends with its terminal event"
     response: Json = last["response"]
