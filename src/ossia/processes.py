@@ -1,4 +1,4 @@
-"""Child processes that may be killed: in a process group of their own, with an environment of ours.
+"""Child processes that may be killed: in their own process group, with a minimal environment.
 
 What is spawned here inherits no secret, does not import from the working directory and hears no
 Ctrl-C at the terminal. A child that outlives us sees the end of its input, or its own limit.

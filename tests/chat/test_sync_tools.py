@@ -19,7 +19,7 @@ def add(a: int, b: int) -> int:
 
 
 class Counter:
-    """A tool with a state, which wants a yes."""
+    """A tool with state that needs approval."""
 
     def __init__(self, approval="never"):
         nothing = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -40,7 +40,7 @@ LEAST_RESULT_BYTES = 1024
 MAX_REASON_CHARS = 1000
 """Limit of a denial's reason."""
 DENIED = "error: the user did not allow this call; go on without it"
-UNASKED = "error: this call needs a yes, and nobody can be asked here; go on without it"
+UNASKED = "error: this call needs approval, and nobody can give it here; go on without it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,9 +83,9 @@ def choose(
 
     Args:
         names: NAME or NAME=VALUE each.
-        can_ask: whether somebody can be asked to approve a call; else a tool whose calls always
+        can_ask: whether a user can approve calls; otherwise a tool whose calls always
             need it is refused.
-        notify: takes what the operator should know, a line each.
+        notify: receives lines for the operator.
 
     Returns:
         How to start each toolkit, by its name.

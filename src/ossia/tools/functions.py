@@ -32,7 +32,7 @@ def as_tool(
     approval: Approval = "never",
     seconds: float = 60.0,
 ) -> Tool:
-    """Make a function a tool that the model calls as functions.NAME.
+    """Convert a function to a tool that the model calls as functions.NAME.
 
     A plain function runs on a thread of its own, an `async` one where the tool is called. What it
     gives goes to the model: text as it is, a `ToolResult` as it is, any other value as JSON.
@@ -40,9 +40,9 @@ def as_tool(
     Args:
         function: every parameter has a type hint; `*args` and `**kwargs` have no JSON form.
         name: how the model calls it; the function's own name by default.
-        labels: what its calls bring into a conversation, or out of it.
-        approval: whether somebody must say yes first.
-        seconds: a longer call is given up; a thread that hangs ends with the program.
+        labels: of its calls.
+        approval: whether each call needs approval.
+        seconds: timeout of a call; a hanging thread ends with the program.
 
     Raises:
         RequestError: the signature has no JSON schema; says what to change.
@@ -159,7 +159,7 @@ def _in_a_line(error: BaseException) -> str:
 
 
 def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Parameter, ...]) -> str:
-    """Describe the first faults of a call, each by where it stands."""
+    """Describe the first invalid arguments of a call by their paths."""
     names = ", ".join(parameter.name for parameter in parameters) or "none"
     found = []
     for fault in error.errors(include_url=False, include_context=False)[:3]:
@@ -177,7 +177,7 @@ def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Paramet
 
 
 def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, ...]:
-    """The parameters a caller fills; those that a partial has bound are left out."""
+    """Return the parameters, except those that a partial has bound."""
     bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
         signature = inspect.signature(function)
@@ -321,7 +321,7 @@ _OTHER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """A docstring, taken apart."""
+    """A parsed docstring."""
 
     description: str
     """Everything before and after the sections."""
@@ -330,7 +330,7 @@ class Docstring:
 
 
 class _DocstringReader:
-    """Reads line by line, and knows in which section it is."""
+    """Parses a docstring line by line."""
 
     def __init__(self) -> None:
         self.description: list[str] = []

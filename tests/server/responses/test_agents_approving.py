@@ -1,4 +1,4 @@
-"""openai-agents before a call that needs a yes: its own answer to our question runs the call."""
+"""openai-agents before a call that needs approval: its own answer to our question runs the call."""
 
 import asyncio
 

@@ -23,7 +23,7 @@ REQUEST = {
 
 
 def echoing():
-    """The toolkit of a server whose calls need a yes, since the operator does not say otherwise."""
+    """The toolkit of a server whose calls need approval by default."""
 
     async def start():
         return await McpToolkit.start(read_servers({"mcpServers": {"raw": STARTED}}), environ={})

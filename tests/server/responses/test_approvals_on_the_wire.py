@@ -1,4 +1,4 @@
-"""OpenAI's own client and calls that need a yes: asked for, answered once, and run as asked."""
+"""OpenAI's own client and calls that need approval: requested, answered once, run as requested."""
 
 import asyncio
 import time
@@ -209,7 +209,7 @@ class TestACallThatNeedsAYes:
         made = create(client, tools=tools)
         assert kinds(made) == ["code_interpreter_call", "reasoning", "message"]
         assert (made.output[0].status, sent) == ("failed", [])
-        assert "needs a yes" in prompt_of(engine)[-1].text
+        assert "needs approval" in prompt_of(engine)[-1].text
 
 
 class TestAYes:

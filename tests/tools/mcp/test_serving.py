@@ -87,8 +87,8 @@ def test_what_must_not_meet_without_a_yes_does_not():
 
     before, read, alone, after = served(work, Private())
     assert (before, alone) == ("x", "1")
-    assert read.startswith("error: this call needs somebody's yes")
-    assert after.startswith("error: this call needs somebody's yes")
+    assert read.startswith("error: this call needs approval")
+    assert after.startswith("error: this call needs approval")
 
 
 def test_files_go_along():
@@ -115,8 +115,8 @@ def test_long_results_lose_their_middle():
     ("tool", "arguments", "text"),
     [
         ("python", {"code": "fail"}, "fail"),
-        ("python", {"code": "ask"}, "error: this call needs somebody's yes"),
-        ("never", {}, "error: this call needs somebody's yes"),
+        ("python", {"code": "ask"}, "error: this call needs approval"),
+        ("never", {}, "error: this call needs approval"),
         ("python", {"code": "sleep"}, "error: it took longer than 0.1 s"),
         ("python", {}, "error: code is missing, or no text"),
         ("python", {"code": 3}, "error: code is missing, or no text"),

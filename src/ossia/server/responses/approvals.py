@@ -58,7 +58,7 @@ def find_approval(items: Sequence[Item], waiting_id: str | None) -> ApprovalResp
     for request_id, path in waiting.items():
         if request_id not in answers:
             raise RequestError(
-                f"the call of {request_id!r:.80} waits for a yes or a no; send an "
+                f"the call of {request_id!r:.80} waits for approval or denial; send an "
                 f"{RESPONSE} with its approval_request_id",
                 param=path,
             )

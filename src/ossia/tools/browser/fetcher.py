@@ -1,7 +1,7 @@
 """Fetches web pages for the model, public ones only.
 
-A name is resolved once, every address it has is judged, and the judged address is connected to;
-each redirect begins anew. Answers are bounded in size and time. Knows no page text.
+A name is resolved once, all its addresses are checked, and a checked address is connected to;
+each redirect starts over. Responses are limited in size and time. Knows no page text.
 """
 
 import asyncio
@@ -70,9 +70,9 @@ async def exchange(
 
     Args:
         request: what is sent.
-        tls: whom to trust.
+        tls: TLS settings.
         max_bytes: of the content, compressed or not.
-        seconds: between two signs of life.
+        seconds: timeout of each read.
         wants: called before the content is read.
 
     Raises:
@@ -293,7 +293,7 @@ class Fetcher:
             options: what is allowed.
             resolve: how names become addresses.
             permits: which addresses may be connected to; all of a name's must be.
-            tls: whom to trust; None: whom the system trusts.
+            tls: TLS settings; None: the system's certificates.
         """
         self._options = options or WebOptions()
         self._resolve = resolve

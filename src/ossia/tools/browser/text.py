@@ -35,12 +35,12 @@ _BLANKS = re.compile(r"\s+")
 def clean_text(text: str) -> str:
     """Text without hidden characters and with look-alikes for the marks of links and citations.
 
-    To be given text whose entities are decoded: what is decoded later would not be seen here.
+    Entities must be decoded before: those decoded later would not be cleaned.
     """
     return text.replace("\r\n", "\n").translate(_TABLE)
 
 
 def one_line(text: str, max_chars: int) -> str:
-    """The same as one line of at most so many characters, at least 4; cut ones end in dots."""
+    """Clean text to one line of at most `max_chars` (at least 4), truncated with dots."""
     line = _BLANKS.sub(" ", clean_text(text)).strip()
     return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."

@@ -145,7 +145,7 @@ class McpConnection:
                 self._leave.set()
                 raise self._unreachable(str(error)) from None
             raise ServerRefused(f"MCP server {name}: {error}") from None
-        except Exception as error:  # its answers are a stranger's: whatever they break is told
+        except Exception as error:  # untrusted answers may cause any exception: report it
             raise ServerRefused(f"MCP server {name} answered nonsense: {_kind(error)}") from None
 
     def _is_dead(self, error: MCPError) -> bool:
@@ -211,7 +211,7 @@ class McpConnection:
         return stdio_transport(server.command, env=self._env, cwd=server.cwd, words=self._words)
 
     async def _heard(self, message: object) -> None:
-        """Handle a notification; only that the tools changed is of interest."""
+        """Handle a notification; only a change of the tools matters."""
         if isinstance(message, mcp_types.ToolListChangedNotification):
             self.is_stale = True
 
@@ -222,7 +222,7 @@ class McpConnection:
         if owner is None:
             return
         if client is None:
-            owner.cancel()  # it is still being made, and waits for nothing of ours
+            owner.cancel()  # it is still connecting
         done, _ = await asyncio.wait((owner,), timeout=_CLOSE_SECONDS)
         if not done:
             owner.cancel()
@@ -255,7 +255,7 @@ def _kind(error: BaseException) -> str:
 
 
 def quiet_library() -> None:
-    """Keep the library from logging what servers say: it may hold what users said."""
+    """Stop the library from logging servers' messages: they may quote users."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
 
 
@@ -366,7 +366,7 @@ async def stdio_transport(
 
     Args:
         command: program and arguments; no shell reads them.
-        env: variables beside PATH, HOME and the like; nothing else of ours is passed on.
+        env: variables besides PATH, HOME and the like; no others are inherited.
         cwd: where it runs; our own folder if None.
         words: collects its stderr, and why it ended.
 

@@ -48,7 +48,7 @@ _HANDLE_SCHEMA = {
 }
 Observe = Callable[[ToolSpec, str, ToolResult, float], None]
 """Called after each call with tool, arguments, result and seconds."""
-_NOBODY = "error: this call needs somebody's yes, and over MCP there is nobody to ask"
+_NOBODY = "error: this call needs approval, and over MCP nobody can give it; call another tool"
 _NO_SESSION = f"error: there is no such session any more; say {NEW!r} for another one"
 
 
