@@ -173,7 +173,7 @@ def read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
         config = ModelConfig(**values)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return config, tuple(sorted(facts.left.keys() - _WITHOUT_MEANING))
+    return config, tuple(sorted(facts.left.keys() - _IGNORED_KEYS))
 
 
 class _Facts:
@@ -340,7 +340,7 @@ _ORIGINAL_FACTS = {
 }
 """Our names, and those of OpenAI's original file."""
 
-_WITHOUT_MEANING = frozenset(
+_IGNORED_KEYS = frozenset(
     {
         "architectures",
         "attention_bias",  # without biases their tensors are missing, and that is refused

@@ -35,7 +35,7 @@ def spell(tokens: Sequence[bytes]) -> list[str]:
 
 
 def unspell(name: str) -> bytes | None:
-    """Turn a name from tokenizer.json back into bytes; None if a character stands for no byte."""
+    """Convert a name in tokenizer.json to bytes; None if a character represents no byte."""
     try:
         return name.translate(_BYTE_OF_CHAR).encode("latin-1")
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""The grammar of the model's output: which ids are legal next, and what they mean.
+"""The grammar of the model's output: masks illegal ids and parses sampled ones.
 
-It masks at sampling time and parses what was sampled; knows no logits and no grammar of a content.
+Knows no logits and no grammar of contents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ class GrammarState(NamedTuple):
 
 
 class AllowedTokens:
-    """The ids that may come next."""
+    """The legal ids in a state."""
 
     __slots__ = ("_mask_V", "_vocab_size", "ids", "is_content")
 
@@ -164,7 +164,7 @@ class OutputGrammar:
         self.start = GrammarState(Phase.HEAD, may_think=rules.allow_analysis)
 
     def legal(self, state: GrammarState) -> AllowedTokens:
-        """The ids that may come next; none only when done."""
+        """Return the legal ids; none only when done."""
         if state.phase is Phase.CONTENT:
             return self._content_tokens(self._terminator(state))
         if state not in self._legal_of:
@@ -175,7 +175,7 @@ class OutputGrammar:
     def step(
         self, state: GrammarState, token_id: int
     ) -> tuple[GrammarState, tuple[HarmonyEvent, ...]]:
-        """Take one id; return the next state and what became known.
+        """Advance by one id; return the next state and the parsed events.
 
         Raises:
             ValueError: the id is not legal here, which the mask should have prevented.
@@ -188,7 +188,7 @@ class OutputGrammar:
         return taken
 
     def forced(self, state: GrammarState) -> tuple[int, ...]:
-        """The ids to come while each is the only legal one."""
+        """Return the next ids as long as each is the only legal one."""
         run: list[int] = []
         while (token_id := self.legal(state).only) is not None:
             run.append(token_id)
@@ -196,9 +196,9 @@ class OutputGrammar:
         return tuple(run)
 
     def close_analysis(self, state: GrammarState) -> tuple[int, ...]:
-        """The ids that end a thought and open the answer, or the call if one is required.
+        """Return the ids that end reasoning and open the answer, or the call if one is required.
 
-        END alone is not enough: the model would open the next thought. Empty outside thoughts.
+        END alone is not enough: the model would reason again. Empty outside reasoning.
         """
         if not self.in_analysis(state):
             return ()
@@ -214,7 +214,7 @@ class OutputGrammar:
         return state._replace(may_think=False)
 
     def cut(self, state: GrammarState) -> tuple[HarmonyEvent, ...]:
-        """What it means that no id follows: an open content is closed, a header is dropped."""
+        """Return the events of ending here: open content is closed, a header is dropped."""
         if state.phase is not Phase.CONTENT:
             return ()
         return (*_rest(state), MessageEnded("cut"))
@@ -308,7 +308,7 @@ class OutputGrammar:
         }
 
     def _along_recipients(self, state: GrammarState, node: int) -> _Edges:
-        """On towards a recipient; the state remembers the name wherever one is complete."""
+        """The edges inside the trie of recipients; the state records each complete name."""
         return {
             token_id: (
                 state._replace(
@@ -334,7 +334,7 @@ class OutputGrammar:
         return state.num_closed < self._rules.max_messages
 
     def _channel_names(self, state: GrammarState) -> tuple[str, ...]:
-        """The channels this message may stand on."""
+        """The legal channels of this message."""
         if state.recipient is not None:
             return CALL_CHANNELS
         calls = bool(self._rules.callable)
@@ -354,7 +354,7 @@ class OutputGrammar:
         return edges
 
     def _after_header(self, state: GrammarState) -> _Edges:
-        """What may follow once nothing of the header is missing: a type, or the content."""
+        """The edges after a complete header: to a content type, or the content."""
         typed = state._replace(phase=Phase.TYPE)
         edges = dict(self._along(self._type_trie(state), typed, 0))
         if self._may_open(state):
@@ -362,7 +362,7 @@ class OutputGrammar:
         return edges
 
     def _may_open(self, state: GrammarState) -> bool:
-        """Whether the message may do without what is not there yet."""
+        """Whether the header may end here."""
         if state.recipient is not None or state.channel == "final":
             return True
         if state.channel == "analysis":

@@ -42,7 +42,7 @@ class Unfolded:
 
 
 class _Normaliser:
-    """One walk over one schema; holds the root for references and counts the parts."""
+    """Normalises one schema: resolves references and counts parts."""
 
     def __init__(self, root: Schema) -> None:
         self._root = root
@@ -91,7 +91,7 @@ class _Normaliser:
         self._count(parts)
 
     def _target(self, ref: str) -> Schema:
-        """What a local reference points at."""
+        """Resolve a local reference."""
         if (known := self._targets.get(ref)) is not None:
             return known
         target: object = self._root
@@ -127,7 +127,7 @@ class _Normaliser:
 
 
 def normalise(schema: object) -> Unfolded:
-    """Check a tool's parameters and reduce them to what can be spelt.
+    """Check a tool's parameters and reduce them to the forms with a TypeScript spelling.
 
     Returns:
         The schema in terms of oneOf, type, properties, required, items, enum, nullable, title,
@@ -171,7 +171,7 @@ def check_size(schema: object) -> None:
 
 
 def _read(schema: Schema) -> Schema:
-    """What of a schema is looked at; whatever else it has is not carried along."""
+    """Copy the supported keywords of a schema."""
     if len(schema) > len(_READ):
         return {key: schema[key] for key in _READ if key in schema}
     return {key: value for key, value in schema.items() if key in _READ}

@@ -1,4 +1,4 @@
-"""What each token id stands for: bytes of ordinary text, or one named control token.
+"""The tokenizer: ids of ordinary text and of named control tokens.
 
 Ids of control tokens come from the tokenizer's file by name, never from constants.
 """
@@ -32,7 +32,7 @@ _PROBE = " Ossia:\n\n  ein Weg\t(0123)\r\n ça 𝄞 漢字 don't "
 
 
 class ControlIds(NamedTuple):
-    """The ids that delimit messages; the same names in every tokenizer, other numbers in each."""
+    """The ids of the control tokens that delimit messages."""
 
     start: int
     end: int
@@ -85,7 +85,7 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a tokenizer.json; raises CheckpointError if it is not one we can trust."""
+        """Read a tokenizer.json; raises CheckpointError if it is not a gpt-oss tokenizer."""
         if not path.is_file():
             raise CheckpointError(f"{path} is not a regular file; expected a tokenizer.json")
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
@@ -138,7 +138,7 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over what every id stands for: two tokenizers with one digest read alike."""
+        """SHA-256 of every id's meaning: tokenizers with equal digests are equivalent."""
         digest = hashlib.sha256()
         for token_id, token in enumerate(self._bytes):
             name = self._names.get(token_id)
@@ -184,7 +184,7 @@ class Tokenizer:
         return token
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Show ids as text, control tokens by their names: for people, not for parsing."""
+        """Decode ids to text, with control tokens by name; for display, not for parsing."""
         shown = bytearray()
         for token_id in ids:
             if self.is_text(token_id):
@@ -197,7 +197,7 @@ class Tokenizer:
         """Mark the ordinary ids, and `also`, among `vocab_size` rows of a model's table.
 
         Returns:
-            Read-only bool array of shape [V], the same one every time.
+            Read-only bool array of shape [V], cached.
         """
         if (vocab_size, also) not in self._masks:
             if also is None:

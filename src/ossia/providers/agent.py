@@ -85,12 +85,12 @@ class AgentClient:
             )
             async for event in loop.run(write):
                 if isinstance(event, ToolFinished):
-                    self._note(event, request.session)
+                    self._audit(event, request.session)
                 elif isinstance(event, ApprovalRequested):
                     self._on_tool_call(event.name.partition(".")[0], "waits")
                 yield event
 
-    def _note(self, ran: ToolFinished, session: str | None) -> None:
+    def _audit(self, ran: ToolFinished, session: str | None) -> None:
         """Count a tool call and log it with hashed arguments."""
         outcome = "failed" if ran.result.is_error else "ran"
         self._on_tool_call(ran.name.partition(".")[0], outcome)

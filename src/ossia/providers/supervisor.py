@@ -351,9 +351,9 @@ class Supervisor:
             case Forced():
                 self._metrics.forced_final(frame.reason)
             case _:
-                self._note(frame)
+                self._handle_engine_frame(frame)
 
-    def _note(self, frame: FromEngine | ToEngine) -> None:
+    def _handle_engine_frame(self, frame: FromEngine | ToEngine) -> None:
         """Handle a frame about the engine itself."""
         match frame:
             case Heartbeat():

@@ -64,7 +64,7 @@ class McpEndpoint:
             assert self._manager is not None, "it runs as long as the server"
             # An address of ours, since a connection came in by it.
             self._allow((request.scope.get("server") or ("",))[0])
-            return _PassedOn(self._manager)
+            return _LibraryResponse(self._manager)
 
         return router
 
@@ -116,7 +116,7 @@ class McpEndpoint:
                 self._security.allowed_origins += [f"http://{each}", f"https://{each}"]
 
 
-class _PassedOn(Response):
+class _LibraryResponse(Response):
     """A response written by the MCP library."""
 
     def __init__(self, manager: StreamableHTTPSessionManager) -> None:

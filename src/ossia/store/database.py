@@ -63,11 +63,11 @@ class Database:
         """Open the file.
 
         Args:
-            path: of the file; it and its missing folders are made. None: in memory.
-            retention: how long and how much is remembered.
-            busy_seconds: how long to wait for another process to let go of the file.
-            tidy_seconds: how often to look for what is too old when nothing else is to do.
-            max_waiting: jobs that may wait; more are refused.
+            path: of the file; it and missing folders are created. None: in memory.
+            retention: limits of age and size.
+            busy_seconds: how long to wait for another process to release the file.
+            tidy_seconds: how often to delete expired rows when idle.
+            max_waiting: limit of queued jobs; more are refused.
             max_waiting_bytes: of their texts.
 
         Raises:
@@ -92,7 +92,7 @@ class Database:
         Args:
             work: reads or writes by the connection it is given; begins and ends no transaction. It
                 may be called again if the transaction it shared had to be given up.
-            num_bytes: how much text waits with it, about.
+            num_bytes: approximate bytes of its texts.
 
         Returns:
             What `work` returned, once it is committed. It fails with StoreError if the disk refused
@@ -136,7 +136,7 @@ class Database:
         self._connection.close()
 
     def _take(self, patience_seconds: float) -> list[_Job] | None:
-        """The next jobs, [] on a timeout; None: the store is closed and all jobs are done."""
+        """Take the next jobs, [] on a timeout; None: the store is closed and all jobs are done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed, patience_seconds)
             if self._closed and not self._waiting:

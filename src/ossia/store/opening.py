@@ -31,8 +31,8 @@ def open_connection(
     """Open or create the file, lock it against other processes and bring its schema up to date.
 
     Args:
-        path: of the file; its missing folders are made. None: a store in memory.
-        busy_seconds: how long to wait for another process to let go of the file.
+        path: of the file; missing folders are created. None: a store in memory.
+        busy_seconds: how long to wait for another process to release the file.
         migrations: see `schema.MIGRATIONS`.
 
     Returns:

@@ -1,6 +1,6 @@
 """Exact tokens by key, so that a later prompt repeats what was sampled; keys and values are opaque.
 
-A miss is never an error: the caller renders afresh.
+A miss is never an error: the caller renders again.
 """
 
 import sqlite3
@@ -30,8 +30,8 @@ class TokenMemory:
 
         Args:
             database: for what is durable; its retention bounds age and size.
-            recent_bytes: that may stay in memory.
-            recent_seconds: how long it stays there after it was last used.
+            recent_bytes: limit of bytes in memory.
+            recent_seconds: expiry in memory after the last use.
             clock: for what is in memory; seconds since any moment.
         """
         self._database = database
@@ -48,9 +48,9 @@ class TokenMemory:
         """Store values by key; replaces existing ones.
 
         Args:
-            owner: who alone can recall them.
+            owner: the only one who can recall them.
             values: by key.
-            durable: in the database; else in memory.
+            durable: store in the database; otherwise in memory.
             response_id: the stored response with which durable ones are removed; if that is gone
                 already, nothing is kept. None: they go when they are too old.
         """

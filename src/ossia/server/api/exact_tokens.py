@@ -18,7 +18,13 @@ from ossia.errors import StoreError
 from ossia.files import atomic_write, make_private_folder
 from ossia.harmony.messages import Message
 from ossia.server.api.history import HistoryMessage, paired
-from ossia.server.api.match_history import Generation, Slot, joined_text, restored, squeezed
+from ossia.server.api.match_history import (
+    Generation,
+    Slot,
+    joined_text,
+    restored,
+    strip_white_space,
+)
 from ossia.store.token_memory import TokenMemory
 
 KEY_BYTES = 32
@@ -278,7 +284,8 @@ def _keys(generation: Generation) -> dict[str, int]:
 
 
 def _text_key(text: str) -> str:
-    return f"text:{hashlib.sha256(squeezed(text).encode('utf-8', 'surrogatepass')).hexdigest()}"
+    stripped = strip_white_space(text).encode("utf-8", "surrogatepass")
+    return f"text:{hashlib.sha256(stripped).hexdigest()}"
 
 
 def _ends_generation(one: HistoryMessage) -> bool:

@@ -47,7 +47,9 @@ class Generation:
         if theirs.channel != "final" or self.entries[at].message.channel != "final":
             return False
         preambles = [one for one in self.entries[:at] if one.message.channel == "commentary"]
-        return bool(preambles) and squeezed(joined_text(self)) == squeezed(theirs.text)
+        return bool(preambles) and strip_white_space(joined_text(self)) == strip_white_space(
+            theirs.text
+        )
 
 
 class Slot(NamedTuple):
@@ -70,48 +72,50 @@ def joined_text(generation: Generation) -> str:
     return "\n\n".join(one.message.text for one in seen)
 
 
-def restored(stretch: Sequence[HistoryMessage], slots: Sequence[Slot | None]) -> list[Message]:
+def restored(messages: Sequence[HistoryMessage], slots: Sequence[Slot | None]) -> list[Message]:
     """Restore a client's copy of one generation.
 
     Args:
-        stretch: assistant messages up to a call, an answer, or another role's message.
+        messages: assistant messages up to a call, an answer, or another role's message.
         slots: the stored message each was matched to by id.
     """
     end = slots[-1]
-    if end and end.entry.is_call and same(stretch[-1].message, end.entry):  # of several alike, this
-        return _merged(stretch, end.generation, end.at)
+    if (
+        end and end.entry.is_call and same(messages[-1].message, end.entry)
+    ):  # of several alike, this
+        return _merged(messages, end.generation, end.at)
     for slot in slots:
-        if slot and (at := slot.generation.end_like(stretch[-1].message)) is not None:
-            return _merged(stretch, slot.generation, at)
-    return _each(stretch, [slot.entry for slot in slots if slot])
+        if slot and (at := slot.generation.end_like(messages[-1].message)) is not None:
+            return _merged(messages, slot.generation, at)
+    return _each(messages, [slot.entry for slot in slots if slot])
 
 
-def _merged(stretch: Sequence[HistoryMessage], generation: Generation, at: int) -> list[Message]:
+def _merged(messages: Sequence[HistoryMessage], generation: Generation, at: int) -> list[Message]:
     """Merge the client's messages before an equal end with the stored ones."""
-    before, ours, end = stretch[:-1], generation.entries[:at], generation.entries[at]
-    if _are_in_one(before, ours):
-        return _spelt([*ours, end])
+    before, ours, end = messages[:-1], generation.entries[:at], generation.entries[at]
+    if _are_joined(before, ours):
+        return _messages_of([*ours, end])
     has_calls = any(one.is_call for one in before)
     if not end.is_call:  # messages before an answer may be missing
-        joined = generation.is_joined(stretch[-1].message, at)
+        joined = generation.is_joined(messages[-1].message, at)
         included = [one for one in ours if _is_included(one, joined=joined, called=not has_calls)]
-        return [*_each(before, ours), *_spelt(included), *end.messages]
+        return [*_each(before, ours), *_messages_of(included), *end.messages]
     thoughts = _intact(before, ours, "analysis")
     if thoughts and _intact(before, ours, "commentary") and _are_calls_intact(before, ours):
-        return _spelt([*ours, end])
+        return _messages_of([*ours, end])
     are_lost = thoughts and not any(_is_thought(one) for one in before)
     lost = [
         one for one in ours if (are_lost and _is_thought(one)) or (one.is_call and not has_calls)
     ]
-    return [*_spelt(lost), *_each(before, ours), *end.messages]
+    return [*_messages_of(lost), *_each(before, ours), *end.messages]
 
 
-def _are_in_one(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]) -> bool:
+def _are_joined(theirs: Sequence[HistoryMessage], ours: Sequence[HistoryMessage]) -> bool:
     """Whether reasoning and preambles came back as one text, as Chat shows them with JSON."""
     spoken = [one for one in ours if not one.is_call]
     if len(theirs) != 1 or not _is_thought(theirs[0]) or all(map(_is_thought, spoken)):
         return False
-    return _squeezed_all(theirs[:1]) == _squeezed_all(spoken)
+    return _stripped_texts(theirs[:1]) == _stripped_texts(spoken)
 
 
 def _is_included(one: HistoryMessage, *, joined: bool, called: bool) -> bool:
@@ -121,7 +125,7 @@ def _is_included(one: HistoryMessage, *, joined: bool, called: bool) -> bool:
     return called if one.is_call else joined
 
 
-def _spelt(entries: Iterable[HistoryMessage]) -> list[Message]:
+def _messages_of(entries: Iterable[HistoryMessage]) -> list[Message]:
     return [message for one in entries for message in one.messages]
 
 
@@ -140,22 +144,22 @@ def _intact(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage], ch
     mine = [one for one in ours if one.message.channel == channel and not one.is_call]
     if all(any(same(one.message, other) for other in mine) for one in sent):
         return True
-    return _squeezed_all(sent) == _squeezed_all(mine)
+    return _stripped_texts(sent) == _stripped_texts(mine)
 
 
 def _each(theirs: Iterable[HistoryMessage], ours: Iterable[HistoryMessage]) -> list[Message]:
-    """Yield the stored message for each match, else the client's unless it is empty."""
+    """Return the stored message for each match, else the client's unless it is empty."""
     messages: list[Message] = []
     left = list(ours)
     for one in theirs:
-        if (at := _place(one, left)) is not None:
+        if (at := _find_match(one, left)) is not None:
             messages += left.pop(at).messages
         elif one.message.text or one.message.role != "assistant":
             messages += one.messages
     return messages
 
 
-def _place(theirs: HistoryMessage, ours: Sequence[HistoryMessage]) -> int | None:
+def _find_match(theirs: HistoryMessage, ours: Sequence[HistoryMessage]) -> int | None:
     """Find the client's message among the stored ones; of equal texts, the one with its id."""
     alike = [at for at, one in enumerate(ours) if same(theirs.message, one)]
     named = [at for at in alike if theirs.item_id and ours[at].item_id == theirs.item_id]
@@ -174,7 +178,7 @@ def same(theirs: Message, ours: HistoryMessage) -> bool:
     texts = {mine.text, mine.text if ours.shown_text is None else ours.shown_text}
     if mine.channel == "final":
         return theirs.text.strip() in {text.strip() for text in texts}
-    return squeezed(theirs.text) in {squeezed(text) for text in texts}
+    return strip_white_space(theirs.text) in {strip_white_space(text) for text in texts}
 
 
 def _same_call(theirs: Message, ours: Message) -> bool:
@@ -195,13 +199,13 @@ def _is_shown(theirs: str, ours: str) -> bool:
         return False
 
 
-def squeezed(*texts: str) -> str:
+def strip_white_space(*texts: str) -> str:
     """Join texts without white space, which clients change."""
     return "".join("".join(text.split()) for text in texts)
 
 
-def _squeezed_all(messages: Iterable[HistoryMessage]) -> str:
-    return squeezed(*(one.message.text for one in messages))
+def _stripped_texts(messages: Iterable[HistoryMessage]) -> str:
+    return strip_white_space(*(one.message.text for one in messages))
 
 
 def _same_json(one: str, other: str) -> bool:

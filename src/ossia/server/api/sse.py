@@ -65,7 +65,7 @@ class EventStreamResponse(Response):
         """Stream until the frames end or the client disconnects."""
         tasks = [
             asyncio.create_task(one)
-            for one in (self._write(send), _gone(receive), self._keep_alive(send))
+            for one in (self._write(send), _wait_for_disconnect(receive), self._keep_alive(send))
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -106,7 +106,7 @@ async def unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
         ClientGone: the client disconnected.
     """
     task = asyncio.ensure_future(answer)
-    gone = asyncio.create_task(_gone(request.receive))
+    gone = asyncio.create_task(_wait_for_disconnect(request.receive))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -120,7 +120,7 @@ async def unless_gone(request: Request, answer: Awaitable[Result]) -> Result:
                 await task
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -166,14 +166,14 @@ class ChatFold:
     def __init__(self) -> None:
         self._head: Json = {}
         self._usage: Json | None = None
-        self._choices: dict[int, _Folded] = {}
+        self._choices: dict[int, _ChoiceFold] = {}
 
     def add(self, chunk: Json) -> None:
         """Add the next chunk."""
         self._head = self._head or chunk
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
-            self._choices.setdefault(choice["index"], _Folded()).add(choice)
+            self._choices.setdefault(choice["index"], _ChoiceFold()).add(choice)
 
     def answer(self, metadata: Mapping[str, str] | None = None) -> Json:
         """Return the chat.completion object; `metadata` is the request's."""
@@ -191,7 +191,7 @@ class ChatFold:
 
 
 @dataclass(slots=True)
-class _Folded:
+class _ChoiceFold:
     """One choice, folded."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)

@@ -125,12 +125,12 @@ class CompletionFold:
         parsed = self.parsed
         chosen: list[int] = []
         for first in range(0, len(self._ends), parsed.num_candidates):
-            rivals = sorted(range(first, first + parsed.num_candidates), key=self._badness)
+            rivals = sorted(range(first, first + parsed.num_candidates), key=self._mean_nll)
             chosen += sorted(rivals[: parsed.num_choices])
         choices = [self._choice(index, number) for index, number in enumerate(chosen)]
         return {**head, "choices": choices, "usage": self._usage}
 
-    def _badness(self, number: int) -> float:
+    def _mean_nll(self, number: int) -> float:
         """Mean negative log probability of its tokens; infinity without tokens."""
         scores = self._columns[number].get("token_logprobs")
         return -math.fsum(scores) / len(scores) if scores else math.inf

@@ -100,7 +100,7 @@ class HttpConnection(HttpToolsProtocol):
         """Unregister the connection."""
         self._disarm()
         self._writable()
-        self._leave()
+        self._notify_disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -177,11 +177,11 @@ class HttpConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._pass_over(data[upgrade.args[0] :])
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(WrongForm(400, "invalid_http", "this is not HTTP/1.1 as it is read here"))
 
-    def _pass_over(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> None:
         """Ignore a request to upgrade; some clients (Java's) send one each time.
 
         The parser takes the body for the new protocol's bytes, so a new parser reads it.
@@ -222,7 +222,7 @@ class HttpConnection(HttpToolsProtocol):
             self._stall.cancel()
             self._stall = None
 
-    def _leave(self) -> None:
+    def _notify_disconnect(self) -> None:
         """Notify the request being answered of a disconnect; uvicorn notifies the one read last."""
         if self._turn is not None and not self._turn.response_complete:
             self._turn.disconnected = True
@@ -241,7 +241,7 @@ class HttpConnection(HttpToolsProtocol):
     def _close(self) -> None:
         self.connections.discard(self)
         self._disarm()
-        self._leave()
+        self._notify_disconnect()
         self.transport.close()
         self.loop.call_later(_LAST_SECONDS, self.transport.abort)
 

@@ -167,7 +167,7 @@ class Guard:
         except Exception as error:
             await self._fail(error, state.get("logged"), answer)
         finally:
-            self._note(scope, answer.status, time.monotonic() - began)
+            self._log(scope, answer.status, time.monotonic() - began)
 
     async def _pass_on(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         head, options = RequestHead.of(scope), self._options
@@ -280,7 +280,7 @@ class Guard:
         if not answer.begun:
             await answer.refuse(shown)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint = getattr(scope.get("route"), "path", "other")
         state, path = scope["state"], scope["path"]
         done = AnsweredRequest(

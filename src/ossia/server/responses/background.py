@@ -96,7 +96,7 @@ class RunningResponses:
         except StoreError as error:
             log_failure(error, response.response_id)
             row = None
-        yield _last_word(response, row, run, number + 1)
+        yield _terminal_event(response, row, run, number + 1)
 
     async def _stored(self, response: StoredResponse, number: int) -> AsyncGenerator[Json, None]:
         """Yield stored events after a number, until no more will be stored."""
@@ -174,7 +174,7 @@ def failed(body: Json) -> Json:
     return {**body, "status": "failed", "error": error, "completed_at": None}
 
 
-def _last_word(
+def _terminal_event(
     response: StoredResponse, row: StoredResponse | None, run: Run | None, number: int
 ) -> Json:
     """Create the terminal event of a response that was lost or deleted meanwhile."""

@@ -196,7 +196,7 @@ class MessageItem(OutputItem):
         return [self._added({**self.json(), "content": []}), part]
 
     def close(self, status: ItemStatus, *, is_exact: bool = False) -> list[Json]:
-        rest = [] if self._citations is None else self._tell(self._citations.close())
+        rest = [] if self._citations is None else self._send_text(self._citations.close())
         self.status = status
         part = self._part()
         fields = {"text": part["text"], "logprobs": part["logprobs"]}
@@ -211,11 +211,11 @@ class MessageItem(OutputItem):
         if logprobs and self._context.settings.include_logprobs:
             self._logprobs += map(logprob_object, logprobs)
         if self._citations is None:
-            return self._tell(text)
+            return self._send_text(text)
         text, cited = self._citations.push(text)
         first = len(self._annotations)
         self._annotations += cited
-        return self._tell(text) + [
+        return self._send_text(text) + [
             self._event(
                 "output_text.annotation.added",
                 content_index=0,
@@ -225,7 +225,7 @@ class MessageItem(OutputItem):
             for at, annotation in enumerate(cited, first)
         ]
 
-    def _tell(self, text: str) -> list[Json]:
+    def _send_text(self, text: str) -> list[Json]:
         """Send final text with the log probabilities up to here."""
         logprobs: list[Json] = []
         if len(self._logprobs) > self._num_sent:

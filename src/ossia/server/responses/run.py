@@ -88,10 +88,10 @@ class Run:
         try:
             for event in self.writer.begin(queued=self.is_background):
                 yield event
-            async with aclosing(self._followed()) as followed:
+            async with aclosing(self._api_events()) as followed:
                 async for several in followed:
                     for event in several:
-                        yield await self._settled(event) if event["type"] in TERMINAL else event
+                        yield await self._commit(event) if event["type"] in TERMINAL else event
         finally:
             self.close()
 
@@ -117,7 +117,7 @@ class Run:
             self._store(self.writer.response)
         self.on_close(self.writer.id)
 
-    async def _followed(self) -> AsyncGenerator[Sequence[Json], None]:
+    async def _api_events(self) -> AsyncGenerator[Sequence[Json], None]:
         """Yield the API's events for each event of the turn, up to the terminal one."""
         try:
             async for event in self.stream:
@@ -147,7 +147,7 @@ class Run:
         self._recorder.push(event, written)
         return events
 
-    async def _settled(self, terminal: Json) -> Json:
+    async def _commit(self, terminal: Json) -> Json:
         """Commit to the store before the terminal event is sent."""
         try:
             for future in self._store(terminal["response"]):

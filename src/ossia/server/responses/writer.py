@@ -160,7 +160,7 @@ class ResponseWriter:
             case Finished(reason, usage):
                 return self._end(_ENDINGS[reason], usage)
             case ApprovalRequested():
-                self._ask()
+                self._request_approval()
         item = self._open
         if item is None:
             return []
@@ -171,7 +171,7 @@ class ResponseWriter:
             self._open = None
         return events
 
-    def _ask(self) -> None:
+    def _request_approval(self) -> None:
         """Replace the open call, which no client has seen yet, by an approval request."""
         unseen = self._items.pop()
         assert not unseen.is_visible, "a call that was sent cannot become a request"
