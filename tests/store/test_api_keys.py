@@ -76,7 +76,7 @@ def test_a_link_or_a_folder_is_no_file_of_keys(file, tmp_path):
     with pytest.raises(RequestError, match="cannot be read: Is a directory"):
         KeyFile(tmp_path).keys()
     os.mkfifo(tmp_path / "fifo", 0o600)
-    with pytest.raises(RequestError, match="no regular file"):
+    with pytest.raises(RequestError, match="not a regular file"):
         KeyFile(tmp_path / "fifo").keys()
 
 
@@ -89,7 +89,7 @@ def test_a_link_or_a_folder_is_no_file_of_keys(file, tmp_path):
 )  # fmt: skip
 def test_a_damaged_file_is_refused(file, text):
     touch(file, text)
-    with pytest.raises(RequestError, match="no file of keys"):
+    with pytest.raises(RequestError, match="not a key file"):
         file.keys()
 
 
@@ -106,7 +106,7 @@ def test_a_key_with_a_wrong_field_is_refused(file, wrong):
     touch(file, json.dumps({"keys": [good]}))
     assert len(file.keys()) == 1
     touch(file, json.dumps({"keys": [good | wrong]}))
-    with pytest.raises(RequestError, match="no file of keys"):
+    with pytest.raises(RequestError, match="not a key file"):
         file.keys()
 
 
