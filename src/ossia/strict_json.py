@@ -38,7 +38,7 @@ def parse_strict(
 
     Raises:
         StrictJsonError: a limit is passed, a key stands twice, or NaN or Infinity is written.
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     num_objects = 0
 

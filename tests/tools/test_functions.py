@@ -148,8 +148,8 @@ def test_a_property_called_title_stays():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ("{", "error: the arguments are no JSON object: Invalid JSON: EOF"),
-        ("[1]", "error: the arguments are no JSON object: "),
+        ("{", "error: the arguments are not a JSON object: Invalid JSON: EOF"),
+        ("[1]", "error: the arguments are not a JSON object: "),
         ({}, "error: city is missing"),
         ({"city": 3}, "error: city: Input should be a valid string"),
         ({"city": "a", "days": "x"}, "error: days: Input should be a valid integer"),
@@ -158,9 +158,9 @@ def test_a_property_called_title_stays():
             {"city": "a", "town": 1},
             "error: town is not an argument; the arguments are: city, days, unit",
         ),
-        ('{"city": "\\ud800"}', "error: the arguments are no JSON object: "),
+        ('{"city": "\\ud800"}', "error: the arguments are not a JSON object: "),
         ('{"city": "\ud800"}', "error: "),
-        ("[" * 100_000, "error: the arguments are no JSON object: "),
+        ("[" * 100_000, "error: the arguments are not a JSON object: "),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, text):

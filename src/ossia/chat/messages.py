@@ -253,7 +253,7 @@ class _MessageReader:
 
     def _call(self, call: Mapping[str, Any], path: str) -> TranslatedMessage:
         if not isinstance(call, Mapping):
-            raise RequestError(f"{path} is no object; a tool call needs to be one", param=path)
+            raise RequestError(f"{path} is not an object; a tool call needs to be one", param=path)
         is_custom = call.get("type") == "custom" or (not call.get("type") and "custom" in call)
         kind, body = ("custom", "input") if is_custom else ("function", "arguments")
         called = call.get(kind)

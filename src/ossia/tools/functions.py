@@ -166,7 +166,7 @@ def _what_does_not_fit(error: ValidationError, parameters: tuple[inspect.Paramet
         where = ".".join(map(str, fault["loc"]))
         match fault["type"]:
             case "json_invalid" | "model_type":
-                found.append(f"the arguments are no JSON object: {fault['msg']}")
+                found.append(f"the arguments are not a JSON object: {fault['msg']}")
             case "missing":
                 found.append(f"{where} is missing")
             case "extra_forbidden" if len(fault["loc"]) == 1:

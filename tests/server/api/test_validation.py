@@ -76,7 +76,7 @@ MESSAGE = {"type": "message", "role": "user", "content": "hi"}
         ({"metadata": {"a": "long"}}, "metadata.a", "invalid_value", "at most 3 characters"),
         ({"metadata": []}, "metadata", "invalid_value", "a list of 0 items; expected an object"),
         ({"pair": (1, "2")}, "pair[1]", "invalid_value", "pair[1] is '2'; expected an integer"),
-        ({"extra": 1}, "extra", "unsupported_parameter", "extra is no field of this request"),
+        ({"extra": 1}, "extra", "unsupported_parameter", "extra is not a field of this request"),
         ({"model": "gpt"}, "model", "invalid_value", "model: there is no model 'gpt'; there is"),
         ({"input": 5}, "input", "invalid_value", "input is 5; expected a string or a list"),
         ({"input": [5]}, "input[0]", "invalid_value", "input[0] is 5; expected an object"),

@@ -150,7 +150,7 @@ def test_an_allowed_host_is_let_in(app):
 
 
 def test_an_operators_slip_is_refused(app):
-    with pytest.raises(RequestError, match="--allowed-host: 'http://x' is no host name"):
+    with pytest.raises(RequestError, match="--allowed-host: 'http://x' is not a host name"):
         Guard(
             app,
             options=GuardOptions(allowed_hosts=("http://x",)),

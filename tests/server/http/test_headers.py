@@ -197,5 +197,5 @@ def test_which_pages_are_our_own(page, host, ours):
 
 @pytest.mark.parametrize("name", ["0.0.0.0", "[::]:80", "http://a", "*", ""])
 def test_an_operator_cannot_allow_what_is_no_name(name):
-    with pytest.raises(ValueError, match="is no host name"):
+    with pytest.raises(ValueError, match="is not a host name"):
         AllowedHosts((name,))

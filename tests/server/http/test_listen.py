@@ -465,13 +465,13 @@ def test_what_the_system_refuses_is_said_with_the_next_step(monkeypatch, number,
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "a" * 300, "not an address"])
 def test_a_name_that_is_no_address_is_said(host):
     for act in (lambda place: refuse_keyless(place, keyed=False), open_sockets):
-        with pytest.raises(RequestError, match="is no address of this computer"):
+        with pytest.raises(RequestError, match="is not an address of this computer"):
             act(ListenAddress(host=host, port=0))
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_number_that_is_no_port_is_said(port):
-    with pytest.raises(RequestError, match="is no port"):
+    with pytest.raises(RequestError, match="is not a port"):
         open_sockets(ListenAddress(port=port))
 
 
@@ -512,7 +512,7 @@ def test_a_unix_socket_in_use_is_left_alone_and_a_dead_one_replaced(short_folder
 
 def test_no_other_file_is_replaced(short_folder):
     (short_folder / "s").write_text("mine")
-    with pytest.raises(RequestError, match="is no socket"):
+    with pytest.raises(RequestError, match="is not a socket"):
         open_sockets(ListenAddress(unix_socket=short_folder / "s"))
     assert (short_folder / "s").read_text() == "mine"
 

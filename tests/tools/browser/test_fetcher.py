@@ -370,7 +370,7 @@ def test_other_types_are_refused_before_they_are_read(kind):
         yield f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode()
         await asyncio.sleep(20)
 
-    assert "this is no text" in refused(much)
+    assert "this is not text" in refused(much)
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "403 No", "304 Same"])

@@ -72,7 +72,7 @@ def test_arxiv_is_read_where_it_is_html(monkeypatch):
 def test_only_web_addresses_are_served(url):
     web = Web(Finds(""), None)
     assert not web.serves(url)
-    with pytest.raises(Failure, match="no web address"):
+    with pytest.raises(Failure, match="not a web address"):
         asyncio.run(web.fetch(url))
 
 

@@ -120,7 +120,7 @@ def test_long_results_lose_their_middle():
         ("python", {"code": "sleep"}, "error: it took longer than 0.1 s"),
         ("python", {}, "error: code is missing, or no text"),
         ("python", {"code": 3}, "error: code is missing, or no text"),
-        ("python", {"code": "x", "session": 3}, "error: session is no text"),
+        ("python", {"code": "x", "session": 3}, "error: session is not text"),
     ],
 )
 def test_what_cannot_be_done_is_an_error_to_the_model(monkeypatch, tool, arguments, text):

@@ -109,8 +109,8 @@ def test_what_is_no_patch_is_refused_by_name(text, message):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/etc/passwd", "is no path relative"),
-        ("~/x", "is no path relative"),
+        ("/etc/passwd", "is not a path relative"),
+        ("~/x", "is not a path relative"),
         ("..", "leads out"),
         ("a/../b", "leads out"),
         ("a/..", "leads out"),

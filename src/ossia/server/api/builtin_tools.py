@@ -87,7 +87,7 @@ def _allowed(value: object, path: str) -> frozenset[str] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise RequestError(f"{path} is no list of names; list tools of the server", param=path)
+        raise RequestError(f"{path} is not a list of names; list tools of the server", param=path)
     return frozenset(value)
 
 

@@ -97,7 +97,7 @@ def _load(body: bytes) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise RequestError(
-            f"the body is no JSON at character {error.pos} ({error.msg}); send one JSON object"
+            f"the body is not JSON at character {error.pos} ({error.msg}); send one JSON object"
         ) from None
     except StrictJsonError as error:
         raise _refused(error) from None
@@ -117,7 +117,7 @@ def _refused(error: StrictJsonError) -> RequestError:
         "duplicate_key": f"the body has the key {found!r:.80} twice in one object; name it once",
         "digits": f"the body has a number of {len(found)} digits; at most {MAX_DIGITS}",
         "infinity": f"the body has the number {found:.20}, which is too large",
-        "constant": f"the body has {found}, which is no JSON; send a finite number or null",
+        "constant": f"the body has {found}, which is not JSON; send a finite number or null",
     }
     return RequestError(messages[error.fault])
 

@@ -57,7 +57,7 @@ def _allowed(choice: Mapping[str, Any], tools: RequestTools) -> tuple[str, tuple
         )
     if not isinstance(listed, list) or len(listed) > MAX_TOOLS:
         raise RequestError(
-            f"{path}.tools is no list of at most {MAX_TOOLS} tools; list those that are allowed",
+            f"{path}.tools is not a list of at most {MAX_TOOLS} tools; list those that are allowed",
             param=f"{path}.tools",
         )
     names: dict[str, None] = {}

@@ -198,7 +198,7 @@ class _Reader:
         inner = fields.get("tools")
         if not isinstance(inner, list) or len(inner) > MAX_TOOLS:
             raise RequestError(
-                f"{path}.tools is no list of at most {MAX_TOOLS} tools; list the functions of "
+                f"{path}.tools is not a list of at most {MAX_TOOLS} tools; list the functions of "
                 f"the namespace {space}",
                 param=f"{path}.tools",
             )
@@ -221,7 +221,7 @@ class _Reader:
         parameters, strict = fields.get("parameters"), fields.get("strict")
         where = f"{path}.parameters"
         if parameters is not None and not isinstance(parameters, dict):
-            raise RequestError(f"{where} is no object; expected a JSON schema", param=where)
+            raise RequestError(f"{where} is not an object; expected a JSON schema", param=where)
         if strict is not None and not isinstance(strict, bool):
             raise RequestError(
                 f"{path}.strict is neither true nor false; write one of them or leave it out",
@@ -295,7 +295,7 @@ def object_at(value: object, path: str) -> Mapping[str, Any]:
     if value is None:
         raise RequestError(f"{path} is missing; add it", param=path, code="missing_field")
     if not isinstance(value, dict):
-        raise RequestError(f"{path} is no object; expected an object", param=path)
+        raise RequestError(f"{path} is not an object; expected an object", param=path)
     return value
 
 
@@ -307,7 +307,7 @@ def type_at(fields: Mapping[str, Any], path: str) -> str:
             f"{path}.type is missing; add it", param=f"{path}.type", code="missing_field"
         )
     if not isinstance(kind, str):
-        raise RequestError(f"{path}.type is no string; expected one", param=f"{path}.type")
+        raise RequestError(f"{path}.type is not a string; expected one", param=f"{path}.type")
     return kind
 
 
@@ -335,7 +335,7 @@ def _text(fields: Mapping[str, Any], key: str, path: str, most: int) -> str:
         return ""
     if not isinstance(text, str) or len(text) > most:
         raise RequestError(
-            f"{path}.{key} is no string of at most {most} characters; shorten it",
+            f"{path}.{key} is not a string of at most {most} characters; shorten it",
             param=f"{path}.{key}",
         )
     return text

@@ -73,7 +73,7 @@ def refusal(errors: Sequence[Mapping[str, Any]], document: object) -> RequestErr
         return RequestError(f"{name} is missing; add it", param=param, code="missing_field")
     if kind == "extra_forbidden":
         return RequestError(
-            f"{name} is no field of this request; leave it out",
+            f"{name} is not a field of this request; leave it out",
             param=param,
             code="unsupported_parameter",
         )

@@ -173,7 +173,7 @@ def _ids(ids: list[Any], path: str, model: ServedModel, control: frozenset[int])
     for at, one in enumerate(ids):
         if type(one) is not int or not 0 <= one < model.vocab_size:
             raise RequestError(
-                f"{path}[{at}] is no token id of this model; expected integers from 0 to "
+                f"{path}[{at}] is not a token id of this model; expected integers from 0 to "
                 f"{model.vocab_size - 1}",
                 param=f"{path}[{at}]",
             )
@@ -188,6 +188,6 @@ def _ids(ids: list[Any], path: str, model: ServedModel, control: frozenset[int])
 
 def _no_prompt(path: str) -> RequestError:
     return RequestError(
-        f"{path} is no prompt; expected a text or a list of token ids, neither of them empty",
+        f"{path} is not a prompt; expected a text or a list of token ids, neither of them empty",
         param=path,
     )

@@ -83,7 +83,7 @@ class AllowedHosts:
         for text in allowed:
             found = parse_authority(text)
             if found is None or found.host in NOWHERE:
-                raise ValueError(f"{text!r} is no host name; expected one like ai.example:8000")
+                raise ValueError(f"{text!r} is not a host name; expected one like ai.example:8000")
             self._allowed.add((found.host, found.port))
 
     def is_ours(self, host: Authority, reached: str) -> bool:

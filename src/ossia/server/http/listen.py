@@ -71,7 +71,7 @@ def open_sockets(place: ListenAddress) -> list[socket.socket]:
     if place.unix_socket is not None:
         return [_listen_in_file(place.unix_socket)]
     if not 0 <= place.port <= 65535:
-        raise RequestError(f"--port {place.port} is no port; expected 0 to 65535")
+        raise RequestError(f"--port {place.port} is not a port; expected 0 to 65535")
     for _ in range(_ATTEMPTS - 1):
         try:
             return _listen_at(place)
@@ -113,7 +113,7 @@ def _addresses(place: ListenAddress) -> list[tuple[socket.AddressFamily, tuple[A
         found = socket.getaddrinfo(host, place.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise RequestError(
-            f"--host {place.host} is no address of this computer; expected one like 127.0.0.1"
+            f"--host {place.host} is not an address of this computer; expected one like 127.0.0.1"
         ) from error
     return [(family, address) for family, _, _, _, address in found]
 
@@ -193,7 +193,7 @@ def _clear(path: Path) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(mode):
-        raise RequestError(f"{path} is no socket; choose a file that does not exist")
+        raise RequestError(f"{path} is not a socket; choose a file that does not exist")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

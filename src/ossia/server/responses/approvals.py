@@ -94,7 +94,7 @@ def _read(item: Item, path: str) -> ApprovalResponse:
         )
     if not isinstance(reason, str | None) or len(reason or "") > MAX_REASON:
         raise RequestError(
-            f"{path}.reason is no text of at most {MAX_REASON} characters; shorten it",
+            f"{path}.reason is not a text of at most {MAX_REASON} characters; shorten it",
             param=f"{path}.reason",
         )
     return ApprovalResponse(

@@ -209,7 +209,7 @@ def page(
         places = [at for at, item in enumerate(ordered) if item["id"] == after]
         if not places:
             raise RequestError(
-                f"after is {after!r:.80}, which is no item of this list; use the last_id of a page",
+                f"after is {after!r:.80}, which is not in this list; use the last_id of a page",
                 param="after",
             )
         begin = places[0] + 1

@@ -101,7 +101,7 @@ def read_items(items: Sequence[Item], before: References) -> ParsedInput:
             reader.read(kind, item, path)
         else:
             raise RequestError(
-                f"{path}.type is {kind!r:.40}, which is no type of item; expected one of "
+                f"{path}.type is {kind!r:.40}, which is not a type of item; expected one of "
                 f"{', '.join(sorted(INPUT_ITEMS))}",
                 param=f"{path}.type",
             )
@@ -212,7 +212,7 @@ class _ItemReader:
         action = item.get("action")
         if not isinstance(action, dict):
             raise RequestError(
-                f"{path}.action is no object; send the item as it came", param=f"{path}.action"
+                f"{path}.action is not an object; send the item as it came", param=f"{path}.action"
             )
         match action_of(action):
             case {"type": "open_page", "url": url}:
@@ -238,7 +238,7 @@ class _ItemReader:
         for key in ("server_label", "name", "arguments"):
             if not isinstance(item.get(key), str):
                 raise RequestError(
-                    f"{path}.{key} is no string; send the item as it came", param=f"{path}.{key}"
+                    f"{path}.{key} is not a string; send the item as it came", param=f"{path}.{key}"
                 )
         error, output = item.get("error"), item.get("output")
         if isinstance(error, dict):  # the text of an error, or the parts of an error result
@@ -263,7 +263,7 @@ class _ItemReader:
         text = item.get(field)
         if not isinstance(text, str):
             raise RequestError(
-                f"{path}.{field} is no string; send what the tool was called with",
+                f"{path}.{field} is not a string; send what the tool was called with",
                 param=f"{path}.{field}",
             )
         try:
@@ -375,7 +375,7 @@ def required(item: Item, field: str, path: str) -> str:
             f"{path}.{field} is missing; add it", param=f"{path}.{field}", code="missing_field"
         )
     if not isinstance(value, str):
-        raise RequestError(f"{path}.{field} is no string; expected one", param=f"{path}.{field}")
+        raise RequestError(f"{path}.{field} is not a string; expected one", param=f"{path}.{field}")
     return value
 
 
@@ -394,7 +394,7 @@ def _content(content: object, path: str) -> str:
 
 def _part(part: object, path: str) -> str:
     if not isinstance(part, dict):
-        raise RequestError(f"{path} is no object; expected a part of text", param=path)
+        raise RequestError(f"{path} is not an object; expected a part of text", param=path)
     kind = part.get("type")
     if kind not in (*_TEXT_PARTS, "refusal"):
         raise RequestError(

@@ -132,7 +132,7 @@ def _place(url: str) -> tuple[str, str]:
         path.encode()
         name.encode()
     except (ValueError, IndexError):
-        raise Failure(f"{url!r:.300} is no address in the corpus") from None
+        raise Failure(f"{url!r:.300} is not an address in the corpus") from None
     return name, path
 
 

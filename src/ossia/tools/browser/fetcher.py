@@ -371,7 +371,7 @@ def _wants(status: int, headers: Mapping[str, str]) -> bool:
     media_type, _ = _content_type(headers)
     is_text = media_type.startswith("text/") or media_type.endswith(("+json", "+xml"))
     if not is_text and media_type not in _TYPES:
-        raise Failure(f"this is no text, but {media_type or 'of no stated type'}")
+        raise Failure(f"this is not text, but {media_type or 'of no stated type'}")
     return True
 
 

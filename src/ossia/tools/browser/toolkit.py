@@ -311,12 +311,12 @@ def _read(arguments: str, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
     try:
         fields = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError):
-        raise Failure("the arguments are no valid JSON; expected one JSON object") from None
+        raise Failure("the arguments are not valid JSON; expected one JSON object") from None
     if not isinstance(fields, dict):
-        raise Failure("the arguments are no JSON object; write them as {...}")
+        raise Failure("the arguments are not a JSON object; write them as {...}")
     for name, value in fields.items():
         if name not in kinds:
-            raise Failure(f"{name!r:.60} is no argument; expected some of {', '.join(kinds)}")
+            raise Failure(f"{name!r:.60} is not an argument; expected some of {', '.join(kinds)}")
         if value is not None and not _is(kinds[name], value):
             raise Failure(f"{name} is {value!r:.60}; expected {_EXPECTED[kinds[name]]}")
     return {name: value for name, value in fields.items() if value is not None}

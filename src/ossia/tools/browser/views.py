@@ -59,7 +59,7 @@ class Views:
             raise Failure("no page is open yet; search, or open a URL")
         at = len(self._views) - 1 if cursor is None else cursor
         if at >= len(self._views):
-            raise Failure(f"cursor {at} is no view; the last one is {len(self._views) - 1}")
+            raise Failure(f"cursor {at} is not a view; the last one is {len(self._views) - 1}")
         if at < self._num_forgotten:
             raise Failure(f"the page of cursor {at} is no longer kept; open it by its URL")
         return self._views[at]

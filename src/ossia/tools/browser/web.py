@@ -39,7 +39,7 @@ class Web:
     async def fetch(self, url: str) -> PageContents:
         """Fetch a page; papers of arxiv.org are read at ar5iv.org, which has them as HTML."""
         if not self.serves(url):
-            raise Failure(f"{url:.200} is no web address; expected http:// or https://")
+            raise Failure(f"{url:.200} is not a web address; expected http:// or https://")
         fetched = await self._fetcher.fetch(_ARXIV.sub(r"\1ar5iv.org", url, count=1))
         return await asyncio.to_thread(self._read, fetched)
 

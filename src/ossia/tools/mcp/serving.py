@@ -152,7 +152,7 @@ async def _answer(
     """Run a call in the session it names."""
     handle = arguments.pop(SESSION, None)
     if not isinstance(handle, str | None):
-        return _failed(f"error: {SESSION} is no text")
+        return _failed(f"error: {SESSION} is not text")
     if spec.input_format == "json":
         text: object = json.dumps(arguments)
     else:

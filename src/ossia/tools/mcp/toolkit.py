@@ -209,7 +209,7 @@ def _parsed(arguments: str) -> dict[str, Any] | ToolResult:
     try:
         found = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError) as error:
-        return failure(f"the arguments are no JSON: {error}")
+        return failure(f"the arguments are not JSON: {error}")
     if not isinstance(found, dict):
-        return failure("the arguments are no JSON object")
+        return failure("the arguments are not a JSON object")
     return found

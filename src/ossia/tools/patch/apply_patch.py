@@ -193,7 +193,7 @@ def _read(root: int, path: Path) -> tuple[bytes, os.stat_result]:
     try:
         seen = os.fstat(handle)
         if not stat.S_ISREG(seen.st_mode):
-            raise PatchRefused("it is no plain file")
+            raise PatchRefused("it is not a plain file")
         if seen.st_size > MAX_FILE_BYTES:
             raise PatchRefused(f"it has {seen.st_size} bytes, more than {MAX_FILE_BYTES}")
         with os.fdopen(handle, "rb", closefd=False) as file:

@@ -131,7 +131,7 @@ def _path(text: str) -> Path:
     """Split a path into components; refuses one that leads out of the folder."""
     text = text.strip()
     if text.startswith(("/", "~")):
-        raise PatchRefused(f"{text!r:.200} is no path relative to the folder")
+        raise PatchRefused(f"{text!r:.200} is not a path relative to the folder")
     names = tuple(name for name in text.split("/") if name not in ("", "."))
     if ".." in names:
         raise PatchRefused(f"{text!r:.200} leads out of the folder; leave .. out")

@@ -97,7 +97,7 @@ class _Cell:
 def _checked(files: object) -> list[dict[str, Any]]:
     """Check the form of the reported files, which are untrusted."""
     if not isinstance(files, list) or len(files) > MAX_FILES:
-        raise Breach("files that are no list")
+        raise Breach("files that are not a list")
     for each in files:
         if not isinstance(each, dict) or each.keys() != {"name", "size", "content"}:
             raise Breach("a file that is none")

@@ -42,9 +42,9 @@ class Frames:
             try:
                 message = json.loads(self._waiting[4 : 4 + length])
             except (ValueError, RecursionError) as error:
-                raise Breach("a frame that is no JSON") from error
+                raise Breach("a frame that is not JSON") from error
             if not isinstance(message, dict):
-                raise Breach("a frame that is no object")
+                raise Breach("a frame that is not an object")
             found.append(message)
             del self._waiting[: 4 + length]
         return found
