@@ -105,8 +105,8 @@ def test_what_goes_wrong_is_one_line_and_the_next_call_works(call_all):
     *bad, answers, last = call_all(*calls, timeoutSeconds=1)
     assert [result.text[:60] for result in bad] == [
         "error: the arguments are not a JSON object",
-        "error: the arguments are not JSON: Expecting property name en",
-        "error: the arguments are not JSON: maximum recursion depth ex",
+        "error: the arguments are not JSON: Expecting property name e",
+        "error: the arguments are not JSON: maximum recursion depth e",
         "error: MCP server raw: bad argument",
         "error: MCP server raw did not answer within 1 s",
         "error: MCP server raw did not answer within 1 s",
